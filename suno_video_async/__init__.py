@@ -1,0 +1,1 @@
+"""Turn a catalog of finished Suno tracks into music videos, with asyncio."""

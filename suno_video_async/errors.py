@@ -1,0 +1,232 @@
+"""Everything this library raises. The branches are what a caller does next; the facts are attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from suno_video_async.models import TaskSnapshot, TaskUpdate, Track, VideoTaskId
+
+
+class SunoVideoError(Exception):
+    """The root of this library's exceptions."""
+
+
+class ConfigurationError(SunoVideoError, ValueError):
+    """The client cannot start as it was told to; the message names the setting and the fix."""
+
+
+class MissingExtraError(SunoVideoError, ImportError):
+    """A feature needs packages of an extra that is not installed; the message has the pip line."""
+
+
+class ClientClosedError(SunoVideoError):
+    """The client was closed, or not opened yet, when something was asked of it."""
+
+
+class CatalogError(SunoVideoError):
+    """A catalog, or one row of it, cannot be read.
+
+    Attributes:
+        where: the file and line, as far as known.
+
+    """
+
+    def __init__(self, message: str, *, where: str | None = None) -> None:
+        super().__init__(message)
+        self.where = where
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{self.where}: {message}" if self.where else message
+
+
+class APIError(SunoVideoError):
+    """The API refused a call, in its own words.
+
+    Attributes:
+        code: the envelope's code, which is the HTTP status when the body was no envelope.
+        http_status: the HTTP status.
+        message: the server's message.
+        errors: details of a refused request, such as `"input.suno_id: field required"`.
+        retry_after: seconds the server asks to wait, or None.
+        operation: the call, such as `"CreateTask"`.
+        task_id: the task asked about, when the call names one.
+
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int,
+        http_status: int,
+        operation: str,
+        errors: Sequence[str] = (),
+        retry_after: float | None = None,
+        task_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.http_status = http_status
+        self.operation = operation
+        self.errors = tuple(errors)
+        self.retry_after = retry_after
+        self.task_id = task_id
+
+    def __str__(self) -> str:
+        about = f" {self.task_id}" if self.task_id else ""
+        details = f" ({'; '.join(self.errors)})" if self.errors else ""
+        return f"{self.operation}{about}: {self.code} {self.message}{details}"
+
+
+class AuthenticationError(APIError):
+    """401 or 403: the key is missing, wrong or disabled. Never retried."""
+
+
+class InsufficientCreditsError(APIError):
+    """402: not enough credits. Submissions stop; what is paid for is still followed."""
+
+
+class NotFoundError(APIError):
+    """404: no such task, or it belongs to another account."""
+
+
+class InvalidRequestError(APIError):
+    """422: the parameters are refused; `errors` says which."""
+
+
+class RateLimitError(APIError):
+    """429: over the rate limit; nothing was done."""
+
+
+class MaintenanceError(APIError):
+    """455: the API is under maintenance; nothing was done."""
+
+
+class ServerError(APIError):
+    """500: the server failed while it processed the request."""
+
+
+class FeatureDisabledError(APIError):
+    """505: the feature is switched off. Never retried."""
+
+
+class TransportError(SunoVideoError):
+    """No answer that could be read.
+
+    Attributes:
+        sent: False only where it is certain that no byte of the request left this machine.
+
+    """
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class APITimeoutError(TransportError, TimeoutError):
+    """The network took longer than `Timeout` allows."""
+
+
+class MalformedResponseError(TransportError):
+    """An answer came that is not of the API's form: a gateway's page, cut JSON, a missing id.
+
+    Attributes:
+        http_status: the HTTP status it came with.
+        task_id: an id that stood in the broken answer of a CreateTask, for tracing what it paid for.
+
+    """
+
+    def __init__(self, message: str, *, http_status: int, task_id: str | None = None) -> None:
+        super().__init__(message, sent=True)
+        self.http_status = http_status
+        self.task_id = task_id
+
+
+class SubmissionUnknown(SunoVideoError):  # noqa: N818  a fixed public name: it says what is the case
+    """A CreateTask was sent and its outcome cannot be known; sending it again could pay twice.
+
+    Attributes:
+        track: the track that was submitted.
+        since: Unix seconds of the send.
+        task_id: an id that stood in a broken answer, if any.
+
+    """
+
+    def __init__(self, track: Track, since: float, reason: str, *, task_id: str | None = None) -> None:
+        super().__init__(
+            f"whether the submission of {track.suno_id} was accepted is unknown ({reason}); "
+            "it may be paid for, so it is not sent again"
+        )
+        self.track = track
+        self.since = since
+        self.reason = reason
+        self.task_id = task_id
+
+
+class TaskFailed(SunoVideoError):  # noqa: N818  a fixed public name
+    """The task has ended without a video; trying again is a new, paid task.
+
+    Attributes:
+        snapshot: the last word of the server, with `result_code` and `result_message`.
+
+    """
+
+    def __init__(self, snapshot: TaskSnapshot, message: str | None = None) -> None:
+        code = f"{snapshot.result_code} " if snapshot.result_code is not None else ""
+        reason = snapshot.result_message or "no reason given"
+        super().__init__(message or f"task {snapshot.task_id} failed: {code}{reason}")
+        self.snapshot = snapshot
+
+
+class VideoMissingError(TaskFailed):
+    """The task ended with success but names no usable video URL: ask again, or ask the provider."""
+
+    def __init__(self, snapshot: TaskSnapshot) -> None:
+        super().__init__(snapshot, f"task {snapshot.task_id} succeeded without a usable media URL")
+
+
+class WaitTimeout(SunoVideoError, TimeoutError):  # noqa: N818  a fixed public name
+    """The wait was over before the task was; the task goes on and can be attached to.
+
+    Attributes:
+        task_id: the video task's id.
+        last: the newest update seen, or None.
+
+    """
+
+    def __init__(self, task_id: VideoTaskId, last: TaskUpdate | None, seconds: float) -> None:
+        status = f"last seen as {last.status!r}" if last else "not seen yet"
+        super().__init__(
+            f"task {task_id} did not end within {seconds:g} s ({status}); it can still be followed by id"
+        )
+        self.task_id = task_id
+        self.last = last
+
+
+class DownloadError(SunoVideoError):
+    """A finished video could not be brought to disk.
+
+    Attributes:
+        url: where it was to come from.
+        status: the HTTP status, if there was an answer.
+
+    """
+
+    def __init__(self, message: str, *, url: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.url = url
+        self.status = status
+
+
+class LedgerError(SunoVideoError):
+    """The ledger cannot be used or written; it is left as it was."""
+
+
+class BudgetExceeded(SunoVideoError):  # noqa: N818  a fixed public name
+    """A submission would go over the budget; nothing was sent."""
+
+
+class CallbackRejected(SunoVideoError):  # noqa: N818  a fixed public name
+    """A callback was not one of ours, or not readable."""

@@ -1,0 +1,368 @@
+"""The values that users pass in and get back. All are immutable; ids of different things have different types."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NewType, cast
+
+from attrs import Attribute, field, frozen
+
+#: The id of a finished Suno task: what a video is made from.
+MusicTaskId = NewType("MusicTaskId", str)
+#: The id of one track inside a music task.
+SunoId = NewType("SunoId", str)
+#: The id of a video task: what CreateTask answers with. Never the same thing as a `MusicTaskId`.
+VideoTaskId = NewType("VideoTaskId", str)
+
+#: The longest `author` and `brand`, in characters (an assumption of ours about the API).
+MAX_CREDIT_LENGTH = 50
+
+_SUCCESS, _FAILED = "success", "failed"
+_VIDEO_TASK_ID = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
+
+
+def normalised(text: str) -> str:
+    """Return `text` stripped and in Unicode's NFC, so that one name has one spelling."""
+    return unicodedata.normalize("NFC", text.strip())
+
+
+def _required(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+    text = normalised(value)
+    if not text:
+        raise ValueError(f"{name} is empty: a track needs both its music task's id and its suno id")
+    if not text.isprintable():
+        raise ValueError(f"{name} contains characters that cannot be printed: {text!r}")
+    return text
+
+
+def _music_task_id(value: str) -> MusicTaskId:
+    return MusicTaskId(_required("task_id", value))
+
+
+def _suno_id(value: str) -> SunoId:
+    return SunoId(_required("suno_id", value))
+
+
+def _credit(value: str | None) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may be untyped
+        raise TypeError(f"author and brand must be strings, not {type(value).__name__}")
+    return normalised(value) or None
+
+
+def _short_enough(_: object, attribute: Attribute[Any], value: str | None) -> None:
+    if value is not None and len(value) > MAX_CREDIT_LENGTH:
+        raise ValueError(
+            f"{attribute.name} has {len(value)} characters, at most {MAX_CREDIT_LENGTH} are allowed: shorten {value!r}"
+        )
+    if value is not None and not value.isprintable():
+        raise ValueError(f"{attribute.name} contains characters that cannot be printed: {value!r}")
+
+
+def video_task_id(value: object) -> VideoTaskId:
+    """Return `value` as a video task's id.
+
+    Raises:
+        ValueError: it is not a string of 1 to 256 printable ASCII characters.
+
+    """
+    if not isinstance(value, str) or not _VIDEO_TASK_ID.fullmatch(value):
+        raise ValueError(f"a video task id is 1 to 256 printable ASCII characters, not {value!r:.80}")
+    return VideoTaskId(value)
+
+
+def _extra(value: Mapping[str, str]) -> Mapping[str, str]:
+    return dict(value)
+
+
+@frozen(kw_only=True)
+class Track:
+    """One track of a finished music task, and how its video is to be signed.
+
+    Args:
+        task_id: the **music** task's id.
+        suno_id: the track's id inside that task.
+        author: shown as the artist; at most 50 characters.
+        brand: shown as a watermark; at most 50 characters.
+        extra: columns of the user's own, carried through to the outcome and never sent.
+
+    Raises:
+        ValueError: an id is empty, or a credit is too long.
+
+    """
+
+    task_id: MusicTaskId = field(converter=_music_task_id)
+    suno_id: SunoId = field(converter=_suno_id)
+    author: str | None = field(default=None, converter=_credit, validator=_short_enough)
+    brand: str | None = field(default=None, converter=_credit, validator=_short_enough)
+    extra: Mapping[str, str] = field(factory=dict[str, str], converter=_extra, eq=False, repr=False)
+
+    @property
+    def key(self) -> str:
+        """The track's identity: a compact JSON array of its four fields, `""` where one is absent."""
+        parts = (self.task_id, self.suno_id, self.author or "", self.brand or "")
+        return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+
+
+def _http_url(_: object, attribute: Attribute[Any], value: str | None) -> None:
+    if value is not None and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
+        raise ValueError(f"{attribute.name} must be an http(s) URL, not {value!r}")
+
+
+@frozen(kw_only=True)
+class VideoRequest:
+    """What one CreateTask asks for.
+
+    Args:
+        track: the track to make a video of.
+        callback_url: an http(s) URL of the user's own that the API calls when the task ends.
+
+    """
+
+    track: Track
+    callback_url: str | None = field(default=None, validator=_http_url)
+
+
+@frozen(kw_only=True)
+class TaskSnapshot:
+    """What TaskInfo said about a task at one moment.
+
+    Attributes:
+        task_id: the task asked for.
+        status: the server's word, as it came: an open set.
+        create_at, complete_at: Unix seconds; `complete_at` is None until the end.
+        duration_s: seconds the task took, None until the end.
+        credits: what it cost, None until the end; may be fractional.
+        result_code, result_message: the end's details, for people; `status` alone decides.
+        media_urls: usable http(s) URLs of the finished media, in the server's order.
+        raw: the whole object as the server sent it, fields unknown to this version included.
+
+    """
+
+    task_id: VideoTaskId
+    status: str
+    provider: str | None = None
+    model_version: str | None = None
+    create_at: float | None = None
+    complete_at: float | None = None
+    duration_s: float | None = None
+    credits: float | None = None
+    result_code: int | None = None
+    result_message: str | None = None
+    media_urls: tuple[str, ...] = ()
+    raw: Mapping[str, Any] = field(factory=dict[str, Any], repr=False, eq=False)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the task has ended well."""
+        return self.status.lower() == _SUCCESS
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether the task has ended badly."""
+        return self.status.lower() == _FAILED
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the task has ended; an unknown status never counts as an end."""
+        return self.is_success or self.is_failed
+
+    @property
+    def input(self) -> Mapping[str, Any]:
+        """What was submitted, as the server repeats it (`param.input`); empty when it does not."""
+        param: object = self.raw.get("param")
+        submitted = cast("Mapping[str, object]", param).get("input") if isinstance(param, Mapping) else None
+        return cast("Mapping[str, Any]", submitted) if isinstance(submitted, Mapping) else {}
+
+
+@frozen(kw_only=True)
+class TaskUpdate:
+    """One step of a task's life, as `async for update in task` yields it.
+
+    Attributes:
+        snapshot: what the server said.
+        elapsed: seconds since the submission, by the server's times once the task has ended.
+        progress: estimated share of the work done, 0 to 1; None while nothing is known.
+        eta: estimated seconds until the end; None while nothing is known.
+
+    """
+
+    snapshot: TaskSnapshot
+    elapsed: float
+    progress: float | None = None
+    eta: float | None = None
+
+    @property
+    def task_id(self) -> VideoTaskId:
+        """The video task's id."""
+        return self.snapshot.task_id
+
+    @property
+    def status(self) -> str:
+        """The server's word for the state; an open set."""
+        return self.snapshot.status
+
+    @property
+    def is_final(self) -> bool:
+        """Whether this is the last update of its task."""
+        return self.snapshot.is_final
+
+
+@frozen(kw_only=True)
+class Video:
+    """A finished music video.
+
+    Attributes:
+        task_id: the video task that made it.
+        url: where it can be fetched, for about 14 days (an assumption) or less: download it soon.
+        suno_id: the track it was made from, when known; names the file.
+        credits: what it cost, when the server said so.
+        duration: seconds the task took, when the server said so.
+
+    """
+
+    task_id: VideoTaskId
+    url: str
+    suno_id: str | None = None
+    credits: float | None = None
+    duration: float | None = None
+    snapshot: TaskSnapshot = field(repr=False)
+
+
+@frozen(kw_only=True)
+class SunoTrack:
+    """One track of a finished music task, as `client.tracks()` lists it.
+
+    Attributes:
+        duration: the song's length in seconds.
+        raw: the whole object as the server sent it.
+
+    """
+
+    task_id: MusicTaskId
+    suno_id: SunoId
+    title: str | None = None
+    audio_url: str | None = None
+    image_url: str | None = None
+    image_large_url: str | None = None
+    duration: float | None = None
+    raw: Mapping[str, Any] = field(factory=dict[str, Any], repr=False, eq=False)
+
+
+@frozen(kw_only=True)
+class Estimate:
+    """What a submission would cost, and whether the account can pay it; all in credits."""
+
+    estimated_credits: float
+    balance: float
+    affordable: bool
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """How one row of a catalog ended.
+
+    Attributes:
+        track: the track, or None when the row could not be read as one.
+        state: `downloaded`, `succeeded`, `failed`, `refused`, `unknown`, `submitted`, `planned` or `skipped`.
+        row: where the row stands in its catalog, such as `"catalog.csv, line 7"`.
+        path: the video on disk, once downloaded.
+        credits: what the video cost, when the server said so.
+        requests: API requests spent on this row, refused ones included.
+        seconds: from the row's start to its end, of the client's clock.
+        error: what stopped it, as the exception that `submit` or `result` would have raised.
+
+    """
+
+    track: Track | None
+    state: str
+    row: str | None = None
+    video_task_id: VideoTaskId | None = None
+    url: str | None = None
+    path: Path | None = None
+    credits: float | None = None
+    requests: int = 0
+    seconds: float = 0.0
+    error: Exception | None = None
+
+
+def _positive(_: object, attribute: Attribute[Any], value: float) -> None:
+    if isinstance(value, bool) or not value > 0 or not math.isfinite(value):
+        raise ValueError(f"{attribute.name} must be a number above 0, not {value!r}")
+
+
+@frozen
+class RateLimit:
+    """How many requests one key may send: `RateLimit(20, per=10)` is 20 in any 10 seconds."""
+
+    requests: int = field(validator=_positive)
+    per: float = field(default=10.0, validator=_positive)
+
+    @classmethod
+    def parse(cls, text: str) -> RateLimit:
+        """Read `"20/10"`: 20 requests in any 10 seconds.
+
+        Raises:
+            ValueError: the text has another form.
+
+        """
+        requests, slash, per = text.partition("/")
+        try:
+            return cls(int(requests), float(per) if slash else 10.0)
+        except ValueError:
+            raise ValueError(f"a rate is REQUESTS/SECONDS, such as 20/10, not {text!r}") from None
+
+
+@frozen(kw_only=True)
+class Timeout:
+    """How long the network may take, in real seconds.
+
+    Args:
+        connect: until a connection is up, name lookup and TLS included.
+        total: until the whole answer is read. It must be longer than `connect`: only then is a request that
+            runs into it known to have had a connection.
+
+    """
+
+    connect: float = field(default=10.0, validator=_positive)
+    total: float = field(default=60.0, validator=_positive)
+
+    def __attrs_post_init__(self) -> None:
+        if self.total <= self.connect:
+            raise ValueError(
+                f"timeout.total ({self.total:g} s) must be longer than connect ({self.connect:g} s)"
+            )
+
+
+@frozen(kw_only=True)
+class RetryPolicy:
+    """How refused and broken calls are tried again.
+
+    Args:
+        attempts: sends of one call, the first one included; maintenance (455) does not use them up.
+        horizon: seconds after the first failure in which a call is tried again.
+        maintenance_horizon: the same during maintenance.
+        backoff: upper end of the first wait, in seconds; it doubles with each failure (full jitter).
+        max_backoff: the longest such wait.
+        maintenance_backoff: the longest such wait during maintenance.
+        max_retry_after: the longest wait that a server's `Retry-After` can ask for.
+        strict: treat a 500 on CreateTask as unknown instead of sending it again.
+
+    """
+
+    attempts: int = field(default=8, validator=_positive)
+    horizon: float = field(default=300.0, validator=_positive)
+    maintenance_horizon: float = field(default=3600.0, validator=_positive)
+    backoff: float = field(default=1.0, validator=_positive)
+    max_backoff: float = field(default=60.0, validator=_positive)
+    maintenance_backoff: float = field(default=240.0, validator=_positive)
+    max_retry_after: float = field(default=900.0, validator=_positive)
+    strict: bool = False

@@ -1,0 +1,1 @@
+"""When things may happen: the clock, the rate limit, the backoff and the order of polls."""

@@ -1,0 +1,73 @@
+"""Time, injected: everything that waits, backs off or expires asks one of these."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+#: Scaled wall clocks meet here (2026-01-01 UTC), so that two processes at one scale agree on the time.
+SCALE_ORIGIN = 1_767_225_600.0
+
+
+class TimerHandle(Protocol):
+    """What `Clock.call_later` returns."""
+
+    def cancel(self) -> None:
+        """Keep the callback from being called; harmless when it was."""
+        ...
+
+
+class Clock(Protocol):
+    """The time of a client or a local server."""
+
+    def now(self) -> float:
+        """Return monotonic seconds; only differences mean anything."""
+        ...
+
+    def time(self) -> float:
+        """Return Unix seconds."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds` of this clock."""
+        ...
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> TimerHandle:
+        """Call `callback` on the event loop after `seconds` of this clock."""
+        ...
+
+
+class SystemClock:
+    """The event loop's own clock, `scale` times faster.
+
+    Args:
+        scale: seconds of this clock in one real second. A client and a local server at the same scale live
+            in the same accelerated world; 1.0 is real time.
+
+    """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        if not 0 < scale <= 1e6:
+            raise ValueError(f"the time scale must be above 0 and at most 1,000,000, not {scale!r}")
+        self.scale = scale
+
+    def __repr__(self) -> str:
+        return f"SystemClock(scale={self.scale:g})"
+
+    def now(self) -> float:
+        """Return the running loop's time, scaled."""
+        return asyncio.get_running_loop().time() * self.scale
+
+    def time(self) -> float:
+        """Return Unix seconds; at another scale than 1 they run that much faster since 2026-01-01."""
+        return SCALE_ORIGIN + (time.time() - SCALE_ORIGIN) * self.scale
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep `seconds` of this clock."""
+        await asyncio.sleep(seconds / self.scale)
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> TimerHandle:
+        """Call `callback` after `seconds` of this clock."""
+        return asyncio.get_running_loop().call_later(seconds / self.scale, callback)
