@@ -218,15 +218,3 @@ class DownloadError(SunoVideoError):
         super().__init__(message)
         self.url = url
         self.status = status
-
-
-class LedgerError(SunoVideoError):
-    """The ledger cannot be used or written; it is left as it was."""
-
-
-class BudgetExceeded(SunoVideoError):  # noqa: N818  a fixed public name
-    """A submission would go over the budget; nothing was sent."""
-
-
-class CallbackRejected(SunoVideoError):  # noqa: N818  a fixed public name
-    """A callback was not one of ours, or not readable."""

@@ -61,7 +61,7 @@ def _credit(value: str | None) -> str | None:
 def _short_enough(_: object, attribute: Attribute[Any], value: str | None) -> None:
     if value is not None and len(value) > MAX_CREDIT_LENGTH:
         raise ValueError(
-            f"{attribute.name} has {len(value)} characters, at most {MAX_CREDIT_LENGTH} are allowed: shorten {value!r}"
+            f"{attribute.name} has {len(value)} characters; at most {MAX_CREDIT_LENGTH} are allowed: {value!r}"
         )
     if value is not None and not value.isprintable():
         raise ValueError(f"{attribute.name} contains characters that cannot be printed: {value!r}")
@@ -226,6 +226,7 @@ class Video:
         suno_id: the track it was made from, when known; names the file.
         credits: what it cost, when the server said so.
         duration: seconds the task took, when the server said so.
+        path: the file on disk, where it was downloaded in one go.
 
     """
 
@@ -234,6 +235,7 @@ class Video:
     suno_id: str | None = None
     credits: float | None = None
     duration: float | None = None
+    path: Path | None = None
     snapshot: TaskSnapshot = field(repr=False)
 
 
@@ -337,9 +339,7 @@ class Timeout:
 
     def __attrs_post_init__(self) -> None:
         if self.total <= self.connect:
-            raise ValueError(
-                f"timeout.total ({self.total:g} s) must be longer than connect ({self.connect:g} s)"
-            )
+            raise ValueError(f"timeout.total ({self.total:g} s) must be longer than connect ({self.connect:g} s)")
 
 
 @frozen(kw_only=True)

@@ -1,0 +1,431 @@
+"""`SunoVideoClient`: everything a user does begins here."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import warnings
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import anyio
+from anyio.abc import TaskGroup
+from attrs import evolve, field, frozen
+
+from suno_video_async import download as downloading
+from suno_video_async.batch import Conversion
+from suno_video_async.calls import Calls, CallStatistics
+from suno_video_async.catalog import CatalogSource
+from suno_video_async.errors import ClientClosedError, DownloadError, SunoVideoError
+from suno_video_async.models import (
+    Estimate,
+    MusicTaskId,
+    RateLimit,
+    RetryPolicy,
+    SunoTrack,
+    TaskSnapshot,
+    Timeout,
+    Track,
+    Video,
+    VideoRequest,
+    VideoTaskId,
+    video_task_id,
+)
+from suno_video_async.pacing.clock import Clock, SystemClock
+from suno_video_async.pacing.limiter import DEFAULT_RATE, Limiter, LimiterStatistics
+from suno_video_async.protocol import wire
+from suno_video_async.settings import Settings
+from suno_video_async.submission import Submission
+from suno_video_async.task import VideoTask
+from suno_video_async.telemetry import Hooks, SubmitEvent, logger, tell
+from suno_video_async.transport import AiohttpTransport
+from suno_video_async.watcher import Watcher
+
+#: Six hours: no video takes that long, and a run always ends.
+DEFAULT_TASK_TIMEOUT = 6 * 3600.0
+
+
+@frozen(kw_only=True)
+class ClientStatistics:
+    """A client's state at one moment.
+
+    Attributes:
+        requests: physical sends of API calls, refused ones included; downloads are no API calls.
+        refused_429: how many of them were over the rate limit.
+        resent_after_500: submissions that were sent again after the server's own 500.
+        in_flight: tasks that are followed.
+        limiter: the limiter's state.
+
+    """
+
+    requests: int
+    refused_429: int
+    resent_after_500: int
+    in_flight: int
+    limiter: LimiterStatistics
+
+
+@frozen(kw_only=True)
+class _Running:
+    """What exists only while the client is open, bound to one event loop."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: AiohttpTransport
+    calls: Calls
+    watcher: Watcher
+    slots: anyio.Semaphore
+    group: TaskGroup
+    owner: asyncio.Task[None]
+    closing: asyncio.Event
+    submissions: set[Submission] = field(factory=set[Submission])
+
+
+class SunoVideoClient:
+    """An open connection to the music-video API, within its rate limit.
+
+    Use it as `async with SunoVideoClient() as client:`, on one event loop. All arguments are keyword-only.
+
+    Args:
+        api_key: the account's key; None looks for `CRUN_API_KEY` in the environment, then in `~/.crun/.env`.
+        base_url: the API's origin; None looks for `CRUN_BASE_URL` likewise. Plain http is for this machine only.
+        timeout: of the network, in real seconds.
+        rate: what the key may send; None for no bound.
+        max_connections: the most requests in the air at once.
+        max_in_flight: the most unfinished videos of this client's own; `submit` waits for room.
+        retry: how failures are tried again.
+        session: an `aiohttp.ClientSession` of your own; it is used as it is, and not closed.
+        limiter: a limiter that several clients of one key share on this loop, instead of `rate` and
+            `max_connections`.
+        clock: the time of the window, the backoff, the polls and the waits.
+        hooks: told what the client does.
+
+    Raises:
+        ConfigurationError: no key, or a base URL that it cannot be sent to.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: Timeout | None = None,
+        rate: RateLimit | None = DEFAULT_RATE,
+        max_connections: int = 20,
+        max_in_flight: int = 100,
+        retry: RetryPolicy | None = None,
+        session: aiohttp.ClientSession | None = None,
+        limiter: Limiter | None = None,
+        clock: Clock | None = None,
+        hooks: Sequence[Hooks] = (),
+    ) -> None:
+        if max_in_flight < 1:
+            raise ValueError(f"max_in_flight must be at least 1, not {max_in_flight}")
+        self._settings = Settings.find(api_key, base_url)
+        self.clock: Clock = clock or SystemClock()
+        self.max_in_flight = max_in_flight
+        self._timeout = timeout or Timeout()
+        self._limiter = limiter or Limiter(rate, max_connections=max_connections, clock=self.clock)
+        self._retry = retry or RetryPolicy()
+        self._session = session
+        self._hooks = tuple(hooks)
+        self._statistics = CallStatistics()
+        self._running: _Running | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        running = self._running
+        state = "closed" if self._closed else f"{len(running.watcher)} in flight" if running else "not open"
+        return f"<SunoVideoClient {self._settings.base_url} {state}>"
+
+    def __del__(self, _warn: Callable[..., Any] = warnings.warn) -> None:
+        if getattr(self, "_running", None) is not None:
+            _warn(f"{self!r} was never closed: use `async with`, or await aclose()", ResourceWarning, source=self)
+
+    # Opening and closing
+
+    async def __aenter__(self) -> SunoVideoClient:
+        if self._running is not None or self._closed:
+            raise ClientClosedError("a client is opened once: make another one")
+        # One task owns the task group from its opening to its end, so that `async with` may be left from another
+        # task than it was entered from, as test fixtures and web frameworks do.
+        opened: asyncio.Future[TaskGroup] = asyncio.get_running_loop().create_future()
+        closing = asyncio.Event()
+        owner = asyncio.get_running_loop().create_task(_own_task_group(opened, closing), name="suno-video-client")
+        group = await opened
+        transport = AiohttpTransport(
+            self._settings.base_url, self._settings.api_key, timeout=self._timeout, session=self._session
+        )
+        calls = Calls(
+            transport=transport,
+            limiter=self._limiter,
+            clock=self.clock,
+            policy=self._retry,
+            hooks=self._hooks,
+            rng=random.Random(),
+            statistics=self._statistics,
+        )
+        watcher = Watcher(calls)
+        calls.in_flight = lambda: len(watcher)
+        self._running = _Running(
+            loop=asyncio.get_running_loop(),
+            transport=transport,
+            calls=calls,
+            watcher=watcher,
+            slots=anyio.Semaphore(self.max_in_flight),
+            group=group,
+            owner=owner,
+            closing=closing,
+        )
+        group.start_soon(watcher.run)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the client; submissions in the air are waited for, at most for the network's timeout.
+
+        Tasks that are not over go on at the provider; `attach` follows them again. Closing twice is harmless.
+        """
+        running, self._running = self._running, None
+        if running is None:
+            return
+        self._closed = True
+        with anyio.CancelScope(shield=True):
+            for submission in list(running.submissions):
+                submission.abandon()
+            await running.calls.aclose()
+            running.closing.set()
+            await asyncio.wait([running.owner])
+            running.watcher.stop(ClientClosedError("the client was closed while the task was followed"))
+            await running.transport.aclose()
+
+    def _open(self) -> _Running:
+        running = self._running
+        if running is None:
+            state = (
+                "is closed" if self._closed else "is not open yet: use `async with SunoVideoClient() as client:`"
+            )
+            raise ClientClosedError(f"the client {state}")
+        if asyncio.get_running_loop() is not running.loop:
+            raise RuntimeError(
+                "a SunoVideoClient belongs to the event loop it was opened on: open one on this loop"
+            )
+        return running
+
+    # Single calls
+
+    async def submit(self, track: Track, callback_url: str | None = None) -> VideoTask:
+        """Buy a video: submit one track, when there is room in flight, and return its task.
+
+        Once the request is being sent, a cancellation of the caller does not stop it, and its task is followed.
+
+        Args:
+            track: what to make a video of.
+            callback_url: a URL of your own that the API calls when the task ends.
+
+        Raises:
+            SubmissionUnknown: it was sent, and whether it was accepted cannot be known: it is not sent again.
+            APIError: it was refused; nothing was bought.
+            TransportError: it could not be sent; nothing was bought.
+
+        """
+        running = self._open()
+        request = VideoRequest(track=track, callback_url=callback_url)
+        await running.slots.acquire()
+        if self._running is not running:
+            running.slots.release()
+            raise ClientClosedError("the client was closed before there was room for the submission")
+
+        def accepted(task_id: VideoTaskId, sends: int) -> VideoTask:
+            task = VideoTask(task_id, clock=self.clock, track=track)
+            task.requests = sends
+            running.watcher.follow(task, own=True, on_end=running.slots.release)
+            tell(self._hooks, lambda hook: hook.on_submit(SubmitEvent(request=request, task_id=task_id)))
+            return task
+
+        submission = Submission(running.calls, request, accepted=accepted, given_up=running.slots.release)
+        running.submissions.add(submission)
+        submission.outcome.add_done_callback(lambda _: running.submissions.discard(submission))
+        running.group.start_soon(submission.run)
+        return await submission.wait()
+
+    def attach(self, task_id: VideoTaskId | str, *, track: Track | None = None) -> VideoTask:
+        """Follow a video task that was submitted elsewhere, or before.
+
+        Args:
+            task_id: the **video** task's id, as CreateTask answered it.
+            track: what it was made from, if you know it.
+
+        Raises:
+            ValueError: this cannot be such an id.
+
+        """
+        running = self._open()
+        known = video_task_id(task_id)
+        if (task := running.watcher.find(known)) is not None:
+            return task
+        task = VideoTask(known, clock=self.clock, track=track)
+        running.watcher.follow(task, own=False)
+        return task
+
+    async def status(self, task_id: VideoTaskId | str) -> TaskSnapshot:
+        """Ask once how a video task stands.
+
+        Raises:
+            ValueError: this cannot be a task's id.
+            NotFoundError: the account has no such task.
+            APIError: the question was refused.
+            TransportError: no readable answer came.
+
+        """
+        return await self._open().calls.read(wire.task_info(video_task_id(task_id)), wire.read_snapshot)
+
+    async def tracks(self, task_id: MusicTaskId | str) -> tuple[SunoTrack, ...]:
+        """Return the tracks of a finished **music** task; none while it is not finished.
+
+        Raises:
+            ValueError: this cannot be a task's id.
+            NotFoundError: the account has no such task.
+            APIError: the question was refused.
+            TransportError: no readable answer came.
+
+        """
+        request = wire.task_info(MusicTaskId(video_task_id(task_id)))
+        return await self._open().calls.read(request, wire.read_suno_tracks)
+
+    async def estimate(self, track: Track) -> Estimate:
+        """Ask what a video of this track would cost; nothing is bought.
+
+        Raises:
+            APIError: the question was refused.
+            TransportError: no readable answer came.
+
+        """
+        request = wire.estimate_task(VideoRequest(track=track))
+        return await self._open().calls.read(request, wire.read_estimate)
+
+    async def balance(self) -> float:
+        """Return the account's credits.
+
+        Raises:
+            APIError: the question was refused.
+            TransportError: no readable answer came.
+
+        """
+        return await self._open().calls.read(wire.balance(), wire.read_balance)
+
+    # Whole ways
+
+    async def generate(
+        self,
+        track: Track,
+        *,
+        output_dir: str | PathLike[str] | None = None,
+        timeout: float | None = DEFAULT_TASK_TIMEOUT,
+    ) -> Video:
+        """Submit, follow and, with `output_dir`, download: the video's `path` then is the file.
+
+        Args:
+            track: what to make a video of.
+            output_dir: the folder for `{suno_id}.mp4`; None downloads nothing.
+            timeout: seconds to wait for the video after the submission.
+
+        Raises:
+            TaskFailed: the task ended without a video.
+            WaitTimeout: the wait ended first; the task goes on.
+            DownloadError: the video is made and paid for, but could not be fetched.
+            SunoVideoError: as `submit` raises.
+
+        """
+        task = await self.submit(track)
+        video = await task.result(timeout)
+        return video if output_dir is None else evolve(video, path=await self.download(video, output_dir))
+
+    async def download(self, video: Video, output_dir: str | PathLike[str], *, name: str | None = None) -> Path:
+        """Fetch a finished video into a folder and return the file's path.
+
+        The file appears under its name only when it is whole; the API key is not sent along.
+
+        Args:
+            video: what `task.result()` returned.
+            output_dir: the folder; made when it does not exist.
+            name: the file's name, without a folder; None is `{suno_id}.mp4`.
+
+        Raises:
+            DownloadError: it could not be fetched or written, or is no whole MP4 file.
+
+        """
+        running = self._open()
+        name = name or downloading.file_name(video.suno_id or video.task_id)
+        if Path(name).name != name:
+            raise DownloadError(f"{name!r} is not a plain file name", url=video.url)
+        return await downloading.download(
+            running.transport.session,
+            video.url,
+            Path(output_dir) / name,
+            timeout=self._timeout,
+            allow_http=urlsplit(self._settings.base_url).scheme == "http",
+        )
+
+    def convert(
+        self,
+        source: CatalogSource,
+        *,
+        output_dir: str | PathLike[str] | None = None,
+        task_timeout: float = DEFAULT_TASK_TIMEOUT,
+    ) -> Conversion:
+        """Turn a catalog into videos.
+
+        Use it as `async with client.convert("catalog.csv", output_dir="videos/") as outcomes:`, then
+        `async for outcome in outcomes:`; they come as each row ends.
+
+        Args:
+            source: the path of a CSV, JSON Lines or JSON file, or tracks from an iterable or an async iterable.
+            output_dir: the folder for the videos; None downloads nothing.
+            task_timeout: seconds after which an unfinished task is left as `submitted`.
+
+        """
+        self._open()
+        return Conversion(self, source, output_dir=output_dir, task_timeout=task_timeout)
+
+    # State
+
+    def statistics(self) -> ClientStatistics:
+        """Return the state of this moment."""
+        return ClientStatistics(
+            requests=self._statistics.requests,
+            refused_429=self._statistics.refused_429,
+            resent_after_500=self._statistics.resent_after_500,
+            in_flight=len(self._running.watcher) if self._running else 0,
+            limiter=self._limiter.statistics(),
+        )
+
+    # For a conversion
+
+    def forget(self, task: VideoTask, error: SunoVideoError) -> None:
+        """Stop following a task; its consumers get `error`. It goes on at the provider."""
+        self._open().watcher.forget(task, error)
+
+    def start_soon(self, run: Callable[[], Any]) -> None:
+        """Run a coroutine function in the client's own task group."""
+        self._open().group.start_soon(run)
+
+
+async def _own_task_group(opened: asyncio.Future[TaskGroup], closing: asyncio.Event) -> None:
+    try:
+        async with anyio.create_task_group() as group:
+            opened.set_result(group)
+            await closing.wait()
+            group.cancel_scope.cancel()
+    except Exception:
+        logger.exception("the client's background work broke off: this is a defect")
+        raise

@@ -1,0 +1,1 @@
+"""What is said to the API and what its answers mean: pure functions over values, no I/O."""

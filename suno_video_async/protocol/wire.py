@@ -1,0 +1,389 @@
+"""Calls become `Request` values; `Answer` values become models, or one of our errors and nothing else.
+
+Sources: the provider's documentation for the paths, bodies and codes; several public clients for the fact that
+refusals also arrive as HTTP 200 with another `code`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any, NoReturn, cast
+from urllib.parse import quote
+
+from attrs import frozen
+
+from suno_video_async.errors import (
+    APIError,
+    AuthenticationError,
+    FeatureDisabledError,
+    InsufficientCreditsError,
+    InvalidRequestError,
+    MaintenanceError,
+    MalformedResponseError,
+    NotFoundError,
+    RateLimitError,
+    ServerError,
+)
+from suno_video_async.models import (
+    Estimate,
+    MusicTaskId,
+    SunoId,
+    SunoTrack,
+    TaskSnapshot,
+    VideoRequest,
+    VideoTaskId,
+    video_task_id,
+)
+
+MODEL = "suno/music-video"
+#: No answer of this API comes near it; a longer one is refused before it is read whole.
+MAX_BODY = 1024 * 1024
+
+_JOB = "/api/v1/client/job/"
+_USABLE_URL = re.compile(r"https?://[^\s/?#]+[^\s\x00-\x1f]*", re.IGNORECASE)
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
+
+
+class Operation(StrEnum):
+    """The API's calls, by the names the API gives them."""
+
+    CREATE_TASK = "CreateTask"
+    TASK_INFO = "TaskInfo"
+    ESTIMATE_TASK = "EstimateTask"
+    BALANCE = "balance"
+
+
+@frozen
+class Request:
+    """One call, ready to be sent.
+
+    Attributes:
+        target: path and query, percent-encoded.
+        body: JSON in UTF-8, or None.
+        task_id: the task asked about, for errors.
+
+    """
+
+    operation: Operation
+    method: str
+    target: str
+    body: bytes | None = None
+    task_id: str | None = None
+
+
+@frozen
+class Answer:
+    """One answer: HTTP status, headers (looked up without regard to case), whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+# Encoding
+
+
+def create_task(request: VideoRequest) -> Request:
+    """Return the call that buys a video."""
+    return Request(Operation.CREATE_TASK, "POST", _JOB + "CreateTask", _submission(request))
+
+
+def estimate_task(request: VideoRequest) -> Request:
+    """Return the call that asks what a video would cost."""
+    return Request(Operation.ESTIMATE_TASK, "POST", _JOB + "EstimateTask", _submission(request))
+
+
+def task_info(task_id: VideoTaskId | MusicTaskId) -> Request:
+    """Return the call that asks how a task of any model stands."""
+    return Request(
+        Operation.TASK_INFO, "GET", f"{_JOB}TaskInfo?task_id={quote(task_id, safe='')}", task_id=task_id
+    )
+
+
+def balance() -> Request:
+    """Return the call that asks for the account's credits."""
+    return Request(Operation.BALANCE, "GET", "/api/v1/client/account/balance")
+
+
+def _submission(request: VideoRequest) -> bytes:
+    track = request.track
+    body: dict[str, Any] = {"model": MODEL}
+    if request.callback_url is not None:
+        body["callback_url"] = request.callback_url
+    fields = {"task_id": track.task_id, "suno_id": track.suno_id, "author": track.author, "brand": track.brand}
+    body["input"] = {name: value for name, value in fields.items() if value is not None}
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+# Decoding
+
+
+def read_created(answer: Answer, request: Request) -> VideoTaskId:
+    """Return the video task's id that CreateTask answered with.
+
+    Raises:
+        APIError: the submission was refused.
+        MalformedResponseError: the answer is broken: whether a task was created is unknown.
+
+    """
+    data = _data(answer, request)
+    try:
+        return video_task_id(data.get("task_id"))
+    except ValueError as error:
+        raise MalformedResponseError(f"CreateTask: {error}", http_status=answer.status) from None
+
+
+def read_snapshot(answer: Answer, request: Request) -> TaskSnapshot:
+    """Return what TaskInfo says.
+
+    Raises:
+        APIError: the question was refused.
+        MalformedResponseError: the answer is broken, or about another task.
+
+    """
+    return snapshot(_data(answer, request), asked=request.task_id, http_status=answer.status)
+
+
+def snapshot(data: Mapping[str, Any], *, asked: str | None, http_status: int = 200) -> TaskSnapshot:
+    """Return the model of a TaskInfo `data` object.
+
+    Args:
+        data: the object.
+        asked: the task it must be about, or None to accept any.
+        http_status: the answer's status, for errors.
+
+    Raises:
+        MalformedResponseError: no id, another id than asked, or no status.
+
+    """
+    task_id, status = data.get("task_id"), data.get("status")
+    if asked is not None and task_id != asked:
+        raise MalformedResponseError(
+            f"TaskInfo: asked about {asked}, answered about {_brief(task_id)}", http_status=http_status
+        )
+    try:
+        known_id = video_task_id(task_id) if asked is None else VideoTaskId(asked)
+    except ValueError as error:
+        raise MalformedResponseError(f"TaskInfo: {error}", http_status=http_status) from None
+    if not isinstance(status, str) or not status.strip():
+        raise MalformedResponseError(
+            f"TaskInfo {known_id}: no status but {_brief(status)}", http_status=http_status
+        )
+    result = _mapping(data.get("result"))
+    return TaskSnapshot(
+        task_id=known_id,
+        status=_text(status) or status,
+        provider=_text(data.get("provider")),
+        model_version=_text(data.get("model_version")),
+        create_at=_number(data.get("create_at")),
+        complete_at=_number(data.get("complete_at")),
+        duration_s=_number(data.get("duration_s")),
+        credits=_number(data.get("credits")),
+        result_code=_code(result.get("code")),
+        result_message=_text(result.get("message")),
+        media_urls=_media_urls(result.get("media_urls")),
+        raw=data,
+    )
+
+
+def read_suno_tracks(answer: Answer, request: Request) -> tuple[SunoTrack, ...]:
+    """Return the tracks of a finished music task; entries without a `suno_id` are left out.
+
+    Raises:
+        APIError: the question was refused.
+        MalformedResponseError: the answer is broken, or about another task.
+
+    """
+    found = read_snapshot(answer, request)
+    listed: object = _mapping(found.raw.get("result")).get("suno_data")
+    entries = cast("list[object]", listed) if isinstance(listed, list) else []
+    tracks = (_suno_track(MusicTaskId(found.task_id), _mapping(entry)) for entry in entries)
+    return tuple(track for track in tracks if track is not None)
+
+
+def _suno_track(task_id: MusicTaskId, data: Mapping[str, Any]) -> SunoTrack | None:
+    suno_id = _text(data.get("suno_id"))
+    if not suno_id:
+        return None
+    return SunoTrack(
+        task_id=task_id,
+        suno_id=SunoId(suno_id),
+        title=_text(data.get("title")),
+        audio_url=_url(data.get("suno_audio_url")),
+        image_url=_url(data.get("suno_image_url")),
+        image_large_url=_url(data.get("suno_image_large_url")),
+        duration=_number(data.get("duration")),
+        raw=data,
+    )
+
+
+def read_balance(answer: Answer, request: Request) -> float:
+    """Return the account's credits.
+
+    Raises:
+        APIError: the question was refused.
+        MalformedResponseError: the answer is broken.
+
+    """
+    return _required_number(_data(answer, request), "balance", answer, request)
+
+
+def read_estimate(answer: Answer, request: Request) -> Estimate:
+    """Return what a submission would cost.
+
+    Raises:
+        APIError: the question was refused.
+        MalformedResponseError: the answer is broken.
+
+    """
+    data = _data(answer, request)
+    credits_ = _required_number(data, "estimated_credits", answer, request)
+    balance_ = _required_number(data, "balance", answer, request)
+    affordable = data.get("affordable")
+    return Estimate(
+        estimated_credits=credits_,
+        balance=balance_,
+        affordable=affordable if isinstance(affordable, bool) else balance_ >= credits_,
+    )
+
+
+# The envelope
+
+_ERRORS: Mapping[int, type[APIError]] = {
+    401: AuthenticationError,
+    402: InsufficientCreditsError,
+    403: AuthenticationError,
+    404: NotFoundError,
+    422: InvalidRequestError,
+    429: RateLimitError,
+    455: MaintenanceError,
+    500: ServerError,
+    505: FeatureDisabledError,
+}
+
+
+def _data(answer: Answer, request: Request) -> Mapping[str, Any]:
+    """Return the envelope's `data` of a success: HTTP 2xx and code 200, nothing less."""
+    envelope = _envelope(answer.body)
+    code = _code(envelope.get("code"))
+    ok = 200 <= answer.status < 300
+    if answer.status == 429 or (code is not None and code != 200 and (ok or code == answer.status)):
+        _refuse(answer, request, envelope, 429 if answer.status == 429 else cast("int", code))
+    data: object = envelope.get("data")
+    if not ok or code != 200 or not isinstance(data, dict):
+        _broken(answer, request, data)
+    return cast("Mapping[str, Any]", data)
+
+
+def _envelope(body: bytes) -> Mapping[str, Any]:
+    """Return the body as an envelope, or `{}` when it is none."""
+    try:
+        parsed: object = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    envelope = _mapping(parsed)
+    data: object = envelope.get("data")
+    well_formed = isinstance(envelope.get("message"), str) and (data is None or isinstance(data, dict))
+    return envelope if well_formed and _code(envelope.get("code")) is not None else {}
+
+
+def _refuse(answer: Answer, request: Request, envelope: Mapping[str, Any], code: int) -> NoReturn:
+    listed: object = envelope.get("errors")
+    errors = cast("list[object]", listed) if isinstance(listed, list) else []
+    raise _ERRORS.get(code, APIError)(
+        _text(envelope.get("message")) or f"HTTP {answer.status}",
+        code=code,
+        http_status=answer.status,
+        operation=request.operation.value,
+        errors=[text for text in map(_text, errors) if text],
+        retry_after=retry_after(answer.headers),
+        task_id=request.task_id,
+    )
+
+
+def _broken(answer: Answer, request: Request, data: object) -> NoReturn:
+    found: object = _mapping(data).get("task_id") if request.operation is Operation.CREATE_TASK else None
+    try:
+        kept = video_task_id(found)
+    except ValueError:
+        kept = None
+    kind = answer.headers.get("Content-Type", "unknown")
+    raise MalformedResponseError(
+        f"{request.operation}: HTTP {answer.status} with {len(answer.body)} bytes of {kind:.60}"
+        " is no answer of this API",
+        http_status=answer.status,
+        task_id=kept,
+    )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that `Retry-After` asks to wait, or None.
+
+    A date is taken against the answer's own `Date`: the two clocks need not agree with ours.
+    """
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        wanted, sent = parsedate_to_datetime(value), parsedate_to_datetime(headers.get("Date", ""))
+        return max(0.0, (wanted - sent).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+# Values out of JSON that can be anything
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    """Return a string that can be printed and stored: lone surrogates, which JSON allows, are replaced."""
+    return _SURROGATES.sub("\ufffd", value) if isinstance(value, str) else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def _code(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _required_number(data: Mapping[str, Any], name: str, answer: Answer, request: Request) -> float:
+    number = _number(data.get(name))
+    if number is None:
+        raise MalformedResponseError(
+            f"{request.operation}: {name} is {_brief(data.get(name))}, not a number",
+            http_status=answer.status,
+        )
+    return number
+
+
+def _url(value: object) -> str | None:
+    return value if isinstance(value, str) and _USABLE_URL.fullmatch(value) and value.isprintable() else None
+
+
+def _media_urls(value: object) -> tuple[str, ...]:
+    """Return the usable URLs; none at all where the first, which is the video, is not one."""
+    urls = [_url(entry) for entry in cast("list[object]", value)] if isinstance(value, list) else []
+    return tuple(url for url in urls if url is not None) if urls and urls[0] is not None else ()
+
+
+def _brief(value: object) -> str:
+    """Return a short, printable form of anything, for messages."""
+    try:
+        return ascii(value)[:80]
+    except (ValueError, RecursionError):
+        return f"a huge {type(value).__name__}"

@@ -1,0 +1,115 @@
+"""Where the key and the base URL come from: the argument, the environment, the provider's key file."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+from dotenv import dotenv_values
+
+from suno_video_async.errors import ConfigurationError
+
+DEFAULT_BASE_URL = "https://api.crun.ai"
+_KEY_SHAPE = re.compile(r"ak_[\x21-\x7e]{32}")
+
+
+@frozen
+class Settings:
+    """A checked base URL and a usable key; the key stays out of the repr."""
+
+    base_url: str
+    api_key: str = field(repr=False)
+
+    @classmethod
+    def find(
+        cls,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        *,
+        environment: Mapping[str, str] = os.environ,
+        key_file: Path | None = None,
+    ) -> Settings:
+        """Return the settings: an argument goes before the environment, and that before the key file.
+
+        Args:
+            api_key: the key, or None to look for `CRUN_API_KEY`.
+            base_url: the API's origin, or None to look for `CRUN_BASE_URL`.
+            environment: the environment variables.
+            key_file: lines of `NAME=value`; None is `~/.crun/.env`, where the provider's own tool keeps the key.
+
+        Raises:
+            ConfigurationError: there is no key, or one of the two cannot be used.
+
+        """
+        file = _read_key_file(key_file)
+        key = api_key or environment.get("CRUN_API_KEY") or file.get("CRUN_API_KEY")
+        url = base_url or environment.get("CRUN_BASE_URL") or file.get("CRUN_BASE_URL") or DEFAULT_BASE_URL
+        if not key or not key.strip():
+            raise ConfigurationError(
+                "no API key: set CRUN_API_KEY, or write CRUN_API_KEY=… into ~/.crun/.env, or pass api_key="
+            )
+        return cls(check_base_url(url.strip()), _check_key(key.strip()))
+
+
+def _read_key_file(path: Path | None) -> Mapping[str, str]:
+    try:
+        found = dotenv_values(path or Path.home() / ".crun" / ".env", interpolate=False)
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the key file cannot be read: {type(error).__name__}") from None
+    return {name: value for name, value in found.items() if value}
+
+
+def _check_key(key: str) -> str:
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigurationError("the API key contains characters that no HTTP header can carry: copy it again")
+    if not _KEY_SHAPE.fullmatch(key):
+        warnings.warn(
+            f"the API key is not of the usual shape ('ak_' and 32 characters; this one has {len(key)} in all):"
+            " the server will decide",
+            UserWarning,
+            stacklevel=4,
+        )
+    return key
+
+
+def check_base_url(url: str) -> str:
+    """Return a base URL that a key may be sent to: https, or plain http to this machine itself.
+
+    Raises:
+        ConfigurationError: it is another kind of URL.
+
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"the base URL cannot be read: {error}") from None
+    if parts.scheme not in {"http", "https"} or not host or re.search(r"[\s\x00-\x1f]", url):
+        raise ConfigurationError(f"the base URL must look like {DEFAULT_BASE_URL}, not {_without_userinfo(url)!r}")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ConfigurationError("the base URL must have no user, query or fragment: the key goes into a header")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ConfigurationError(
+            f"plain http would show the API key to the network: use https://{host} (http is for this machine only)"
+        )
+    return url.rstrip("/")
+
+
+def _without_userinfo(url: str) -> str:
+    return url.rpartition("@")[2]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address always means this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

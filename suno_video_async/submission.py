@@ -1,0 +1,106 @@
+"""One submission, which outlives its caller once it is being sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import anyio
+
+from suno_video_async.calls import Calls
+from suno_video_async.errors import ClientClosedError, SubmissionUnknown, SunoVideoError
+from suno_video_async.models import VideoRequest, VideoTaskId
+from suno_video_async.task import VideoTask
+from suno_video_async.telemetry import logger
+
+
+class Submission:
+    """Carries one CreateTask to its end in the client's own task group.
+
+    The caller awaits `outcome`. When the caller is cancelled, `abandon` ends what has not begun to be sent; a send
+    in the air is left to finish, and its task is followed all the same.
+
+    Args:
+        calls: how it is sent.
+        request: what to buy.
+        accepted: makes the handle of the new task and begins to follow it.
+        given_up: called when no task came of it.
+
+    """
+
+    def __init__(
+        self,
+        calls: Calls,
+        request: VideoRequest,
+        *,
+        accepted: Callable[[VideoTaskId, int], VideoTask],
+        given_up: Callable[[], None],
+    ) -> None:
+        self.request = request
+        self.outcome: asyncio.Future[VideoTask | SunoVideoError] = asyncio.get_running_loop().create_future()
+        self._calls = calls
+        self._accepted = accepted
+        self._given_up = given_up
+        self._task: VideoTask | None = None
+        self._wanted = True
+        self._in_air = False
+        self._sends = 0
+        self._scope = anyio.CancelScope()
+
+    async def run(self) -> None:
+        """Send until it is accepted, refused, unknown or no longer wanted."""
+        error: SunoVideoError = ClientClosedError("the client was closed before the submission was sent")
+        try:
+            with self._scope:
+                await self._calls.create(
+                    self.request,
+                    accepted=self._accept,
+                    sending=self._note_sending,
+                    wanted=lambda: self._wanted,
+                )
+        except SunoVideoError as raised:
+            error = raised
+        finally:
+            if self._task is None:
+                self._given_up()
+            if not self._wanted:
+                self._log_unclaimed(error)
+            if not self.outcome.done():
+                self.outcome.set_result(self._task or error)
+
+    async def wait(self) -> VideoTask:
+        """Wait for the end as the caller; a cancelled caller abandons the submission.
+
+        Raises:
+            SunoVideoError: no task came of it.
+
+        """
+        try:
+            outcome = await asyncio.shield(self.outcome)
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+        if isinstance(outcome, SunoVideoError):
+            raise outcome
+        return outcome
+
+    def abandon(self) -> None:
+        """Do not send, or not again; what is in the air stays there."""
+        self._wanted = False
+        if not self._in_air:
+            self._scope.cancel()
+
+    def _accept(self, task_id: VideoTaskId) -> None:
+        self._task = self._accepted(task_id, self._sends)
+
+    def _note_sending(self, in_air: bool) -> None:
+        self._in_air = in_air
+        self._sends += in_air
+
+    def _log_unclaimed(self, error: SunoVideoError) -> None:
+        """Leave a trace of money that may have been spent for a caller who is gone."""
+        suno_id = self.request.track.suno_id
+        if self._task is not None:
+            logger.warning("the submission of %s was cancelled too late: it is task %s", suno_id, self._task.id)
+        elif isinstance(error, SubmissionUnknown):
+            logger.warning("%s", error)

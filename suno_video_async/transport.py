@@ -1,0 +1,126 @@
+"""The aiohttp adapter: one request, one send, one answer, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import aiohttp
+from yarl import URL
+
+from suno_video_async.errors import APITimeoutError, MalformedResponseError, TransportError
+from suno_video_async.models import Timeout
+from suno_video_async.protocol.wire import MAX_BODY, Answer, Request
+
+
+class Transport(Protocol):
+    """What carries a request to the API."""
+
+    async def send(self, request: Request) -> Answer:
+        """Send once and return the whole answer.
+
+        Raises:
+            TransportError: none came; `sent` is False only where no byte left.
+
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of the connections that are this transport's own."""
+        ...
+
+
+async def _one_send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Turn a broken connection into an error on which aiohttp does not send again, as it does for GETs."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+        raise  # the connection never came up: not sent
+    except (aiohttp.ClientError, OSError) as error:
+        raise TransportError(f"the connection broke: {_reason(error)}") from error
+
+
+class AiohttpTransport:
+    """Sends over aiohttp, to one origin only, without following redirects.
+
+    Args:
+        base_url: the API's origin, and a path before its own, if any.
+        api_key: goes into the `x-api-key` header of each request, and nowhere else.
+        timeout: in real seconds.
+        session: the user's own session, which is used as it is and never closed; None makes one.
+
+    """
+
+    def __init__(
+        self, base_url: str, api_key: str, *, timeout: Timeout, session: aiohttp.ClientSession | None = None
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._api_key = api_key.encode()
+        self._headers: Mapping[str, str] = {"x-api-key": api_key}
+        self._post_headers = {**self._headers, "Content-Type": "application/json"}
+        self._timeout = aiohttp.ClientTimeout(total=timeout.total, connect=timeout.connect)
+        self._owned = session is None
+        self.session = session or aiohttp.ClientSession(
+            # Idle connections go soon: one that the server has closed makes a healthy submission unknown.
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        # Per-request middlewares replace the session's own, so those are put in front; there is no public name.
+        self._middlewares = (*getattr(self.session, "_middlewares", ()), _one_send)
+
+    def __repr__(self) -> str:
+        return f"<AiohttpTransport {self._base_url}>"
+
+    async def send(self, request: Request) -> Answer:
+        """Send once and return the whole answer."""
+        try:
+            async with self.session.request(
+                request.method,
+                URL(self._base_url + request.target, encoded=True),
+                data=request.body,
+                headers=self._headers if request.body is None else self._post_headers,
+                allow_redirects=False,
+                timeout=self._timeout,
+                middlewares=self._middlewares,
+            ) as response:
+                body = await _read(response, request)
+                return Answer(response.status, response.headers, body.replace(self._api_key, b"[api key]"))
+        except aiohttp.ConnectionTimeoutError as error:
+            raise APITimeoutError(f"{request.operation}: no connection in time", sent=False) from error
+        except TimeoutError as error:
+            raise APITimeoutError(f"{request.operation}: no answer in time") from error
+        except aiohttp.ClientConnectorError as error:
+            raise TransportError(f"{request.operation}: not sent: {_reason(error)}", sent=False) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise TransportError(f"{request.operation}: the answer broke off: {_reason(error)}") from error
+
+    async def aclose(self) -> None:
+        """Close the session, if it is this transport's own."""
+        if self._owned:
+            await self.session.close()
+
+
+async def _read(response: aiohttp.ClientResponse, request: Request) -> bytes:
+    """Read a whole body, and give up on one over `MAX_BODY` before it is read, or unpacked, whole."""
+    length = response.content_length
+    if length is not None and length <= MAX_BODY and "Content-Encoding" not in response.headers:
+        return await response.read()
+    body = bytearray()
+    if length is None or length <= MAX_BODY:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > MAX_BODY:
+                break
+        else:
+            return bytes(body)
+    response.close()
+    raise MalformedResponseError(
+        f"{request.operation}: the answer is over {MAX_BODY} bytes", http_status=response.status
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Name an error without the request's headers, which some of aiohttp's texts repeat."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__
