@@ -47,12 +47,15 @@ from suno_video_async.models import (
 )
 from suno_video_async.pacing.clock import Clock, SystemClock
 from suno_video_async.pacing.limiter import Limiter, LimiterStatistics
+from suno_video_async.protocol.wire import Answer, Request
 from suno_video_async.task import VideoTask
 from suno_video_async.telemetry import Hooks, PauseEvent, RequestEvent, RetryEvent, SubmitEvent
+from suno_video_async.transport import Transport
 
 __all__ = [
     "APIError",
     "APITimeoutError",
+    "Answer",
     "AuthenticationError",
     "CatalogError",
     "ClientClosedError",
@@ -77,6 +80,7 @@ __all__ = [
     "PauseEvent",
     "RateLimit",
     "RateLimitError",
+    "Request",
     "RequestEvent",
     "RetryEvent",
     "RetryPolicy",
@@ -93,6 +97,7 @@ __all__ = [
     "TaskUpdate",
     "Timeout",
     "Track",
+    "Transport",
     "TransportError",
     "Video",
     "VideoMissingError",

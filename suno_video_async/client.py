@@ -43,7 +43,7 @@ from suno_video_async.settings import Settings
 from suno_video_async.submission import Submission
 from suno_video_async.task import VideoTask
 from suno_video_async.telemetry import Hooks, SubmitEvent, logger, tell
-from suno_video_async.transport import AiohttpTransport
+from suno_video_async.transport import AiohttpTransport, Transport, make_session
 from suno_video_async.watcher import Watcher
 
 #: Six hours: no video takes that long, and a run always ends.
@@ -75,7 +75,7 @@ class _Running:
     """What exists only while the client is open, bound to one event loop."""
 
     loop: asyncio.AbstractEventLoop
-    transport: AiohttpTransport
+    session: aiohttp.ClientSession
     calls: Calls
     watcher: Watcher
     slots: anyio.Semaphore
@@ -99,6 +99,7 @@ class SunoVideoClient:
         max_in_flight: the most unfinished videos of this client's own; `submit` waits for room.
         retry: how failures are tried again.
         session: an `aiohttp.ClientSession` of your own; it is used as it is, and not closed.
+        transport: what carries the API's calls instead of aiohttp, as in tests.
         limiter: a limiter that several clients of one key share on this loop, instead of `rate` and
             `max_connections`.
         clock: the time of the window, the backoff, the polls and the waits.
@@ -120,6 +121,7 @@ class SunoVideoClient:
         max_in_flight: int = 100,
         retry: RetryPolicy | None = None,
         session: aiohttp.ClientSession | None = None,
+        transport: Transport | None = None,
         limiter: Limiter | None = None,
         clock: Clock | None = None,
         hooks: Sequence[Hooks] = (),
@@ -133,6 +135,7 @@ class SunoVideoClient:
         self._limiter = limiter or Limiter(rate, max_connections=max_connections, clock=self.clock)
         self._retry = retry or RetryPolicy()
         self._session = session
+        self._transport = transport
         self._hooks = tuple(hooks)
         self._statistics = CallStatistics()
         self._running: _Running | None = None
@@ -158,11 +161,9 @@ class SunoVideoClient:
         closing = asyncio.Event()
         owner = asyncio.get_running_loop().create_task(_own_task_group(opened, closing), name="suno-video-client")
         group = await opened
-        transport = AiohttpTransport(
-            self._settings.base_url, self._settings.api_key, timeout=self._timeout, session=self._session
-        )
+        session = self._session or make_session()
         calls = Calls(
-            transport=transport,
+            transport=self._transport or self._make_transport(session),
             limiter=self._limiter,
             clock=self.clock,
             policy=self._retry,
@@ -174,7 +175,7 @@ class SunoVideoClient:
         calls.in_flight = lambda: len(watcher)
         self._running = _Running(
             loop=asyncio.get_running_loop(),
-            transport=transport,
+            session=session,
             calls=calls,
             watcher=watcher,
             slots=anyio.Semaphore(self.max_in_flight),
@@ -206,7 +207,12 @@ class SunoVideoClient:
             running.closing.set()
             await asyncio.wait([running.owner])
             running.watcher.stop(ClientClosedError("the client was closed while the task was followed"))
-            await running.transport.aclose()
+            if running.session is not self._session:
+                await running.session.close()
+
+    def _make_transport(self, session: aiohttp.ClientSession) -> Transport:
+        settings = self._settings
+        return AiohttpTransport(settings.base_url, settings.api_key, timeout=self._timeout, session=session)
 
     def _open(self) -> _Running:
         running = self._running
@@ -369,7 +375,7 @@ class SunoVideoClient:
         if Path(name).name != name:
             raise DownloadError(f"{name!r} is not a plain file name", url=video.url)
         return await downloading.download(
-            running.transport.session,
+            running.session,
             video.url,
             Path(output_dir) / name,
             timeout=self._timeout,

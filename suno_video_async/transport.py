@@ -25,9 +25,14 @@ class Transport(Protocol):
         """
         ...
 
-    async def aclose(self) -> None:
-        """Let go of the connections that are this transport's own."""
-        ...
+
+def make_session() -> aiohttp.ClientSession:
+    """Return a session as this library likes it: no cookies, no bound of its own on connections."""
+    return aiohttp.ClientSession(
+        # Idle connections go soon: one that the server has closed makes a healthy submission unknown.
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
 
 
 async def _one_send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -47,26 +52,19 @@ class AiohttpTransport:
         base_url: the API's origin, and a path before its own, if any.
         api_key: goes into the `x-api-key` header of each request, and nowhere else.
         timeout: in real seconds.
-        session: the user's own session, which is used as it is and never closed; None makes one.
+        session: what it is sent over; its own middlewares are called too, its redirects are not followed.
 
     """
 
-    def __init__(
-        self, base_url: str, api_key: str, *, timeout: Timeout, session: aiohttp.ClientSession | None = None
-    ) -> None:
+    def __init__(self, base_url: str, api_key: str, *, timeout: Timeout, session: aiohttp.ClientSession) -> None:
         self._base_url = base_url.rstrip("/")
         self._api_key = api_key.encode()
         self._headers: Mapping[str, str] = {"x-api-key": api_key}
         self._post_headers = {**self._headers, "Content-Type": "application/json"}
         self._timeout = aiohttp.ClientTimeout(total=timeout.total, connect=timeout.connect)
-        self._owned = session is None
-        self.session = session or aiohttp.ClientSession(
-            # Idle connections go soon: one that the server has closed makes a healthy submission unknown.
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self._session = session
         # Per-request middlewares replace the session's own, so those are put in front; there is no public name.
-        self._middlewares = (*getattr(self.session, "_middlewares", ()), _one_send)
+        self._middlewares = (*getattr(session, "_middlewares", ()), _one_send)
 
     def __repr__(self) -> str:
         return f"<AiohttpTransport {self._base_url}>"
@@ -74,7 +72,7 @@ class AiohttpTransport:
     async def send(self, request: Request) -> Answer:
         """Send once and return the whole answer."""
         try:
-            async with self.session.request(
+            async with self._session.request(
                 request.method,
                 URL(self._base_url + request.target, encoded=True),
                 data=request.body,
@@ -93,11 +91,6 @@ class AiohttpTransport:
             raise TransportError(f"{request.operation}: not sent: {_reason(error)}", sent=False) from error
         except (aiohttp.ClientError, OSError) as error:
             raise TransportError(f"{request.operation}: the answer broke off: {_reason(error)}") from error
-
-    async def aclose(self) -> None:
-        """Close the session, if it is this transport's own."""
-        if self._owned:
-            await self.session.close()
 
 
 async def _read(response: aiohttp.ClientResponse, request: Request) -> bytes:

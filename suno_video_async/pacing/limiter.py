@@ -9,6 +9,7 @@ either of them travelled. The price is the round trip: `per / (per + round trip)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Iterable
 from enum import Enum, auto
@@ -128,7 +129,8 @@ class Limiter:
             if waiter.granted.done() and not waiter.granted.cancelled():
                 self.release(waiter.granted.result(), sent=False, answered=False)
             else:
-                self._waiters[lane].remove(waiter)
+                with contextlib.suppress(ValueError):  # passed over already
+                    self._waiters[lane].remove(waiter)
                 self._serve()
             raise
 

@@ -272,7 +272,8 @@ def _data(answer: Answer, request: Request) -> Mapping[str, Any]:
     envelope = _envelope(answer.body)
     code = _code(envelope.get("code"))
     ok = 200 <= answer.status < 300
-    if answer.status == 429 or (code is not None and code != 200 and (ok or code == answer.status)):
+    own_word = ok or (answer.status >= 400 and code == answer.status)
+    if answer.status == 429 or (code is not None and code != 200 and own_word):
         _refuse(answer, request, envelope, 429 if answer.status == 429 else cast("int", code))
     data: object = envelope.get("data")
     if not ok or code != 200 or not isinstance(data, dict):
@@ -383,7 +384,4 @@ def _media_urls(value: object) -> tuple[str, ...]:
 
 def _brief(value: object) -> str:
     """Return a short, printable form of anything, for messages."""
-    try:
-        return ascii(value)[:80]
-    except (ValueError, RecursionError):
-        return f"a huge {type(value).__name__}"
+    return ascii(value)[:80] if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"

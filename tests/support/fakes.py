@@ -1,0 +1,70 @@
+"""A scripted API behind the client's transport: no sockets, and every send on record."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from suno_video_async.pacing.clock import Clock, SystemClock
+from suno_video_async.protocol.wire import Answer, Request
+
+Script = Callable[[Request], Answer | Exception | Awaitable[Answer]]
+
+
+def answer(
+    data: Any = None, *, code: int = 200, status: int = 200, message: str = "success", **headers: str
+) -> Answer:
+    """Return an answer with a well-formed envelope; headers by their names with underscores."""
+    body = json.dumps({"code": code, "message": message, "data": data}).encode()
+    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+
+
+def task_data(task_id: str, status: str = "running", **more: Any) -> dict[str, Any]:
+    """Return the `data` of a TaskInfo answer."""
+    data: dict[str, Any] = {"task_id": task_id, "status": status, "param": {"input": {"suno_id": "s1"}}, **more}
+    if status == "success":
+        data["result"] = {"code": 200, "media_urls": [f"https://media.example.test/{task_id}.mp4"]}
+    return data
+
+
+class FakeTransport:
+    """Answers by a script; remembers what was sent and when it arrived."""
+
+    def __init__(
+        self, script: Script, *, clock: Clock | None = None, travel: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        self.script = script
+        self.sent: list[Request] = []
+        self.arrivals: list[float] = []
+        self._clock = clock or SystemClock()
+        self._travel = travel
+
+    async def send(self, request: Request) -> Answer:
+        self.sent.append(request)
+        await self._clock.sleep(self._travel())
+        self.arrivals.append(self._clock.now())
+        said = self.script(request)
+        if isinstance(said, Exception):
+            raise said
+        if isinstance(said, Answer):
+            await self._clock.sleep(self._travel())
+            return said
+        return await said
+
+
+def most_in_any_window(times: list[float], per: float) -> int:
+    """Return the largest number of `times` in any half-open window of `per` seconds."""
+    ordered, first, most = sorted(times), 0, 0
+    for last, time in enumerate(ordered):
+        while time - ordered[first] >= per - 1e-9:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+async def settle(turns: int = 20) -> None:
+    """Let everything run that can run without time passing."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
