@@ -1,0 +1,476 @@
+"""The songs that the local server can make videos of: built-in ones, or a folder's.
+
+Importing this needs no extra; making the sound and the covers of the built-in songs does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import threading
+import tomllib
+import wave
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from .songs.scores import Song
+
+__all__ = [
+    "BuiltinLibrary",
+    "FolderLibrary",
+    "Library",
+    "LibraryError",
+    "LibraryTrack",
+    "LyricLine",
+    "parse_lrc",
+    "parse_srt",
+    "spread_lines",
+]
+
+_LYRICS: Final = ("lyrics.lrc", "lyrics.srt", "lyrics.txt")
+_IMAGES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+_TEXT_LIMIT: Final = 1_000_000
+"""Bytes of a lyrics or TOML file; more is a mistake, such as a renamed audio file."""
+
+
+@frozen
+class LyricLine:
+    """A line of lyrics and the time in seconds at which it is sung; an empty line clears the stage."""
+
+    start: float
+    text: str
+
+
+@frozen
+class LibraryTrack:
+    """A finished song: `suno_id` names it within the music task `task_id`; duration in seconds."""
+
+    task_id: str
+    suno_id: str
+    title: str
+    artist: str
+    duration: float
+    language: str
+    tags: str
+    lyrics: tuple[LyricLine, ...]
+
+
+class LibraryError(Exception):
+    """A library cannot be used: which file, which line if one is at fault, what is wrong and what to do."""
+
+    def __init__(self, path: Path, line: int | None, problem: str) -> None:
+        super().__init__(path, line, problem)
+        self.path = path
+        self.line = line
+        self.problem = problem
+
+    def __str__(self) -> str:
+        place = str(self.path) if self.line is None else f"{self.path}:{self.line}"
+        return f"{place}: {self.problem}"
+
+
+class Library(Protocol):
+    """Where the server finds songs. `audio` and `cover` block."""
+
+    def tracks(self) -> Sequence[LibraryTrack]:
+        """All tracks, those of a music task together."""
+        ...
+
+    def find(self, task_id: str, suno_id: str) -> LibraryTrack | None:
+        """The track of these ids, or None."""
+        ...
+
+    def audio(self, track: LibraryTrack, folder: Path) -> Path:
+        """The audio file of a track: the library's own, or one made (once) in `folder`."""
+        ...
+
+    def cover(self, track: LibraryTrack, folder: Path) -> Path:
+        """The cover of a track, PNG or JPEG: the library's own, or one made (once) in `folder`."""
+        ...
+
+
+class BuiltinLibrary:
+    """A few songs of the project's own, in several scripts, synthesised when they are first asked for."""
+
+    def __init__(self) -> None:
+        from .songs.scores import SONGS  # noqa: PLC0415 - it needs this module's types
+
+        self._songs = {(song.task_id, song.suno_id): song for song in SONGS}
+        self._tracks = tuple(_built_in(song) for song in SONGS)
+
+    def tracks(self) -> Sequence[LibraryTrack]:
+        """All tracks, those of a music task together."""
+        return self._tracks
+
+    def find(self, task_id: str, suno_id: str) -> LibraryTrack | None:
+        """The track of these ids, or None."""
+        return next((t for t in self._tracks if (t.task_id, t.suno_id) == (task_id, suno_id)), None)
+
+    def audio(self, track: LibraryTrack, folder: Path) -> Path:
+        """Synthesise the song as AAC into `folder`, unless it is there."""
+        song = self._song(track)
+
+        def write(path: Path) -> None:
+            from .songs.sound import write_song  # noqa: PLC0415 - heavy, and only in the `local` extra
+
+            write_song(song.score, song.suno_id, path)
+
+        return _made_once(folder / f"{song.suno_id}.m4a", write)
+
+    def cover(self, track: LibraryTrack, folder: Path) -> Path:
+        """Draw the cover into `folder`, unless it is there."""
+        song = self._song(track)
+        return _made_once(folder / f"{song.suno_id}.jpg", lambda path: _draw(song.cover, path))
+
+    def _song(self, track: LibraryTrack) -> Song:
+        song = self._songs.get((track.task_id, track.suno_id))
+        if song is None:
+            raise KeyError(f"{track.task_id}/{track.suno_id} is no built-in track; take one of `tracks()`")
+        return song
+
+
+class FolderLibrary:
+    """The songs of a folder: DIR/<music task>/<track>/ with audio.*, cover.*, lyrics and track.toml.
+
+    All text is read, and all mistakes are found, when the library is made. Nothing outside DIR is read, not
+    through a symbolic link either.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        if not directory.is_dir():
+            raise LibraryError(directory, None, "is not a folder; give one with a folder for each music task")
+        self._root = directory.resolve()
+        found = tuple(self._scan())
+        if not found:
+            raise LibraryError(
+                directory, None, "has no track; put one at <music task>/<track>/audio.mp3 below it"
+            )
+        self._files = {(entry.track.task_id, entry.track.suno_id): entry for entry in found}
+        self._tracks = tuple(entry.track for entry in found)
+
+    def tracks(self) -> Sequence[LibraryTrack]:
+        """All tracks, those of a music task together."""
+        return self._tracks
+
+    def find(self, task_id: str, suno_id: str) -> LibraryTrack | None:
+        """The track of these ids, or None."""
+        entry = self._files.get((task_id, suno_id))
+        return entry.track if entry else None
+
+    def audio(self, track: LibraryTrack, folder: Path) -> Path:  # noqa: ARG002 - the file is already there
+        """The track's own audio file."""
+        return self._inside(self._entry(track).audio)
+
+    def cover(self, track: LibraryTrack, folder: Path) -> Path:
+        """The track's own cover, or one drawn into `folder` from its title."""
+        entry = self._entry(track)
+        if entry.cover is not None:
+            return self._inside(entry.cover)
+        design = f"{track.task_id}/{track.suno_id}/{track.title}"
+        name = re.sub(r"[^\w.-]", "_", f"{track.task_id}-{track.suno_id}")[:120]
+        return _made_once(folder / f"{name}.jpg", lambda path: _draw(design, path))
+
+    def _entry(self, track: LibraryTrack) -> _Files:
+        entry = self._files.get((track.task_id, track.suno_id))
+        if entry is None:
+            raise KeyError(f"{track.task_id}/{track.suno_id} is not in {self._root}; take one of `tracks()`")
+        return entry
+
+    def _scan(self) -> Iterator[_Files]:
+        for task in self._folders(self._root):
+            seen: dict[str, Path] = {}
+            for folder in self._folders(task):
+                entry = self._read(task.name, folder)
+                other = seen.setdefault(entry.track.suno_id, folder)
+                if other is not folder:
+                    raise LibraryError(
+                        folder,
+                        None,
+                        f"has the suno_id {entry.track.suno_id!r} of {other.name}; give each track its own",
+                    )
+                yield entry
+
+    def _folders(self, folder: Path) -> list[Path]:
+        found = [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "_"))]
+        return [self._inside(path) for path in found if path.is_dir()]
+
+    def _inside(self, path: Path) -> Path:
+        """The path itself, if it leads nowhere outside the library."""
+        if not path.resolve().is_relative_to(self._root):
+            raise LibraryError(path, None, "leads outside the library; copy what it points at into the library")
+        return path
+
+    def _read(self, task_id: str, folder: Path) -> _Files:
+        audio = self._one(folder, "audio", None)
+        if audio is None:
+            raise LibraryError(folder, None, "has no audio; put the song there as audio.mp3 (or .m4a, .wav, …)")
+        cover = self._one(folder, "cover", _IMAGES)
+        facts = _Facts.read(self._inside(folder / "track.toml"))
+        duration = facts.duration or _duration(audio)
+        lyrics = self._lyrics(folder, duration)
+        track = LibraryTrack(
+            task_id=task_id,
+            suno_id=facts.suno_id or folder.name,
+            title=facts.title or folder.name,
+            artist=facts.artist,
+            duration=duration,
+            language=facts.language,
+            tags=facts.tags,
+            lyrics=lyrics,
+        )
+        return _Files(track, audio, cover)
+
+    def _one(self, folder: Path, stem: str, suffixes: frozenset[str] | None) -> Path | None:
+        found = [path for path in sorted(folder.glob(f"{stem}.*")) if not path.name.endswith(".part")]
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found)
+            raise LibraryError(folder, None, f"has more than one {stem}: {names}; keep one")
+        if not found:
+            return None
+        path = self._inside(found[0])
+        if not path.is_file():
+            raise LibraryError(path, None, "is not a file; put the file itself there")
+        if suffixes is not None and path.suffix.lower() not in suffixes:
+            raise LibraryError(path, None, f"is no known kind of {stem}; use PNG, JPEG or WebP")
+        return path
+
+    def _lyrics(self, folder: Path, duration: float) -> tuple[LyricLine, ...]:
+        found = [path for name in _LYRICS if (path := self._inside(folder / name)).exists()]
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found)
+            raise LibraryError(folder, None, f"has lyrics more than once: {names}; keep one")
+        if not found:
+            return ()
+        path = found[0]
+        text = _read_text(path)
+        if path.suffix == ".lrc":
+            return parse_lrc(text, path=path)
+        if path.suffix == ".srt":
+            return parse_srt(text, path=path)
+        return spread_lines(text, duration)
+
+
+@frozen
+class _Files:
+    track: LibraryTrack
+    audio: Path
+    cover: Path | None
+
+
+@frozen
+class _Facts:
+    """What track.toml says; everything has a default."""
+
+    title: str = ""
+    artist: str = ""
+    suno_id: str = ""
+    language: str = ""
+    tags: str = ""
+    duration: float = 0.0
+
+    @classmethod
+    def read(cls, path: Path) -> _Facts:
+        if not path.exists():
+            return cls()
+        text = _read_text(path)
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            place = re.search(r"line (\d+)", str(error))
+            line = int(place[1]) if place else None
+            raise LibraryError(path, line, f"is not valid TOML: {error}; correct that line") from error
+        return cls._checked(path, text, table)
+
+    @classmethod
+    def _checked(cls, path: Path, text: str, table: Mapping[str, object]) -> _Facts:
+        words: dict[str, str] = {}
+        duration = 0.0
+        for key, value in table.items():
+            line = _line_of(key, text)
+            if key == "duration":
+                if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 86_400:
+                    raise LibraryError(path, line, "duration must be seconds, such as duration = 183.5")
+                duration = float(value)
+            elif key not in {"title", "artist", "suno_id", "language", "tags"}:
+                known = "title, artist, suno_id, language, tags, duration"
+                raise LibraryError(path, line, f"unknown key {key!r}; the keys are {known}")
+            elif not isinstance(value, str):
+                raise LibraryError(path, line, f'{key} must be text in quotes, such as {key} = "…"')
+            else:
+                words[key] = value.strip()
+        return cls(**words, duration=duration)
+
+
+def _line_of(key: str, text: str) -> int | None:
+    pattern = re.compile(rf"""\s*["']?{re.escape(key)}["']?\s*[=.\]]|\s*\[+\s*["']?{re.escape(key)}\b""")
+    return next((number for number, line in enumerate(text.splitlines(), 1) if pattern.match(line)), None)
+
+
+def _read_text(path: Path) -> str:
+    if not path.is_file():
+        raise LibraryError(path, None, "is not a file; put the file itself there")
+    if path.stat().st_size > _TEXT_LIMIT:
+        raise LibraryError(path, None, "is larger than a megabyte; is it the right file?")
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise LibraryError(path, line, "is not UTF-8; save the file as UTF-8") from error
+
+
+_STAMP: Final = re.compile(r"\[(\d{1,4}):(\d{1,2})(?:[.:](\d{1,3}))?\]")
+_TAG: Final = re.compile(r"\[([A-Za-z#][\w#]*)\s*:(.*)\]\s*$")
+_WORD_STAMP: Final = re.compile(r"<\d{1,4}:\d{1,2}(?:[.:]\d{1,3})?>")
+
+
+def parse_lrc(text: str, *, path: Path = Path("lyrics.lrc")) -> tuple[LyricLine, ...]:
+    """Read LRC lyrics: several stamps on a line, word stamps (left out), and the offset tag.
+
+    A positive `[offset:+ms]` shows the lyrics sooner. Raises `LibraryError` with the line at fault.
+    """
+    lines: list[LyricLine] = []
+    offset = 0.0
+    for number, raw in enumerate(text.splitlines(), 1):
+        rest = raw.strip()
+        stamps: list[float] = []
+        while match := _STAMP.match(rest):
+            stamps.append(_stamp_seconds(match, path, number))
+            rest = rest[match.end() :].lstrip()
+        words = " ".join(_WORD_STAMP.sub("", rest).split())
+        if stamps:
+            lines += [LyricLine(stamp, words) for stamp in stamps]
+        elif tag := _TAG.match(rest):
+            offset = _offset(tag[2], path, number) if tag[1].lower() == "offset" else offset
+        elif rest:
+            problem = "has no time stamp; begin the line with one such as [01:23.45], or use lyrics.txt"
+            raise LibraryError(path, number, problem)
+    return _in_order(LyricLine(max(0.0, round(line.start - offset, 3)), line.text) for line in lines)
+
+
+def _stamp_seconds(match: re.Match[str], path: Path, number: int) -> float:
+    minutes, seconds, fraction = match[1], match[2], match[3] or "0"
+    if int(seconds) >= 60:
+        raise LibraryError(path, number, f"the stamp {match[0]} has {seconds} seconds; use minutes above 59")
+    return int(minutes) * 60 + int(seconds) + int(fraction) / 10 ** len(fraction)
+
+
+def _offset(value: str, path: Path, number: int) -> float:
+    try:
+        return int(value.strip()) / 1000
+    except ValueError as error:
+        problem = "the offset must be whole milliseconds, such as [offset:+250]"
+        raise LibraryError(path, number, problem) from error
+
+
+_SRT_TIME: Final = re.compile(
+    r"(\d{1,3}):([0-5]\d):([0-5]\d)[.,](\d{1,3})\s*-->\s*(\d{1,3}):([0-5]\d):([0-5]\d)[.,](\d{1,3})"
+)
+
+
+def parse_srt(text: str, *, path: Path = Path("lyrics.srt")) -> tuple[LyricLine, ...]:
+    """Read SubRip lyrics; a pause of two seconds or more after a caption clears the stage."""
+    captions: list[tuple[float, float, list[str]]] = []
+    lines = text.splitlines()
+    for number, raw in enumerate(lines, 1):
+        line = raw.strip()
+        following = lines[number].strip() if number < len(lines) else ""
+        if match := _SRT_TIME.match(line):
+            start, end = (_srt_seconds(match.groups()[at : at + 4]) for at in (0, 4))
+            captions.append((start, end, []))
+        elif "-->" in line:
+            raise LibraryError(path, number, "is no time range; write 00:01:02,500 --> 00:01:05,000")
+        elif line and not (line.isdigit() and "-->" in following):
+            if not captions:
+                raise LibraryError(path, number, "comes before the first time range; put one above it")
+            captions[-1][2].append(re.sub(r"<[^>]*>|\{\\[^}]*\}", "", line))
+    captions.sort(key=lambda caption: caption[0])
+    found: list[LyricLine] = []
+    for at, (start, end, words) in enumerate(captions):
+        found.append(LyricLine(start, " ".join(words).strip()))
+        following_start = captions[at + 1][0] if at + 1 < len(captions) else math.inf
+        if following_start - end >= 2.0:
+            found.append(LyricLine(end, ""))
+    return _in_order(found)
+
+
+def _srt_seconds(parts: Sequence[str]) -> float:
+    hours, minutes, seconds, fraction = parts
+    return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + int(fraction) / 10 ** len(fraction)
+
+
+def spread_lines(text: str, duration: float) -> tuple[LyricLine, ...]:
+    """Give lyrics without times a share of the song each, by their length; `[Verse]` headings are left out."""
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    lines = [line for line in lines if line and not re.fullmatch(r"\[[^\]]*\]", line)]
+    weights = [12 + len(line) for line in lines]
+    # Songs begin and end with music.
+    start, span = 0.06 * duration, 0.88 * duration
+    found: list[LyricLine] = []
+    passed = 0
+    for line, weight in zip(lines, weights, strict=True):
+        found.append(LyricLine(round(start + span * passed / sum(weights), 2), line))
+        passed += weight
+    return tuple(found)
+
+
+def _in_order(lines: Iterator[LyricLine] | list[LyricLine]) -> tuple[LyricLine, ...]:
+    return tuple(sorted(lines, key=lambda line: line.start))
+
+
+def _built_in(song: Song) -> LibraryTrack:
+    lyrics = tuple(LyricLine(song.score.line_start(at), words) for at, words in enumerate(song.words))
+    return LibraryTrack(
+        task_id=song.task_id,
+        suno_id=song.suno_id,
+        title=song.title,
+        artist=song.artist,
+        duration=song.score.seconds,
+        language=song.language,
+        tags=song.tags,
+        lyrics=lyrics,
+    )
+
+
+def _draw(design: str, path: Path) -> None:
+    from .songs.covers import draw_cover  # noqa: PLC0415 - heavy, and only in the `local` extra
+
+    draw_cover(design, path)
+
+
+def _made_once(path: Path, write: Callable[[Path], object]) -> Path:
+    """The file at `path`, made by `write` if it is missing; it appears whole or not at all."""
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two renders may ask at once: each writes a file of its own, and the last rename wins.
+    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        write(part)
+        part.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+    return path
+
+
+def _duration(path: Path) -> float:
+    """The length of an audio file in seconds."""
+    if path.suffix.lower() == ".wav":
+        with contextlib.suppress(wave.Error, EOFError), wave.open(str(path), "rb") as sound:
+            return sound.getnframes() / sound.getframerate()
+    try:
+        from .songs.sound import audio_seconds  # noqa: PLC0415 - heavy, and only in the `local` extra
+    except ImportError as error:
+        problem = "its length is unknown: put duration = SECONDS into track.toml, or install suno-video-async[local]"
+        raise LibraryError(path, None, problem) from error
+    try:
+        return audio_seconds(path)
+    except ValueError as error:
+        raise LibraryError(path, None, f"is not audio that can be read ({error}); convert it to MP3") from error

@@ -1,0 +1,291 @@
+"""What moves: lyrics that scroll with easing, and the progress bar, drawn straight into YUV planes.
+
+`Scene.state` says what a moment looks like, cheaply; two equal states are the same picture. `Scene.paint`
+draws one. White has no colour, so text pulls the colour planes towards their middle.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from attrs import define, field, frozen
+
+from ..library import LyricLine
+from .backdrop import Plane, Planes
+from .layout import Box, Layout
+from .text import SUBROWS, Line, Mask, Style, Typesetter
+
+LYRIC = Style(700, 26.0)
+
+SCROLL = 0.62
+"""Seconds a line takes to move into place."""
+LEAD = 0.30
+"""Seconds before its time that a line begins to move: it is in place when it is sung."""
+DIM = 0.37
+"""Brightness of a line that is not being sung."""
+ANCHOR = 0.425
+"""Height of the current line, as a share of the panel."""
+
+_WHITE = 235
+_GREY = 128
+
+
+@frozen
+class State:
+    """All that tells one moment's picture from another's."""
+
+    offset: int
+    """How far the lyrics have scrolled, in quarter pixels."""
+    gains: tuple[tuple[int, int], ...]
+    """(line, brightness 0..256) of the lines in sight that are not merely dim."""
+    bar: int
+    """Filled length of the progress bar, in quarter pixels."""
+
+
+@frozen
+class _Move:
+    """From `start` on, for `seconds`, the view moves to line `to`; None lights no line."""
+
+    start: float
+    seconds: float
+    origin: float
+    target: float
+    before: int | None
+    to: int | None
+
+
+@define
+class _Entry:
+    """A lyric line: its rows, the place in the scroll (quarter pixels), and its masks while in sight."""
+
+    rows: tuple[Line, ...]
+    top: int
+    height: int
+    masks: dict[tuple[int, int], Mask] = field(factory=dict)
+    drawn: Mask | None = None
+    span: tuple[int, int] = (0, 0)
+
+
+def ease(x: float) -> float:
+    """Slow, fast, slow: 0 to 1 with no jerk at either end."""
+    x = min(1.0, max(0.0, x))
+    return x * x * x * (x * (6.0 * x - 15.0) + 10.0)
+
+
+class Scene:
+    """The moving parts of one video."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        backdrop: Planes,
+        lyrics: Sequence[LyricLine],
+        setter: Typesetter,
+        *,
+        duration: float,
+    ) -> None:
+        self._layout = layout
+        self._setter = setter
+        self._backdrop = backdrop
+        self._duration = max(duration, 0.1)
+        panel = layout.panel
+        self._panel = panel or Box(0, 0, 0, 0)
+        self._entries: list[_Entry] = []
+        self._moves: list[_Move] = []
+        self._starts: list[float] = []
+        if panel is not None:
+            self._set_lyrics(sorted(lyrics, key=lambda line: line.start), panel)
+        self._fade = _fades(self._panel.height)
+        self._bar = _Bar(layout.bar, backdrop)
+        # One step of the bar is at most two pixels, so that a short song's does not jerk.
+        self._bar_step = min(0.5, max(0.1, 2.0 * self._duration / layout.bar.width))
+
+    @property
+    def lines(self) -> tuple[tuple[Line, ...], ...]:
+        """The lyrics as they were broken into rows."""
+        return tuple(entry.rows for entry in self._entries)
+
+    def state(self, at: float) -> State:
+        """What the picture shows at a time in seconds."""
+        tick = math.floor(at / self._bar_step + 1e-6) * self._bar_step
+        bar = round(4 * self._layout.bar.width * min(1.0, tick / self._duration))
+        index = bisect_right(self._starts, at) - 1
+        if index < 0:
+            return State(round(self._origin()), (), bar)
+        move = self._moves[index]
+        done = ease((at - move.start) / move.seconds)
+        offset = round(move.origin + (move.target - move.origin) * done)
+        gains: list[tuple[int, int]] = []
+        if move.before is not None and done < 1.0 and move.before != move.to:
+            gains.append((move.before, _gain(1.0 - done)))
+        if move.to is not None:
+            gains.append((move.to, _gain(done if move.before != move.to else 1.0)))
+        return State(offset, tuple(gains), bar)
+
+    def paint(self, planes: Planes, state: State) -> None:
+        """Draw a state over the backdrop, which `planes` must hold outside the moving parts."""
+        if self._entries:
+            self._restore(planes)
+            gains = dict(state.gains)
+            for index, entry in enumerate(self._entries):
+                top = entry.top - state.offset
+                if top + 4 * entry.height < 0 or top >= 4 * self._panel.height:
+                    entry.masks.clear()
+                    entry.drawn = None
+                    continue
+                self._paint_entry(planes, entry, top, gains.get(index, _gain(0.0)))
+        self._bar.paint(planes, state.bar)
+
+    def _origin(self) -> float:
+        return self._moves[0].target if self._moves else 0.0
+
+    def _set_lyrics(self, lyrics: Sequence[LyricLine], panel: Box) -> None:
+        layout = self._layout
+        em, pitch = layout.lyric_em, layout.lyric_pitch
+        top = 0.0
+        focus = 0.0
+        shown: int | None = None
+        for position, lyric in enumerate(lyrics):
+            before, origin = shown, focus
+            rows = self._setter.wrap(lyric.text, LYRIC, panel.width / em)
+            shown = None
+            if rows:
+                block = len(rows) * pitch
+                focus = 4.0 * (top + block / 2 - ANCHOR * panel.height)
+                # The mask begins half a line above the block: accents and marks reach far up and down.
+                height = math.ceil(block + pitch)
+                self._entries.append(_Entry(rows, round(4 * (top - pitch / 2)), height))
+                shown = len(self._entries) - 1
+                top += block + layout.lyric_gap
+            following = lyrics[position + 1].start if position + 1 < len(lyrics) else math.inf
+            seconds = max(0.08, min(SCROLL, following - lyric.start))
+            begin = max(lyric.start - LEAD, self._starts[-1] + self._moves[-1].seconds if self._moves else 0.0)
+            first = shown == 0 and before is None
+            self._starts.append(begin)
+            self._moves.append(_Move(begin, seconds, focus if first else origin, focus, before, shown))
+
+    def _restore(self, planes: Planes) -> None:
+        box = self._panel
+        for plane, still, shift in _triples(planes, self._backdrop):
+            rows = slice(box.top >> shift, box.bottom >> shift)
+            columns = slice(box.left >> shift, box.right >> shift)
+            plane[rows, columns] = still[rows, columns]
+
+    def _paint_entry(self, planes: Planes, entry: _Entry, top: int, gain: int) -> None:
+        for plane, shift in ((planes.y, 0), (planes.u, 1), (planes.v, 1)):
+            unit = SUBROWS << shift
+            row, phase = divmod(top, unit)
+            mask = self._mask(entry, shift, phase)
+            left = (self._panel.left + entry.span[0]) >> shift
+            self._blend(plane, mask, (row, left), gain, shift)
+
+    def _blend(self, plane: Plane, mask: Mask, place: tuple[int, int], gain: int, shift: int) -> None:
+        """plane += (white - plane) * mask * gain * fade, in 16-bit integers."""
+        row, left = place
+        first, last = max(0, row), min(self._panel.height >> shift, row + mask.shape[0])
+        if first >= last or not mask.size:
+            return
+        above = self._panel.top >> shift
+        area = plane[above + first : above + last, left : left + mask.shape[1]]
+        fade = (self._fade[shift][first:last] * np.uint16(gain)) >> np.uint16(8)
+        cover = mask[first - row : last - row].astype(np.uint16)
+        cover *= fade[:, None]
+        cover >>= np.uint16(8)
+        if shift:
+            pull = np.int16(_GREY) - area.astype(np.int16)
+            pull *= cover.view(np.int16)
+            pull += np.int16(128)
+            pull >>= np.int16(8)
+            area += pull.astype(np.uint8)  # wraps around, which is what adding a negative number must do
+        else:
+            light = np.uint16(_WHITE) - area.astype(np.uint16)
+            light *= cover
+            light += np.uint16(128)
+            light >>= np.uint16(8)
+            area += light.astype(np.uint8)
+
+    def _mask(self, entry: _Entry, shift: int, phase: int) -> Mask:
+        if entry.drawn is None:
+            entry.drawn, entry.span = self._draw(entry)
+        key = (shift, phase)
+        if key not in entry.masks:
+            entry.masks[key] = _settled(entry.drawn, shift, phase)
+        return entry.masks[key]
+
+    def _draw(self, entry: _Entry) -> tuple[Mask, tuple[int, int]]:
+        """The entry's mask with sub-rows, cut to the columns it uses (an even span)."""
+        layout, panel = self._layout, self._panel
+        em, pitch = layout.lyric_em, layout.lyric_pitch
+        margin = 2 * math.ceil(0.12 * em)  # what letters reach beyond their advance
+        rows: list[tuple[Line, float, float]] = []
+        for number, line in enumerate(entry.rows):
+            left = panel.width - line.width * em if line.rtl else 0.0
+            # 0.36 em: half the height of a capital, so that the line is centred by eye.
+            rows.append((line, left + margin, pitch * (number + 1) + 0.36 * em))
+        wide = panel.width + 2 * margin
+        mask = self._setter.draw(rows, em, (wide, entry.height))
+        used = np.flatnonzero(mask.any(axis=0))
+        if not used.size:
+            return mask[:, :0], (0, 0)
+        start = (int(used[0]) // 2) * 2
+        end = min(wide, (int(used[-1]) // 2 + 1) * 2)
+        return np.ascontiguousarray(mask[:, start:end]), (start - margin, end - margin)
+
+
+class _Bar:
+    """The progress bar: a thin capsule, the played part brighter."""
+
+    def __init__(self, box: Box, backdrop: Planes) -> None:
+        self._box = box
+        x = np.arange(box.width, dtype=np.float32) + 0.5
+        y = np.arange(box.height, dtype=np.float32) + 0.5
+        radius = box.height / 2
+        dx = np.maximum(np.abs(x - box.width / 2) - box.width / 2 + radius, 0.0)
+        self._shape = np.clip(0.5 + radius - np.hypot(dx[None, :], (y - radius)[:, None]), 0.0, 1.0)
+        self._still = [
+            still[box.top >> s : box.bottom >> s, box.left >> s : box.right >> s].astype(np.float32)
+            for still, s in ((backdrop.y, 0), (backdrop.u, 1), (backdrop.v, 1))
+        ]
+
+    def paint(self, planes: Planes, filled: int) -> None:
+        box = self._box
+        done = np.clip(filled / 4.0 - np.arange(box.width, dtype=np.float32), 0.0, 1.0)
+        alpha = self._shape * (0.16 + 0.56 * done[None, :])
+        half = alpha.reshape(box.height // 2, 2, box.width // 2, 2).mean(axis=(1, 3))
+        places = ((planes.y, alpha, _WHITE, 0), (planes.u, half, _GREY, 1), (planes.v, half, _GREY, 1))
+        for (plane, cover, white, s), still in zip(places, self._still, strict=True):
+            area = plane[box.top >> s : box.bottom >> s, box.left >> s : box.right >> s]
+            area[:] = np.rint(still + (white - still) * cover)
+
+
+def _gain(light: float) -> int:
+    return round(256 * (DIM + (1.0 - DIM) * light))
+
+
+def _triples(planes: Planes, still: Planes) -> tuple[tuple[Plane, Plane, int], ...]:
+    return (planes.y, still.y, 0), (planes.u, still.u, 1), (planes.v, still.v, 1)
+
+
+def _fades(height: int) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
+    """Brightness 0..255 of each row of the panel, for the luma plane and for the colour planes."""
+    at = (np.arange(height, dtype=np.float64) + 0.5) / max(1, height)
+    above = np.clip(at / 0.24, 0.0, 1.0)
+    below = np.clip((1.0 - at) / 0.42, 0.0, 1.0)
+    fade = 255.0 * (above * above * (3 - 2 * above)) * (below * below * (3 - 2 * below))
+    rows = np.rint(fade).astype(np.uint16)
+    return rows, np.rint(fade.reshape(-1, 2).mean(axis=1)).astype(np.uint16)
+
+
+def _settled(drawn: Mask, shift: int, phase: int) -> Mask:
+    """Sub-rows averaged to pixel rows at a sub-pixel phase; both axes halved for the colour planes."""
+    unit = SUBROWS << shift
+    rows = -(-(drawn.shape[0] + phase) // unit)
+    padded = np.zeros((rows * unit, drawn.shape[1]), np.uint8)
+    padded[phase : phase + drawn.shape[0]] = drawn
+    columns = drawn.shape[1] >> shift
+    parts = padded.reshape(rows, unit, columns, 1 << shift)
+    return np.rint(parts.mean(axis=(1, 3), dtype=np.float32)).astype(np.uint8)

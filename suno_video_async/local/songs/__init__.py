@@ -1,0 +1,1 @@
+"""The built-in songs: words and scores, their synthesis, and their covers."""

@@ -1,0 +1,45 @@
+"""Audio files of the built-in songs, through PyAV."""
+
+from __future__ import annotations
+
+import zlib
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from .scores import Score
+from .synth import RATE, synthesise
+
+
+def write_song(score: Score, name: str, path: Path) -> None:
+    """Synthesise a song and write it as AAC in an MP4 file; the name seeds its noise."""
+    samples = synthesise(score, seed=zlib.crc32(name.encode()))
+    with av.open(str(path), "w", format="ipod", options={"movflags": "+faststart"}) as output:
+        stream = output.add_stream("aac", rate=RATE, options={"aac_coder": "fast"})
+        stream.bit_rate = 192_000
+        stream.codec_context.layout = "stereo"
+        for start in range(0, samples.shape[1], RATE):
+            part = np.ascontiguousarray(samples[:, start : start + RATE])
+            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="stereo")
+            frame.sample_rate = RATE
+            frame.pts, frame.time_base = start, Fraction(1, RATE)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+
+
+def audio_seconds(path: Path) -> float:
+    """The length that an audio file states; a `ValueError` when it is none."""
+    try:
+        with av.open(str(path), metadata_errors="replace") as source:
+            if not source.streams.audio:
+                raise ValueError("there is no sound in it")
+            stream = source.streams.audio[0]
+            if stream.duration and stream.time_base:
+                return float(stream.duration * stream.time_base)
+            if source.duration:
+                return source.duration / 1_000_000
+    except (av.FFmpegError, OSError) as error:
+        raise ValueError(error.strerror or "damaged") from error
+    raise ValueError("it does not state its length")
