@@ -32,8 +32,9 @@ from suno_video_async.errors import (
     TransportError,
     WaitTimeout,
 )
-from suno_video_async.models import Outcome, Track, Video
+from suno_video_async.models import Outcome, Track, Video, VideoRequest
 from suno_video_async.pacing.clock import Clock
+from suno_video_async.submission import Submission
 from suno_video_async.task import VideoTask
 
 #: Downloads at once, beside the videos in flight: they do not count against the API's limit.
@@ -53,8 +54,8 @@ class BatchClient(Protocol):
         """The most unfinished videos."""
         ...
 
-    async def submit(self, track: Track, callback_url: str | None = None) -> VideoTask:
-        """Buy one video."""
+    def begin(self, request: VideoRequest, *, refused: Callable[[APIError], None]) -> Submission:
+        """Begin to buy one video."""
         ...
 
     async def download(self, video: Video, output_dir: str | PathLike[str], *, name: str | None = None) -> Path:
@@ -107,6 +108,7 @@ class Conversion:
         self._output_dir = None if output_dir is None else Path(output_dir)
         self._task_timeout = task_timeout
         self._stopping = False
+        self._submissions = set[Submission]()
         self._failure: Exception | None = None
         self._scope = anyio.CancelScope()
         self._ended = anyio.Event()
@@ -150,6 +152,8 @@ class Conversion:
     def stop(self) -> None:
         """Submit no more; what is submitted is followed to its end, the rest of the rows end as `planned`."""
         self._stopping = True
+        for submission in self._submissions:
+            submission.abandon()
 
     async def _run(self) -> None:
         try:
@@ -198,20 +202,29 @@ class Conversion:
             return Outcome(track=track, state="skipped")
         if self._stopping:
             return Outcome(track=track, state="planned", error=self.stopped_by)
+        submission = self._client.begin(VideoRequest(track=track), refused=self._stop_if_hopeless)
+        self._submissions.add(submission)
         try:
-            task = await self._client.submit(track)
+            progress.task = await submission.wait()
         except SunoVideoError as error:
             return self._not_submitted(track, error)
-        progress.task = task
-        return await self._follow(track, task)
+        finally:
+            self._submissions.discard(submission)
+        return await self._follow(track, progress.task)
 
     def _not_submitted(self, track: Track, error: SunoVideoError) -> Outcome:
-        if isinstance(error, AuthenticationError | FeatureDisabledError | InsufficientCreditsError):
-            self._stopping = True
-            self.stopped_by = self.stopped_by or error
-            if not isinstance(error, InsufficientCreditsError):
-                self._failure = self._failure or error
+        if isinstance(error, ClientClosedError) and self._stopping:
+            return Outcome(track=track, state="planned", error=self.stopped_by)
         return Outcome(track=track, state=_state_unsubmitted(error), error=error)
+
+    def _stop_if_hopeless(self, error: SunoVideoError) -> None:
+        """Stop for a reason that no other row can help; all but missing credits is raised at the end."""
+        if isinstance(error, AuthenticationError | FeatureDisabledError):
+            self._failure = self._failure or error
+        elif not isinstance(error, InsufficientCreditsError):
+            return
+        self.stopped_by = self.stopped_by or error
+        self.stop()
 
     async def _follow(self, track: Track, task: VideoTask) -> Outcome:
         outcome = Outcome(track=track, state="submitted", video_task_id=task.id)
@@ -222,8 +235,7 @@ class Conversion:
         except SunoVideoError as error:
             if isinstance(error, WaitTimeout):
                 self._client.forget(task, error)
-            elif isinstance(error, AuthenticationError | FeatureDisabledError):
-                self._stopping, self._failure = True, self._failure or error
+            self._stop_if_hopeless(error)
             return evolve(outcome, error=error)
         outcome = evolve(outcome, state="succeeded", url=video.url, credits=video.credits)
         return (

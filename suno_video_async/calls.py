@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 from attrs import define, field, frozen
 
 from suno_video_async.errors import (
+    APIError,
     ClientClosedError,
     MaintenanceError,
     MalformedResponseError,
@@ -92,13 +93,14 @@ class Calls:
 
     def ask(self, place: Place, task_id: VideoTaskId, answered: Callable[[Result[TaskSnapshot]], None]) -> None:
         """Send one TaskInfo with a place that is held already; `answered` is told how it ended, once."""
-        self._start(place, wire.task_info(task_id), wire.read_snapshot, answered)
+        self._launch(place, wire.task_info(task_id), wire.read_snapshot, answered)
 
     async def create(
         self,
         submission: VideoRequest,
         *,
         accepted: Callable[[VideoTaskId], None],
+        refused: Callable[[APIError], None],
         sending: Callable[[bool], None],
         wanted: Callable[[], bool],
     ) -> VideoTaskId:
@@ -107,6 +109,7 @@ class Calls:
         Args:
             submission: what to buy.
             accepted: told the new task's id in the send's own task, even when nobody waits any more.
+            refused: told of each refusal likewise, before anybody else gets a place in the window.
             sending: told True before each physical send and False after it.
             wanted: asked before a failed submission is sent again.
 
@@ -118,31 +121,33 @@ class Calls:
         """
         request = wire.create_task(submission)
         since = self.clock.time()
+        last: SunoVideoError | None = None
 
         def decode(answer: Answer, request: Request) -> VideoTaskId:
-            task_id = wire.read_created(answer, request)
+            try:
+                task_id = wire.read_created(answer, request)
+            except APIError as error:
+                refused(error)
+                raise
             accepted(task_id)
             return task_id
 
         async def attempt() -> VideoTaskId:
-            nonlocal since
+            nonlocal since, last
             place = await self.limiter.acquire(Lane.CREATE)
             since = self.clock.time()
+            self.statistics.resent_after_500 += isinstance(last, ServerError)
             sending(True)
             try:
-                return await self._send_with(place, request, decode)
+                return _value(await self._start(place, request, decode))
+            except SunoVideoError as error:
+                last = error
+                raise
             finally:
                 sending(False)
 
         def retryable(error: SunoVideoError) -> bool:
-            if (
-                verdict(Operation.CREATE_TASK, error, strict=self.policy.strict) is not Verdict.RETRY
-                or not wanted()
-            ):
-                return False
-            if isinstance(error, ServerError):
-                self.statistics.resent_after_500 += 1
-            return True
+            return wanted() and verdict(Operation.CREATE_TASK, error, strict=self.policy.strict) is Verdict.RETRY
 
         try:
             try:
@@ -171,26 +176,27 @@ class Calls:
     async def _attempt(self, request: Request, decode: Callable[[Answer, Request], T]) -> T:
         if self.closed:
             raise ClientClosedError(f"{request.operation}: the client is closed")
-        return await self._send_with(await self.limiter.acquire(), request, decode)
-
-    async def _send_with(self, place: Place, request: Request, decode: Callable[[Answer, Request], T]) -> T:
-        # Not `set_exception`: a future that nobody awaits any more would complain about it.
-        over: asyncio.Future[Result[T]] = asyncio.get_running_loop().create_future()
-        self._start(place, request, decode, lambda result: None if over.done() else over.set_result(result))
-        result = await over
-        if result.error is not None:
-            raise result.error
-        return result.value  # type: ignore[return-value]  # no error means that there is a value
+        place = await self.limiter.acquire()
+        return _value(await self._start(place, request, decode))
 
     def _start(
+        self, place: Place, request: Request, decode: Callable[[Answer, Request], T]
+    ) -> asyncio.Future[Result[T]]:
+        """Begin a send with a place that is held already."""
+        # Its result is a `Result` and never an exception: a future that nobody awaits would complain about one.
+        over: asyncio.Future[Result[T]] = asyncio.get_running_loop().create_future()
+        self._launch(place, request, decode, lambda result: None if over.done() else over.set_result(result))
+        return over
+
+    def _launch(
         self,
         place: Place,
         request: Request,
         decode: Callable[[Answer, Request], T],
         over: Callable[[Result[T]], None],
     ) -> None:
-        task = asyncio.get_running_loop().create_task(self._send(place, request, decode, over))
         sending = self._creating if request.operation is Operation.CREATE_TASK else self._reading
+        task = asyncio.get_running_loop().create_task(self._send(place, request, decode, over))
         sending.add(task)
         task.add_done_callback(sending.discard)
 
@@ -202,27 +208,28 @@ class Calls:
         over: Callable[[Result[T]], None],
     ) -> None:
         """Send once, whatever becomes of the caller, and give the place back at the end."""
-        started = self.clock.now()
+        started = self.clock.now() if self.hooks else 0.0
         self.statistics.requests += 1
         sent = answered = True
-        result: Result[T] = Result(None, TransportError(f"{request.operation}: cut short"))
+        error: SunoVideoError | None = None
+        value: T | None = None
         try:
-            result = Result(decode(await self.transport.send(request), request), None)
-        except TransportError as error:
-            sent, answered = error.sent, isinstance(error, MalformedResponseError)
-            result = Result(None, error)
-        except SunoVideoError as error:
-            self._note_refusal(request.operation, error)
-            result = Result(None, error)
+            value = decode(await self.transport.send(request), request)
+        except TransportError as raised:
+            sent, answered = raised.sent, isinstance(raised, MalformedResponseError)
+            error = raised
+        except SunoVideoError as raised:
+            self._note_refusal(request.operation, raised)
+            error = raised
         except BaseException:
-            answered = False
+            answered, error = False, TransportError(f"{request.operation}: cut short")
             raise
         finally:
             self.limiter.release(place, sent=sent, answered=answered)
-            over(result)
+            over(Result(value, error))
         if self.hooks:
             event = RequestEvent(
-                operation=request.operation.value, seconds=self.clock.now() - started, error=result.error
+                operation=request.operation.value, seconds=self.clock.now() - started, error=error
             )
             tell(self.hooks, lambda hook: hook.on_request(event))
 
@@ -268,3 +275,9 @@ class Calls:
         if self.hooks:
             event = RetryEvent(operation=operation.value, attempt=attempt, wait=wait, error=error)
             tell(self.hooks, lambda hook: hook.on_retry(event))
+
+
+def _value(result: Result[T]) -> T:
+    if result.error is not None:
+        raise result.error
+    return result.value  # type: ignore[return-value]  # no error means that there is a value

@@ -21,7 +21,7 @@ from suno_video_async import download as downloading
 from suno_video_async.batch import Conversion
 from suno_video_async.calls import Calls, CallStatistics
 from suno_video_async.catalog import CatalogSource
-from suno_video_async.errors import ClientClosedError, DownloadError, SunoVideoError
+from suno_video_async.errors import APIError, ClientClosedError, DownloadError, SunoVideoError
 from suno_video_async.models import (
     Estimate,
     MusicTaskId,
@@ -29,6 +29,7 @@ from suno_video_async.models import (
     RetryPolicy,
     SunoTrack,
     TaskSnapshot,
+    TaskUpdate,
     Timeout,
     Track,
     Video,
@@ -59,7 +60,7 @@ class ClientStatistics:
         refused_429: how many of them were over the rate limit.
         resent_after_500: submissions that were sent again after the server's own 500.
         in_flight: tasks that are followed.
-        limiter: the limiter's state.
+        limiter: the limiter's state; None while the client is not open.
 
     """
 
@@ -67,7 +68,7 @@ class ClientStatistics:
     refused_429: int
     resent_after_500: int
     in_flight: int
-    limiter: LimiterStatistics
+    limiter: LimiterStatistics | None
 
 
 @frozen(kw_only=True)
@@ -244,25 +245,7 @@ class SunoVideoClient:
             TransportError: it could not be sent; nothing was bought.
 
         """
-        running = self._open()
-        request = VideoRequest(track=track, callback_url=callback_url)
-        await running.slots.acquire()
-        if self._running is not running:
-            running.slots.release()
-            raise ClientClosedError("the client was closed before there was room for the submission")
-
-        def accepted(task_id: VideoTaskId, sends: int) -> VideoTask:
-            task = VideoTask(task_id, clock=self.clock, track=track)
-            task.requests = sends
-            running.watcher.follow(task, own=True, on_end=running.slots.release)
-            tell(self._hooks, lambda hook: hook.on_submit(SubmitEvent(request=request, task_id=task_id)))
-            return task
-
-        submission = Submission(running.calls, request, accepted=accepted, given_up=running.slots.release)
-        running.submissions.add(submission)
-        submission.outcome.add_done_callback(lambda _: running.submissions.discard(submission))
-        running.group.start_soon(submission.run)
-        return await submission.wait()
+        return await self.begin(VideoRequest(track=track, callback_url=callback_url)).wait()
 
     def attach(self, task_id: VideoTaskId | str, *, track: Track | None = None) -> VideoTask:
         """Follow a video task that was submitted elsewhere, or before.
@@ -412,10 +395,29 @@ class SunoVideoClient:
             refused_429=self._statistics.refused_429,
             resent_after_500=self._statistics.resent_after_500,
             in_flight=len(self._running.watcher) if self._running else 0,
-            limiter=self._limiter.statistics(),
+            limiter=self._limiter.statistics() if self._running else None,
         )
 
     # For a conversion
+
+    def begin(self, request: VideoRequest, *, refused: Callable[[APIError], None] = lambda _: None) -> Submission:
+        """Begin a submission in the client's own task group, and return it to be waited for."""
+        running = self._open()
+
+        def accepted(task_id: VideoTaskId, sends: int) -> VideoTask:
+            task = VideoTask(task_id, clock=self.clock, track=request.track)
+            task.requests = sends
+            # A new task is pending, by the contract: its first update needs no question.
+            task.publish(TaskUpdate(snapshot=TaskSnapshot(task_id=task_id, status="pending"), elapsed=0.0))
+            running.watcher.follow(task, own=True, on_end=running.slots.release)
+            tell(self._hooks, lambda hook: hook.on_submit(SubmitEvent(request=request, task_id=task_id)))
+            return task
+
+        submission = Submission(running.calls, request, slots=running.slots, accepted=accepted, refused=refused)
+        running.submissions.add(submission)
+        submission.outcome.add_done_callback(lambda _: running.submissions.discard(submission))
+        running.group.start_soon(submission.run)
+        return submission
 
     def forget(self, task: VideoTask, error: SunoVideoError) -> None:
         """Stop following a task; its consumers get `error`. It goes on at the provider."""

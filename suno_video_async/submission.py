@@ -8,7 +8,7 @@ from collections.abc import Callable
 import anyio
 
 from suno_video_async.calls import Calls
-from suno_video_async.errors import ClientClosedError, SubmissionUnknown, SunoVideoError
+from suno_video_async.errors import APIError, ClientClosedError, SubmissionUnknown, SunoVideoError
 from suno_video_async.models import VideoRequest, VideoTaskId
 from suno_video_async.task import VideoTask
 from suno_video_async.telemetry import logger
@@ -23,9 +23,9 @@ class Submission:
     Args:
         calls: how it is sent.
         request: what to buy.
+        slots: one is taken before the first send; `accepted` then owns it.
         accepted: makes the handle of the new task and begins to follow it.
-        given_up: called when no task came of it.
-
+        refused: told of each refusal, before anything else is sent.
     """
 
     def __init__(
@@ -33,37 +33,44 @@ class Submission:
         calls: Calls,
         request: VideoRequest,
         *,
+        slots: anyio.Semaphore,
         accepted: Callable[[VideoTaskId, int], VideoTask],
-        given_up: Callable[[], None],
+        refused: Callable[[APIError], None],
     ) -> None:
         self.request = request
         self.outcome: asyncio.Future[VideoTask | SunoVideoError] = asyncio.get_running_loop().create_future()
         self._calls = calls
         self._accepted = accepted
-        self._given_up = given_up
+        self._refused = refused
+        self._slots = slots
         self._task: VideoTask | None = None
         self._wanted = True
+        self._claimed = True
         self._in_air = False
         self._sends = 0
         self._scope = anyio.CancelScope()
 
     async def run(self) -> None:
-        """Send until it is accepted, refused, unknown or no longer wanted."""
-        error: SunoVideoError = ClientClosedError("the client was closed before the submission was sent")
+        """Wait for room, then send until it is accepted, refused, unknown or no longer wanted."""
+        error: SunoVideoError = ClientClosedError("the submission was given up before it was sent")
         try:
             with self._scope:
-                await self._calls.create(
-                    self.request,
-                    accepted=self._accept,
-                    sending=self._note_sending,
-                    wanted=lambda: self._wanted,
-                )
+                await self._slots.acquire()
+                try:
+                    await self._calls.create(
+                        self.request,
+                        accepted=self._accept,
+                        refused=self._refused,
+                        sending=self._note_sending,
+                        wanted=lambda: self._wanted,
+                    )
+                finally:
+                    if self._task is None:
+                        self._slots.release()
         except SunoVideoError as raised:
             error = raised
         finally:
-            if self._task is None:
-                self._given_up()
-            if not self._wanted:
+            if not self._claimed:
                 self._log_unclaimed(error)
             if not self.outcome.done():
                 self.outcome.set_result(self._task or error)
@@ -78,6 +85,7 @@ class Submission:
         try:
             outcome = await asyncio.shield(self.outcome)
         except asyncio.CancelledError:
+            self._claimed = False
             self.abandon()
             raise
         if isinstance(outcome, SunoVideoError):

@@ -123,6 +123,7 @@ class Watcher:
             self._end(followed, None)
         else:
             self.schedule.asked(snapshot.task_id, self.calls.clock.now())
+            self._woken.set()
         followed.task.publish(update)
         if self.calls.hooks:
             tell(self.calls.hooks, lambda hook: hook.on_update(update))
@@ -139,6 +140,7 @@ class Watcher:
         followed = self._followed.get(task_id)
         if followed is None:
             return
+        self._woken.set()
         if isinstance(error, AuthenticationError | FeatureDisabledError):
             self.stop(error)
         elif isinstance(error, NotFoundError) and self._still_unborn(followed):

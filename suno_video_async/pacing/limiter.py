@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from suno_video_async.models import RateLimit
 from suno_video_async.pacing.clock import Clock, SystemClock, TimerHandle
@@ -54,8 +54,7 @@ class _Pause:
 class Place:
     """The right to send one request now; give it back with `Limiter.release`."""
 
-    lane: Lane
-    probes: list[_Pause] = field(factory=list[_Pause])
+    probes: Sequence[_Pause] = ()
 
 
 @define(eq=False)
@@ -117,7 +116,8 @@ class Limiter:
 
     async def acquire(self, lane: Lane = Lane.ALL) -> Place:
         """Wait for a place; a cancelled waiter leaves no trace."""
-        if not any(self._waiters.values()) and self._wait_for(lane, self._clock.now()) <= 0:
+        create, other = self._waiters.values()
+        if not create and not other and self._wait_for(lane) <= 0:
             return self._grant(lane)
         self._arrivals += 1
         waiter = _Waiter(self._arrivals, lane, asyncio.get_running_loop().create_future())
@@ -161,10 +161,9 @@ class Limiter:
         self._serve()
 
     def _grant(self, lane: Lane) -> Place:
-        place = Place(lane)
-        for pause in self._pauses_of(lane):
+        place = Place(self._pauses_of(lane))
+        for pause in place.probes:
             pause.probe = place
-            place.probes.append(pause)
         self._in_air += 1
         self._granted += 1
         return place
@@ -175,8 +174,7 @@ class Limiter:
             self._timer.cancel()
             self._timer = None
         while heads := [queue[0] for queue in self._waiters.values() if queue]:
-            now = self._clock.now()
-            waits = {waiter.lane: self._wait_for(waiter.lane, now) for waiter in heads}
+            waits = {waiter.lane: self._wait_for(waiter.lane) for waiter in heads}
             ready = [waiter for waiter in heads if waits[waiter.lane] <= 0]
             if not ready:
                 self._set_timer(waits.values())
@@ -192,20 +190,21 @@ class Limiter:
         if shortest < float("inf"):
             self._timer = self._clock.call_later(shortest, self._serve)
 
-    def _wait_for(self, lane: Lane, now: float) -> float:
+    def _wait_for(self, lane: Lane) -> float:
         """Return the seconds until a request of `lane` may go, infinite where a release must come first."""
         if self._in_air >= self.max_connections:
             return float("inf")
-        wait = 0.0
+        if self.rate is None and not self._pauses:
+            return 0.0
+        now = self._clock.now()
+        wait = self._wait_for_window(self.rate, now) if self.rate is not None else 0.0
         for pause in self._pauses_of(lane):
             wait = max(wait, float("inf") if pause.probe else pause.until - now)
-        return max(wait, self._wait_for_window(now))
+        return wait
 
-    def _wait_for_window(self, now: float) -> float:
-        if self.rate is None:
-            return 0.0
+    def _wait_for_window(self, rate: RateLimit, now: float) -> float:
         self._forget_expired(now)
-        if self._in_air + len(self._free_at) < self.rate.requests:
+        if self._in_air + len(self._free_at) < rate.requests:
             return 0.0
         return self._free_at[0] - now if self._free_at else float("inf")
 
@@ -213,7 +212,7 @@ class Limiter:
         while self._free_at and self._free_at[0] <= now:
             self._free_at.popleft()
 
-    def _pauses_of(self, lane: Lane) -> list[_Pause]:
+    def _pauses_of(self, lane: Lane) -> Sequence[_Pause]:
         if not self._pauses:
-            return []
+            return ()
         return [pause for holds, pause in self._pauses.items() if holds is Lane.ALL or holds is lane]

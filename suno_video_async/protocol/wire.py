@@ -44,8 +44,11 @@ MODEL = "suno/music-video"
 #: No answer of this API comes near it; a longer one is refused before it is read whole.
 MAX_BODY = 1024 * 1024
 
+_JSON = json.JSONDecoder()
 _JOB = "/api/v1/client/job/"
 _USABLE_URL = re.compile(r"https?://[^\s/?#]+[^\s\x00-\x1f]*", re.IGNORECASE)
+#: A tuple, since a union would be built anew at every call of `isinstance`.
+_NUMBERS = (int, float)
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 
 
@@ -174,16 +177,17 @@ def snapshot(data: Mapping[str, Any], *, asked: str | None, http_status: int = 2
         raise MalformedResponseError(
             f"TaskInfo {known_id}: no status but {_brief(status)}", http_status=http_status
         )
-    result = _mapping(data.get("result"))
+    get = data.get
+    result = _mapping(get("result"))
     return TaskSnapshot(
         task_id=known_id,
         status=_text(status) or status,
-        provider=_text(data.get("provider")),
-        model_version=_text(data.get("model_version")),
-        create_at=_number(data.get("create_at")),
-        complete_at=_number(data.get("complete_at")),
-        duration_s=_number(data.get("duration_s")),
-        credits=_number(data.get("credits")),
+        provider=_text(get("provider")),
+        model_version=_text(get("model_version")),
+        create_at=_number(get("create_at")),
+        complete_at=_number(get("complete_at")),
+        duration_s=_number(get("duration_s")),
+        credits=_number(get("credits")),
         result_code=_code(result.get("code")),
         result_message=_text(result.get("message")),
         media_urls=_media_urls(result.get("media_urls")),
@@ -270,7 +274,7 @@ _ERRORS: Mapping[int, type[APIError]] = {
 def _data(answer: Answer, request: Request) -> Mapping[str, Any]:
     """Return the envelope's `data` of a success: HTTP 2xx and code 200, nothing less."""
     envelope = _envelope(answer.body)
-    code = _code(envelope.get("code"))
+    code: int | None = envelope.get("code")
     ok = 200 <= answer.status < 300
     own_word = ok or (answer.status >= 400 and code == answer.status)
     if answer.status == 429 or (code is not None and code != 200 and own_word):
@@ -284,13 +288,14 @@ def _data(answer: Answer, request: Request) -> Mapping[str, Any]:
 def _envelope(body: bytes) -> Mapping[str, Any]:
     """Return the body as an envelope, or `{}` when it is none."""
     try:
-        parsed: object = json.loads(body)
+        parsed: object = _JSON.decode(body.decode())
     except (ValueError, RecursionError):
         return {}
     envelope = _mapping(parsed)
     data: object = envelope.get("data")
-    well_formed = isinstance(envelope.get("message"), str) and (data is None or isinstance(data, dict))
-    return envelope if well_formed and _code(envelope.get("code")) is not None else {}
+    if not isinstance(envelope.get("message"), str) or not (data is None or isinstance(data, dict)):
+        return {}
+    return envelope if _code(envelope.get("code")) is not None else {}
 
 
 def _refuse(answer: Answer, request: Request, envelope: Mapping[str, Any], code: int) -> NoReturn:
@@ -346,11 +351,13 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _text(value: object) -> str | None:
     """Return a string that can be printed and stored: lone surrogates, which JSON allows, are replaced."""
-    return _SURROGATES.sub("\ufffd", value) if isinstance(value, str) else None
+    if not isinstance(value, str) or value.isascii():
+        return value if isinstance(value, str) else None
+    return _SURROGATES.sub("\ufffd", value)
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if value is None or not isinstance(value, _NUMBERS) or isinstance(value, bool):
         return None
     try:
         return float(value) if math.isfinite(value) else None
@@ -378,8 +385,10 @@ def _url(value: object) -> str | None:
 
 def _media_urls(value: object) -> tuple[str, ...]:
     """Return the usable URLs; none at all where the first, which is the video, is not one."""
-    urls = [_url(entry) for entry in cast("list[object]", value)] if isinstance(value, list) else []
-    return tuple(url for url in urls if url is not None) if urls and urls[0] is not None else ()
+    if not isinstance(value, list):
+        return ()
+    urls = tuple(map(_url, cast("list[object]", value)))
+    return tuple(filter(None, urls)) if urls and urls[0] else ()
 
 
 def _brief(value: object) -> str:
