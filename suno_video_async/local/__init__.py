@@ -1,0 +1,31 @@
+"""The local server: it speaks the API's contract on this machine, and really makes the videos."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import FaultError, LocalServerError
+    from .faults import Fault, load_faults
+    from .server import LocalServer
+    from .service import ApiService
+
+__all__ = ["ApiService", "Fault", "FaultError", "LocalServer", "LocalServerError", "load_faults"]
+
+_HOMES = {
+    "ApiService": "service",
+    "Fault": "faults",
+    "FaultError": "errors",
+    "LocalServer": "server",
+    "LocalServerError": "errors",
+    "load_faults": "faults",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: a library of songs needs no server."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415  not needed by who imports submodules
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,77 @@
+"""Callbacks out: each ended task's data to the URL that its CreateTask named."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+
+from suno_video_async.pacing.clock import Clock
+
+from .service import CallbackDue
+
+#: Takes a URL and a body; returns the HTTP status. Raises OSError, TimeoutError or aiohttp.ClientError.
+Post = Callable[[str, bytes], Awaitable[int]]
+
+_TRIES = 3
+_BACKOFF = 1.0
+_AT_ONCE = 20
+_TIMEOUT = aiohttp.ClientTimeout(total=10)
+
+
+class CallbackSender:
+    """Sends callbacks, each at most three times, a few at once.
+
+    Args:
+        clock: the server's; it times the waits between the tries.
+        on_end: told at each callback's end whether it arrived.
+        post: sends; by default over HTTP, with ten real seconds for each try.
+
+    """
+
+    def __init__(self, clock: Clock, on_end: Callable[[bool], object], post: Post | None = None) -> None:
+        self._clock = clock
+        self._on_end = on_end
+        self._post = post or self._over_http
+        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._running: set[asyncio.Task[None]] = set()
+        self._session: aiohttp.ClientSession | None = None
+
+    def send(self, due: CallbackDue) -> None:
+        """Begin to send a callback."""
+        task = asyncio.get_running_loop().create_task(self._send(due))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def aclose(self) -> None:
+        """Give up what is not sent yet."""
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    async def _send(self, due: CallbackDue) -> None:
+        for attempt in range(_TRIES):
+            if attempt:
+                await self._clock.sleep(_BACKOFF * 4 ** (attempt - 1))
+            async with self._places:
+                if await self._arrives(due):
+                    self._on_end(True)
+                    return
+        self._on_end(False)
+
+    async def _arrives(self, due: CallbackDue) -> bool:
+        try:
+            return 200 <= await self._post(due.url, due.body) < 300
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+            return False
+
+    async def _over_http(self, url: str, body: bytes) -> int:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar())
+        headers = {"Content-Type": "application/json"}
+        async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+            return response.status

@@ -1,0 +1,75 @@
+"""The server as a command: it says where it listens, and runs until it is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from suno_video_async.models import RateLimit
+
+from .faults import Fault
+from .server import LocalServer, RenderSeconds
+
+DEFAULT_PORT = 8555
+_DEFAULT_RATE = RateLimit(20, per=10)
+
+
+async def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = DEFAULT_PORT,
+    library: Path | None = None,
+    api_keys: Sequence[str] = (),
+    credits: float | None = None,  # noqa: A002  the word of the contract
+    cost: float | None = None,
+    rate: RateLimit | None = _DEFAULT_RATE,
+    max_running: int = 100,
+    time_scale: float = 1.0,
+    render_seconds: RenderSeconds = "real",
+    faults: Path | Sequence[Fault] | None = None,
+    seed: int | None = None,
+    say: Callable[[str], object] | None = None,
+    warn: Callable[[str], object] | None = None,
+) -> None:
+    """Run a local server until cancelled; the arguments are those of `LocalServer`, None for its defaults.
+
+    Args:
+        say: takes the line that tells the address; by default it goes to stdout.
+        warn: takes a warning; by default it goes to stderr.
+
+    Raises:
+        LocalServerError, MissingExtraError, FaultError, LibraryError: as `LocalServer.start`.
+
+    """
+    server = LocalServer(
+        host=host,
+        port=port,
+        library=library,
+        api_keys=api_keys,
+        credits=1000.0 if credits is None else credits,
+        cost=2.0 if cost is None else cost,
+        rate=rate,
+        max_running=max_running,
+        time_scale=time_scale,
+        render_seconds=render_seconds,
+        faults=() if faults is None else faults,
+        seed=seed or 0,
+    )
+    async with server:
+        if not server.is_loopback:
+            (warn or _to_stderr)(f"warning: {host} lets other machines reach this server, without encryption")
+        made_up = "" if api_keys else f" api key {server.api_key}"
+        (say or _to_stdout)(f"listening on {server.url}{made_up}")
+        await asyncio.Event().wait()
+
+
+def _to_stdout(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

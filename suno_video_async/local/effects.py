@@ -1,0 +1,101 @@
+"""What each kind of fault does to an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+
+from attrs import evolve
+
+from .exchange import MAX_BODY, MESSAGES, Delivery, Envelope, Reply, ServerRequest, encoded
+from .faults import CREATE, MEDIA, Fault
+
+#: What the query of a followed redirect holds: media is not redirected for ever.
+REDIRECTED: Final = "redirected"
+_DROPPED: Final = Reply(status=500, delivery=Delivery.DROP)
+_TITLES: Final = {502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Time-out"}
+
+
+def instead(fault: Fault, request: ServerRequest) -> Reply:
+    """Return the answer of a fault that strikes before anything is done."""
+    if fault.name == "drop-before":
+        return _DROPPED
+    if fault.name == "redirect":
+        query = "&".join(f"{key}={value}" for key, value in {**request.query, REDIRECTED: "1"}.items())
+        return Reply(status=307, headers={"Location": f"{request.path}?{query}"})
+    if fault.name == "html":
+        return _page(int(fault.number))
+    if fault.on == MEDIA:
+        return evolve(_page(int(fault.number)), headers=_with_retry_after(fault))
+    code = int(fault.number)
+    status = code if fault.http else 200
+    message = MESSAGES.get(code, "Error")
+    return encoded(Envelope(code, message, None, (), fault.retry_after, status))
+
+
+def _page(status: int) -> Reply:
+    title = f"{status} {_TITLES.get(status, 'Error')}"
+    page = f"<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center></body></html>\n"
+    return Reply(status=status, headers={"Content-Type": "text/html"}, body=page.encode())
+
+
+def _with_retry_after(fault: Fault) -> dict[str, str]:
+    headers = {"Content-Type": "text/html"}
+    return headers if fault.retry_after is None else {**headers, "Retry-After": str(fault.retry_after)}
+
+
+def spoiled(fault: Fault, envelope: Envelope) -> Reply:
+    """Return what becomes of the answer of a call that was carried out."""
+    change = _OF_ENVELOPES.get(fault.name)
+    if change is not None:
+        return encoded(change(fault, envelope))
+    return spoiled_delivery(fault, encoded(envelope))
+
+
+def spoiled_delivery(fault: Fault, reply: Reply) -> Reply:
+    """Return what becomes of an answer on its way."""
+    if fault.name == "drop-after":
+        return _DROPPED
+    if fault.name == "slow":
+        return evolve(reply, delay=fault.number)
+    if fault.name == "truncate":
+        return evolve(reply, delivery=Delivery.CUT)
+    if fault.name == "bad-json":
+        return evolve(reply, body=reply.body[: len(reply.body) * 2 // 3])
+    if fault.name == "huge-body":
+        return evolve(reply, body=reply.body + b" " * MAX_BODY)
+    return reply
+
+
+def _commit_then_500(fault: Fault, envelope: Envelope) -> Envelope:  # noqa: ARG001  one form for all
+    return Envelope(500, MESSAGES[500], status=500 if fault.http else 200)
+
+
+def _missing_id(fault: Fault, envelope: Envelope) -> Envelope:  # noqa: ARG001  one form for all
+    return evolve(envelope, data={key: value for key, value in _data(envelope).items() if key != "task_id"})
+
+
+def _wrong_id(fault: Fault, envelope: Envelope) -> Envelope:
+    data = _data(envelope)
+    # On CreateTask the id names no task at all; on TaskInfo it is another task's.
+    wrong = f"{data.get('task_id', '')}-{'lost' if fault.on == CREATE else 'other'}"
+    return evolve(envelope, data={**data, "task_id": wrong})
+
+
+def _unknown_status(fault: Fault, envelope: Envelope) -> Envelope:  # noqa: ARG001  one form for all
+    data = dict(_data(envelope))
+    data.pop("credits", None)
+    unknown = {"status": "uploading", "result": None, "duration_s": None, "complete_at": None}
+    return evolve(envelope, data={**data, **unknown, "queue_position": 3})
+
+
+def _data(envelope: Envelope) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", envelope.data)
+
+
+_OF_ENVELOPES: Final[Mapping[str, Callable[[Fault, Envelope], Envelope]]] = {
+    "commit-then-500": _commit_then_500,
+    "missing-id": _missing_id,
+    "wrong-id": _wrong_id,
+    "unknown-status": _unknown_status,
+}

@@ -1,0 +1,13 @@
+"""What keeps the local server from starting."""
+
+from __future__ import annotations
+
+from suno_video_async.errors import SunoVideoError
+
+
+class LocalServerError(SunoVideoError, OSError):
+    """The local server cannot listen where it was told to; the message names the place and the fix."""
+
+
+class FaultError(SunoVideoError, ValueError):
+    """A fault rule cannot be used; the message names the file, the entry, the field and the fix."""

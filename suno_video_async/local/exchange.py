@@ -1,0 +1,161 @@
+"""One request and its answer as plain values, so that the service runs without a network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+#: The longest request body that is read, in bytes.
+MAX_BODY = 1024 * 1024
+
+#: The words that go with the codes, where nothing more precise is said.
+MESSAGES: Mapping[int, str] = {
+    200: "success",
+    401: "Unauthorized - The API key is missing or wrong",
+    402: "Insufficient Credits",
+    403: "Forbidden - The API key is disabled",
+    404: "Not Found",
+    413: "Payload Too Large",
+    422: "Validation Error",
+    429: "Rate Limited - Request limit has been exceeded for this resource",
+    455: "Service Unavailable - The system is under maintenance",
+    500: "Server Error - An unexpected error occurred while processing the request",
+    501: "Generation Failed",
+    505: "Feature Disabled",
+}
+
+
+@frozen(kw_only=True)
+class ServerRequest:
+    """One request as the service sees it.
+
+    Attributes:
+        path: percent-decoded.
+        headers: looked up without regard to case.
+        body: at most one byte more than `MAX_BODY`.
+        remote: the peer's IP address.
+
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(factory=dict[str, str])
+    headers: Mapping[str, str] = field(factory=dict[str, str], repr=False)
+    body: bytes = b""
+    remote: str | None = "127.0.0.1"
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value, or None."""
+        value = self.headers.get(name)
+        if value is not None:
+            return value
+        wanted = name.lower()
+        return next((value for key, value in self.headers.items() if key.lower() == wanted), None)
+
+
+class Delivery(Enum):
+    """How an answer reaches the client."""
+
+    ANSWER = auto()
+    """Whole."""
+    CUT = auto()
+    """Its first half; then the connection is closed."""
+    DROP = auto()
+    """Not at all: the connection is closed."""
+
+
+@frozen
+class FilePart:
+    """Bytes of a file that are an answer's body."""
+
+    path: Path
+    start: int
+    length: int
+
+
+@frozen(kw_only=True)
+class Reply:
+    """What to answer, and how to deliver it.
+
+    Attributes:
+        part: the body, where it stands in a file; `body` is empty then.
+        delay: seconds of the server's clock to wait first.
+        prepare: blocks; to be called in a thread before the same request is handled again. The rest is empty.
+
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = field(factory=dict[str, str])
+    body: bytes = field(default=b"", repr=False)
+    part: FilePart | None = None
+    delivery: Delivery = Delivery.ANSWER
+    delay: float = 0.0
+    prepare: Callable[[], object] | None = None
+
+    @property
+    def length(self) -> int:
+        """Bytes of the body, wherever it stands."""
+        return self.part.length if self.part is not None else len(self.body)
+
+
+@frozen
+class Envelope:
+    """The frame of every answer of the API, before it is encoded.
+
+    Attributes:
+        retry_after: whole seconds for the header of that name, or None.
+        status: the HTTP status; refusals come with 200, too.
+
+    """
+
+    code: int = 200
+    message: str = "success"
+    data: Any = None
+    errors: tuple[str, ...] = ()
+    retry_after: int | None = None
+    status: int = 200
+
+
+class Refusal(Exception):  # noqa: N818  it is an answer, raised where it is found out
+    """The request is refused, and nothing was done."""
+
+    def __init__(
+        self,
+        code: int,
+        message: str | None = None,
+        *,
+        errors: tuple[str, ...] = (),
+        retry_after: int | None = None,
+        status: int = 200,
+    ) -> None:
+        text = message or MESSAGES.get(code, "Error")
+        super().__init__(code, text)
+        self.envelope = Envelope(code, text, None, errors, retry_after, status)
+
+
+_JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+def encoded(envelope: Envelope) -> Reply:
+    """Return the answer that carries an envelope."""
+    content: dict[str, Any] = {"code": envelope.code, "message": envelope.message, "data": envelope.data}
+    if envelope.errors:
+        content["errors"] = list(envelope.errors)
+    return json_reply(content, status=envelope.status, retry_after=envelope.retry_after)
+
+
+def json_reply(content: Any, *, status: int = 200, retry_after: int | None = None) -> Reply:
+    """Return `content` as a JSON answer."""
+    headers = _JSON if retry_after is None else {**_JSON, "Retry-After": str(retry_after)}
+    return Reply(status=status, headers=headers, body=json.dumps(content).encode())
+
+
+def amount(number: float) -> int | float:
+    """Return a number of credits as the API prints it: whole where it is whole."""
+    rounded = round(number, 6)
+    return int(rounded) if rounded == int(rounded) else rounded

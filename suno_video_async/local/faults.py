@@ -1,0 +1,249 @@
+"""What goes wrong on purpose: the rules, read from TOML, and when each of them strikes."""
+
+from __future__ import annotations
+
+import math
+import random
+import tomllib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+from attrs import field, fields, frozen
+
+from .errors import FaultError
+
+CREATE, INFO, MEDIA, CALLBACK = "CreateTask", "TaskInfo", "media", "callback"
+_OPERATIONS: Final = (CREATE, INFO, MEDIA, CALLBACK)
+_API: Final = frozenset({CREATE, INFO})
+_ANSWERED: Final = _API | {MEDIA}
+
+
+@frozen
+class Kind:
+    """One kind of fault.
+
+    Attributes:
+        on: the operations it can happen to.
+        before: whether it strikes before anything is done.
+        argument: what stands behind the colon: `"code"`, `"seconds"` or nothing.
+
+    """
+
+    on: frozenset[str]
+    before: bool = False
+    argument: str = ""
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "code": Kind(_ANSWERED, before=True, argument="code"),
+    "html": Kind(_ANSWERED, before=True, argument="code"),
+    "drop-before": Kind(_ANSWERED, before=True),
+    "redirect": Kind(_ANSWERED, before=True),
+    "drop-after": Kind(_ANSWERED),
+    "slow": Kind(_ANSWERED, argument="seconds"),
+    "truncate": Kind(_ANSWERED),
+    "bad-json": Kind(_API),
+    "missing-id": Kind(_API),
+    "wrong-id": Kind(_API),
+    "huge-body": Kind(_API),
+    "commit-then-500": Kind(frozenset({CREATE})),
+    "fail": Kind(frozenset({CREATE})),
+    "unknown-status": Kind(frozenset({INFO})),
+}
+#: Words that the format reserves.
+PLANNED: Final = frozenset({"expire-url", "duplicate", "never", "forge"})
+_EXAMPLES: Final = {"code": "429", "html": "502", "slow": "1.5"}
+
+
+@frozen(kw_only=True)
+class Fault:
+    """One rule: what goes wrong, on which calls.
+
+    Args:
+        on: `"CreateTask"`, `"TaskInfo"` or `"media"`.
+        kind: such as `"code:429"`, `"drop-after"` or `"slow:2.5"`.
+        rate: the share of the calls it strikes; without it and without `calls`, all of them.
+        calls: the calls it strikes, counted from 1 for each operation. A call refused for its key or
+            over the rate limit does not count.
+        http: give the code as the HTTP status, too.
+        retry_after: whole seconds for the header of that name.
+
+    Raises:
+        FaultError: the rule makes no sense; the message names the field.
+
+    """
+
+    on: str
+    kind: str
+    rate: float | None = None
+    calls: tuple[int, ...] = field(default=(), converter=tuple[int, ...])
+    http: bool = False
+    retry_after: int | None = None
+    name: str = field(init=False, repr=False)
+    number: float = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        name, number = _read_kind(self.on, self.kind)
+        object.__setattr__(self, "name", name)  # the class is frozen, and these two follow from `kind`
+        object.__setattr__(self, "number", number)
+        self._check_calls()
+        self._check_code_options()
+
+    @property
+    def before(self) -> bool:
+        """Whether it strikes before anything is done."""
+        return KINDS[self.name].before
+
+    def _check_calls(self) -> None:
+        if self.rate is not None and self.calls:
+            raise FaultError("rate: give either rate or calls, not both")
+        if self.rate is not None and not (_is_number(self.rate) and 0 <= self.rate <= 1):
+            raise FaultError(f"rate: must be a share from 0 to 1, such as 0.1, not {self.rate!r}")
+        if not all(_is_count(call) for call in self.calls):
+            raise FaultError(f"calls: must be whole numbers from 1, such as [1, 3], not {list(self.calls)!r}")
+
+    def _check_code_options(self) -> None:
+        if not isinstance(self.http, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # TOML has any type
+            raise FaultError(f"http: must be true or false, not {self.http!r}")
+        if self.http and self.name not in {"code", "commit-then-500"}:
+            raise FaultError(f"http: goes with code:N and commit-then-500, not with {self.kind!r}; leave it out")
+        if self.http and self.name == "code" and not 400 <= self.number <= 599:
+            raise FaultError(f"http: a refusal's HTTP status is 400 to 599, not {self.number:g}; leave it out")
+        if self.retry_after is not None and self.name != "code":
+            raise FaultError(f"retry_after: goes with code:N, not with {self.kind!r}; leave it out")
+        if self.retry_after is not None and not _is_count(self.retry_after + 1):
+            raise FaultError(f"retry_after: must be whole seconds, such as 5, not {self.retry_after!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _read_kind(on: str, kind: str) -> tuple[str, float]:
+    """Return a kind's name and the number behind its colon."""
+    if on not in _OPERATIONS:
+        raise FaultError(f"on: must be one of {', '.join(_OPERATIONS)}, not {on!r}")
+    name, _, argument = kind.partition(":")
+    if name in PLANNED or on == CALLBACK:
+        raise FaultError(f"kind: {kind!r} on {on!r} is not supported yet; take this entry out")
+    known = KINDS.get(name)
+    if known is None:
+        raise FaultError(f"kind: {kind!r} is unknown; use one of {', '.join(_shown(name) for name in KINDS)}")
+    if on not in known.on:
+        raise FaultError(f"kind: {kind!r} does not go with on = {on!r}, but with {' or '.join(sorted(known.on))}")
+    return name, _read_argument(name, argument, known)
+
+
+def _shown(name: str) -> str:
+    return f"{name}:{_EXAMPLES[name]}" if name in _EXAMPLES else name
+
+
+def _read_argument(name: str, argument: str, known: Kind) -> float:
+    if not known.argument:
+        if argument:
+            raise FaultError(f"kind: {name!r} takes nothing behind a colon, not {argument!r}")
+        return 0.0
+    try:
+        number = float(argument)
+    except ValueError:
+        number = math.nan
+    is_code = number in range(100, 1000) and number != 200
+    is_seconds = 0 <= number <= 1e6
+    if not (is_seconds if known.argument == "seconds" else is_code):
+        what = "seconds" if known.argument == "seconds" else "a code other than 200"
+        raise FaultError(f"kind: {name!r} needs {what}, such as {_shown(name)!r}, not {argument!r}")
+    if name == "html" and not 200 < number <= 599:
+        raise FaultError(f"kind: {name!r} needs an HTTP status up to 599, such as {_shown(name)!r}")
+    return number
+
+
+def load_faults(path: Path) -> tuple[Fault, ...]:
+    """Return the rules of a TOML file. Blocks.
+
+    Raises:
+        FaultError: the file, or an entry of it, cannot be used.
+
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise FaultError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # of the encoding, or of TOML
+        raise FaultError(f"{path}: is not valid TOML: {error}; correct it") from error
+    entries = content.get("fault", [])
+    unknown = sorted(set(content) - {"fault"})
+    if unknown or not isinstance(entries, list):
+        named = unknown[0] if unknown else "fault"
+        raise FaultError(f"{path}: {named!r} is no list of rules; begin each rule with [[fault]]")
+    return tuple(_read_entry(path, at, entry) for at, entry in enumerate(cast("list[object]", entries), 1))
+
+
+def _read_entry(path: Path, at: int, entry: object) -> Fault:
+    try:
+        return _fault(entry)
+    except FaultError as error:
+        raise FaultError(f"{path}: fault {at}: {error}") from None
+
+
+def _fault(entry: object) -> Fault:
+    if not isinstance(entry, dict):
+        raise FaultError("is no table; begin it with [[fault]]")
+    given = cast("dict[str, Any]", entry)
+    known = [attribute.name for attribute in fields(Fault) if attribute.init]
+    for name in given:
+        if name not in known:
+            raise FaultError(f"{name}: unknown field; the fields are {', '.join(known)}")
+    for name in ("on", "kind"):
+        if not isinstance(given.get(name), str):
+            raise FaultError(f'{name}: must be given as text, such as {name} = "{_sample(name)}"')
+    if "calls" in given and (not isinstance(given["calls"], list) or not given["calls"]):
+        raise FaultError(f"calls: must be a list such as [1, 3], not {given['calls']!r}")
+    if "retry_after" in given and not _is_number(given["retry_after"]):
+        raise FaultError(f"retry_after: must be whole seconds, such as 5, not {given['retry_after']!r}")
+    return Fault(**given)
+
+
+def _sample(name: str) -> str:
+    return CREATE if name == "on" else "code:429"
+
+
+class FaultPlan:
+    """Decides which calls are struck, the same for the same seed and order of calls."""
+
+    def __init__(self, faults: Sequence[Fault], seed: int) -> None:
+        self._faults = tuple(faults)
+        self._seed = seed
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as after the start."""
+        self.struck: Counter[str] = Counter()
+        self._calls: Counter[str] = Counter()
+        # One generator a rule: adding a rule leaves the others' decisions as they were.
+        self._random = [random.Random(f"{self._seed}/fault/{at}") for at in range(len(self._faults))]
+
+    def next(self, on: str) -> Fault | None:
+        """Count one call of an operation; return the first rule that strikes it."""
+        if not self._faults:
+            return None
+        self._calls[on] += 1
+        hits = [
+            fault
+            for fault, chance in zip(self._faults, self._random, strict=True)
+            if fault.on == on and self._hits(fault, chance)
+        ]
+        if not hits:
+            return None
+        self.struck[hits[0].kind] += 1
+        return hits[0]
+
+    def _hits(self, fault: Fault, chance: random.Random) -> bool:
+        if fault.calls:
+            return self._calls[fault.on] in fault.calls
+        return fault.rate is None or chance.random() < fault.rate

@@ -1,0 +1,128 @@
+"""What a CreateTask asks for, checked field by field."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+from attrs import frozen
+
+from .exchange import MAX_BODY, Refusal
+
+MODEL = "suno/music-video"
+MAX_CREDIT_LENGTH = 50
+
+_URL = re.compile(r"https?://[^\s/?#]+[^\s]*", re.IGNORECASE)
+
+#: What `Models/suno/music-video` says.
+MODEL_DATA: Mapping[str, Any] = {
+    "model": MODEL,
+    "name": "Suno Music Video",
+    "provider": "Suno",
+    "type": "video",
+    "input_schema": {
+        "type": "object",
+        "required": ["task_id", "suno_id"],
+        "properties": {
+            "task_id": {"type": "string", "minLength": 1, "description": "a finished music task"},
+            "suno_id": {"type": "string", "minLength": 1, "description": "one track of that task"},
+            "author": {"type": "string", "maxLength": MAX_CREDIT_LENGTH, "description": "shown as the artist"},
+            "brand": {"type": "string", "maxLength": MAX_CREDIT_LENGTH, "description": "shown as a watermark"},
+        },
+    },
+}
+
+
+@frozen(kw_only=True)
+class Order:
+    """A video to be made; `given` is the input as it was submitted."""
+
+    task_id: str
+    suno_id: str
+    author: str | None = None
+    brand: str | None = None
+    callback_url: str | None = None
+    given: Mapping[str, str | None]
+
+    @property
+    def param(self) -> dict[str, Any]:
+        """What TaskInfo repeats of the submission."""
+        return {"model": MODEL, "callback_url": self.callback_url, "input": dict(self.given)}
+
+    @property
+    def track(self) -> str:
+        """The track's name in the statistics: an absent field is an empty part."""
+        return "/".join((self.task_id, self.suno_id, self.author or "", self.brand or ""))
+
+
+def read_order(body: bytes) -> Order:
+    """Return the order that a body holds.
+
+    Raises:
+        Refusal: 422 with one line for each wrong field, or 413.
+
+    """
+    content = _object(body)
+    errors: list[str] = []
+    if content.get("model") != MODEL:
+        errors.append(f"model: must be {MODEL!r}" if "model" in content else "model: field required")
+    callback_url = _callback_url(content.get("callback_url"), errors)
+    given = content.get("input")
+    if not isinstance(given, dict):
+        errors.append("input: field required" if given is None else "input: must be an object")
+        raise Refusal(422, errors=tuple(errors))
+    fields = _fields(cast("Mapping[str, object]", given), errors)
+    if errors:
+        raise Refusal(422, errors=tuple(errors))
+    return Order(
+        task_id=fields["task_id"] or "",
+        suno_id=fields["suno_id"] or "",
+        author=fields.get("author"),
+        brand=fields.get("brand"),
+        callback_url=callback_url,
+        given=fields,
+    )
+
+
+def _object(body: bytes) -> Mapping[str, object]:
+    if len(body) > MAX_BODY:
+        raise Refusal(413, f"Payload Too Large - at most {MAX_BODY} bytes", status=413)
+    try:
+        content: object = json.loads(body.decode())
+    except (ValueError, RecursionError):
+        raise Refusal(422, errors=("body: not valid JSON",)) from None
+    if not isinstance(content, dict):
+        raise Refusal(422, errors=("body: must be an object",))
+    return cast("Mapping[str, object]", content)
+
+
+def _callback_url(value: object, errors: list[str]) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and value.isprintable() and _URL.fullmatch(value):
+        return value
+    errors.append("callback_url: must be an http(s) URL")
+    return None
+
+
+def _fields(given: Mapping[str, object], errors: list[str]) -> dict[str, str | None]:
+    """Return the known fields that were given, in the order of the contract."""
+    fields: dict[str, str | None] = {}
+    for name in ("task_id", "suno_id"):
+        value = given.get(name)
+        if isinstance(value, str) and value.strip():
+            fields[name] = value
+        else:
+            absent = value is None or value == ""
+            errors.append(f"input.{name}: field required" if absent else f"input.{name}: must be a string")
+    for name in ("author", "brand"):
+        value = given.get(name)
+        if value is not None and not isinstance(value, str):
+            errors.append(f"input.{name}: must be a string")
+        elif value is not None and len(value) > MAX_CREDIT_LENGTH:
+            errors.append(f"input.{name}: at most {MAX_CREDIT_LENGTH} characters")
+        elif name in given:
+            fields[name] = value
+    return fields

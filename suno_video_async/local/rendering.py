@@ -1,0 +1,132 @@
+"""Real videos: the library's songs through the renderer, two at a time, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from typing import Any, cast
+
+import anyio.to_thread
+from attrs import define, field
+
+from suno_video_async.pacing.clock import Clock
+
+from .library import Library, LibraryTrack
+from .media import MediaFile
+from .orders import Order
+from .producers import Failure, OnEnd
+
+#: Renders at once.
+WORKERS = 2
+#: Seconds until an order fails that was told to.
+_FAILS_AFTER = 1.0
+_log = logging.getLogger("suno_video_async.local")
+
+
+@define(eq=False)
+class _Run:
+    """One render on its way through a thread."""
+
+    order: Order
+    track: LibraryTrack
+    target: Path
+    on_running: Callable[[], object]
+    on_end: OnEnd
+    stopped: threading.Event = field(factory=threading.Event)
+
+    def began(self) -> None:
+        """Tell that its turn has come; on the event loop."""
+        if not self.stopped.is_set():
+            self.on_running()
+
+    def ended(self, outcome: MediaFile | Failure | None) -> None:
+        """Tell the end; on the event loop."""
+        if outcome is not None and not self.stopped.is_set():
+            self.on_end(outcome)
+
+
+class RenderingProducer:
+    """Renders in a small pool of threads; needs the `local` extra.
+
+    Args:
+        clock: the server's.
+        library: where the tracks come from.
+        folder: takes the videos, and the audio and covers that the library makes.
+        size: of the pictures, in pixels.
+
+    """
+
+    needs_known_tracks = True
+
+    def __init__(self, clock: Clock, library: Library, folder: Path, *, size: tuple[int, int]) -> None:
+        self._clock = clock
+        self._library = library
+        self._folder = folder
+        self._size = size
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="suno-video-render")
+        self._runs: set[_Run] = set()
+        self._numbers = count(1)
+
+    def start(
+        self, order: Order, *, fails: bool, on_running: Callable[[], object], on_end: OnEnd
+    ) -> Callable[[], object]:
+        """Queue a render, and return what stops it."""
+        track = self._library.find(order.task_id, order.suno_id)
+        if fails or track is None:
+            failure = Failure("Generation Failed")
+            return self._clock.call_later(_FAILS_AFTER, lambda: on_end(failure)).cancel
+        target = self._folder / f"video-{next(self._numbers)}.mp4"
+        run = _Run(order, track, target, on_running, on_end)
+        self._runs.add(run)
+        loop = asyncio.get_running_loop()
+        made = loop.run_in_executor(self._pool, self._make, run, loop)
+        made.add_done_callback(lambda future: self._ended(run, future))
+        return run.stopped.set
+
+    async def aclose(self) -> None:
+        """Stop all renders and wait for their threads; no file is left half-made."""
+        for run in self._runs:
+            run.stopped.set()
+        await anyio.to_thread.run_sync(lambda: self._pool.shutdown(wait=True, cancel_futures=True))
+
+    def _ended(self, run: _Run, future: asyncio.Future[MediaFile | Failure | None]) -> None:
+        self._runs.discard(run)
+        if not future.cancelled():
+            run.ended(future.result())
+
+    def _make(self, run: _Run, loop: asyncio.AbstractEventLoop) -> MediaFile | Failure | None:
+        """Make a video; in a thread of the pool."""
+        if run.stopped.is_set():
+            return None
+        loop.call_soon_threadsafe(run.began)
+        try:
+            self._render(run)
+            return MediaFile.of_path(run.target)
+        except Exception as error:  # whatever goes wrong ends one task, not the server
+            if run.stopped.is_set():
+                return None
+            _log.warning("%s/%s: no video: %s", run.track.task_id, run.track.suno_id, error, exc_info=True)
+            return Failure(f"Generation Failed: {error}")
+
+    def _render(self, run: _Run) -> None:
+        from .render import RenderJob, render  # noqa: PLC0415  heavy, and only in the `local` extra
+
+        width, height = self._size
+        job = RenderJob(
+            audio=self._library.audio(run.track, self._folder),
+            cover=self._library.cover(run.track, self._folder),
+            title=run.track.title,
+            artist=run.order.author or run.track.artist,
+            brand=run.order.brand or "",
+            lyrics=cast("Any", run.track.lyrics),  # mypy does not see through the attribute's converter
+            width=width,
+            height=height,
+        )
+        # Two renders side by side fill two cores with one encoder thread each.
+        threads = 2 if len(self._runs) == 1 else 1
+        render(job, run.target, threads=threads, cancelled=run.stopped)

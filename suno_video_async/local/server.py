@@ -1,0 +1,287 @@
+"""The local server as a whole: everything put together, started and stopped."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import anyio
+import anyio.to_thread
+
+from suno_video_async.errors import MissingExtraError
+from suno_video_async.models import RateLimit
+from suno_video_async.pacing.clock import Clock, SystemClock
+
+from .app import Edge, Listener
+from .callbacks import CallbackSender
+from .faults import Fault, load_faults
+from .library import BuiltinLibrary, FolderLibrary, Library
+from .media import MediaFile
+from .producers import Producer, SimulatedProducer
+from .service import ApiService
+
+#: `"real"`; or the seconds of every task; or their median and the sigma of their logarithm.
+RenderSeconds = Literal["real"] | float | tuple[float, float]
+
+_DEFAULT_RATE = RateLimit(20, per=10)
+_STUB = Path(__file__).with_name("stub.mp4")
+
+
+class LocalServer:
+    """A server on this machine that speaks the API's contract and makes real videos.
+
+    Use it with `async with`, or `start` and `aclose`.
+
+    Args:
+        host: where to listen; other machines see the server only if it is another address than loopback.
+        port: 0 picks a free one.
+        library: the songs, or a folder of them; without it, a few built-in ones.
+        api_keys: the keys to accept, each with an account of its own; without any, one is made up.
+        credits: what each account begins with.
+        cost: of one video, in credits.
+        rate: requests of one key, all calls together; None for any number.
+        max_running: tasks of one key that have not ended.
+        time_scale: seconds of the server's clock in one real second.
+        render_seconds: `"real"` renders, which needs the `local` extra. A number lets every task take that
+            long, a pair draws lognormal times of that median and sigma; any track ids will do then, and all
+            tasks end with the same small video.
+        faults: what goes wrong on purpose, or a TOML file that says it.
+        seed: makes faults and simulated times repeatable.
+        clock: in place of the system's at `time_scale`.
+        size: of the rendered pictures, in pixels.
+
+    Raises:
+        ValueError: an argument makes no sense.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        library: Library | Path | None = None,
+        api_keys: Sequence[str] = (),
+        credits: float = 1000.0,  # noqa: A002  the word of the contract
+        cost: float = 2.0,
+        rate: RateLimit | None = _DEFAULT_RATE,
+        max_running: int = 100,
+        time_scale: float = 1.0,
+        render_seconds: RenderSeconds = "real",
+        faults: Path | Sequence[Fault] = (),
+        seed: int = 0,
+        clock: Clock | None = None,
+        size: tuple[int, int] = (1280, 720),
+    ) -> None:
+        _check_amounts(credits=credits, cost=cost)
+        if max_running < 1:
+            raise ValueError(f"max_running must be at least 1, not {max_running!r}")
+        if not all(key.strip() == key != "" for key in api_keys):
+            raise ValueError("an API key is empty or has spaces around it; give keys such as ak_… or none at all")
+        self._host = host
+        self._port = port
+        self._library = library
+        self._keys = tuple(api_keys) or (f"ak_{secrets.token_hex(16)}",)
+        self._credits = credits
+        self._cost = cost
+        self._rate = rate
+        self._max_running = max_running
+        self._clock: Clock = clock or SystemClock(time_scale)
+        self._duration = _read_render_seconds(render_seconds)
+        self._faults = faults
+        self._seed = seed
+        self._size = size
+        self._parts: _Parts | None = None
+
+    def __repr__(self) -> str:
+        return f"<LocalServer {self.url if self._parts else 'not running'}>"
+
+    @property
+    def api_key(self) -> str:
+        """A key that the server accepts: the first, or the one that was made up."""
+        return self._keys[0]
+
+    @property
+    def url(self) -> str:
+        """The address to give a client as its base URL; only while the server runs."""
+        return self.service.base_url
+
+    @property
+    def service(self) -> ApiService:
+        """The behaviour behind the server: `stats()`, `tasks()`, `reset()`; only while the server runs."""
+        if self._parts is None:
+            raise RuntimeError("the local server does not run; use `async with LocalServer(…)` or `await start()`")
+        return self._parts.service
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        try:
+            return ipaddress.ip_address(self._host).is_loopback
+        except ValueError:
+            return self._host == "localhost"
+
+    async def start(self) -> None:
+        """Begin to listen.
+
+        Raises:
+            LocalServerError: the port is in use, or cannot be listened on.
+            MissingExtraError: videos are to be rendered, and the `local` extra is not installed.
+            FaultError: the faults file cannot be used.
+            LibraryError: the library's folder cannot be used.
+
+        """
+        if self._parts is not None:
+            raise RuntimeError("the local server runs already")
+        if self._duration is None:
+            await anyio.to_thread.run_sync(_load_renderer)
+        folder = await anyio.to_thread.run_sync(_new_folder)
+        try:
+            self._parts = await self._put_together(folder)
+        except BaseException:
+            await _remove(folder)
+            raise
+
+    async def aclose(self) -> None:
+        """Stop: connections are closed, renders cancelled, own files removed. Harmless when it does not run."""
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            with anyio.CancelScope(shield=True):
+                await parts.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _put_together(self, folder: Path) -> _Parts:
+        library = await anyio.to_thread.run_sync(_open_library, self._library)
+        faults = self._faults
+        if isinstance(faults, Path):
+            faults = await anyio.to_thread.run_sync(load_faults, faults)
+        producer = await self._producer(library, folder)
+        sender = CallbackSender(self._clock, lambda sent: service.callback_ended(sent=sent))
+        service = ApiService(
+            clock=self._clock,
+            producer=producer,
+            library=library,
+            keys=self._keys,
+            credits=self._credits,
+            cost=self._cost,
+            rate=self._rate,
+            max_running=self._max_running,
+            faults=faults,
+            seed=self._seed,
+            send_callback=sender.send,
+            folder=folder,
+        )
+        listener = Listener(Edge(service, self._clock))
+        parts = _Parts(service, producer, sender, listener, folder)
+        try:
+            port = await listener.start(self._host, self._port)
+        except BaseException:
+            await parts.aclose()
+            raise
+        service.base_url = f"http://{_reachable(self._host)}:{port}"
+        return parts
+
+    async def _producer(self, library: Library, folder: Path) -> Producer:
+        if self._duration is not None:
+            median, sigma = self._duration
+            content = await anyio.Path(_STUB).read_bytes()
+            video = MediaFile.of_bytes(content, "video/mp4", time.time())
+            return SimulatedProducer(self._clock, video, median, sigma=sigma, seed=self._seed)
+        from .rendering import RenderingProducer  # noqa: PLC0415  only real rendering needs it
+
+        return RenderingProducer(self._clock, library, folder, size=self._size)
+
+
+class _Parts:
+    """What runs while a server runs."""
+
+    def __init__(
+        self, service: ApiService, producer: Producer, sender: CallbackSender, listener: Listener, folder: Path
+    ) -> None:
+        self.service = service
+        self._producer = producer
+        self._sender = sender
+        self._listener = listener
+        self._folder = folder
+
+    async def aclose(self) -> None:
+        """Stop everything, in the order in which it depends on each other."""
+        try:
+            self.service.stop()
+            await self._listener.aclose()
+            # Requests that were answered in the meantime may have started more.
+            self.service.stop()
+            await self._sender.aclose()
+            await self._producer.aclose()
+        finally:
+            await _remove(self._folder)
+
+
+def _check_amounts(**amounts: float) -> None:
+    for name, value in amounts.items():
+        if not (value >= 0 and math.isfinite(value)):
+            raise ValueError(f"{name} must be a number from 0, not {value!r}")
+
+
+def _read_render_seconds(value: RenderSeconds) -> tuple[float, float] | None:
+    """Return median and sigma of the simulated times, or None for real rendering."""
+    if value == "real":
+        return None
+    pair = value if isinstance(value, tuple) else (value, 0.0)
+    if len(pair) != 2 or not all(0 <= number < math.inf for number in pair):
+        raise ValueError(f'render_seconds must be "real", seconds, or a pair (median, sigma), not {value!r}')
+    return float(pair[0]), float(pair[1])
+
+
+def _load_renderer() -> None:
+    try:
+        import_module("suno_video_async.local.render")
+    except ImportError as error:
+        raise MissingExtraError(
+            f"rendering needs packages that are not installed ({error.name or error}):"
+            ' pip install "suno-video-async[local]". Without them, simulate it: --render-seconds 60'
+            " (render_seconds=60)"
+        ) from error
+
+
+def _open_library(library: Library | Path | None) -> Library:
+    if library is None:
+        return BuiltinLibrary()
+    return FolderLibrary(library) if isinstance(library, Path) else library
+
+
+def _new_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="suno-video-"))
+
+
+async def _remove(folder: Path) -> None:
+    with anyio.CancelScope(shield=True):
+        await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def _reachable(host: str) -> str:
+    """Return a host for URLs: an address that listens everywhere is reached through loopback."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host or "127.0.0.1"
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return host if address.version == 4 else f"[{host}]"

@@ -1,0 +1,381 @@
+"""What the API does with a request: keys, window, faults, tasks, credits. Plain and synchronous."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+from suno_video_async.models import RateLimit
+from suno_video_async.pacing.clock import Clock
+
+from .accounts import Account, Accounts
+from .effects import REDIRECTED, instead, spoiled, spoiled_delivery
+from .exchange import Envelope, Refusal, Reply, ServerRequest, amount, encoded, json_reply
+from .faults import CREATE, INFO, MEDIA, Fault, FaultPlan
+from .library import Library, LibraryTrack
+from .media import PREFIX, MediaFile, MediaStore
+from .orders import MODEL, MODEL_DATA, Order, read_order
+from .producers import Failure, Producer
+from .tasks import FAILED, RUNNING, SUCCESS, MusicTasks, VideoTask
+
+#: Ended tasks that are remembered; the oldest give way.
+KEPT_TASKS: Final = 100_000
+
+_JOB: Final = "/api/v1/client/job/"
+_CONTROL: Final = "/_local/"
+_MODELS: Final = _JOB + "Models"
+_HOST: Final = re.compile(r"[A-Za-z0-9.\-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
+
+
+@frozen
+class CallbackDue:
+    """A callback to be sent: the TaskInfo data of an ended task, encoded."""
+
+    url: str
+    body: bytes
+
+
+@define
+class Counts:
+    """What the statistics count."""
+
+    requests: Counter[str] = field(factory=Counter[str])
+    refused: Counter[str] = field(factory=Counter[str])
+    charged_by_track: Counter[str] = field(factory=Counter[str])
+    tasks: int = 0
+    refunded: int = 0
+    callbacks: Counter[str] = field(factory=Counter[str])
+    first_request_at: float | None = None
+    last_request_at: float | None = None
+
+    def arrived(self, call: str, now: float) -> None:
+        """Count one request of the API."""
+        self.requests[call] += 1
+        self.first_request_at = now if self.first_request_at is None else self.first_request_at
+        self.last_request_at = now
+
+
+def _random_id() -> str:
+    return str(uuid.uuid4())
+
+
+class ApiService:
+    """The API, as far as it can be told without a network.
+
+    Everything happens in `handle` and in timers of the clock; nothing here waits.
+
+    Args:
+        clock: what time it is here.
+        producer: makes the videos.
+        library: the songs.
+        keys: the accounts' keys.
+        credits: what each account begins with.
+        cost: of one video, in credits.
+        rate: requests of one key, all calls together; None for any number.
+        max_running: tasks of one key that have not ended.
+        faults: what goes wrong on purpose.
+        seed: makes the faults repeatable.
+        make_id: returns an id that was never used; a random one, so that a server's next life has new ones.
+        send_callback: takes what is to be sent to a callback URL.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        producer: Producer,
+        library: Library,
+        keys: Sequence[str],
+        credits: float = 1000.0,  # noqa: A002  the word of the contract
+        cost: float = 2.0,
+        rate: RateLimit | None = None,
+        max_running: int = 100,
+        faults: Sequence[Fault] = (),
+        seed: int = 0,
+        make_id: Callable[[], str] = _random_id,
+        send_callback: Callable[[CallbackDue], object] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.base_url = "http://127.0.0.1"
+        self._clock = clock
+        self._producer = producer
+        self._library = library
+        self._accounts = Accounts(keys, credits, rate)
+        self._cost = cost
+        self._max_running = max_running
+        self._faults = FaultPlan(faults, seed)
+        self._make_id = make_id
+        self._send_callback = send_callback
+        self._folder = folder
+        self._media = MediaStore(lambda: make_id().replace("-", ""))
+        self._music = MusicTasks(library, self._shelve, clock.time())
+        self._videos: dict[str, VideoTask] = {}
+        self._ended: deque[VideoTask] = deque()
+        self._counts = Counts()
+        self._calls: Mapping[str, Callable[[Account, ServerRequest, Fault | None], Any]] = {
+            CREATE: self._create,
+            INFO: self._info,
+            "EstimateTask": self._estimate,
+            "Models": self._models,
+            "balance": self._balance,
+        }
+
+    def __repr__(self) -> str:
+        return f"ApiService({len(self._videos)} tasks, {sum(self._counts.requests.values())} requests)"
+
+    def handle(self, request: ServerRequest) -> Reply:
+        """Return the answer to a request."""
+        if request.path.startswith(PREFIX):
+            return self._handle_media(request)
+        if request.path.startswith(_CONTROL):
+            return self._handle_control(request)
+        call = _route(request.method, request.path)
+        if call is None:
+            self._counts.refused["404"] += 1
+            return encoded(Envelope(404, f"Not Found - {request.method} is not known here", status=404))
+        return self._handle_call(call, request)
+
+    def stats(self) -> dict[str, Any]:
+        """Return what happened since the start or the last reset."""
+        counts = self._counts
+        return {
+            "requests": dict(counts.requests),
+            "refused": dict(counts.refused),
+            "charged": counts.charged_by_track.total(),
+            "tasks": counts.tasks,
+            "charged_by_track": dict(counts.charged_by_track),
+            "max_in_any_window": self._accounts.max_in_any_window,
+            "callbacks": {"sent": counts.callbacks["sent"], "failed": counts.callbacks["failed"]},
+            "refunded": counts.refunded,
+            "faults": dict(self._faults.struck),
+            "first_request_at": counts.first_request_at,
+            "last_request_at": counts.last_request_at,
+        }
+
+    def tasks(self) -> dict[str, Any]:
+        """Return all tasks: the library's music tasks, and the TaskInfo data of each video task."""
+        videos = [task.data(self.base_url) for task in self._videos.values()]
+        return {"music": self._music.listing(), "video": videos}
+
+    def reset(self) -> None:
+        """Forget all tasks, charges and counts, and begin the faults anew; what runs is stopped."""
+        self.stop()
+        for task in self._videos.values():
+            self._forget_media(task)
+        self._videos.clear()
+        self._ended.clear()
+        self._accounts.reset()
+        self._faults.reset()
+        self._counts = Counts()
+
+    def stop(self) -> None:
+        """Stop whatever runs; its tasks stay as they are."""
+        for task in self._videos.values():
+            if not task.ended and task.cancel is not None:
+                task.cancel()
+
+    def callback_ended(self, *, sent: bool) -> None:
+        """Count a callback that arrived, or that was given up."""
+        self._counts.callbacks["sent" if sent else "failed"] += 1
+
+    # The API's calls
+
+    def _handle_call(self, call: str, request: ServerRequest) -> Reply:
+        now = self._clock.now()
+        self._counts.arrived(call, now)
+        try:
+            account = self._accounts.admit(request.header("x-api-key"), now)
+        except Refusal as refusal:
+            return self._refused(refusal)
+        fault = self._faults.next(call)
+        if fault is not None and fault.before:
+            if fault.name == "code":
+                self._counts.refused[f"{fault.number:g}"] += 1
+            return instead(fault, request)
+        try:
+            envelope = Envelope(data=self._calls[call](account, request, fault))
+        except Refusal as refusal:
+            reply = self._refused(refusal)
+            return reply if fault is None else spoiled_delivery(fault, reply)
+        return encoded(envelope) if fault is None else spoiled(fault, envelope)
+
+    def _refused(self, refusal: Refusal) -> Reply:
+        self._counts.refused[str(refusal.envelope.code)] += 1
+        return encoded(refusal.envelope)
+
+    def _create(self, account: Account, request: ServerRequest, fault: Fault | None) -> dict[str, Any]:
+        order = self._order(request)
+        if account.running >= self._max_running:
+            raise Refusal(429, f"Rate Limited - {self._max_running} tasks are running already")
+        account.pay(self._cost)
+        task = VideoTask(self._make_id(), account, order, self._clock.time(), self._cost)
+        account.running += 1
+        self._videos[task.id] = task
+        self._counts.tasks += 1
+        self._counts.charged_by_track[order.track] += 1
+        task.cancel = self._producer.start(
+            order,
+            fails=fault is not None and fault.name == "fail",
+            on_running=partial(self._begin, task),
+            on_end=partial(self._end, task, self._origin(request)),
+        )
+        return {"task_id": task.id}
+
+    def _order(self, request: ServerRequest) -> Order:
+        order = read_order(request.body)
+        problem = self._music.why_unknown(order) if self._producer.needs_known_tracks else None
+        if problem is not None:
+            raise Refusal(422, errors=(problem,))
+        return order
+
+    def _info(self, account: Account, request: ServerRequest, _: Fault | None) -> dict[str, Any]:
+        task_id = request.query.get("task_id", "")
+        if not task_id:
+            raise Refusal(422, errors=("task_id: field required",))
+        task = self._videos.get(task_id)
+        if task is not None and task.owner is account:
+            return task.data(self._origin(request))
+        music = self._music.data(task_id, self._origin(request))
+        if music is None:
+            raise Refusal(404, "Not Found - no such task")
+        return music
+
+    def _estimate(self, account: Account, request: ServerRequest, _: Fault | None) -> dict[str, Any]:
+        self._order(request)
+        return {
+            "estimated_credits": amount(self._cost),
+            "balance": amount(account.balance),
+            "affordable": account.affords(self._cost),
+        }
+
+    def _balance(self, account: Account, _: ServerRequest, __: Fault | None) -> dict[str, Any]:
+        return {"balance": amount(account.balance)}
+
+    def _models(self, _: Account, request: ServerRequest, __: Fault | None) -> dict[str, Any]:
+        name = request.path.removeprefix(_MODELS).strip("/")
+        if not name:
+            return {"total": 1, "models": [dict(MODEL_DATA)]}
+        if name != MODEL:
+            raise Refusal(404, "Not Found - no such model")
+        return dict(MODEL_DATA)
+
+    # A task's life
+
+    def _begin(self, task: VideoTask) -> None:
+        if task is self._videos.get(task.id):
+            task.move(RUNNING)
+
+    def _end(self, task: VideoTask, origin: str, outcome: MediaFile | Failure) -> None:
+        if task is not self._videos.get(task.id):
+            return
+        task.completed = self._clock.time()
+        task.owner.running -= 1
+        if isinstance(outcome, Failure):
+            task.move(FAILED)
+            task.problem = outcome.message
+            self._refund(task)
+        else:
+            task.move(SUCCESS)
+            task.media = self._media.add(outcome, ".mp4")
+        task.cancel = None
+        self._ended.append(task)
+        self._forget_old()
+        if task.order.callback_url is not None and self._send_callback is not None:
+            body = json.dumps(task.data(origin)).encode()
+            self._send_callback(CallbackDue(task.order.callback_url, body))
+
+    def _refund(self, task: VideoTask) -> None:
+        task.owner.balance += task.credits
+        task.credits = 0.0
+        self._counts.refunded += 1
+
+    def _forget_old(self) -> None:
+        while len(self._ended) > KEPT_TASKS:
+            task = self._ended.popleft()
+            del self._videos[task.id]
+            self._forget_media(task)
+
+    def _forget_media(self, task: VideoTask) -> None:
+        if task.media is not None:
+            self._media.discard(task.media)
+
+    def _origin(self, request: ServerRequest) -> str:
+        """Return how the client reaches this server: media must be found from other machines, too."""
+        host = request.header("Host") or ""
+        return f"http://{host}" if _HOST.fullmatch(host) else self.base_url
+
+    # Media
+
+    def _shelve(self, track: LibraryTrack, what: str) -> str:
+        return self._media.add(partial(self._library_file, track, what))
+
+    def _library_file(self, track: LibraryTrack, what: str) -> MediaFile:
+        """Return a track's audio or cover. Blocks."""
+        if self._folder is None:
+            raise FileNotFoundError("the service was given no folder for the library's files")
+        make = self._library.audio if what == "audio" else self._library.cover
+        return MediaFile.of_path(make(track, self._folder))
+
+    def _handle_media(self, request: ServerRequest) -> Reply:
+        found = self._media.reply(request) if request.method in ("GET", "HEAD") else None
+        if found is not None and found.prepare is not None:
+            return found
+        fault = self._faults.next(MEDIA)
+        if fault is not None and fault.name == "redirect" and REDIRECTED in request.query:
+            fault = None
+        if fault is not None and fault.before:
+            return instead(fault, request)
+        if found is None:
+            return Reply(status=404, headers={"Content-Type": "text/plain"}, body=b"not found\n")
+        return found if fault is None else spoiled_delivery(fault, found)
+
+    # The machine's own calls
+
+    def _handle_control(self, request: ServerRequest) -> Reply:
+        if not _is_loopback(request.remote):
+            return json_reply({"error": "only for the machine that the server runs on"}, status=403)
+        call = (request.method, request.path.removeprefix(_CONTROL))
+        if call == ("GET", "stats"):
+            return json_reply(self.stats())
+        if call == ("GET", "tasks"):
+            return json_reply(self.tasks())
+        if call == ("POST", "reset"):
+            self.reset()
+            return json_reply({"reset": True})
+        return json_reply({"error": "there are GET stats, GET tasks and POST reset"}, status=404)
+
+
+_ROUTES: Final[Mapping[tuple[str, str], str]] = {
+    ("POST", _JOB + CREATE): CREATE,
+    ("GET", _JOB + INFO): INFO,
+    ("POST", _JOB + "EstimateTask"): "EstimateTask",
+    ("GET", _MODELS): "Models",
+    ("GET", "/api/v1/client/account/balance"): "balance",
+}
+
+
+def _route(method: str, path: str) -> str | None:
+    """Return the call that a request means."""
+    call = _ROUTES.get((method, path))
+    if call is None and method == "GET" and path.startswith(_MODELS + "/"):
+        return "Models"
+    return call
+
+
+def _is_loopback(remote: str | None) -> bool:
+    try:
+        address = ipaddress.ip_address(remote or "")
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
