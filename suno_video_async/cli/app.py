@@ -1,0 +1,170 @@
+"""The command `suno-video`: its verbs, and what becomes of what goes wrong in them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from suno_video_async.cli import failures
+from suno_video_async.cli.convert import convert_command
+from suno_video_async.cli.demo import demo_command
+from suno_video_async.cli.failures import Exit, UsageProblem
+from suno_video_async.cli.follow import download_command, wait_command, watch_command
+from suno_video_async.cli.output import discard_stdout, plain, redacted
+from suno_video_async.cli.serve import serve_command
+from suno_video_async.cli.single import balance_command, status_command, submit_command, tracks_command
+from suno_video_async.errors import SunoVideoError
+from suno_video_async.telemetry import logger
+
+_VERBS = (
+    demo_command,
+    convert_command,
+    submit_command,
+    status_command,
+    watch_command,
+    wait_command,
+    download_command,
+    tracks_command,
+    balance_command,
+    serve_command,
+)
+
+
+class _InOrder(click.Group):
+    """Lists its commands in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names."""
+        del ctx
+        return list(self.commands)
+
+
+def _version() -> str:
+    try:
+        return version("suno-video-async")
+    except PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+@click.group(
+    "suno-video",
+    cls=_InOrder,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="\b\nExamples:\n  suno-video demo\n  suno-video convert catalog.csv --output-dir videos",
+)
+@click.option("--debug", is_flag=True, help="Show the log, and the traceback of what goes wrong.")
+@click.version_option(_version(), prog_name="suno-video")
+@click.pass_context
+def app(context: click.Context, *, debug: bool) -> int:
+    """Turn finished Suno tracks into music videos.
+
+    New here? suno-video demo makes a few videos on this machine, without an account. For your own tracks put your
+    key into CRUN_API_KEY (or ~/.crun/.env), write a catalog and convert it.
+
+    Results are JSON lines when stdout is not a terminal, or with --json; all else goes to stderr.
+    """
+    if debug:
+        context.with_resource(_log_on_stderr())
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+    return Exit.DONE
+
+
+for _verb in _VERBS:
+    app.add_command(_verb)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; whatever goes wrong is one line on stderr.
+
+    Args:
+        arguments: what stands after `suno-video`; None takes the process's own.
+
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given[: next((n for n, word in enumerate(given) if not word.startswith("-")), len(given))]
+    with _warnings_as_lines():
+        code = _caught(lambda: app.main(given, prog_name="suno-video", standalone_mode=False), debug=debug)
+    return _flushed(code)
+
+
+def _caught(command: Callable[[], object], *, debug: bool) -> int:
+    try:
+        code = command()
+    except click.ClickException as error:
+        return _complain(_usage(error), error.exit_code, debug=debug)
+    except (click.Abort, KeyboardInterrupt):
+        return Exit.INTERRUPTED
+    except (SunoVideoError, UsageProblem) as error:
+        return _complain(failures.line(error), failures.exit_code(error), debug=debug)
+    except BrokenPipeError:
+        discard_stdout()
+        return Exit.FAILED
+    except Exception as error:
+        hint = "" if debug else "; suno-video --debug … shows the traceback"
+        text = f"unexpected error, {type(error).__name__}: {error}{hint}"
+        return _complain(text, Exit.UNEXPECTED, debug=debug)
+    return code if isinstance(code, int) else Exit.DONE
+
+
+def _complain(text: str, code: int, *, debug: bool) -> int:
+    if debug:
+        click.echo(redacted(traceback.format_exc()), err=True, nl=False)
+    click.echo(f"suno-video: {plain(text)}", err=True)
+    return code
+
+
+def _usage(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = context.command_path if context else "suno-video"
+    return f"{error.format_message()} (see {path} --help)"
+
+
+def _flushed(code: int) -> int:
+    """Flush stdout now: at the interpreter's exit a reader who has left would still be complained about."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard_stdout()
+        return code or Exit.FAILED
+    return code
+
+
+@contextmanager
+def _warnings_as_lines() -> Generator[None, None, None]:
+    """Let the library's warnings to its users be lines like any other."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        click.echo(f"warning: {plain(str(message))}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", message="the API key is not of the usual shape")
+        warnings.showwarning = show
+        yield
+
+
+@contextmanager
+def _log_on_stderr() -> Generator[None, None, None]:
+    handler = _Lines()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record to stderr."""
+        click.echo(redacted(self.format(record)), err=True)

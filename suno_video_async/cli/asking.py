@@ -1,0 +1,47 @@
+"""What the commands that only ask have in common: they give up soon, and say each retry."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from attrs import frozen
+
+from suno_video_async.cli import failures
+from suno_video_async.cli.interrupts import Interrupts, run_interruptible
+from suno_video_async.cli.options import ClientOptions
+from suno_video_async.cli.output import Output
+from suno_video_async.client import SunoVideoClient
+from suno_video_async.models import RetryPolicy
+from suno_video_async.telemetry import Hooks, RetryEvent
+
+#: Sends of one call: a person waits for the answer.
+ATTEMPTS = 4
+
+
+@frozen(eq=False)
+class Retries(Hooks):
+    """Says each retry on stderr."""
+
+    output: Output
+
+    def on_retry(self, event: RetryEvent) -> None:
+        """Say why and when a call is tried again."""
+        why = failures.brief(event.error)
+        named = why if why.startswith(event.operation) else f"{event.operation}: {why}"
+        self.output.note(f"{named}; trying again in {event.wait:.1f} s ({event.attempt} of {ATTEMPTS})")
+
+
+def with_client(
+    reach: ClientOptions,
+    output: Output,
+    command: Callable[[SunoVideoClient, Interrupts], Awaitable[int]],
+    *hooks: Hooks,
+) -> int:
+    """Run a command with an open client and return its exit code."""
+
+    async def opened(interrupts: Interrupts) -> int:
+        policy = RetryPolicy(attempts=ATTEMPTS)
+        async with reach.client(hooks=[Retries(output), *hooks], retry=policy) as client:
+            return await command(client, interrupts)
+
+    return run_interruptible(opened)

@@ -1,0 +1,190 @@
+"""`suno-video convert`: a catalog in, videos out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import anyio
+import click
+from attrs import frozen
+
+from suno_video_async.catalog import read_rows
+from suno_video_async.cli import conversion, failures
+from suno_video_async.cli.books import Books
+from suno_video_async.cli.failures import UsageProblem
+from suno_video_async.cli.interrupts import Interrupts, run_interruptible
+from suno_video_async.cli.options import (
+    ClientOptions,
+    above_zero,
+    client_options,
+    output_dir_option,
+    rate_option,
+    writable_folder,
+)
+from suno_video_async.cli.output import Output
+from suno_video_async.client import DEFAULT_TASK_TIMEOUT
+from suno_video_async.models import RateLimit, RetryPolicy, Timeout
+
+#: Attempts to reach the service before anything is bought, and the first real wait between them, in seconds.
+REACH_ATTEMPTS, REACH_BACKOFF = 4, 0.25
+
+
+@frozen(kw_only=True)
+class ConvertOptions:
+    """What the user asked `convert` for."""
+
+    catalog: Path
+    output_dir: Path | None
+    rate: RateLimit
+    max_in_flight: int
+    strict: bool
+    task_timeout: float
+    reach: ClientOptions
+
+
+@click.command(
+    "convert",
+    epilog="\b\nExample:\n  suno-video convert catalog.csv --output-dir videos",
+)
+@click.argument("catalog", type=click.Path(path_type=Path))
+@output_dir_option(says="The folder for the videos, {suno_id}.mp4 each.")
+@click.option("--no-download", is_flag=True, help="Make the videos, print their URLs, download nothing.")
+@click.option("--no-ledger", is_flag=True, help="Keep the state in memory only, which is all there is so far.")
+@rate_option()
+@click.option(
+    "--max-in-flight",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="At most N unfinished videos at once.",
+)
+@click.option("--strict", is_flag=True, help="Never submit again after the service's own error 500.")
+@click.option(
+    "--task-timeout",
+    default=f"{DEFAULT_TASK_TIMEOUT:g}",
+    callback=above_zero,
+    show_default=True,
+    metavar="S",
+    help="Leave a video that takes longer than S seconds as submitted.",
+)
+@client_options
+def convert_command(
+    *,
+    catalog: Path,
+    output_dir: Path,
+    no_download: bool,
+    no_ledger: bool,
+    rate: RateLimit,
+    max_in_flight: int,
+    strict: bool,
+    task_timeout: float,
+    base_url: str | None,
+    timeout: float | None,
+    time_scale: float,
+    as_json: bool,
+) -> int:
+    """Make a music video of every track of a CATALOG.
+
+    CATALOG is a CSV file whose first line names its columns (task_id,suno_id, and if you like author,brand and
+    columns of your own), a JSON Lines file (.jsonl) or a JSON array (.json). task_id is the music task, suno_id
+    the track in it: suno-video tracks lists them. Every track is submitted once and costs credits once.
+
+    The key is read from CRUN_API_KEY, or from ~/.crun/.env. Ctrl+C once finishes what is submitted; twice leaves
+    and prints how to follow it later.
+
+    Exit codes, the first that applies: 130 interrupted, 2 usage or configuration, 3 out of credits, 4 tracks left
+    unknown, submitted or not submitted, 1 tracks failed or were refused, 0 all done.
+    """
+    del no_ledger  # states what is the case anyway
+    options = ConvertOptions(
+        catalog=catalog,
+        output_dir=None if no_download else output_dir,
+        rate=rate,
+        max_in_flight=max_in_flight,
+        strict=strict,
+        task_timeout=task_timeout,
+        reach=ClientOptions(base_url=base_url, timeout=timeout, time_scale=time_scale),
+    )
+    return run_interruptible(partial(_convert, options, Output(as_json=as_json)))
+
+
+async def _convert(options: ConvertOptions, output: Output, interrupts: Interrupts) -> int:
+    """Check all that can be checked before anything is bought, then convert."""
+    books = Books()
+    client = options.reach.client(
+        hooks=[books],
+        retry=RetryPolicy(strict=options.strict),
+        rate=options.rate,
+        max_in_flight=options.max_in_flight,
+    )
+    if options.output_dir is not None:
+        writable_folder(options.output_dir)
+    total = await count_rows(options.catalog)
+    await check_reachable(options.reach.resolved_base_url(), options.reach.network_timeout())
+    job = conversion.Job(
+        client=client,
+        books=books,
+        source=options.catalog,
+        title=options.catalog.name,
+        total=total,
+        rate=options.rate,
+        output_dir=options.output_dir,
+        task_timeout=options.task_timeout,
+        resume_options=tuple(options.reach.repeated()),
+    )
+    tally, summary = await conversion.convert(job, output, interrupts)
+    return conversion.close(job, tally, summary, output, interrupts)
+
+
+async def count_rows(catalog: Path) -> int | None:
+    """Read a catalog through and return its number of rows; None where it can be read only once.
+
+    Raises:
+        CatalogError: it cannot be read as a whole; nothing has been bought yet.
+
+    """
+    if await anyio.Path(catalog).is_fifo():
+        return None
+    rows = 0
+    async with contextlib.aclosing(read_rows(catalog)) as found:
+        async for _ in found:
+            rows += 1
+    return rows
+
+
+async def check_reachable(base_url: str, timeout: Timeout) -> None:
+    """Connect once, without a request, so that a wrong address is said before every track tries it for minutes.
+
+    Raises:
+        UsageProblem: nothing answers there.
+
+    """
+    parts = urlsplit(base_url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    for attempt in range(1, REACH_ATTEMPTS + 1):
+        try:
+            async with asyncio.timeout(timeout.connect):
+                _, writer = await asyncio.open_connection(parts.hostname, port)
+        except TimeoutError:
+            raise _unreachable(base_url, f"no connection within {timeout.connect:g} s") from None
+        except OSError as error:
+            if attempt == REACH_ATTEMPTS:
+                raise _unreachable(base_url, failures.os_reason(error) or str(error)) from error
+            await asyncio.sleep(REACH_BACKOFF * 2 ** (attempt - 1))
+        else:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+            return
+
+
+def _unreachable(base_url: str, reason: str) -> UsageProblem:
+    return UsageProblem(
+        f"{base_url} cannot be reached: {reason}; nothing was bought: check the network, and --base-url or"
+        " CRUN_BASE_URL"
+    )

@@ -1,0 +1,207 @@
+"""`suno-video demo`: a server, songs and a client of its own, and real videos at the end."""
+
+from __future__ import annotations
+
+import shlex
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+import click
+from attrs import define, field, frozen
+from rich.table import Table
+from rich.text import Text
+
+from suno_video_async.cli import conversion
+from suno_video_async.cli.books import Books
+from suno_video_async.cli.failures import Exit
+from suno_video_async.cli.interrupts import Interrupts, run_interruptible
+from suno_video_async.cli.options import writable_folder
+from suno_video_async.cli.output import Output, plain
+from suno_video_async.client import SunoVideoClient
+from suno_video_async.errors import MissingExtraError
+from suno_video_async.models import Outcome, SunoTrack, Track
+from suno_video_async.pacing.limiter import DEFAULT_RATE, Limiter
+
+if TYPE_CHECKING:
+    from suno_video_async.local import LocalServer
+    from suno_video_async.local.library import Library
+
+_BRAND = "suno-video demo"
+_SIZES = {"small": (640, 360), "medium": (960, 540), "large": (1280, 720)}
+#: Packages of the `local` extra; without one of them nothing can be rendered.
+_NEEDED = ("av", "bidi", "numpy", "PIL", "uharfbuzz")
+#: Seconds by which a video may differ from its song: the last frame, and the sound's padding.
+_TOLERANCE = 2.0
+
+
+@click.command("demo", epilog="\b\nExample:\n  suno-video demo --output-dir suno-video-demo")
+@click.option(
+    "--output-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("suno-video-demo"),
+    show_default=True,
+    metavar="DIR",
+    help="The folder for the videos.",
+)
+@click.option(
+    "--size", type=click.Choice(list(_SIZES)), default="large", show_default=True, help="Of the pictures."
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, on a terminal too.")
+def demo_command(*, output_dir: Path, size: str, as_json: bool) -> int:
+    """Make lyric videos of a few built-in songs, without an account.
+
+    Starts the local server on a free port, converts its whole catalog with the same client that your own tracks
+    would go through, and leaves one MP4 a song. It takes about a minute; nothing leaves this machine, and your own
+    key is not used.
+    """
+    check_extra()
+    output = Output(as_json=as_json)
+    return run_interruptible(partial(_demo, writable_folder(output_dir), _SIZES[size], output))
+
+
+def check_extra() -> None:
+    """Check that the packages for rendering are there.
+
+    Raises:
+        MissingExtraError: they are not.
+
+    """
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"the demo renders videos, and {', '.join(missing)} is not installed:"
+            " pip install 'suno-video-async[cli,local]'"
+        )
+
+
+async def _demo(folder: Path, size: tuple[int, int], output: Output, interrupts: Interrupts) -> int:
+    from suno_video_async.local import LocalServer  # noqa: PLC0415  the other commands do without it
+    from suno_video_async.local.library import BuiltinLibrary  # noqa: PLC0415  likewise
+
+    library = BuiltinLibrary()
+    async with LocalServer(library=library, size=size) as server:
+        output.note(f"a local server listens on {server.url}")
+        limiter = Limiter()  # one for both clients: the server counts the requests of a key, whoever sends them
+        songs = await _songs(server, library, limiter)
+        shelf = _Shelf(output=output, songs=songs)
+        books = Books()
+        job = conversion.Job(
+            client=_client(server, limiter, books),
+            books=books,
+            source=[song.ordered for song in songs.values()],
+            title="demo",
+            total=len(songs),
+            rate=DEFAULT_RATE,
+            output_dir=folder,
+            told=shelf.outcomes.append,
+            ephemeral=True,
+        )
+        tally, summary = await conversion.convert(job, output, interrupts)
+    await shelf.check()
+    code = conversion.close(job, tally, summary, output, interrupts)
+    return shelf.close(folder, code)
+
+
+def _client(server: LocalServer, limiter: Limiter, *hooks: Books) -> SunoVideoClient:
+    """Return a client of the demo's server: never with the user's own key or address."""
+    return SunoVideoClient(api_key=server.api_key, base_url=server.url, limiter=limiter, hooks=hooks)
+
+
+@frozen
+class _Song:
+    """A song, and the track that was ordered of it."""
+
+    listed: SunoTrack
+    ordered: Track
+
+
+async def _songs(server: LocalServer, library: Library, limiter: Limiter) -> dict[str, _Song]:
+    """List the server's songs as a client does, and sign each with its artist; by the tracks' keys."""
+    artists = {(track.task_id, track.suno_id): track.artist for track in library.tracks()}
+    songs = dict[str, _Song]()
+    async with _client(server, limiter) as client:
+        for task_id in dict.fromkeys(track.task_id for track in library.tracks()):
+            for listed in await client.tracks(task_id):
+                ordered = Track(
+                    task_id=listed.task_id,
+                    suno_id=listed.suno_id,
+                    author=artists.get((listed.task_id, listed.suno_id)),
+                    brand=_BRAND,
+                    extra={"title": listed.title or ""},
+                )
+                songs[ordered.key] = _Song(listed, ordered)
+    return songs
+
+
+@define(eq=False, kw_only=True)
+class _Shelf:
+    """The demo's videos: what came of each song, and whether it is what it should be."""
+
+    output: Output
+    songs: dict[str, _Song]
+    outcomes: list[Outcome] = field(factory=list[Outcome], init=False)
+    broken: list[str] = field(factory=list[str], init=False)
+
+    async def check(self) -> None:
+        """Open each video: it must have a picture and a sound, and be as long as its song."""
+        for outcome in self.outcomes:
+            song = self.songs.get(outcome.track.key) if outcome.track else None
+            if outcome.path is None or song is None:
+                continue
+            problem = await anyio.to_thread.run_sync(_problem, outcome.path, song.listed.duration)
+            if problem:
+                self.broken.append(f"{outcome.path} is not right: {problem}")
+
+    def close(self, folder: Path, code: Exit) -> Exit:
+        """Show the videos and where to go next, and return the exit code."""
+        if self.output.human:
+            self.output.show(self._table())
+        for problem in self.broken:
+            self.output.note(problem, style="red")
+        if code is not Exit.DONE or self.broken:
+            return code or Exit.FAILED
+        self.output.note(f"{len(self.outcomes)} videos, all checked, are in {shlex.quote(str(folder))}")
+        self.output.note("next, a server of your own to try things on: suno-video serve")
+        self.output.note("or your own tracks: export CRUN_API_KEY=… and suno-video tracks MUSIC_TASK_ID --csv")
+        self.output.note("> catalog.csv, then suno-video convert catalog.csv")
+        return code
+
+    def _table(self) -> Table:
+        table = Table(title="videos", title_justify="left")
+        table.add_column("title", overflow="fold")
+        table.add_column("state", overflow="fold")
+        for column in ("seconds", "requests"):
+            table.add_column(column, justify="right", overflow="fold")
+        table.add_column("file", overflow="fold")
+        table.add_column("MB", justify="right", overflow="fold")
+        for outcome in self.outcomes:
+            title = outcome.track.extra.get("title", "") if outcome.track else ""
+            table.add_row(
+                Text(plain(title)),
+                outcome.state,
+                f"{outcome.seconds:.1f}",
+                str(outcome.requests),
+                Text(outcome.path.name if outcome.path else ""),
+                f"{outcome.path.stat().st_size / 1e6:.1f}" if outcome.path else "",
+            )
+        return table
+
+
+def _problem(path: Path, seconds: float | None) -> str | None:
+    """Return what is wrong with a video of a song that takes `seconds`, or None."""
+    import av  # noqa: PLC0415  of the `local` extra
+    from av.error import FFmpegError  # noqa: PLC0415  likewise
+
+    try:
+        with av.open(str(path)) as video:
+            if not video.streams.video or not video.streams.audio:
+                return "it lacks a picture or a sound"
+            long = (video.duration or 0) / 1e6
+    except FFmpegError as error:
+        return f"it cannot be opened: {error}"
+    if seconds is not None and abs(long - seconds) > _TOLERANCE:
+        return f"it takes {long:.1f} s, its song {seconds:.1f} s"
+    return None

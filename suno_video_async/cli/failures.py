@@ -1,0 +1,139 @@
+"""What went wrong, in one line that says what to do; and the exit codes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from enum import IntEnum
+
+from suno_video_async.errors import (
+    APIError,
+    AuthenticationError,
+    CatalogError,
+    ConfigurationError,
+    DownloadError,
+    FeatureDisabledError,
+    InsufficientCreditsError,
+    InvalidRequestError,
+    MaintenanceError,
+    MissingExtraError,
+    NotFoundError,
+    RateLimitError,
+    ServerError,
+    SubmissionUnknown,
+    TaskFailed,
+    TransportError,
+    VideoMissingError,
+    WaitTimeout,
+)
+
+
+class Exit(IntEnum):
+    """How a command ended; the same for all commands."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    CREDITS = 3
+    LEFT = 4
+    UNEXPECTED = 70
+    INTERRUPTED = 130
+
+
+class UsageProblem(Exception):  # noqa: N818  it is what the user meets, and its message is all of it
+    """Something about the command as it was given cannot work; the message says what, where and what to do."""
+
+
+_CODES: tuple[tuple[type[Exception], Exit], ...] = (
+    (UsageProblem, Exit.USAGE),
+    (ConfigurationError, Exit.USAGE),
+    (MissingExtraError, Exit.USAGE),
+    (CatalogError, Exit.USAGE),
+    (AuthenticationError, Exit.USAGE),
+    (InsufficientCreditsError, Exit.CREDITS),
+    (SubmissionUnknown, Exit.LEFT),
+    (WaitTimeout, Exit.LEFT),
+    (RateLimitError, Exit.LEFT),
+    (MaintenanceError, Exit.LEFT),
+    (ServerError, Exit.LEFT),
+    (TransportError, Exit.LEFT),
+)
+
+_ADVICE: tuple[tuple[type[Exception], str], ...] = (
+    (AuthenticationError, "check CRUN_API_KEY, or the key in ~/.crun/.env"),
+    (InsufficientCreditsError, "top up the account; what is submitted already is paid for"),
+    (InvalidRequestError, "check the music task's id and the suno id: suno-video tracks MUSIC_TASK_ID lists them"),
+    (NotFoundError, "check the id, and that it belongs to this account"),
+    (RateLimitError, "other programs may use the same key: wait a minute, or use a lower --rate"),
+    (MaintenanceError, "the service is down for maintenance: try again later"),
+    (ServerError, "the service had a problem: try again later"),
+    (FeatureDisabledError, "the service has switched music videos off: ask the provider"),
+    (SubmissionUnknown, "see in your account whether a task was made and charged before you submit it again"),
+    (VideoMissingError, "ask again later with suno-video status, then ask the provider"),
+    (TaskFailed, "submitting it again is a new, paid task"),
+    (WaitTimeout, "it goes on: follow it with suno-video wait"),
+    (DownloadError, "the video is made and paid for: fetch it with suno-video download"),
+    (TransportError, "check the network, and --base-url or CRUN_BASE_URL"),
+)
+
+
+def exit_code(error: Exception) -> Exit:
+    """Return the exit code of a command that ended in `error`."""
+    if isinstance(error, TransportError) and not error.sent:
+        return Exit.USAGE  # the service was never reached: the address or the network is wrong
+    return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.FAILED)
+
+
+def advice(error: Exception) -> str | None:
+    """Return what to do about `error`, if there is more to say than its message does."""
+    return next((text for kind, text in _ADVICE if isinstance(error, kind)), None)
+
+
+def line(error: Exception) -> str:
+    """Return `error` as one line: what is wrong, and what to do."""
+    hint = advice(error)
+    return f"{brief(error)}; {hint}" if hint else brief(error)
+
+
+def brief(error: Exception) -> str:
+    """Return what is wrong, in one line; a broken connection by the operating system's own words."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, TransportError) and (reason := os_reason(error)):
+        call, colon, _ = text.partition(":")
+        return f"{call}: {reason}" if colon else reason
+    if isinstance(error, ConfigurationError):
+        # On the command line the key is never an argument.
+        return text.removesuffix(", or pass api_key=")
+    return text
+
+
+def as_json(error: Exception | None) -> dict[str, object] | None:
+    """Return `error` as it stands in a JSON line."""
+    if error is None:
+        return None
+    return {"type": type(error).__name__, "code": _code(error), "message": str(error)}
+
+
+def _code(error: Exception) -> int | None:
+    if isinstance(error, APIError):
+        return error.code
+    if isinstance(error, TaskFailed):
+        return error.snapshot.result_code
+    return error.status if isinstance(error, DownloadError) else None
+
+
+def os_reason(error: BaseException) -> str | None:
+    """Return why a connection failed, in the operating system's words, where it said so."""
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno is not None and not isinstance(cause, TransportError):
+            text = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror
+            return text[:1].lower() + text[1:] if text else None
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it came from, the outermost first."""
+    seen = 0
+    while error is not None and seen < 10:
+        yield error
+        error, seen = error.__cause__ or error.__context__, seen + 1

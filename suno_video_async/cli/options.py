@@ -1,0 +1,185 @@
+"""Options that several commands share, and the client that follows from them."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from attrs import frozen
+
+from suno_video_async.cli.failures import UsageProblem
+from suno_video_async.client import SunoVideoClient
+from suno_video_async.models import RateLimit, RetryPolicy, Timeout
+from suno_video_async.pacing.clock import SystemClock
+from suno_video_async.pacing.limiter import DEFAULT_RATE
+from suno_video_async.settings import Settings
+from suno_video_async.telemetry import Hooks
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: Where videos go unless the user says otherwise.
+DEFAULT_OUTPUT_DIR = Path("videos")
+
+
+def read_rate(ctx: click.Context, param: click.Parameter, value: str) -> RateLimit:
+    """Read `20/10`, as a click callback."""
+    try:
+        return RateLimit.parse(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+def above_zero(ctx: click.Context, param: click.Parameter, value: str | float | None) -> float | None:
+    """Read a number above 0, as a click callback."""
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not (number > 0 and math.isfinite(number)):
+        raise click.BadParameter(f"expected a number above 0, not {str(value)!r}", ctx, param)
+    return number
+
+
+def read_time_scale(ctx: click.Context, param: click.Parameter, value: str | float) -> float:
+    """Read a scale that a clock can have, as a click callback."""
+    number = above_zero(ctx, param, value) or 1.0
+    try:
+        SystemClock(number)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+    return number
+
+
+@frozen(kw_only=True)
+class ClientOptions:
+    """How to reach the API, as the user gave it on the command line; the key is never among it."""
+
+    base_url: str | None = None
+    timeout: float | None = None
+    time_scale: float = 1.0
+
+    def client(
+        self,
+        *,
+        hooks: Sequence[Hooks] = (),
+        retry: RetryPolicy | None = None,
+        rate: RateLimit = DEFAULT_RATE,
+        max_in_flight: int = 100,
+    ) -> SunoVideoClient:
+        """Return a client that is not open yet.
+
+        Raises:
+            ConfigurationError: no key, or a base URL that it cannot be sent to.
+
+        """
+        return SunoVideoClient(
+            base_url=self.base_url,
+            timeout=self.network_timeout(),
+            rate=rate,
+            max_in_flight=max_in_flight,
+            retry=retry,
+            clock=SystemClock(self.time_scale),
+            hooks=hooks,
+        )
+
+    def network_timeout(self) -> Timeout:
+        """Return the network's timeout: connecting may take at most half of the whole."""
+        if self.timeout is None:
+            return Timeout()
+        return Timeout(connect=min(10.0, self.timeout / 2), total=self.timeout)
+
+    def resolved_base_url(self) -> str:
+        """Return the address that a client of these options talks to.
+
+        Raises:
+            ConfigurationError: as `client` raises.
+
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the client says the same
+            return Settings.find(base_url=self.base_url).base_url
+
+    def repeated(self) -> list[str]:
+        """Return the arguments that another command needs to reach the same API."""
+        scale = [] if self.time_scale == 1.0 else ["--time-scale", f"{self.time_scale:g}"]
+        return [*(["--base-url", self.base_url] if self.base_url else []), *scale]
+
+
+def client_options(command: Command) -> Command:
+    """Give a command `--base-url`, `--timeout`, `--time-scale` and `--json`."""
+    options = (
+        click.option(
+            "--base-url",
+            metavar="URL",
+            help="The service's address, instead of CRUN_BASE_URL or the official one.",
+        ),
+        click.option(
+            "--timeout",
+            callback=above_zero,
+            metavar="S",
+            help="Seconds the network may take for one request (60).",
+        ),
+        click.option(
+            "--time-scale",
+            default="1",
+            metavar="S",
+            callback=read_time_scale,
+            help="Let the client's clock run S times faster, to go with a local server at the same scale.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, on a terminal too."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def rate_option(default: str = "20/10") -> Callable[[Command], Command]:
+    """Return a decorator that gives a command `--rate`."""
+    return click.option(
+        "--rate",
+        callback=read_rate,
+        default=default,
+        show_default=True,
+        metavar="N/S",
+        help="At most N requests in any S seconds.",
+    )
+
+
+def output_dir_option(default: Path | None = DEFAULT_OUTPUT_DIR, *, says: str) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command `--output-dir`."""
+    return click.option(
+        "--output-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=default,
+        show_default=default is not None,
+        metavar="DIR",
+        help=says,
+    )
+
+
+def writable_folder(folder: Path) -> Path:
+    """Return a folder, made if need be, into which files can be written.
+
+    Raises:
+        UsageProblem: they cannot.
+
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageProblem(
+            f"the folder {shlex.quote(os.fspath(folder))} cannot be written: {error.strerror or error};"
+            " name another one with --output-dir"
+        ) from error
+    return folder

@@ -1,0 +1,113 @@
+"""Where a command's words go: results to stdout, everything else to stderr.
+
+Results are JSON lines unless a person is looking at stdout. Nothing that is written shows the API key, and nothing
+that a server said can move the cursor or colour the screen.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+#: Under this length, a "key" is a placeholder that may well stand in honest words.
+_SHORTEST_SECRET = 12
+_KEYS = re.compile(r"\bak_[\x21\x23-\x5b\x5d-\x7e]{32}")
+
+
+def redacted(text: str) -> str:
+    """Return `text` without any API key."""
+    own = os.environ.get("CRUN_API_KEY", "").strip()
+    if len(own) >= _SHORTEST_SECRET:
+        text = text.replace(own, "[api key]")
+    return _KEYS.sub("[api key]", text)
+
+
+def plain(text: str) -> str:
+    """Return `text` on one line, without API keys and without anything that a terminal would obey."""
+    one_line = " ".join(text.split())
+    return "".join(mark if mark.isprintable() else "�" for mark in redacted(one_line))
+
+
+class Output:
+    """A command's output.
+
+    Args:
+        as_json: write results as JSON lines even to a terminal.
+
+    Attributes:
+        human: whether results are for a person.
+        live: whether a display on stderr may redraw itself.
+        gone: whether whoever read stdout has left; results then go to stderr.
+
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        screen = sys.stdout.isatty()
+        self.human = screen and not as_json
+        self.screen = Console(highlight=False, markup=False, emoji=False)
+        self.notes = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        # JSON lines on the same terminal would be drawn over.
+        self.live = self.notes.is_terminal and not self.notes.is_dumb_terminal and not (screen and as_json)
+        self.gone = False
+
+    def result(self, value: Mapping[str, object], *, human: Callable[[], RenderableType | None]) -> None:
+        """Write one result: a JSON line, or what `human` makes of it."""
+        if not self.human:
+            self._line(value)
+        elif (shown := human()) is not None:
+            self.show(shown)
+
+    def show(self, shown: RenderableType) -> None:
+        """Show a person a result."""
+        if isinstance(shown, str):
+            self.screen.print(Text(plain(shown)), soft_wrap=True)
+        else:
+            self.screen.print(shown)
+
+    def text(self, text: str) -> None:
+        """Write text to stdout as it is, such as a CSV file."""
+        sys.stdout.write(redacted(text))
+        sys.stdout.flush()
+
+    def note(self, text: str, *, style: str = "") -> None:
+        """Write one line to stderr."""
+        self.notes.print(Text(plain(text), style=style), soft_wrap=True)
+
+    def _line(self, value: Mapping[str, object]) -> None:
+        text = json.dumps(value, ensure_ascii=not _writes_unicode(sys.stdout))
+        if not self.gone:
+            try:
+                sys.stdout.write(redacted(text) + "\n")
+                sys.stdout.flush()
+            except OSError as error:
+                self._lose_stdout(error)
+            else:
+                return
+        self.note(text)
+
+    def _lose_stdout(self, error: OSError) -> None:
+        self.gone = True
+        self.note(f"stdout cannot be written ({error.strerror}): the results that are left follow here")
+        discard_stdout()
+
+
+def discard_stdout() -> None:
+    """Let what is left in stdout's buffer go nowhere, so that the exit does not complain about it."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        sys.stdout = io.StringIO()
+
+
+def _writes_unicode(stream: object) -> bool:
+    return "utf" in str(getattr(stream, "encoding", "")).lower()

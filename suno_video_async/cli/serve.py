@@ -1,0 +1,110 @@
+"""`suno-video serve`: the local server."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import click
+
+from suno_video_async.cli.failures import Exit, UsageProblem
+from suno_video_async.cli.interrupts import Interrupts, run_interruptible
+from suno_video_async.cli.options import above_zero, rate_option
+
+#: `"real"`, the seconds of every render, or their median and sigma.
+RenderSeconds: TypeAlias = "Literal['real'] | float | tuple[float, float]"
+
+
+def read_render_seconds(ctx: click.Context, param: click.Parameter, value: str) -> RenderSeconds:
+    """Read `real`, `MEAN` or `MEAN:SIGMA`, as a click callback."""
+    if value == "real":
+        return "real"
+    mean, colon, sigma = value.partition(":")
+    try:
+        numbers = [float(mean), float(sigma)] if colon else [float(mean)]
+    except ValueError:
+        numbers = [math.nan]
+    if not all(number >= 0 and math.isfinite(number) for number in numbers):
+        raise click.BadParameter(f"expected real, MEAN or MEAN:SIGMA in seconds, not {value!r}", ctx, param)
+    return (numbers[0], numbers[1]) if colon else numbers[0]
+
+
+@click.command(
+    "serve",
+    epilog=(
+        "\b\nExamples:\n  suno-video serve\n  suno-video serve --port 0 --render-seconds 60:0.3 --time-scale 100"
+    ),
+)
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8555,
+    show_default=True,
+    metavar="PORT",
+    help="Where to listen; 0 picks a free port.",
+)
+@click.option(
+    "--library",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="Your own songs: one folder a music task, one sub-folder a track. Without it, a few built-in songs.",
+)
+@click.option("--api-key", "api_keys", multiple=True, metavar="KEY", help="A key to accept; made up without it.")
+@click.option("--credits", "credits", callback=above_zero, metavar="N", help="What the account has.")
+@click.option("--cost", callback=above_zero, metavar="N", help="What a video costs.")
+@rate_option()
+@click.option(
+    "--max-running",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Tasks that may run at once.",
+)
+@click.option(
+    "--time-scale",
+    callback=above_zero,
+    default=1.0,
+    show_default=True,
+    metavar="S",
+    help="Let the server's clock run S times faster.",
+)
+@click.option(
+    "--render-seconds",
+    callback=read_render_seconds,
+    default="real",
+    show_default=True,
+    metavar="real|MEAN[:SIGMA]",
+    help="Render, or only take that long: for load tests.",
+)
+@click.option(
+    "--faults",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="A TOML file of faults to inject.",
+)
+@click.option("--seed", type=int, metavar="N", help="Makes the faults and the durations repeatable.")
+def serve_command(**options: Any) -> int:
+    """Run the service on this machine: for development, tests, and lyric videos of your own.
+
+    It speaks the same contract as the hosted service and really renders the videos (that needs the extra
+    suno-video-async[local]). It prints the address and, when it made one up, the key: give them to a client as
+    CRUN_BASE_URL and CRUN_API_KEY. Ctrl+C stops it.
+    """
+    return Exit.DONE if run_interruptible(partial(_serve, options)) == Exit.INTERRUPTED else Exit.FAILED
+
+
+async def _serve(options: dict[str, Any], _: Interrupts) -> int:
+    # Only here: the other commands do without the server.
+    from suno_video_async.local.command import serve  # noqa: PLC0415
+    from suno_video_async.local.errors import FaultError, LocalServerError  # noqa: PLC0415
+    from suno_video_async.local.library import LibraryError  # noqa: PLC0415
+
+    try:
+        await serve(**options, say=click.echo, warn=partial(click.echo, err=True))
+    except (FaultError, LocalServerError, LibraryError, ValueError) as error:
+        raise UsageProblem(str(error)) from error
+    return Exit.DONE

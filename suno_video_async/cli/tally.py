@@ -1,0 +1,142 @@
+"""What a conversion has come to so far, and the exit code and the summary that follow from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import define, field
+
+from suno_video_async.cli import failures
+from suno_video_async.cli.failures import Exit
+from suno_video_async.client import ClientStatistics
+from suno_video_async.errors import InsufficientCreditsError, SubmissionUnknown
+from suno_video_async.models import Outcome, Track, VideoTaskId
+
+#: Problems that are shown to a person; all of them stand in the JSON lines.
+PROBLEMS_SHOWN = 20
+
+_LEFT = ("unknown", "submitted", "planned")
+
+
+@define(eq=False)
+class Tally:
+    """Counts outcomes.
+
+    Attributes:
+        total: the rows of the catalog, or None where they cannot be counted beforehand.
+        problems: the first outcomes that went wrong.
+        undelivered: the tasks whose videos are made and paid for, but could not be downloaded.
+        failure: what broke the conversion off, if anything.
+        stopped_by: what ended the submissions early, if anything.
+
+    """
+
+    total: int | None = None
+    counts: Counter[str] = field(factory=Counter[str], init=False)
+    credits: float = field(default=0.0, init=False)
+    problems: list[Outcome] = field(factory=list[Outcome], init=False)
+    undelivered: list[VideoTaskId] = field(factory=list[VideoTaskId], init=False)
+    failure: Exception | None = field(default=None, init=False)
+    stopped_by: Exception | None = field(default=None, init=False)
+
+    @property
+    def ended(self) -> int:
+        """How many rows have come out."""
+        return self.counts.total()
+
+    @property
+    def done(self) -> int:
+        """How many videos are made."""
+        return self.counts["downloaded"] + self.counts["succeeded"]
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one outcome."""
+        self.counts[outcome.state] += 1
+        self.credits += outcome.credits or 0.0
+        if outcome.state == "succeeded" and outcome.error is not None and outcome.video_task_id is not None:
+            self.undelivered.append(outcome.video_task_id)
+        troubled = outcome.error is not None or outcome.state in {"failed", "refused", "unknown"}
+        if troubled and outcome.state != "planned" and len(self.problems) < PROBLEMS_SHOWN:
+            self.problems.append(outcome)
+
+    def leave_rest_planned(self) -> None:
+        """Count the rows that never came out as planned."""
+        if self.total is not None:
+            self.counts["planned"] += max(0, self.total - self.ended)
+
+    def exit_code(self, *, interrupted: bool) -> Exit:
+        """Return the first exit code that applies."""
+        ending = failures.exit_code(self.failure) if self.failure is not None else Exit.DONE
+        if interrupted:
+            return Exit.INTERRUPTED
+        if ending is Exit.USAGE:
+            return ending
+        if ending is Exit.CREDITS or isinstance(self.stopped_by, InsufficientCreditsError):
+            return Exit.CREDITS
+        if any(self.counts[state] for state in _LEFT):
+            return Exit.LEFT
+        if self.counts["failed"] or self.counts["refused"] or self.undelivered:
+            return Exit.FAILED
+        return ending
+
+    def summary(self, statistics: ClientStatistics, seconds: float) -> dict[str, object]:
+        """Return the summary object that ends the JSON lines."""
+        return {
+            "total": self.ended,
+            "done": self.done,
+            "failed": self.counts["failed"],
+            "refused": self.counts["refused"],
+            "unknown": self.counts["unknown"],
+            "submitted": self.counts["submitted"],
+            "planned": self.counts["planned"],
+            "skipped": self.counts["skipped"],
+            "requests": statistics.requests,
+            "refused_429": statistics.refused_429,
+            "resent_after_500": statistics.resent_after_500,
+            "credits": _number(self.credits),
+            "seconds": round(seconds, 3),
+        }
+
+
+def outcome_line(outcome: Outcome) -> dict[str, object]:
+    """Return one outcome as it stands in a JSON line."""
+    track = outcome.track
+    return {
+        "row": outcome.row,
+        "track": _track(track),
+        "extra": dict(_extra(track)),
+        "state": outcome.state,
+        "video_task_id": _task_id(outcome),
+        "url": outcome.url,
+        "path": None if outcome.path is None else str(Path(outcome.path)),
+        "credits": None if outcome.credits is None else _number(outcome.credits),
+        "error": failures.as_json(outcome.error),
+    }
+
+
+def name_of(outcome: Outcome) -> str:
+    """Return what a person calls a row: its place in the catalog and its track."""
+    parts = (outcome.row, outcome.track.suno_id if outcome.track else None)
+    return ": ".join(part for part in parts if part) or outcome.video_task_id or "?"
+
+
+def _track(track: Track | None) -> dict[str, str | None] | None:
+    if track is None:
+        return None
+    return {"task_id": track.task_id, "suno_id": track.suno_id, "author": track.author, "brand": track.brand}
+
+
+def _task_id(outcome: Outcome) -> str | None:
+    """Return the task's id; that of an unknown submission where one stood in the broken answer."""
+    kept = outcome.error.task_id if isinstance(outcome.error, SubmissionUnknown) else None
+    return outcome.video_task_id or kept
+
+
+def _extra(track: Track | None) -> Mapping[str, str]:
+    return track.extra if track else {}
+
+
+def _number(value: float) -> float | int:
+    return int(value) if value.is_integer() else round(value, 6)
