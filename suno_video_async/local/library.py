@@ -148,9 +148,7 @@ class FolderLibrary:
         self._root = directory.resolve()
         found = tuple(self._scan())
         if not found:
-            raise LibraryError(
-                directory, None, "has no track; put one at <music task>/<track>/audio.mp3 below it"
-            )
+            raise LibraryError(directory, None, "has no track; put one at <music task>/<track>/audio.mp3 below it")
         self._files = {(entry.track.task_id, entry.track.suno_id): entry for entry in found}
         self._tracks = tuple(entry.track for entry in found)
 
@@ -283,7 +281,7 @@ class _Facts:
             table = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             place = re.search(r"line (\d+)", str(error))
-            line = int(place[1]) if place else None
+            line = int(place[1]) if place else len(text.splitlines())  # "at end of document"
             raise LibraryError(path, line, f"is not valid TOML: {error}; correct that line") from error
         return cls._checked(path, text, table)
 
@@ -358,7 +356,7 @@ def _stamp_seconds(match: re.Match[str], path: Path, number: int) -> float:
     minutes, seconds, fraction = match[1], match[2], match[3] or "0"
     if int(seconds) >= 60:
         raise LibraryError(path, number, f"the stamp {match[0]} has {seconds} seconds; use minutes above 59")
-    return int(minutes) * 60 + int(seconds) + int(fraction) / 10 ** len(fraction)
+    return int(minutes) * 60 + int(seconds) + float(f"0.{fraction}")
 
 
 def _offset(value: str, path: Path, number: int) -> float:
@@ -402,7 +400,7 @@ def parse_srt(text: str, *, path: Path = Path("lyrics.srt")) -> tuple[LyricLine,
 
 def _srt_seconds(parts: Sequence[str]) -> float:
     hours, minutes, seconds, fraction = parts
-    return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + int(fraction) / 10 ** len(fraction)
+    return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + float(f"0.{fraction}")
 
 
 def spread_lines(text: str, duration: float) -> tuple[LyricLine, ...]:
@@ -468,7 +466,9 @@ def _duration(path: Path) -> float:
     try:
         from .songs.sound import audio_seconds  # noqa: PLC0415 - heavy, and only in the `local` extra
     except ImportError as error:
-        problem = "its length is unknown: put duration = SECONDS into track.toml, or install suno-video-async[local]"
+        problem = (
+            "its length is unknown: put duration = SECONDS into track.toml, or install suno-video-async[local]"
+        )
         raise LibraryError(path, None, problem) from error
     try:
         return audio_seconds(path)

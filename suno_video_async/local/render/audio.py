@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import av
-from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
-from av.container import InputContainer, OutputContainer
+from av.container import InputContainer
+from av.error import FFmpegError, InvalidDataError
 from av.packet import Packet
 
 from .errors import RenderCancelled, RenderError
@@ -26,7 +25,7 @@ _PATIENCE: Final = 0.02
 """Seconds between two looks at the cancel flag while waiting for a packet."""
 
 # What reading a file can raise: FFmpeg's errors, some of them plain OSError or ValueError in Python.
-_FAULTS: Final = (av.FFmpegError, OSError, ValueError, EOFError)
+_FAULTS: Final = (FFmpegError, OSError, ValueError, EOFError)
 
 
 class Sound:
@@ -39,10 +38,10 @@ class Sound:
         self._name = path.name
         self._cancelled = cancelled
         self._stopped = threading.Event()
-        self._packets: queue.Queue[Packet | BaseException | None] = queue.Queue(maxsize=512)
-        self._held: deque[Packet] = deque()
+        self._packets: queue.Queue[Packet[Any] | BaseException | None] = queue.Queue(maxsize=512)
         self._thread: threading.Thread | None = None
-        self._out: AudioStream | None = None
+        # PyAV's annotations of outputs are incomplete, here and in `encode`.
+        self._out: Any = None
         self._copies = False
         self._seconds = 0.0
         self.ended = False
@@ -69,7 +68,7 @@ class Sound:
             return float(self._in.duration * self._in.time_base)
         return (self._source.duration or 0) / 1_000_000
 
-    def attach(self, target: OutputContainer) -> None:
+    def attach(self, target: Any) -> None:
         """Add the audio stream to the output."""
         if self._in.codec_context.name == "aac":
             self._copies = True
@@ -90,7 +89,7 @@ class Sound:
         self._thread = threading.Thread(target=self._run, name="render-audio", daemon=True)
         self._thread.start()
 
-    def take(self, until: float) -> Iterator[Packet]:
+    def take(self, until: float) -> Iterator[Packet[Any]]:
         """The packets up to a time in seconds; waits for them."""
         while not self.ended and self._seconds < until:
             packet = self._next()
@@ -98,9 +97,7 @@ class Sound:
                 self.ended = True
                 return
             if packet.pts is not None and packet.time_base:
-                self._seconds = max(
-                    self._seconds, float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                )
+                self._seconds = max(self._seconds, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             yield packet
 
     def close(self) -> None:
@@ -110,7 +107,7 @@ class Sound:
             self._thread.join()
         self._source.close()
 
-    def _next(self) -> Packet | None:
+    def _next(self) -> Packet[Any] | None:
         while True:
             if self._cancelled.is_set():
                 raise RenderCancelled("the render was cancelled")
@@ -130,11 +127,11 @@ class Sound:
             for packet in self._copied() if self._copies else self._encoded():
                 if not self._put(packet):
                     return
-        except Exception as error:  # noqa: BLE001 - it is raised again by the thread that waits
+        except Exception as error:  # raised again by the thread that waits
             last = error
         self._put(last)
 
-    def _put(self, item: Packet | BaseException | None) -> bool:
+    def _put(self, item: Packet[Any] | BaseException | None) -> bool:
         while not self._stopped.is_set():
             try:
                 self._packets.put(item, timeout=_PATIENCE)
@@ -143,7 +140,7 @@ class Sound:
             return True
         return False
 
-    def _copied(self) -> Iterator[Packet]:
+    def _copied(self) -> Iterator[Packet[Any]]:
         """The packets of an AAC file under stamps of our own, without gaps."""
         rate = self._in.codec_context.sample_rate
         counter: int | None = None
@@ -166,20 +163,17 @@ class Sound:
         if counter is None:
             raise RenderError(f"the audio {self._name} has no sound in it")
 
-    def _encoded(self) -> Iterator[Packet]:
+    def _encoded(self) -> Iterator[Packet[Any]]:
         """The sound encoded anew; an own count of samples makes the stamps."""
-        out = self._out
-        if out is None:  # `attach` comes first
-            return
         counter = 0
         for frame in self._decoded():
             frame.pts = counter
             frame.time_base = Fraction(1, frame.sample_rate)
             counter += frame.samples
-            yield from out.encode(frame)
+            yield from self._out.encode(frame)
         if not counter:
             raise RenderError(f"the audio {self._name} has no sound in it")
-        yield from out.encode(None)
+        yield from self._out.encode(None)
 
     def _decoded(self) -> Iterator[AudioFrame]:
         """The decoded frames; a damaged packet is passed over, as players do, unless there are many."""
@@ -187,10 +181,10 @@ class Sound:
         for packet in self._source.demux(self._in):
             try:
                 for frame in packet.decode():
-                    if isinstance(frame, AudioFrame) and frame.samples:
+                    if frame.samples:
                         good += 1
                         yield frame
-            except av.InvalidDataError as error:
+            except InvalidDataError as error:
                 bad += 1
                 if bad > 8 + good // 10:
                     raise RenderError(f"the audio {self._name} is damaged: {_reason(error)}") from error

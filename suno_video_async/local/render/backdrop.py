@@ -109,7 +109,7 @@ def _background(cover: Image.Image, layout: Layout) -> Floats:
     colours = np.asarray(small, np.float32) / 255.0
     colours = _blur(colours, 4.6)
     grey = _luma(colours)[:, :, None]
-    colours = np.clip(grey + (colours - grey) * 1.28, 0.0, 1.0)
+    colours = np.clip(grey + (colours - grey) * 1.28, 0.0, 1.0, dtype=np.float32)
     bright = float(np.quantile(_luma(colours), 0.96))
     colours *= min(0.62, 0.30 / max(bright, 1e-3))
     colours += np.float32(0.012)
@@ -155,7 +155,8 @@ def _blur(pixels: Floats, sigma: float) -> Floats:
 
 def _luma(pixels: Floats) -> Floats:
     weights = np.array([0.2126, 0.7152, 0.0722], np.float32)
-    return pixels @ weights
+    luma: Floats = pixels @ weights
+    return luma
 
 
 def _rounded(size: tuple[int, int], box: tuple[float, float, float, float], radius: float) -> Floats:
@@ -167,7 +168,8 @@ def _rounded(size: tuple[int, int], box: tuple[float, float, float, float], radi
     dx = np.maximum(np.abs(x - (left + right) / 2) - (right - left) / 2 + radius, 0.0)
     dy = np.maximum(np.abs(y - (top + bottom) / 2) - (bottom - top) / 2 + radius, 0.0)
     distance = np.hypot(dx[None, :], dy[:, None]) - radius
-    return np.clip(0.5 - distance, 0.0, 1.0, dtype=np.float32)
+    cover: Floats = np.clip(0.5 - distance, 0.0, 1.0, dtype=np.float32)
+    return cover
 
 
 def _shadow(canvas: Floats, layout: Layout) -> None:
@@ -217,12 +219,11 @@ def to_planes(canvas: Floats, *, seed: int = 7) -> Planes:
 
 def _halved(plane: Floats) -> Floats:
     height, width = plane.shape
-    return plane.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3), dtype=np.float32)
+    halved: Floats = plane.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3), dtype=np.float32)
+    return halved
 
 
 def _dithered(plane: Floats, noise: np.random.Generator, low: int, high: int) -> Plane:
     """Rounded with triangular noise of one step: gradients keep no edges to see."""
-    grain = noise.random(plane.shape, np.float32) - noise.random(plane.shape, np.float32)
+    grain = noise.random(plane.shape, np.float32) - np.float32(0.5)
     return np.clip(np.rint(plane + grain), low, high).astype(np.uint8)
-
-

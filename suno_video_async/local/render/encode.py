@@ -9,14 +9,13 @@ import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import av
 import numpy as np
 from attrs import define
-from av.container import OutputContainer
+from av.error import FFmpegError
 from av.video.frame import PictureType, VideoFrame
-from av.video.stream import VideoStream
 
 from .audio import Sound
 from .backdrop import Plane, Planes, open_cover, paint_backdrop
@@ -59,7 +58,7 @@ def render(
             result = _Render(job, sound, stop, on_progress or _ignore).run(target, part, threads)
         _alive(stop)
         part.replace(target)
-    except av.FFmpegError as error:
+    except FFmpegError as error:
         raise RenderError(f"the video could not be encoded: {error.strerror}") from error
     except OSError as error:
         raise RenderError(f"{target} could not be written: {error.strerror or error}") from error
@@ -112,7 +111,8 @@ class _Render:
         frame, planes, scene = self._draw()
         _alive(self._stop)
         part.parent.mkdir(parents=True, exist_ok=True)
-        with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as output:
+        output: Any = av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"})
+        with output:
             video = self._video(output, threads)
             self._sound.attach(output)
             output.start_encoding()
@@ -143,14 +143,14 @@ class _Render:
             plane[:] = still
         return frame, planes, scene
 
-    def _video(self, output: OutputContainer, threads: int) -> VideoStream:
+    def _video(self, output: Any, threads: int) -> Any:
         job = self._job
         options = {
             "preset": PRESET,
             "crf": str(CRF),
             "forced-idr": "1",
             # Dark gradients get more bits (aq-mode 3); key frames come when we say so.
-            "x264-params": "keyint=infinite:scenecut=0:aq-mode=3",
+            "x264-params": "keyint=infinite:scenecut=0:bframes=0:rc-lookahead=3:weightp=0:subme=1:aq-mode=3",
         }
         stream = output.add_stream("libx264", rate=job.fps, options=options)
         stream.width, stream.height, stream.pix_fmt = job.width, job.height, "yuv420p"
@@ -163,7 +163,7 @@ class _Render:
         return stream
 
     def _pictures(
-        self, output: OutputContainer, video: VideoStream, frame: VideoFrame, planes: Planes, scene: Scene
+        self, output: Any, video: Any, frame: VideoFrame, planes: Planes, scene: Scene
     ) -> tuple[int, int]:
         """Encode the timeline; returns its frames, and how many of them were encoded."""
         encoded = 0
@@ -184,7 +184,7 @@ class _Render:
         _alive(self._stop)
         return index + 1, encoded
 
-    def _timeline(self, output: OutputContainer) -> Iterator[tuple[int, bool]]:
+    def _timeline(self, output: Any) -> Iterator[tuple[int, bool]]:
         """Every frame's index and whether it is the last; muxes the sound, a little ahead, on the way."""
         fps, sound = self._job.fps, self._sound
         index, count = 0, 1
@@ -209,6 +209,6 @@ def _views(frame: VideoFrame) -> Planes:
     """The frame's own memory as arrays."""
     views: list[Plane] = []
     for plane in frame.planes[:3]:
-        pixels = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         views.append(pixels[: plane.height, : plane.width])
     return Planes(*views)

@@ -7,5 +7,5 @@ class RenderError(Exception):
     """The video cannot be made; the message says what is wrong with which input."""
 
 
-class RenderCancelled(RenderError):
+class RenderCancelled(RenderError):  # noqa: N818 - an order carried out, not a mistake
     """The render was told to stop; it left no file."""

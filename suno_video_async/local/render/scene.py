@@ -30,6 +30,9 @@ DIM = 0.37
 ANCHOR = 0.425
 """Height of the current line, as a share of the panel."""
 
+_Wide = npt.NDArray[np.uint16]
+"""Coverage 0..255 with room for a product."""
+
 _WHITE = 235
 _GREY = 128
 
@@ -65,7 +68,7 @@ class _Entry:
     rows: tuple[Line, ...]
     top: int
     height: int
-    masks: dict[tuple[int, int], Mask] = field(factory=dict)
+    masks: dict[tuple[int, int], tuple[int, _Wide]] = field(factory=dict[tuple[int, int], tuple[int, _Wide]])
     drawn: Mask | None = None
     span: tuple[int, int] = (0, 0)
 
@@ -91,6 +94,7 @@ class Scene:
         self._layout = layout
         self._setter = setter
         self._backdrop = backdrop
+        self._light = np.subtract(_WHITE, backdrop.y, dtype=np.uint16)
         self._duration = max(duration, 0.1)
         panel = layout.panel
         self._panel = panel or Box(0, 0, 0, 0)
@@ -176,39 +180,44 @@ class Scene:
             plane[rows, columns] = still[rows, columns]
 
     def _paint_entry(self, planes: Planes, entry: _Entry, top: int, gain: int) -> None:
-        for plane, shift in ((planes.y, 0), (planes.u, 1), (planes.v, 1)):
-            unit = SUBROWS << shift
-            row, phase = divmod(top, unit)
-            mask = self._mask(entry, shift, phase)
-            left = (self._panel.left + entry.span[0]) >> shift
-            self._blend(plane, mask, (row, left), gain, shift)
+        cover, place = self._cover(entry, 0, top, gain)
+        self._lighten(planes.y, cover, place)
+        cover, place = self._cover(entry, 1, top, gain)
+        self._pale(planes.u, cover, place)
+        self._pale(planes.v, cover, place)
 
-    def _blend(self, plane: Plane, mask: Mask, place: tuple[int, int], gain: int, shift: int) -> None:
-        """plane += (white - plane) * mask * gain * fade, in 16-bit integers."""
-        row, left = place
-        first, last = max(0, row), min(self._panel.height >> shift, row + mask.shape[0])
-        if first >= last or not mask.size:
-            return
-        above = self._panel.top >> shift
-        area = plane[above + first : above + last, left : left + mask.shape[1]]
+    def _cover(self, entry: _Entry, shift: int, top: int, gain: int) -> tuple[_Wide, tuple[slice, slice]]:
+        """How much of the background the entry hides (0..255), and where in the plane."""
+        row, phase = divmod(top, SUBROWS << shift)
+        skipped, mask = self._mask(entry, shift, phase)
+        row += skipped
+        first = max(0, row)
+        last = max(first, min(self._panel.height >> shift, row + mask.shape[0]))
         fade = (self._fade[shift][first:last] * np.uint16(gain)) >> np.uint16(8)
-        cover = mask[first - row : last - row].astype(np.uint16)
-        cover *= fade[:, None]
+        cover = mask[first - row : last - row] * fade[:, None]
         cover >>= np.uint16(8)
-        if shift:
-            pull = np.int16(_GREY) - area.astype(np.int16)
-            pull *= cover.view(np.int16)
-            pull += np.int16(128)
-            pull >>= np.int16(8)
-            area += pull.astype(np.uint8)  # wraps around, which is what adding a negative number must do
-        else:
-            light = np.uint16(_WHITE) - area.astype(np.uint16)
-            light *= cover
-            light += np.uint16(128)
-            light >>= np.uint16(8)
-            area += light.astype(np.uint8)
+        above, left = self._panel.top >> shift, (self._panel.left + entry.span[0]) >> shift
+        return cover, (slice(above + first, above + last), slice(left, left + mask.shape[1]))
 
-    def _mask(self, entry: _Entry, shift: int, phase: int) -> Mask:
+    def _lighten(self, plane: Plane, cover: _Wide, place: tuple[slice, slice]) -> None:
+        """plane += (white - backdrop) * cover; entries never cover the same pixel."""
+        cover = cover * self._light[place]
+        cover += np.uint16(128)
+        cover >>= np.uint16(8)
+        area = plane[place]
+        np.add(area, cover, out=area, casting="unsafe")
+
+    def _pale(self, plane: Plane, cover: _Wide, place: tuple[slice, slice]) -> None:
+        """plane += (grey - plane) * cover, in signed 16-bit integers."""
+        area = plane[place]
+        pull = np.subtract(_GREY, area, dtype=np.int16)
+        pull *= cover.view(np.int16)
+        pull += np.int16(128)
+        pull >>= np.int16(8)
+        # Wraps around at eight bits, which is what adding a negative number must do.
+        np.add(area, pull, out=area, casting="unsafe")
+
+    def _mask(self, entry: _Entry, shift: int, phase: int) -> tuple[int, _Wide]:
         if entry.drawn is None:
             entry.drawn, entry.span = self._draw(entry)
         key = (shift, phase)
@@ -280,12 +289,21 @@ def _fades(height: int) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]
     return rows, np.rint(fade.reshape(-1, 2).mean(axis=1)).astype(np.uint16)
 
 
-def _settled(drawn: Mask, shift: int, phase: int) -> Mask:
-    """Sub-rows averaged to pixel rows at a sub-pixel phase; both axes halved for the colour planes."""
+def _settled(drawn: Mask, shift: int, phase: int) -> tuple[int, _Wide]:
+    """Sub-rows averaged to pixel rows at a sub-pixel phase; both axes halved for the colour planes.
+
+    Empty rows above and below are cut off; the first number says how many above.
+    """
     unit = SUBROWS << shift
     rows = -(-(drawn.shape[0] + phase) // unit)
     padded = np.zeros((rows * unit, drawn.shape[1]), np.uint8)
     padded[phase : phase + drawn.shape[0]] = drawn
-    columns = drawn.shape[1] >> shift
-    parts = padded.reshape(rows, unit, columns, 1 << shift)
-    return np.rint(parts.mean(axis=(1, 3), dtype=np.float32)).astype(np.uint8)
+    sums = padded[::unit].astype(np.uint16)
+    for row in range(1, unit):
+        sums += padded[row::unit]
+    if shift:
+        sums = sums[:, ::2] + sums[:, 1::2]
+    used = np.flatnonzero(sums.any(axis=1))
+    first, last = (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)
+    count = unit << shift
+    return first, (sums[first:last] + np.uint16(count // 2)) // np.uint16(count)

@@ -79,9 +79,9 @@ class Typesetter:
     """
 
     _faces: tuple[Any, ...] = field(factory=lambda: tuple(_load(name) for name in FONT_FILES))
-    _fonts: dict[tuple[int, Style], Any] = field(factory=dict)
-    _scripts: dict[str, str | None] = field(factory=dict)
-    _missing: dict[str, None] = field(factory=dict)
+    _fonts: dict[tuple[int, Style], Any] = field(factory=dict[tuple[int, Style], Any])
+    _scripts: dict[str, str | None] = field(factory=dict[str, str | None])
+    _missing: dict[str, None] = field(factory=dict[str, None])
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -227,7 +227,7 @@ class Typesetter:
 
 
 def _load(name: str) -> Any:
-    data = resources.files(__package__).joinpath("fonts", name).read_bytes()
+    data = resources.files(__name__.rpartition(".")[0]).joinpath("fonts", name).read_bytes()
     return _hb.Face(_hb.Blob(data))
 
 

@@ -70,18 +70,54 @@ class Canvas:
         paint = rgb(colour) if isinstance(colour, str) else colour
         self.pixels += (paint - self.pixels) * (mask * np.float32(strength))[:, :, None]
 
-    def polygon(self, points: Sequence[Point], colour: Colour, strength: float = 1.0) -> Floats:
-        mask = self.mask(lambda d, s: d.polygon([(x * s, y * s) for x, y in points], fill=255))
-        self.fill(mask, colour, strength)
-        return mask
+    def polygon(self, points: Sequence[Point], colour: Colour, strength: float = 1.0) -> None:
+        """Fill a polygon; only its own rectangle is touched."""
+        left, top, right, bottom = _pixels(
+            min(x for x, _ in points),
+            min(y for _, y in points),
+            max(x for x, _ in points),
+            max(y for _, y in points),
+        )
+        if left >= right or top >= bottom:
+            return
+        sheet = Image.new("L", ((right - left) * _FINE, (bottom - top) * _FINE), 0)
+        place = [((x * SIDE - left) * _FINE, (y * SIDE - top) * _FINE) for x, y in points]
+        ImageDraw.Draw(sheet).polygon(place, fill=255)
+        cover = np.asarray(sheet.reduce(_FINE), np.float32) * np.float32(strength / 255)
+        area = self.pixels[top:bottom, left:right]
+        area += (rgb(colour) - area) * cover[:, :, None]
 
-    def disc(self, x: float, y: float, radius: float, colour: Colour, strength: float = 1.0) -> Floats:
+    def block(
+        self,
+        box: tuple[float, float, float, float],
+        colour: Colour,
+        strength: float = 1.0,
+        *,
+        round_by: float = 0.0,
+    ) -> None:
+        """Fill a rectangle (left, top, right, bottom), its corners rounded by a radius."""
+        left, top, right, bottom = _pixels(*box)
+        x, y = self.x[:, left:right], self.y[top:bottom]
+        dx = np.abs(x - (box[0] + box[2]) / 2) - (box[2] - box[0]) / 2 + round_by
+        dy = np.abs(y - (box[1] + box[3]) / 2) - (box[3] - box[1]) / 2 + round_by
+        distance = np.hypot(np.maximum(dx, 0), np.maximum(dy, 0)) if round_by else np.maximum(dx, dy)
+        cover = np.clip((round_by - distance) * SIDE + 0.5, 0, 1, dtype=np.float32) * np.float32(strength)
+        area = self.pixels[top:bottom, left:right]
+        area += (rgb(colour) - area) * cover[:, :, None]
+
+    def round(self, x: float, y: float, radius: float) -> Floats:
+        """Coverage of a disc."""
         distance = np.hypot(self.x - x, self.y - y)
-        mask = np.clip((radius - distance) * SIDE + 0.5, 0, 1, dtype=np.float32)
-        self.fill(mask, colour, strength)
-        return mask
+        cover: Floats = np.clip((radius - distance) * SIDE + 0.5, 0, 1, dtype=np.float32)
+        return cover
 
-    def glow(self, x: float, y: float, radius: float, colour: Colour, strength: float, tall: float = 1.0) -> None:
+    def disc(self, x: float, y: float, radius: float, colour: Colour, strength: float = 1.0) -> None:
+        box = (x - radius, y - radius, x + radius, y + radius)
+        self.block(box, colour, strength, round_by=radius)
+
+    def glow(  # noqa: PLR0917 - called a hundred times below, where names would only be noise
+        self, x: float, y: float, radius: float, colour: Colour, strength: float, tall: float = 1.0
+    ) -> None:
         """Add light that falls off around a point."""
         reach = 3.2 * radius * max(1.0, tall)
         rows = slice(max(0, int((y - reach) * SIDE)), max(0, int((y + reach) * SIDE)))
@@ -90,6 +126,13 @@ class Canvas:
         light = np.exp(-(across**2 + down**2)) * np.float32(strength)
         area = self.pixels[rows, columns]
         area += (1 - area) * light[:, :, None] * rgb(colour)
+
+    def glow_out(self, x: float, y: float, wide: float, tall: float, strength: float) -> None:
+        """Take light away around a point: a shadow on water."""
+        left, top, right, bottom = _pixels(x - 2.5 * wide, y - 2.5 * tall, x + 2.5 * wide, y + 2.5 * tall)
+        across = ((self.x[:, left:right] - x) / wide) ** 4
+        down = ((self.y[top:bottom] - y) / tall) ** 2
+        self.pixels[top:bottom, left:right] *= 1 - np.float32(strength) * np.exp(-across - down)[:, :, None]
 
     def stars(self, count: int, bottom: float, colour: Colour = "ffffff") -> None:
         tint = rgb(colour)
@@ -113,6 +156,18 @@ class Canvas:
         return line
 
 
+def _pixels(left: float, top: float, right: float, bottom: float) -> tuple[int, int, int, int]:
+    """The pixels that a box in shares of the side touches."""
+    low = [max(0, int(edge * SIDE) - 1) for edge in (left, top)]
+    high = [min(SIDE, int(edge * SIDE) + 2) for edge in (right, bottom)]
+    return low[0], low[1], high[0], high[1]
+
+
+def _moved(mask: Floats, down: int, right: int) -> Floats:
+    """The mask shifted, its edges repeated."""
+    return np.pad(mask, ((down, 0), (right, 0)), mode="edge")[: mask.shape[0], : mask.shape[1]]
+
+
 def _harbour(c: Canvas) -> None:
     c.gradient((0.0, "07122b"), (0.34, "123055"), (0.56, "3c5f7d"), (0.6, "6c7f8c"), bottom=0.6)
     c.stars(150, 0.4)
@@ -130,23 +185,23 @@ def _harbour(c: Canvas) -> None:
             y = 0.612 + tall * 2.4 * share
             sway = 0.006 * share * math.sin(step * 1.9 + number)
             c.glow(x + sway, y, 0.0105 + 0.006 * share, colour, 0.5 * (1 - share) ** 1.4, 0.28)
-    c.fill(c.mask(lambda d, s: d.rectangle((0, 0.588 * s, s, 0.604 * s), fill=255)), "08121f")
+    c.block((0, 0.588, 1, 0.604), "08121f")
     for x, number in lamps:
         colour = ("ffc46b", "ffd998", "ff9f59")[number % 3]
-        c.fill(c.mask(lambda d, s, x=x: d.rectangle(((x - 0.0016) * s, 0.545 * s, (x + 0.0016) * s, 0.6 * s), fill=255)), "08121f")
+        c.block((x - 0.0016, 0.545, x + 0.0016, 0.6), "08121f")
         c.glow(x, 0.545, 0.026, colour, 0.55)
         c.disc(x, 0.545, 0.0065, "fff3d6")
     moon = np.abs(c.x - 0.74) < 0.03 + 0.05 * (c.y - 0.6)
     ripple = np.clip(np.sin(c.y * 520 + 3 * np.sin(c.x * 40)) - 0.35, 0, 1) * (c.y > 0.61) * moon
     c.fill((ripple * np.clip(1.15 - c.y, 0, 1)).astype(np.float32), "d9e4ee", 0.5)
     hull = [(0.25, 0.792), (0.6, 0.786), (0.565, 0.842), (0.29, 0.845)]
-    c.fill(c.mask(lambda d, s: d.ellipse((0.25 * s, 0.832 * s, 0.62 * s, 0.872 * s), fill=255), blur=0.01), "030815", 0.6)
+    c.glow_out(0.435, 0.852, 0.19, 0.014, 0.6)
     c.polygon(hull, "0a1222")
     c.polygon([(0.25, 0.792), (0.6, 0.786), (0.597, 0.793), (0.253, 0.799)], "b5533c")
     c.polygon([(0.34, 0.79), (0.345, 0.742), (0.445, 0.74), (0.45, 0.79)], "15243a")
     for x in (0.362, 0.396, 0.43):
         c.glow(x, 0.764, 0.022, "ffb95e", 0.5)
-        c.fill(c.mask(lambda d, s, x=x: d.rounded_rectangle(((x - 0.01) * s, 0.753 * s, (x + 0.01) * s, 0.775 * s), radius=6, fill=255)), "ffe0a0")
+        c.block((x - 0.01, 0.753, x + 0.01, 0.775), "ffe0a0", round_by=0.0025)
     c.polygon([(0.492, 0.788), (0.4945, 0.6), (0.4985, 0.6), (0.501, 0.788)], "0a1222")
     c.glow(0.4965, 0.6, 0.03, "ffcf86", 0.8)
     c.disc(0.4965, 0.6, 0.007, "fff6e0")
@@ -173,8 +228,10 @@ def _aurora(c: Canvas) -> None:
     mirror = c.pixels[shore - 1 : shore - 1 - (SIDE - shore) : -1]
     sway = (5 * np.sin(np.arange(SIDE - shore) * 0.33) * np.linspace(0.3, 2.2, SIDE - shore)).astype(int)
     for row, shift in enumerate(sway):
-        c.pixels[shore + row] = np.roll(mirror[row], int(shift), axis=0) * (0.62 - 0.3 * row / (SIDE - shore)) + 0.008
-    c.fill(c.mask(lambda d, s: d.rectangle((0, 0.7135 * s, s, 0.7165 * s), fill=255)), "8fd8c8", 0.25)
+        c.pixels[shore + row] = (
+            np.roll(mirror[row], int(shift), axis=0) * (0.62 - 0.3 * row / (SIDE - shore)) + 0.008
+        )
+    c.block((0, 0.7135, 1, 0.7165), "8fd8c8", 0.25)
     c.polygon([(0.2, 0.79), (0.565, 0.79), (0.535, 0.826), (0.235, 0.826)], "04080f")
     c.polygon([(0.255, 0.79), (0.265, 0.757), (0.5, 0.757), (0.51, 0.79)], "0b1522")
     c.polygon([(0.31, 0.757), (0.315, 0.732), (0.44, 0.732), (0.445, 0.757)], "0b1522")
@@ -183,7 +240,7 @@ def _aurora(c: Canvas) -> None:
         for number in range(count):
             x = first + number * 0.0285
             c.glow(x, deck, 0.014, "ffc163", 0.55)
-            c.fill(c.mask(lambda d, s, x=x, y=deck: d.rectangle(((x - 0.007) * s, (y - 0.006) * s, (x + 0.007) * s, (y + 0.006) * s), fill=255)), "ffe3ad")
+            c.block((x - 0.007, deck - 0.006, x + 0.007, deck + 0.006), "ffe3ad")
             for step in range(5):
                 c.glow(x + 0.003 * (-1) ** step, 0.84 + 0.021 * step, 0.008, "ffb95a", 0.26 - 0.045 * step, 0.5)
 
@@ -202,26 +259,58 @@ def _islands(c: Canvas) -> None:
         field += np.float32(loud) * np.exp(-((c.x - x) ** 2 + (c.y - y) ** 2) / np.float32(size**2))
     for periods, size in ((5, 0.055), (9, 0.035), (17, 0.016)):
         turn = float(c.noise.random()) * 6.28
-        field += np.float32(size) * np.sin(periods * 6.28 * (c.x * math.cos(turn) + c.y * math.sin(turn)) + turn) * np.sin(
-            periods * 6.28 * (c.y * math.cos(turn) - c.x * math.sin(turn)) + 2 * turn
+        field += (
+            np.float32(size)
+            * np.sin(periods * 6.28 * (c.x * math.cos(turn) + c.y * math.sin(turn)) + turn)
+            * np.sin(periods * 6.28 * (c.y * math.cos(turn) - c.x * math.sin(turn)) + 2 * turn)
         )
     c.gradient((0.0, "0d6e8c"), (1.0, "084f77"))
     steps = (
-        (0.06, "12809a"), (0.14, "1b94a8"), (0.23, "35adb5"), (0.32, "62c5c1"), (0.41, "9adbd0"),
-        (0.47, "f4ead0"), (0.55, "f0d9a6"), (0.62, "8fae5d"), (0.74, "6a9450"), (0.88, "4d7a49"), (1.0, "3a6644"),
+        (0.14, "1b94a8"),
+        (0.23, "35adb5"),
+        (0.32, "62c5c1"),
+        (0.41, "9adbd0"),
+        (0.47, "f4ead0"),
+        (0.55, "f0d9a6"),
+        (0.62, "8fae5d"),
+        (0.74, "6a9450"),
+        (0.88, "4d7a49"),
+        (1.0, "3a6644"),
     )
     for level, colour in steps:
         slope = 1 / SIDE * 4.5
         mask = np.clip((field - level) / slope * 0.5 + 0.5, 0, 1).astype(np.float32)
-        shade = Image.fromarray((np.roll(mask, (7, 5), (0, 1)) * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(9))
+        shade = Image.fromarray((_moved(mask, 7, 5) * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(9))
         c.fill(np.asarray(shade, np.float32) / np.float32(255) * (1 - mask), "04253f", 0.34)
         c.fill(mask, colour)
-    for x, y, turn in ((0.5, 0.46, 0.4), (0.13, 0.5, -0.5), (0.42, 0.88, 0.2)):
+    for x, y, turn in ((0.56, 0.43, -0.9), (0.12, 0.53, 0.5), (0.36, 0.9, -0.25)):
+
         def place(px: float, py: float, x: float = x, y: float = y, turn: float = turn) -> Point:
-            return x + px * math.cos(turn) - py * math.sin(turn), y + px * math.sin(turn) + py * math.cos(turn)
+            return x + 0.8 * (px * math.cos(turn) - py * math.sin(turn)), y + 0.8 * (
+                px * math.sin(turn) + py * math.cos(turn)
+            )
+
         for side in (-1, 1):
-            c.polygon([place(-0.03, 0), place(-0.16, 0.045 * side), place(-0.155, 0.052 * side), place(-0.02, 0.004 * side)], "ffffff", 0.22)
-        c.polygon([place(0.03, 0), place(0.008, 0.0105), place(-0.028, 0.008), place(-0.028, -0.008), place(0.008, -0.0105)], "7b3a2a")
+            c.polygon(
+                [
+                    place(-0.03, 0),
+                    place(-0.10, 0.022 * side),
+                    place(-0.098, 0.028 * side),
+                    place(-0.02, 0.004 * side),
+                ],
+                "ffffff",
+                0.22,
+            )
+        c.polygon(
+            [
+                place(0.03, 0),
+                place(0.008, 0.0105),
+                place(-0.028, 0.008),
+                place(-0.028, -0.008),
+                place(0.008, -0.0105),
+            ],
+            "7b3a2a",
+        )
         c.polygon([place(0.02, 0.001), place(-0.02, 0.03), place(-0.016, 0.001)], "ffd34f")
 
 
@@ -230,8 +319,11 @@ def _forest(c: Canvas) -> None:
     c.glow(0.64, 0.27, 0.3, "fffbe8", 0.75)
     c.disc(0.64, 0.27, 0.125, "fffdf3")
     layers = (
-        (0.52, 0.16, 26, "a9c3d4"), (0.60, 0.21, 19, "83a6bf"), (0.69, 0.28, 13, "5a83a3"),
-        (0.80, 0.36, 9, "33607f"), (0.93, 0.48, 6, "173d5a"),
+        (0.52, 0.16, 26, "a9c3d4"),
+        (0.60, 0.21, 19, "83a6bf"),
+        (0.69, 0.28, 13, "5a83a3"),
+        (0.80, 0.36, 9, "33607f"),
+        (0.93, 0.48, 6, "173d5a"),
     )
     for depth, (foot, tall, count, colour) in enumerate(layers):
         ground = foot + c.waves((0.018, 0.8 + depth * 0.4, depth * 0.3), (0.008, 2.3, depth * 0.7))
@@ -246,20 +338,24 @@ def _forest(c: Canvas) -> None:
                 wide = size * (0.12 + 0.055 * tier)
                 top = base - size * (1 - tier * 0.2)
                 trees.append([(x, top), (x + wide, top + size * 0.34), (x - wide, top + size * 0.34)])
-            trees.append([(x - size * 0.025, base - size * 0.1), (x + size * 0.025, base - size * 0.1), (x, base + 0.03)])
+            trees.append(
+                [(x - size * 0.025, base - size * 0.1), (x + size * 0.025, base - size * 0.1), (x, base + 0.03)]
+            )
 
-        def stand(d: ImageDraw.ImageDraw, s: float, trees: list[list[Point]] = trees, ground: Floats = ground) -> None:
+        def stand(
+            d: ImageDraw.ImageDraw, s: float, trees: list[list[Point]] = trees, ground: Floats = ground
+        ) -> None:
             for tree in trees:
                 d.polygon([(px * s, py * s) for px, py in tree], fill=255)
             edge = [(column / SIDE * s, float(ground[column]) * s) for column in range(0, SIDE, 8)]
             d.polygon([(0, s), *edge, (s, edge[-1][1]), (s, s)], fill=255)
 
         mask = c.mask(stand)
-        blurred = Image.fromarray((np.roll(mask, (6 + 3 * depth, 5 + 2 * depth), (0, 1)) * 255).astype(np.uint8))
+        blurred = Image.fromarray((_moved(mask, 6 + 3 * depth, 5 + 2 * depth) * 255).astype(np.uint8))
         shade = np.asarray(blurred.filter(ImageFilter.GaussianBlur(8 + 3 * depth)), np.float32) / np.float32(255)
         c.fill(shade * (1 - mask), "0b2438", 0.36)
         c.fill(mask, colour)
-        lit = np.clip(mask - np.roll(mask, (2, 2), (0, 1)), 0, 1)
+        lit = np.clip(mask - _moved(mask, 2, 2), 0, 1)
         c.fill(lit, "ffffff", 0.28)
         if depth == 2:
             c.glow(0.5, 0.735, 0.1, "ffcb74", 0.75)
@@ -277,38 +373,39 @@ def _morning(c: Canvas) -> None:
     for number in range(17):
         y = 0.548 + 0.0125 * number
         wide = 0.10 + 0.035 * math.sin(number * 2.1) - 0.0025 * number
-        c.fill(c.mask(lambda d, s, y=y, w=wide: d.rounded_rectangle(((0.3 - w) * s, y * s, (0.3 + w) * s, (y + 0.0042) * s), radius=0.002 * s, fill=255)), "ffe3a0", 0.8 - 0.035 * number)
+        c.block((0.3 - wide, y, 0.3 + wide, y + 0.0042), "ffe3a0", 0.8 - 0.035 * number, round_by=0.002)
     white, shade, blue = "fbf8f1", "cfdbe6", "1f5fbf"
 
-    def block(left: float, top: float, right: float, side: float = 0.05) -> None:
+    def house(left: float, top: float, right: float, side: float = 0.05) -> None:
         c.polygon([(left, top), (right, top), (right, 1), (left, 1)], white)
         c.polygon([(left, top), (left + side, top), (left + side, 1), (left, 1)], shade)
 
     def arch(x: float, y: float, wide: float, tall: float, colour: Colour) -> None:
-        def shape(d: ImageDraw.ImageDraw, s: float) -> None:
-            d.ellipse(((x - wide) * s, (y - wide) * s, (x + wide) * s, (y + wide) * s), fill=255)
-            d.rectangle(((x - wide) * s, y * s, (x + wide) * s, (y + tall) * s), fill=255)
-        c.fill(c.mask(shape), colour)
+        c.disc(x, y, wide, colour)
+        c.block((x - wide, y, x + wide, y + tall), colour)
 
-    block(0.66, 0.40, 1.0, 0.06)
+    house(0.66, 0.40, 1.0, 0.06)
     dome = np.hypot(c.x - 0.83, c.y - 0.40)
     cap = np.clip((0.118 - dome) * SIDE + 0.5, 0, 1) * (c.y < 0.40)
     c.fill(cap.astype(np.float32), blue)
     c.fill((cap * np.clip((0.80 - c.x) * 9, 0, 1)).astype(np.float32), "123f87", 0.6)
-    c.fill(c.mask(lambda d, s: d.rectangle((0.705 * s, 0.393 * s, 0.955 * s, 0.408 * s), fill=255)), "e6ecf2")
-    c.fill(c.mask(lambda d, s: (d.rectangle((0.8275 * s, 0.235 * s, 0.8325 * s, 0.285 * s), fill=255), d.rectangle((0.815 * s, 0.248 * s, 0.845 * s, 0.253 * s), fill=255))), white)
+    c.block((0.705, 0.393, 0.955, 0.408), "e6ecf2")
+    c.block((0.8275, 0.235, 0.8325, 0.285), white)
+    c.block((0.815, 0.248, 0.845, 0.253), white)
     for x in (0.79, 0.88):
         arch(x, 0.485, 0.019, 0.05, blue)
-    block(0.50, 0.60, 0.80)
+    house(0.50, 0.60, 0.80)
     arch(0.66, 0.70, 0.026, 0.06, blue)
-    block(0.76, 0.66, 1.0)
+    house(0.76, 0.66, 1.0)
     arch(0.9, 0.79, 0.042, 0.22, "174c9c")
-    block(0.34, 0.76, 0.62)
+    house(0.34, 0.76, 0.62)
     arch(0.475, 0.85, 0.022, 0.045, blue)
     for step in range(6):
         left, top = 0.30 - 0.055 * step, 0.80 + 0.036 * step
         c.polygon([(left, top), (0.36, top), (0.36, 1), (left, 1)], white)
-        c.polygon([(left, top + 0.012), (0.36, top + 0.012), (0.36, top + 0.036), (left, top + 0.036)], shade, 0.75)
+        c.polygon(
+            [(left, top + 0.012), (0.36, top + 0.012), (0.36, top + 0.036), (left, top + 0.036)], shade, 0.75
+        )
     for x, y, size in ((0.645, 0.955, 0.05), (0.70, 0.93, 0.06), (0.745, 0.965, 0.045)):
         for _ in range(46):
             angle, reach = float(c.noise.random()) * 6.28, size * float(c.noise.random()) ** 0.6
@@ -320,8 +417,7 @@ def _dunes(c: Canvas) -> None:
     c.gradient((0.0, "17123a"), (0.3, "46265c"), (0.5, "a14a5c"), (0.62, "f09a62"), bottom=0.75)
     c.stars(230, 0.4, "ffe9d6")
     c.glow(0.31, 0.23, 0.12, "ffdca8", 0.35)
-    moon = c.mask(lambda d, s: (d.ellipse((0.25 * s, 0.17 * s, 0.37 * s, 0.29 * s), fill=255), d.ellipse((0.282 * s, 0.155 * s, 0.395 * s, 0.268 * s), fill=0)))
-    c.fill(moon, "fff1d0")
+    c.fill(c.round(0.31, 0.23, 0.06) * (1 - c.round(0.3385, 0.2115, 0.0565)), "fff1d0")
     dunes = (
         (0.60, 0.030, 0.7, 0.05, "c96c55", "8a3f50"),
         (0.66, 0.050, 0.9, 0.42, "d9804f", "843a48"),
@@ -330,7 +426,7 @@ def _dunes(c: Canvas) -> None:
     )
     for height, size, periods, phase, lit, dark in dunes:
         swing = periods * c.x[0] + phase
-        saw = np.abs(((swing % 1.0) - 0.32)) / np.where((swing % 1.0) < 0.32, 0.32, 0.68)
+        saw = np.abs((swing % 1.0) - 0.32) / np.where((swing % 1.0) < 0.32, 0.32, 0.68)
         crest = (height - size * (1 - saw**1.25) + c.waves((0.006, 2.3, phase))).astype(np.float32)
         mask = c.ridge(crest, lit)
         # The lee side of a crest is in shadow; its edge winds down the slope.
@@ -350,12 +446,30 @@ def _camel(c: Canvas, x: float, y: float, size: float) -> None:
     def shape(d: ImageDraw.ImageDraw, s: float) -> None:
         def at(px: float, py: float) -> Point:
             return (x + px * size) * s, (y + py * size) * s
-        body = [at(-0.42, -0.05), at(-0.36, -0.36), at(-0.16, -0.40), at(0.0, -0.66), at(0.16, -0.40), at(0.34, -0.34),
-                at(0.47, -0.46), at(0.55, -0.78), at(0.60, -0.86), at(0.78, -0.82), at(0.80, -0.74), at(0.66, -0.70),
-                at(0.60, -0.36), at(0.44, -0.06)]
+
+        body = [
+            at(-0.42, -0.05),
+            at(-0.36, -0.36),
+            at(-0.16, -0.40),
+            at(0.0, -0.66),
+            at(0.16, -0.40),
+            at(0.34, -0.34),
+            at(0.47, -0.46),
+            at(0.55, -0.78),
+            at(0.60, -0.86),
+            at(0.78, -0.82),
+            at(0.80, -0.74),
+            at(0.66, -0.70),
+            at(0.60, -0.36),
+            at(0.44, -0.06),
+        ]
         d.polygon(body, fill=255)
         for leg, lean in ((-0.36, -0.06), (-0.24, 0.05), (0.26, -0.05), (0.38, 0.06)):
-            d.polygon([at(leg, -0.1), at(leg + 0.1, -0.1), at(leg + 0.07 + lean, 0.46), at(leg + 0.02 + lean, 0.46)], fill=255)
+            d.polygon(
+                [at(leg, -0.1), at(leg + 0.1, -0.1), at(leg + 0.07 + lean, 0.46), at(leg + 0.02 + lean, 0.46)],
+                fill=255,
+            )
+
     c.fill(c.mask(shape), "2a1024")
 
 
@@ -370,8 +484,17 @@ def _moon(c: Canvas) -> None:
         angle = 2.4 * number + 0.6
         c.disc(0.5 + radius * math.cos(angle), 0.44 + radius * math.sin(angle), 0.0085, "f3dfb2")
     c.glow(0.5, 0.44, 0.36, "f1dba6", 0.22)
-    face = c.disc(0.5, 0.44, 0.265, "efdcae")
-    for x, y, radius in ((0.42, 0.36, 0.052), (0.55, 0.31, 0.03), (0.60, 0.47, 0.072), (0.44, 0.53, 0.04), (0.36, 0.46, 0.022), (0.53, 0.60, 0.028), (0.5, 0.42, 0.016)):
+    face = c.round(0.5, 0.44, 0.265)
+    c.fill(face, "efdcae")
+    for x, y, radius in (
+        (0.42, 0.36, 0.052),
+        (0.55, 0.31, 0.03),
+        (0.60, 0.47, 0.072),
+        (0.44, 0.53, 0.04),
+        (0.36, 0.46, 0.022),
+        (0.53, 0.60, 0.028),
+        (0.5, 0.42, 0.016),
+    ):
         rim = np.clip((radius - np.hypot(c.x - x, c.y - y)) * SIDE / 5, 0, 1).astype(np.float32)
         c.fill(rim * face, "c9ad78", 0.42)
         inner = np.clip((radius - np.hypot(c.x - x - 0.006, c.y - y - 0.006)) * SIDE / 5, 0, 1).astype(np.float32)
@@ -390,20 +513,38 @@ def _lanterns(c: Canvas) -> None:
     c.ridge(0.43 + c.waves((0.03, 0.8, 0.3), (0.012, 2.4, 0.1)), "1d0e2f")
     c.ridge(0.47 + c.waves((0.018, 1.4, 0.7), (0.007, 4.2, 0.5)), "150a24")
     c.gradient((0.5, "3a1a44"), (0.7, "1d1034"), (1.0, "0a0718"), top=0.5)
-    lit = [
-        (float(c.noise.random()), 0.515 + 0.012 * number, 0.006 + 0.0009 * number) for number in range(26)
+    lit = [(float(c.noise.random()), 0.515 + 0.012 * number, 0.006 + 0.0009 * number) for number in range(26)]
+    lit += [
+        (0.17, 0.84, 0.066),
+        (0.50, 0.73, 0.05),
+        (0.83, 0.86, 0.074),
+        (0.72, 0.64, 0.034),
+        (0.30, 0.645, 0.032),
     ]
-    lit += [(0.17, 0.84, 0.066), (0.50, 0.73, 0.05), (0.83, 0.86, 0.074), (0.72, 0.64, 0.034), (0.30, 0.645, 0.032)]
     for x, y, size in sorted(lit, key=lambda item: item[1]):
         colour = ("ff9a3d", "ff7a4d", "ffc04f")[int(x * 97) % 3]
         for step in range(7):
-            c.glow(x + size * 0.12 * math.sin(step * 2.2), y + size * (1.15 + 0.42 * step), size * 0.62, colour, 0.34 - 0.045 * step, 0.3)
+            c.glow(
+                x + size * 0.12 * math.sin(step * 2.2),
+                y + size * (1.15 + 0.42 * step),
+                size * 0.62,
+                colour,
+                0.34 - 0.045 * step,
+                0.3,
+            )
         c.glow(x, y, size * 2.3, colour, 0.42)
         if size < 0.03:
             c.disc(x, y, size * 0.62, "ffe0a3")
         else:
             _lotus(c, x, y, size, colour)
-    for x, y, size, loud in ((0.12, 0.17, 0.05, 0.12), (0.33, 0.10, 0.032, 0.16), (0.61, 0.2, 0.045, 0.13), (0.86, 0.12, 0.036, 0.18), (0.76, 0.31, 0.022, 0.2), (0.22, 0.32, 0.02, 0.2)):
+    for x, y, size, loud in (
+        (0.12, 0.17, 0.05, 0.12),
+        (0.33, 0.10, 0.032, 0.16),
+        (0.61, 0.2, 0.045, 0.13),
+        (0.86, 0.12, 0.036, 0.18),
+        (0.76, 0.31, 0.022, 0.2),
+        (0.22, 0.32, 0.02, 0.2),
+    ):
         c.disc(x, y, size, "ffb26b", loud)
 
 
@@ -414,8 +555,19 @@ def _lotus(c: Canvas, x: float, y: float, size: float, colour: Colour) -> None:
         left = (x + 0.62 * size * math.sin(angle - 0.5), y + 0.1 * size)
         right = (x + 0.62 * size * math.sin(angle + 0.5), y + 0.1 * size)
         base = (x + 0.3 * size * math.sin(angle), y + 0.52 * size)
-        c.polygon([tip, right, base, left], ("c2333f", "c2333f", "e0524a", "e0524a", "f47a55", "f47a55", "ffa868")[number])
-    c.polygon([(x - 0.78 * size, y + 0.3 * size), (x + 0.78 * size, y + 0.3 * size), (x + 0.45 * size, y + 0.62 * size), (x - 0.45 * size, y + 0.62 * size)], "7c1f38")
+        c.polygon(
+            [tip, right, base, left],
+            ("c2333f", "c2333f", "e0524a", "e0524a", "f47a55", "f47a55", "ffa868")[number],
+        )
+    c.polygon(
+        [
+            (x - 0.78 * size, y + 0.3 * size),
+            (x + 0.78 * size, y + 0.3 * size),
+            (x + 0.45 * size, y + 0.62 * size),
+            (x - 0.45 * size, y + 0.62 * size),
+        ],
+        "7c1f38",
+    )
     c.glow(x, y - 0.12 * size, size * 0.75, colour, 0.6)
     c.glow(x, y - 0.15 * size, size * 0.24, "fff6d8", 1.0, 1.6)
 
@@ -425,19 +577,32 @@ def _bauhaus(c: Canvas) -> None:
     ink, red, blue, yellow, cream = "1c1b1d", "d8392b", "1f4e9c", "f0b323", "f1e7d3"
     cell = 0.25
     plan = (
-        ("quarter0", blue, yellow), ("disc", cream, red), ("stripes", cream, ink), ("half0", yellow, ink),
-        ("rings", cream, ink), ("quarter3", red, cream), ("square", yellow, blue), ("quarter1", cream, red),
-        ("half1", blue, cream), ("dots", cream, ink), ("quarter2", ink, yellow), ("disc", red, cream),
-        ("stripes", yellow, red), ("quarter0", cream, ink), ("rings", blue, cream), ("quarter3", cream, blue),
+        ("quarter0", blue, yellow),
+        ("disc", cream, red),
+        ("stripes", cream, ink),
+        ("half0", yellow, ink),
+        ("rings", cream, ink),
+        ("quarter3", red, cream),
+        ("square", yellow, blue),
+        ("quarter1", cream, red),
+        ("half1", blue, cream),
+        ("dots", cream, ink),
+        ("quarter2", ink, yellow),
+        ("disc", red, cream),
+        ("stripes", yellow, red),
+        ("quarter0", cream, ink),
+        ("rings", blue, cream),
+        ("quarter3", cream, blue),
     )
     for number, (kind, ground, paint) in enumerate(plan):
         left, top = (number % 4) * cell, (number // 4) * cell
         inside = ((c.x >= left) & (c.x < left + cell) & (c.y >= top) & (c.y < top + cell)).astype(np.float32)
         c.fill(inside, ground)
         c.fill(_tile(c, kind, left, top, cell) * inside, paint)
-    c.fill(c.mask(lambda d, s: d.line((0.0, s, s, 0.0), fill=255, width=int(0.011 * s))), red)
-    c.fill(c.mask(lambda d, s: d.ellipse((0.415 * s, 0.415 * s, 0.585 * s, 0.585 * s), fill=255)), ink)
-    c.fill(c.mask(lambda d, s: d.pieslice((0.44 * s, 0.44 * s, 0.56 * s, 0.56 * s), 45, 225, fill=255)), yellow)
+    c.polygon([(0, 0.992), (0.992, 0), (1, 0), (1, 0.008), (0.008, 1), (0, 1)], red)
+    c.disc(0.5, 0.5, 0.085, ink)
+    below = np.clip((c.y - c.x) * SIDE * 0.7 + 0.5, 0, 1, dtype=np.float32)
+    c.fill(c.round(0.5, 0.5, 0.06) * below, yellow)
 
 
 def _tile(c: Canvas, kind: str, left: float, top: float, cell: float) -> Floats:
@@ -450,7 +615,11 @@ def _tile(c: Canvas, kind: str, left: float, top: float, cell: float) -> Floats:
         flat = (y - 0.5) if kind.endswith("0") else (x - 0.5)
         shape = np.minimum(0.5 - np.hypot(x - 0.5, y - 0.5), flat)
     elif kind == "rings":
-        shape = 0.055 - np.abs((np.hypot(x - 0.5, y - 0.5) % 0.16) - 0.08) + np.minimum(0, 0.46 - np.hypot(x - 0.5, y - 0.5))
+        shape = (
+            0.055
+            - np.abs((np.hypot(x - 0.5, y - 0.5) % 0.16) - 0.08)
+            + np.minimum(0, 0.46 - np.hypot(x - 0.5, y - 0.5))
+        )
     elif kind == "stripes":
         shape = 0.05 - np.abs((x % 0.2) - 0.1) + 0 * y
     elif kind == "dots":
@@ -470,7 +639,9 @@ def _abstract(c: Canvas) -> None:
     for number in range(6):
         x, y, size = (float(value) for value in c.noise.random(3))
         tint = _hue(hue + 0.09 * (number - 2.5), 0.72, 0.42 + 0.3 * float(c.noise.random()))
-        light = np.exp(-((c.x - x) ** 2 + (c.y - y) ** 2) / np.float32((0.22 + 0.24 * size) ** 2)) * np.float32(0.85)
+        light = np.exp(-((c.x - x) ** 2 + (c.y - y) ** 2) / np.float32((0.22 + 0.24 * size) ** 2)) * np.float32(
+            0.85
+        )
         c.pixels += (tint - c.pixels) * light[:, :, None]
     x, y = 0.2 + 0.6 * float(c.noise.random()), 0.25 + 0.5 * float(c.noise.random())
     for number in range(14):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import zlib
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from av.error import FFmpegError
 
 from .scores import Score
 from .synth import RATE, synthesise
@@ -16,7 +18,9 @@ from .synth import RATE, synthesise
 def write_song(score: Score, name: str, path: Path) -> None:
     """Synthesise a song and write it as AAC in an MP4 file; the name seeds its noise."""
     samples = synthesise(score, seed=zlib.crc32(name.encode()))
-    with av.open(str(path), "w", format="ipod", options={"movflags": "+faststart"}) as output:
+    # `Any`: PyAV's annotations of outputs are incomplete.
+    output: Any = av.open(str(path), "w", format="ipod", options={"movflags": "+faststart"})
+    with output:
         stream = output.add_stream("aac", rate=RATE, options={"aac_coder": "fast"})
         stream.bit_rate = 192_000
         stream.codec_context.layout = "stereo"
@@ -40,6 +44,6 @@ def audio_seconds(path: Path) -> float:
                 return float(stream.duration * stream.time_base)
             if source.duration:
                 return source.duration / 1_000_000
-    except (av.FFmpegError, OSError) as error:
+    except (FFmpegError, OSError) as error:
         raise ValueError(error.strerror or "damaged") from error
     raise ValueError("it does not state its length")

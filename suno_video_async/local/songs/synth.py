@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import cache
 from typing import Final
@@ -42,17 +43,19 @@ def synthesise(score: Score, *, seed: int) -> Wave:
     _bass(score, dry)
     _melody(score, dry, wet)
     _drums(score, dry, wet, noise)
-    mix = dry + 0.32 * _reverb(wet, noise)
-    return _master(mix)
+    room = _reverb(wet, noise)
+    room *= np.float32(0.32)
+    return _master(dry + room)
 
 
 def _pitch(score: Score, step: int) -> float:
     octave, place = divmod(step, len(score.scale))
-    return 440.0 * 2.0 ** ((score.root + 12 * octave + score.scale[place] - 69) / 12)
+    semitones = score.root + 12 * octave + score.scale[place] - 69
+    return 440.0 * math.exp2(semitones / 12)
 
 
-def _chord(score: Score, step: int) -> tuple[int, ...]:
-    """A triad on a step; in five-note scales its neighbours but one, which is as open."""
+def _chord(step: int) -> tuple[int, ...]:
+    """A triad on a step; in five-note scales the same steps make an open chord."""
     return (step, step + 2, step + 4)
 
 
@@ -61,7 +64,8 @@ def _times(seconds: float) -> Wave:
 
 
 def _sine(frequency: float, times: Wave, phase: float = 0.0) -> Wave:
-    return np.sin(np.float32(2 * np.pi * frequency) * times + np.float32(phase))
+    sine: Wave = np.sin(np.float32(2 * np.pi * frequency) * times + np.float32(phase))
+    return sine
 
 
 def _swell(length: int, attack: float, release: float) -> Wave:
@@ -101,7 +105,7 @@ def _pad_chord(score: Score, step: int, length: float) -> tuple[Wave, Wave]:
     sides: list[Wave] = []
     for detune in (0.9984, 1.0016):
         sound = np.zeros_like(times)
-        for number, note in enumerate(_chord(score, step)):
+        for number, note in enumerate(_chord(step)):
             pitch = _pitch(score, note)
             pitch *= 0.5 if pitch > 420 else 1.0
             for overtone in range(1, 6):
@@ -183,10 +187,19 @@ def _lead_note(lead: Lead, pitch: float, seconds: float) -> Wave:
 # Each kit as (beat, what, loudness), within a bar.
 _KITS: Final[dict[str, tuple[tuple[float, str, float], ...]]] = {
     "none": (),
-    "half": ((0, "kick", 0.9), (2, "snare", 0.6), (2.5, "kick", 0.5))
-    + tuple((b / 2, "hat", 0.35 if b % 2 else 0.5) for b in range(8)),
-    "brush": ((0, "kick", 0.55), (2.5, "kick", 0.4), (1, "snare", 0.3), (3, "snare", 0.35))
-    + tuple((b / 2, "hat", 0.6 if b in {0, 3, 6} else 0.25) for b in range(8)),
+    "half": (
+        (0, "kick", 0.9),
+        (2, "snare", 0.6),
+        (2.5, "kick", 0.5),
+        *((b / 2, "hat", 0.35 if b % 2 else 0.5) for b in range(8)),
+    ),
+    "brush": (
+        (0, "kick", 0.55),
+        (2.5, "kick", 0.4),
+        (1, "snare", 0.3),
+        (3, "snare", 0.35),
+        *((b / 2, "hat", 0.6 if b in {0, 3, 6} else 0.25) for b in range(8)),
+    ),
     "pulse": (
         *((float(b), "kick", 0.75) for b in range(4)),
         *((b + 0.5, "hat", 0.5) for b in range(4)),
@@ -265,7 +278,7 @@ def _smooth(size: int) -> int:
 def _master(mix: Wave) -> Wave:
     """Even loudness, no clipping, a fade at each end."""
     loud = float(np.sqrt(np.mean(mix.astype(np.float64) ** 2))) or 1.0
-    mix = np.tanh(mix * np.float32(0.155 / loud) * 0.9) / np.float32(0.9)
+    mix = np.asarray(np.tanh(mix * np.float32(0.14 / loud)) / np.float32(0.9), np.float32)
     peak = float(np.abs(mix).max()) or 1.0
     mix *= np.float32(min(1.0, 0.92 / peak))
     return mix * _swell(mix.shape[1], 0.25, 2.6)
