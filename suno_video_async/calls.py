@@ -225,7 +225,8 @@ class Calls:
             self._note_refusal(request.operation, raised)
             error = raised
         except BaseException:
-            answered, error = False, TransportError(f"{request.operation}: cut short")
+            answered, cut = False, f"{request.operation}: cut short"
+            error = ClientClosedError(f"{cut} by the end of the client") if self.closed else TransportError(cut)
             raise
         finally:
             self.limiter.release(place, sent=sent, answered=answered)

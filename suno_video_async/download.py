@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -64,8 +65,8 @@ async def download(
     except OSError as error:
         raise DownloadError(f"{path} cannot be written: {error.strerror or error}", url=url) from error
     finally:
-        with anyio.CancelScope(shield=True):
-            await anyio.Path(part).unlink(missing_ok=True)
+        with anyio.CancelScope(shield=True), contextlib.suppress(OSError):
+            await anyio.Path(part).unlink()
     return path
 
 

@@ -47,9 +47,12 @@ class Settings:
             ConfigurationError: there is no key, or one of the two cannot be used.
 
         """
-        file = _read_key_file(key_file)
-        key = api_key or environment.get("CRUN_API_KEY") or file.get("CRUN_API_KEY")
-        url = base_url or environment.get("CRUN_BASE_URL") or file.get("CRUN_BASE_URL") or DEFAULT_BASE_URL
+        key = api_key or environment.get("CRUN_API_KEY")
+        url = base_url or environment.get("CRUN_BASE_URL")
+        if not key or not url:
+            # Read only where it decides something: it is a small blocking read, perhaps on an event loop.
+            file = _read_key_file(key_file)
+            key, url = key or file.get("CRUN_API_KEY"), url or file.get("CRUN_BASE_URL", DEFAULT_BASE_URL)
         if not key or not key.strip():
             raise ConfigurationError(
                 "no API key: set CRUN_API_KEY, or write CRUN_API_KEY=… into ~/.crun/.env, or pass api_key="

@@ -1,0 +1,102 @@
+"""The gates, one session each: `nox` runs those that CI runs, `nox -l` lists all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "typing", "tests", "docs", "wheel"]
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the project with all its extras, and some dependency groups."""
+    session.install("-e", ".[all]", *(r for g in groups for r in nox.project.dependency_groups(PYPROJECT, g)))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, format and the layers of imports."""
+    install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check types with mypy and pyright, and that the public ones are complete."""
+    install(session, "typing")
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "suno_video_async", "--ignoreexternal")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests with branch coverage; arguments after `--` go to pytest instead."""
+    install(session, "test")
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    session.run("pytest", "--cov", "--cov-branch", "--cov-report=", env={"COVERAGE_FILE": ".coverage"})
+    session.run("coverage", "report", "--fail-under=95")
+    for layer in ("protocol", "pacing"):
+        session.run("coverage", "report", f"--include=suno_video_async/{layer}/*", "--fail-under=100")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation with warnings as errors."""
+    install(session, "docs")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Turn the built-in catalog into real videos."""
+    install(session)
+    session.run("suno-video", "demo", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the client's overhead, the renderer and a whole catalog, beside their peers."""
+    install(session)
+    for name in ("overhead", "render", "catalog"):
+        session.run("python", "-m", f"benchmarks.{name}", success_codes=[0, 1])
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel and the sdist, and try the wheel with only the core dependencies."""
+    session.install("build")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", "dist", silent=True)
+    built = next(Path("dist").glob("*.whl")).resolve()
+    with tempfile.TemporaryDirectory() as empty:
+        session.run("python", "-m", "venv", f"{empty}/venv")
+        python = f"{empty}/venv/bin/python"
+        session.run(python, "-m", "pip", "install", "--quiet", str(built), external=True)
+        session.chdir(empty)
+        session.run(python, "-c", CORE_ONLY, external=True)
+
+
+CORE_ONLY = """
+import importlib.metadata, subprocess, sys
+import suno_video_async
+heavy = {"av", "numpy", "PIL", "rich", "click"} & set(sys.modules)
+assert not heavy, heavy
+assert suno_video_async.Track(task_id="m", suno_id="s").key
+command = subprocess.run([sys.prefix + "/bin/suno-video", "demo"], capture_output=True, text=True)
+assert command.returncode == 2 and "pip install" in command.stderr, command
+print("core only:", importlib.metadata.version("suno-video-async"), command.stderr.strip())
+"""

@@ -1,0 +1,24 @@
+"""What all tests share: no environment of the user's, and no blocking call on the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Hide the user's key, base URL and home, so that no test can reach the real API."""
+    for name in ("CRUN_API_KEY", "CRUN_BASE_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_calls() -> Iterator[BlockBuster]:
+    """Fail where library code blocks the event loop."""
+    with blockbuster_ctx("suno_video_async") as blockbuster:
+        yield blockbuster

@@ -1,0 +1,60 @@
+"""A server of raw bytes on 127.0.0.1, for what no well-behaved server does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+Behaviour = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class RawServer:
+    """Reads request heads, remembers them, and lets a function answer."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.heads: list[bytes] = []
+        self.connections = 0
+        self.url = ""
+        self._behaviour = behaviour
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                self.heads.append(head)
+                await self._behaviour(head, reader, writer)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def raw_server(behaviour: Behaviour) -> AsyncIterator[RawServer]:
+    """Serve on a free port."""
+    raw = RawServer(behaviour)
+    server = await asyncio.start_server(raw.serve, "127.0.0.1", 0)
+    async with server:
+        raw.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield raw
+
+
+def says(answer: bytes, *, then_close: bool = False) -> Behaviour:
+    """Answer every request with the same bytes."""
+
+    async def behave(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        if then_close:
+            await writer.drain()
+            writer.close()
+
+    return behave
+
+
+def http(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
+    """Return an answer with a length; headers by their names with underscores."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
