@@ -208,9 +208,8 @@ def show(report: dict[str, Any]) -> None:
     """Print the table."""
     names = {"changed": "changed frames only", "every": "every frame", "static": "x264, one still frame"}
     print(f"{report['seconds']:.0f} s at {FPS} fps, {THREADS} encoder threads, medians of {report['runs']}")
-    print(
-        f"{'size':>10}  {'way':<22} {'fps':>6} {'wall s':>7} {'MB RSS':>7} {'MB file':>8} {'off ms':>7}  moov first"
-    )
+    heads = f"{'fps':>6} {'wall s':>7} {'MB RSS':>7} {'MB file':>8} {'off ms':>7}  moov first"
+    print(f"{'size':>10}  {'way':<22} {heads}")
     for size, result in report["sizes"].items():
         for way, row in result["ways"].items():
             check = result["checks"].get(way)

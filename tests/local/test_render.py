@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from PIL import Image
 
 from suno_video_async.local.library import BuiltinLibrary, LyricLine
 from suno_video_async.local.render import RenderCancelled, RenderError, RenderJob, RenderResult, render
+from suno_video_async.local.render.backdrop import Planes
 from suno_video_async.local.render.layout import lay_out
 from suno_video_async.local.render.scene import LYRIC, Scene
 from suno_video_async.local.render.text import SUBROWS, Style, Typesetter, clean
@@ -52,7 +54,7 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def job(assets: Path, audio: str = "short.mp3", **changes: Any) -> RenderJob:
+def job(assets: Path, audio: str | Path = "short.mp3", **changes: Any) -> RenderJob:
     """A small job; `changes` are arguments of `RenderJob`."""
     lyrics = tuple(LyricLine(0.4 + 0.9 * at, text) for at, text in enumerate(WORDS))
     facts: dict[str, Any] = {
@@ -129,7 +131,7 @@ def test_only_changed_frames_are_encoded_at_exact_times(assets: Path, made: Rend
     assert full.encoded == full.frames == len(every) == 99
     assert len(times) == made.encoded < 0.9 * made.frames
     assert np.allclose(np.array(times) * 30, np.rint(np.array(times) * 30), atol=1e-3)
-    assert max(b - a for a, b in zip(times, times[1:], strict=False)) <= 0.5 + 1e-6
+    assert max(b - a for a, b in pairwise(times)) <= 0.5 + 1e-6
     for at, picture in zip(all_times, every, strict=True):
         shown = max(index for index, start in enumerate(times) if start <= at + 1e-6)
         assert np.abs(picture - some[shown]).mean() < 1.5
@@ -238,8 +240,6 @@ def test_right_to_left_lyrics_stand_at_the_right(assets: Path) -> None:
 
 
 def _scene(lyrics: Sequence[LyricLine], height: int = 720) -> Scene:
-    from suno_video_async.local.render.backdrop import Planes
-
     width = height * 16 // 9
     layout = lay_out(width, height, lyrics=True)
     luma, chroma = np.zeros((height, width), np.uint8), np.zeros((height // 2, width // 2), np.uint8)
@@ -386,8 +386,9 @@ def test_broken_inputs_are_render_errors(
     known = {"cut": whole[: len(whole) // 2], "cover": whole}
     if content is not None:
         (tmp_path / name).write_bytes(known[content] if isinstance(content, str) else content)
+    changes: dict[str, Any] = {field: tmp_path / name}
     with pytest.raises(RenderError, match=problem):
-        render(job(assets, **{field: tmp_path / name}), tmp_path / "out.mp4", threads=1)
+        render(job(assets, **changes), tmp_path / "out.mp4", threads=1)
     assert not list(tmp_path.glob("out*"))
 
 
@@ -402,14 +403,14 @@ def test_a_truncated_song_renders_to_its_end(assets: Path, tmp_path: Path) -> No
     """An MP3 that was cut off gives a video as long as what is left of it."""
     data = (assets / "long.mp3").read_bytes()
     (tmp_path / "cut.mp3").write_bytes(data[: len(data) // 10])
-    result = render(job(assets, audio=str(tmp_path / "cut.mp3")), tmp_path / "out.mp4", threads=1)
+    result = render(job(assets, audio=tmp_path / "cut.mp3"), tmp_path / "out.mp4", threads=1)
     picture, sound = lengths(result.path)
     assert 3.5 < sound < 4.5
     assert abs(picture - sound) < 0.05
 
 
 @pytest.mark.parametrize("change", [{"width": 321}, {"height": 20}, {"fps": 0}])
-def test_impossible_jobs_fail_at_construction(assets: Path, change: dict[str, int]) -> None:
+def test_impossible_jobs_fail_at_construction(assets: Path, change: dict[str, Any]) -> None:
     """Odd or tiny sizes and impossible rates are refused when the job is made."""
     with pytest.raises(ValueError, match="use"):
         job(assets, **change)

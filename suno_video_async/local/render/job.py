@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from attrs import Attribute, field, frozen
@@ -19,6 +20,10 @@ def _rate(_: object, attribute: Attribute[int], value: int) -> None:
         raise ValueError(f"{attribute.name} is {value}; use 1 to 120 frames a second")
 
 
+def _lines(lines: Iterable[LyricLine]) -> tuple[LyricLine, ...]:
+    return tuple(lines)
+
+
 @frozen
 class RenderJob:
     """A lyric video to make: its inputs, its size in pixels, its frames a second.
@@ -31,7 +36,7 @@ class RenderJob:
     title: str
     artist: str
     brand: str
-    lyrics: tuple[LyricLine, ...] = field(converter=tuple)
+    lyrics: tuple[LyricLine, ...] = field(converter=_lines)
     width: int = field(default=1280, validator=_even_side)
     height: int = field(default=720, validator=_even_side)
     fps: int = field(default=30, validator=_rate)
