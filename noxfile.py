@@ -19,7 +19,7 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 def install(session: nox.Session, *groups: str) -> None:
     """Install the project with all its extras, and some dependency groups."""
-    session.install("-e", ".[all]", *(r for g in groups for r in nox.project.dependency_groups(PYPROJECT, g)))
+    session.install("-e", ".[all,test]", *(r for g in groups for r in nox.project.dependency_groups(PYPROJECT, g)))
 
 
 @nox.session
@@ -43,7 +43,7 @@ def typing(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the tests with branch coverage; arguments after `--` go to pytest instead."""
-    install(session, "test")
+    install(session)
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
