@@ -13,9 +13,10 @@ def main() -> NoReturn:
 
         code = run()
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _NEEDED:
+        package = (error.name or "").partition(".")[0]
+        if package not in _NEEDED:
             raise
-        sys.stderr.write(f"suno-video needs {error.name}: pip install 'suno-video-async[cli]'\n")
+        sys.stderr.write(f"suno-video needs {package}: pip install 'suno-video-async[cli]'\n")
         code = 2
     except KeyboardInterrupt:
         code = 130

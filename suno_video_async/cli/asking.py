@@ -39,9 +39,10 @@ def with_client(
 ) -> int:
     """Run a command with an open client and return its exit code."""
 
+    closed = reach.client(hooks=[Retries(output), *hooks], retry=RetryPolicy(attempts=ATTEMPTS))
+
     async def opened(interrupts: Interrupts) -> int:
-        policy = RetryPolicy(attempts=ATTEMPTS)
-        async with reach.client(hooks=[Retries(output), *hooks], retry=policy) as client:
+        async with closed as client:
             return await command(client, interrupts)
 
     return run_interruptible(opened)

@@ -191,6 +191,7 @@ def _show_problems(tally: Tally, output: Output) -> None:
     """Show what went wrong, a line each: a table would leave no room for the words on a narrow terminal."""
     for outcome in tally.problems:
         what = failures.line(outcome.error) if outcome.error else ""
+        what = what.removeprefix(f"{outcome.row}: ")  # a row that is no track names its place by itself
         output.show(Text(plain(f"{name_of(outcome)} {outcome.state}: {what}")))
     if len(tally.problems) == PROBLEMS_SHOWN:
         output.note("there may be more: --json tells all of them")

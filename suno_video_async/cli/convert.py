@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import click
-from attrs import frozen
+from attrs import evolve, frozen
 
 from suno_video_async.catalog import read_rows
 from suno_video_async.cli import conversion, failures
@@ -110,11 +110,13 @@ def convert_command(
         task_timeout=task_timeout,
         reach=ClientOptions(base_url=base_url, timeout=timeout, time_scale=time_scale),
     )
-    return run_interruptible(partial(_convert, options, Output(as_json=as_json)))
+    job, base_url = _job(options), options.reach.resolved_base_url()
+    if options.output_dir is not None:
+        writable_folder(options.output_dir)
+    return run_interruptible(partial(_convert, options, base_url, job, Output(as_json=as_json)))
 
 
-async def _convert(options: ConvertOptions, output: Output, interrupts: Interrupts) -> int:
-    """Check all that can be checked before anything is bought, then convert."""
+def _job(options: ConvertOptions) -> conversion.Job:
     books = Books()
     client = options.reach.client(
         hooks=[books],
@@ -122,21 +124,25 @@ async def _convert(options: ConvertOptions, output: Output, interrupts: Interrup
         rate=options.rate,
         max_in_flight=options.max_in_flight,
     )
-    if options.output_dir is not None:
-        writable_folder(options.output_dir)
-    total = await count_rows(options.catalog)
-    await check_reachable(options.reach.resolved_base_url(), options.reach.network_timeout())
-    job = conversion.Job(
+    return conversion.Job(
         client=client,
         books=books,
         source=options.catalog,
         title=options.catalog.name,
-        total=total,
+        total=None,
         rate=options.rate,
         output_dir=options.output_dir,
         task_timeout=options.task_timeout,
         resume_options=tuple(options.reach.repeated()),
     )
+
+
+async def _convert(
+    options: ConvertOptions, base_url: str, job: conversion.Job, output: Output, interrupts: Interrupts
+) -> int:
+    """Check all that can be checked before anything is bought, then convert."""
+    job = evolve(job, total=await count_rows(options.catalog))
+    await check_reachable(base_url, options.reach.network_timeout())
     tally, summary = await conversion.convert(job, output, interrupts)
     return conversion.close(job, tally, summary, output, interrupts)
 

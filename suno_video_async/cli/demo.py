@@ -89,7 +89,7 @@ async def _demo(folder: Path, size: tuple[int, int], output: Output, interrupts:
         shelf = _Shelf(output=output, songs=songs)
         books = Books()
         job = conversion.Job(
-            client=_client(server, limiter, books),
+            client=await _client(server, limiter, books),
             books=books,
             source=[song.ordered for song in songs.values()],
             title="demo",
@@ -105,9 +105,10 @@ async def _demo(folder: Path, size: tuple[int, int], output: Output, interrupts:
     return shelf.close(folder, code)
 
 
-def _client(server: LocalServer, limiter: Limiter, *hooks: Books) -> SunoVideoClient:
+async def _client(server: LocalServer, limiter: Limiter, *hooks: Books) -> SunoVideoClient:
     """Return a client of the demo's server: never with the user's own key or address."""
-    return SunoVideoClient(api_key=server.api_key, base_url=server.url, limiter=limiter, hooks=hooks)
+    make = partial(SunoVideoClient, api_key=server.api_key, base_url=server.url, limiter=limiter, hooks=hooks)
+    return await anyio.to_thread.run_sync(make)  # a client looks for a key file
 
 
 @frozen
@@ -122,7 +123,7 @@ async def _songs(server: LocalServer, library: Library, limiter: Limiter) -> dic
     """List the server's songs as a client does, and sign each with its artist; by the tracks' keys."""
     artists = {(track.task_id, track.suno_id): track.artist for track in library.tracks()}
     songs = dict[str, _Song]()
-    async with _client(server, limiter) as client:
+    async with await _client(server, limiter) as client:
         for task_id in dict.fromkeys(track.task_id for track in library.tracks()):
             for listed in await client.tracks(task_id):
                 ordered = Track(

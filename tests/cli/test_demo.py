@@ -1,0 +1,98 @@
+"""`suno-video demo` with real rendering, and what a person sees on a narrow terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from suno_video_async.download import mp4_problem
+from suno_video_async.local import Fault, library
+
+from .conftest import Home
+from .serving import served
+
+
+class _TwoSongs(library.BuiltinLibrary):
+    """The built-in songs of one music task: enough to see that it works."""
+
+    def tracks(self) -> Sequence[library.LibraryTrack]:
+        first = super().tracks()[0]
+        return [track for track in super().tracks() if track.task_id == first.task_id]
+
+
+def test_the_demo_makes_checked_videos(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any key, the demo renders its catalog through the real client and checks each video."""
+    monkeypatch.delenv("CRUN_API_KEY")
+    monkeypatch.setenv("CRUN_BASE_URL", "https://nowhere.invalid")
+    monkeypatch.setattr(library, "BuiltinLibrary", _TwoSongs)
+    ran = home.run("demo", "--size", "small")
+    videos = [Path(line["path"]) for line in ran.outcomes()]
+    assert ran.code == 0
+    assert len(videos) == 2
+    assert all(mp4_problem(home.folder / video) is None for video in videos)
+    assert all(line["track"]["author"] and line["extra"]["title"] for line in ran.outcomes())
+    assert "2 videos, all checked" in ran.err
+    assert ran.summary()["refused_429"] == 0
+
+
+def on_terminal(home: Home, columns: int, *arguments: object, **environment: str) -> tuple[int, str]:
+    """Run a command on a terminal of so many columns and return its code and all that came out."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "TERM": "xterm-256color", **environment}
+    with subprocess.Popen(
+        home.child_arguments(*arguments),
+        cwd=home.folder,
+        env=inherited | environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        said = b""
+        try:
+            while chunk := os.read(ours, 65536):
+                said += chunk
+        except OSError:
+            pass  # how Linux tells that the other end is closed
+        finally:
+            os.close(ours)
+    return process.returncode, said.decode()
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_a_narrow_terminal(home: Home, colour: bool) -> None:
+    """On 40 columns a person sees progress, a summary and each problem, without colours if so wished."""
+    faults = [Fault(on="CreateTask", kind="code:422", calls=(2,))]
+    with served(faults=faults) as server:
+        arguments = ("convert", home.catalog("s1", "s2"), "--base-url", server.url, "--time-scale", 20)
+        code, said = on_terminal(home, 40, *arguments, **({} if colour else {"NO_COLOR": "1"}))
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
+    assert code == 1
+    assert "2/2" in drawn
+    assert "summary" in drawn
+    assert "refused: CreateTask: 422" in " ".join(drawn.split())
+    assert "Traceback" not in drawn
+    assert '"summary"' not in drawn
+    assert max(len(line) for line in drawn.splitlines() if "│" in line) <= 40
+    assert bool(re.search(r"\x1b\[(3|9)[0-9]m", said)) == colour
+
+
+def test_json_on_a_terminal(home: Home) -> None:
+    """With --json a terminal gets the JSON lines, and nothing is drawn over them."""
+    with served() as server:
+        arguments = ("convert", home.catalog("s1"), "--base-url", server.url, "--time-scale", 20, "--json")
+        code, said = on_terminal(home, 80, *arguments)
+    assert code == 0
+    assert said.splitlines()[0].startswith('{"row": ')
+    assert "\x1b" not in said

@@ -1,0 +1,156 @@
+"""Ctrl+C once and twice, SIGTERM, and a reader who leaves: real processes, real signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from typing import Any
+
+from .conftest import Home
+from .serving import served
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, list[dict[str, Any]], str]:
+    out, err = process.communicate(timeout=20)
+    assert "Traceback" not in err, err
+    return process.returncode, [json.loads(line) for line in out.splitlines()], err
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> str:
+    """Read stderr until a line with these words has come, and return all of it."""
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line
+        if words in line:
+            return said
+    raise AssertionError(f"{words!r} was never said, but {said!r}")
+
+
+def test_ctrl_c_once_finishes_what_is_submitted(home: Home) -> None:
+    """After one Ctrl+C running tasks are followed to their end, the rest stays planned, and the code is 130."""
+    catalog = home.catalog(*(f"s{n}" for n in range(20)))
+    with served(render_seconds=20.0) as server:
+        arguments = ("convert", catalog, "--base-url", server.url, "--time-scale", 20, "--max-in-flight", 2)
+        with home.child(*arguments) as process:
+            server.wait_for(lambda stats: stats["tasks"] >= 2)
+            process.send_signal(signal.SIGINT)
+            code, lines, err = finish(process)
+        charged = server.stats()["charged"]
+    states = [line["state"] for line in lines[:-1]]
+    assert code == 130
+    assert len(states) == 20
+    assert states.count("downloaded") == charged
+    assert states.count("planned") == 20 - charged > 0
+    assert lines[-1]["summary"]["planned"] == states.count("planned")
+    assert "submitting no more" in err
+
+
+def test_ctrl_c_twice_leaves_and_loses_no_id(home: Home) -> None:
+    """After two of them every submitted id is told, on stdout and in the command that resumes, with code 130."""
+    catalog = home.catalog("s1", "s2", "s3", "s4")
+    with served(render_seconds=1e6) as server:
+        arguments = ("convert", catalog, "--base-url", server.url, "--time-scale", 20, "--max-in-flight", 2)
+        with home.child(*arguments) as process:
+            server.wait_for(lambda stats: stats["tasks"] >= 2)
+            process.send_signal(signal.SIGINT)
+            first = read_until(process, "submitting no more")
+            process.send_signal(signal.SIGINT)
+            code, lines, err = finish(process)
+        ids = {task["task_id"] for task in server.server.service.tasks()["video"]}
+    told = {line["video_task_id"] for line in lines[:-1] if line["state"] == "submitted"}
+    assert "Ctrl+C again" in first
+    assert code == 130
+    assert told == ids
+    assert lines[-1]["summary"]["submitted"] == 2
+    assert lines[-1]["summary"]["planned"] == 2
+    resume = next(line for line in err.splitlines() if "suno-video wait" in line)
+    assert all(task_id in resume for task_id in ids)
+    assert f"--base-url {server.url}" in resume
+
+
+def test_sigterm_waits_for_the_submission_in_the_air(home: Home) -> None:
+    """SIGTERM leaves at once, but the answer of a submission that is being sent is still taken and told."""
+    from suno_video_async.local import Fault  # noqa: PLC0415
+
+    catalog = home.catalog("s1")
+    with served(render_seconds=1e6, faults=[Fault(on="CreateTask", kind="slow:20")]) as server:
+        arguments = ("convert", catalog, "--base-url", server.url, "--time-scale", 20)
+        with home.child(*arguments) as process:
+            server.wait_for(lambda stats: stats["tasks"] >= 1)
+            process.send_signal(signal.SIGTERM)
+            code, lines, err = finish(process)
+        ids = [task["task_id"] for task in server.server.service.tasks()["video"]]
+    assert code == 130
+    assert [line["video_task_id"] for line in lines[:-1]] == ids
+    assert "waiting for the submissions in the air" in err
+
+
+def test_an_interrupted_submission_is_told(home: Home) -> None:
+    """Ctrl+C while submit is being sent does not lose the id: it is printed, and the code is 130."""
+    from suno_video_async.local import Fault  # noqa: PLC0415
+
+    with served(render_seconds=1e6, faults=[Fault(on="CreateTask", kind="slow:20")]) as server:
+        with home.child("submit", "m1", "s1", "--base-url", server.url) as process:
+            server.wait_for(lambda stats: stats["tasks"] >= 1)
+            process.send_signal(signal.SIGINT)
+            code, lines, _ = finish(process)
+        ids = [task["task_id"] for task in server.server.service.tasks()["video"]]
+    assert code == 130
+    assert [line["video_task_id"] for line in lines] == ids
+
+
+def test_an_interrupted_wait_tells_how_to_go_on(home: Home) -> None:
+    """Ctrl+C during wait leaves the tasks alone and prints the command that follows them again."""
+    with served(render_seconds=1e6) as server:
+        submit = home.run("submit", "m1", "s1", "--base-url", server.url)
+        task_id = submit.lines()[0]["video_task_id"]
+        with home.child("wait", task_id, "--base-url", server.url) as process:
+            server.wait_for(lambda stats: stats["requests"].get("TaskInfo", 0) >= 1)
+            process.send_signal(signal.SIGINT)
+            code, lines, err = finish(process)
+    assert (code, lines) == (130, [])
+    assert f"suno-video wait --base-url {server.url} {task_id}" in err
+
+
+def test_a_reader_who_leaves_loses_nothing(home: Home) -> None:
+    """When stdout is closed no more is submitted, and what was bought is told on stderr."""
+    catalog = home.catalog(*(f"s{n}" for n in range(20)))
+    with served() as server:
+        arguments = ("convert", catalog, "--base-url", server.url, "--time-scale", 20, "--max-in-flight", 1)
+        with home.child(*arguments) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.stdout.close()
+            assert process.stderr is not None
+            err = process.stderr.read()
+            code = process.wait(20)
+        ids = [task["task_id"] for task in server.server.service.tasks()["video"]]
+    assert code == 4
+    assert 1 < len(ids) < 20
+    assert all(task_id in err for task_id in ids[1:])
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err
+
+
+def test_the_server_stops_on_ctrl_c(home: Home) -> None:
+    """Serve prints its address and a key of its own making, answers, and ends with 0 on Ctrl+C."""
+    with home.child("serve", "--port", 0, "--render-seconds", "1:0.2") as process:
+        assert process.stdout is not None
+        words = process.stdout.readline().split()
+        assert words[:2] == ["listening", "on"]
+        assert words[3:5] == ["api", "key"]
+        with home.child("balance", "--base-url", words[2], CRUN_API_KEY=words[5]) as asked:
+            assert json.loads(asked.communicate(timeout=20)[0]) == {"balance": 1000.0}
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+
+
+def test_a_port_in_use(home: Home) -> None:
+    """Serve on a port that is taken is one line and code 2."""
+    with served() as server:
+        ran = home.run("serve", "--render-seconds", 1, "--port", server.url.rpartition(":")[2])
+    assert ran.code == 2
+    assert "in use" in ran.err
+    assert len(ran.err.splitlines()) == 1

@@ -1,0 +1,123 @@
+"""Mistakes in what is typed or set: one line that says what is wrong and what to do, never a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from suno_video_async.cli import single
+
+from .conftest import ROOT, Home
+from .serving import KEY
+
+
+def test_no_arguments_print_the_help(home: Home) -> None:
+    """`suno-video` alone prints its help with every verb and an example."""
+    ran = home.run()
+    assert ran.code == 0
+    for verb in ["demo", "convert", "submit", "status", "watch", "wait", "download", "tracks", "balance", "serve"]:
+        assert f"\n  {verb} " in ran.out
+    assert "Examples:" in ran.out
+
+
+@pytest.mark.parametrize(
+    "verb", ["demo", "convert", "submit", "status", "watch", "wait", "download", "tracks", "balance", "serve"]
+)
+def test_every_verb_has_an_example(home: Home, verb: str) -> None:
+    """Each verb's help ends with an example of it."""
+    ran = home.run(verb, "--help")
+    assert ran.code == 0
+    assert f"  suno-video {verb}" in ran.out.partition("Example")[2]
+
+
+def test_version(home: Home) -> None:
+    """--version prints the name and the version."""
+    assert home.run("--version").out.startswith("suno-video, version ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["convert"], "CATALOG"),
+        (["bogus"], "No such command"),
+        (["convert", "c.csv", "--rate", "fast"], "20/10"),
+        (["convert", "c.csv", "--rate", "0/10"], "20/10"),
+        (["convert", "c.csv", "--task-timeout", "nan"], "above 0"),
+        (["convert", "c.csv", "--time-scale", "-1"], "above 0"),
+        (["convert", "c.csv", "--max-in-flight", "0"], "--max-in-flight"),
+        (["convert", "c.csv", "--api-key", KEY], "--api-key"),
+        (["status", "käse"], "printable ASCII"),
+        (["submit", "m1", " "], "suno_id is empty"),
+        (["submit", "m1", "s1", "--author", "x" * 51], "at most 50"),
+        (["balance", "--base-url", "http://example.com"], "https://example.com"),
+        (["balance", "--base-url", "nonsense"], "must look like"),
+        (["serve", "--render-seconds", "soon"], "MEAN:SIGMA"),
+        (["serve", "--library", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line(home: Home, arguments: list[str], says: str) -> None:
+    """Bad arguments end with code 2 and one line that names them."""
+    home.catalog("s1", name="c.csv")
+    ran = home.run(*arguments)
+    assert ran.code == 2
+    assert says in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_no_key(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a key the two places where one is looked for are named, and code is 2."""
+    monkeypatch.delenv("CRUN_API_KEY")
+    ran = home.run("balance")
+    assert ran.code == 2
+    assert "set CRUN_API_KEY" in ran.err
+    assert "~/.crun/.env" in ran.err
+    assert "api_key=" not in ran.err
+
+
+def test_an_unforeseen_error_is_a_line_too(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect is told in one line with code 70, and only --debug shows its traceback."""
+
+    def broken(*_: object) -> int:
+        raise RuntimeError(f"boom {KEY}")
+
+    monkeypatch.setattr(single, "with_client", broken)
+    ran = home.run("balance")
+    assert ran.code == 70
+    assert "RuntimeError: boom" in ran.err
+    assert "--debug" in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_debug_shows_the_traceback() -> None:
+    """With --debug the traceback comes along."""
+    child = subprocess.run(
+        [sys.executable, "-m", "suno_video_async", "--debug", "balance", "--base-url", "nonsense"],
+        env={"PYTHONPATH": str(ROOT), "CRUN_API_KEY": KEY},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == 2
+    assert "Traceback" in child.stderr
+    assert KEY not in child.stderr
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_the_extra(missing: str) -> None:
+    """Without click or rich, one line says what to install, and the code is 2."""
+    hide = f"import sys; sys.modules[{missing!r}] = None; from suno_video_async.cli import main; main()"
+    child = subprocess.run(
+        [sys.executable, "-c", hide], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert child.returncode == 2
+    assert child.stderr == f"suno-video needs {missing}: pip install 'suno-video-async[cli]'\n"
+
+
+def test_the_demo_without_its_extra(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the packages that render, the demo says what to install, and the code is 2."""
+    monkeypatch.setattr("suno_video_async.cli.demo.find_spec", lambda name: None)
+    ran = home.run("demo")
+    assert ran.code == 2
+    assert "pip install 'suno-video-async[cli,local]'" in ran.err
