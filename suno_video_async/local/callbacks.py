@@ -25,14 +25,12 @@ class CallbackSender:
 
     Args:
         clock: the server's; it times the waits between the tries.
-        on_end: told at each callback's end whether it arrived.
         post: sends; by default over HTTP, with ten real seconds for each try.
 
     """
 
-    def __init__(self, clock: Clock, on_end: Callable[[bool], object], post: Post | None = None) -> None:
+    def __init__(self, clock: Clock, post: Post | None = None) -> None:
         self._clock = clock
-        self._on_end = on_end
         self._post = post or self._over_http
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._running: set[asyncio.Task[None]] = set()
@@ -59,9 +57,9 @@ class CallbackSender:
                 await self._clock.sleep(_BACKOFF * 4 ** (attempt - 1))
             async with self._places:
                 if await self._arrives(due):
-                    self._on_end(True)
+                    due.on_end(True)
                     return
-        self._on_end(False)
+        due.on_end(False)
 
     async def _arrives(self, due: CallbackDue) -> bool:
         try:

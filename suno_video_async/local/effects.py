@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
+from urllib.parse import quote, urlencode
 
 from attrs import evolve
 
@@ -21,8 +22,8 @@ def instead(fault: Fault, request: ServerRequest) -> Reply:
     if fault.name == "drop-before":
         return _DROPPED
     if fault.name == "redirect":
-        query = "&".join(f"{key}={value}" for key, value in {**request.query, REDIRECTED: "1"}.items())
-        return Reply(status=307, headers={"Location": f"{request.path}?{query}"})
+        query = urlencode({**request.query, REDIRECTED: "1"})
+        return Reply(status=307, headers={"Location": f"{quote(request.path)}?{query}"})
     if fault.name == "html":
         return _page(int(fault.number))
     if fault.on == MEDIA:

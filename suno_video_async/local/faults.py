@@ -111,6 +111,8 @@ class Fault:
             raise FaultError(f"http: goes with code:N and commit-then-500, not with {self.kind!r}; leave it out")
         if self.http and self.name == "code" and not 400 <= self.number <= 599:
             raise FaultError(f"http: a refusal's HTTP status is 400 to 599, not {self.number:g}; leave it out")
+        if self.on == MEDIA and self.name == "code" and not 400 <= self.number <= 599:
+            raise FaultError(f"kind: on media the code is an HTTP status from 400 to 599, not {self.number:g}")
         if self.retry_after is not None and self.name != "code":
             raise FaultError(f"retry_after: goes with code:N, not with {self.kind!r}; leave it out")
         if self.retry_after is not None and not _is_count(self.retry_after + 1):

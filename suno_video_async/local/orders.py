@@ -13,6 +13,8 @@ from .exchange import MAX_BODY, Refusal
 
 MODEL = "suno/music-video"
 MAX_CREDIT_LENGTH = 50
+MAX_ID_LENGTH = 256
+_MAX_URL_LENGTH = 2048
 
 _URL = re.compile(r"https?://[^\s/?#]+[^\s]*", re.IGNORECASE)
 
@@ -101,9 +103,9 @@ def _object(body: bytes) -> Mapping[str, object]:
 def _callback_url(value: object, errors: list[str]) -> str | None:
     if value is None:
         return None
-    if isinstance(value, str) and value.isprintable() and _URL.fullmatch(value):
+    if isinstance(value, str) and len(value) <= _MAX_URL_LENGTH and value.isprintable() and _URL.fullmatch(value):
         return value
-    errors.append("callback_url: must be an http(s) URL")
+    errors.append(f"callback_url: must be an http(s) URL of at most {_MAX_URL_LENGTH} characters")
     return None
 
 
@@ -112,11 +114,12 @@ def _fields(given: Mapping[str, object], errors: list[str]) -> dict[str, str | N
     fields: dict[str, str | None] = {}
     for name in ("task_id", "suno_id"):
         value = given.get(name)
-        if isinstance(value, str) and value.strip():
-            fields[name] = value
+        if value is None or (isinstance(value, str) and not value.strip()):
+            errors.append(f"input.{name}: field required")
+        elif not isinstance(value, str) or len(value) > MAX_ID_LENGTH:
+            errors.append(f"input.{name}: must be a string of at most {MAX_ID_LENGTH} characters")
         else:
-            absent = value is None or value == ""
-            errors.append(f"input.{name}: field required" if absent else f"input.{name}: must be a string")
+            fields[name] = value
     for name in ("author", "brand"):
         value = given.get(name)
         if value is not None and not isinstance(value, str):

@@ -50,6 +50,10 @@ class Producer(Protocol):
         """
         ...
 
+    def reset(self) -> None:
+        """Begin as after the start, as far as chance goes."""
+        ...
+
     async def aclose(self) -> None:
         """Return when nothing runs any more."""
         ...
@@ -76,7 +80,8 @@ class SimulatedProducer:
         self._video = video
         self._median = median
         self._sigma = sigma
-        self._random = random.Random(f"{seed}/durations")
+        self._seed = seed
+        self.reset()
 
     def start(
         self,
@@ -90,6 +95,10 @@ class SimulatedProducer:
         seconds = self._median * self._random.lognormvariate(0.0, self._sigma)
         outcome = Failure("Generation Failed") if fails else self._video
         return _Stages(self._clock, seconds, on_running, lambda: on_end(outcome)).cancel
+
+    def reset(self) -> None:
+        """Begin the row of times anew."""
+        self._random = random.Random(f"{self._seed}/durations")
 
     async def aclose(self) -> None:
         """Do nothing: whoever started a video stops it."""

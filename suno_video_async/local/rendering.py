@@ -88,6 +88,9 @@ class RenderingProducer:
         made.add_done_callback(lambda future: self._ended(run, future))
         return run.stopped.set
 
+    def reset(self) -> None:
+        """Do nothing: no chance is involved."""
+
     async def aclose(self) -> None:
         """Stop all renders and wait for their threads; no file is left half-made."""
         for run in self._runs:

@@ -100,6 +100,7 @@ class LocalServer:
         self._faults = faults
         self._seed = seed
         self._size = size
+        self._service: ApiService | None = None
         self._parts: _Parts | None = None
 
     def __repr__(self) -> str:
@@ -112,15 +113,15 @@ class LocalServer:
 
     @property
     def url(self) -> str:
-        """The address to give a client as its base URL; only while the server runs."""
+        """The address to give a client as its base URL, once the server was started."""
         return self.service.base_url
 
     @property
     def service(self) -> ApiService:
-        """The behaviour behind the server: `stats()`, `tasks()`, `reset()`; only while the server runs."""
-        if self._parts is None:
-            raise RuntimeError("the local server does not run; use `async with LocalServer(…)` or `await start()`")
-        return self._parts.service
+        """The behaviour behind the server, once it was started: `stats()`, `tasks()`, `reset()`."""
+        if self._service is None:
+            raise RuntimeError("the local server was not started; use `async with LocalServer(…)` or `start()`")
+        return self._service
 
     @property
     def is_loopback(self) -> bool:
@@ -147,6 +148,7 @@ class LocalServer:
         folder = await anyio.to_thread.run_sync(_new_folder)
         try:
             self._parts = await self._put_together(folder)
+            self._service = self._parts.service
         except BaseException:
             await _remove(folder)
             raise
@@ -173,7 +175,7 @@ class LocalServer:
         if isinstance(faults, Path):
             faults = await anyio.to_thread.run_sync(load_faults, faults)
         producer = await self._producer(library, folder)
-        sender = CallbackSender(self._clock, lambda sent: service.callback_ended(sent=sent))
+        sender = CallbackSender(self._clock)
         service = ApiService(
             clock=self._clock,
             producer=producer,

@@ -38,10 +38,16 @@ _HOST: Final = re.compile(r"[A-Za-z0-9.\-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,
 
 @frozen
 class CallbackDue:
-    """A callback to be sent: the TaskInfo data of an ended task, encoded."""
+    """A callback to be sent: the TaskInfo data of an ended task, encoded.
+
+    Attributes:
+        on_end: to be told whether it arrived.
+
+    """
 
     url: str
     body: bytes
+    on_end: Callable[[bool], object] = field(repr=False)
 
 
 @define
@@ -62,6 +68,10 @@ class Counts:
         self.requests[call] += 1
         self.first_request_at = now if self.first_request_at is None else self.first_request_at
         self.last_request_at = now
+
+    def callback_ended(self, sent: bool) -> None:
+        """Count a callback that arrived, or that was given up."""
+        self.callbacks["sent" if sent else "failed"] += 1
 
 
 def _random_id() -> str:
@@ -176,6 +186,7 @@ class ApiService:
         self._ended.clear()
         self._accounts.reset()
         self._faults.reset()
+        self._producer.reset()
         self._counts = Counts()
 
     def stop(self) -> None:
@@ -183,10 +194,6 @@ class ApiService:
         for task in self._videos.values():
             if not task.ended and task.cancel is not None:
                 task.cancel()
-
-    def callback_ended(self, *, sent: bool) -> None:
-        """Count a callback that arrived, or that was given up."""
-        self._counts.callbacks["sent" if sent else "failed"] += 1
 
     # The API's calls
 
@@ -292,7 +299,7 @@ class ApiService:
         self._forget_old()
         if task.order.callback_url is not None and self._send_callback is not None:
             body = json.dumps(task.data(origin)).encode()
-            self._send_callback(CallbackDue(task.order.callback_url, body))
+            self._send_callback(CallbackDue(task.order.callback_url, body, self._counts.callback_ended))
 
     def _refund(self, task: VideoTask) -> None:
         task.owner.balance += task.credits

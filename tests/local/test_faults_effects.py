@@ -1,0 +1,237 @@
+"""What each kind of fault does: to the answer, and to the account behind it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from suno_video_async.local import Fault
+from suno_video_async.local.exchange import MAX_BODY, Delivery
+from suno_video_async.models import RateLimit
+from tests.local.fake_service import Answered, FakeService
+
+
+def striking(kind: str, on: str = "CreateTask", **options: object) -> FakeService:
+    """Return a service whose first call of an operation is struck."""
+    rule = {"on": on, "kind": kind, "calls": (1,), **options}
+    return FakeService(faults=[Fault(**rule)], credits=10)  # type: ignore[arg-type]  # options are of many types
+
+
+def charged(api: FakeService) -> int:
+    count: int = api.service.stats()["charged"]
+    assert api.balance() == 10 - 2 * count
+    return count
+
+
+@pytest.mark.parametrize("code", [401, 402, 403, 404, 422, 429, 455, 500, 501, 505, 400, 777])
+def test_a_code_comes_in_an_http_200(code: int) -> None:
+    """`code:N` refuses in an envelope, charges nothing, and the next call passes."""
+    api = striking(f"code:{code}")
+    answered = api.submit()
+    assert (answered.reply.status, answered.code, answered.data) == (200, code, None)
+    assert answered.body["message"]
+    assert charged(api) == 0
+    assert api.service.stats()["refused"] == {str(code): 1}
+    assert api.service.stats()["faults"] == {f"code:{code}": 1}
+    assert api.submit().code == 200
+
+
+def test_a_code_can_be_the_http_status_too() -> None:
+    """With `http` the status is the code, and `retry_after` becomes the header."""
+    answered = striking("code:455", http=True, retry_after=30).submit()
+    assert (answered.reply.status, answered.code) == (455, 455)
+    assert answered.reply.headers["Retry-After"] == "30"
+
+
+def test_dropped_before_nothing_is_done() -> None:
+    """`drop-before` closes the connection; there is no task and no charge."""
+    api = striking("drop-before")
+    assert api.submit().reply.delivery is Delivery.DROP
+    assert charged(api) == 0
+
+
+def test_dropped_after_the_task_exists() -> None:
+    """`drop-after` closes the connection, too, and the task is made and paid for."""
+    api = striking("drop-after")
+    assert api.submit().reply.delivery is Delivery.DROP
+    assert charged(api) == 1
+    api.clock.advance(60)
+    assert api.service.tasks()["video"][0]["status"] == "success"
+
+
+@pytest.mark.parametrize(("http", "status"), [(False, 200), (True, 500)])
+def test_committed_and_then_a_500(http: bool, status: int) -> None:
+    """`commit-then-500` says 500 in good form, and the task is made and paid for."""
+    api = striking("commit-then-500", http=http)
+    answered = api.submit()
+    assert (answered.reply.status, answered.code, answered.data) == (status, 500, None)
+    assert charged(api) == 1
+
+
+def test_a_gateways_page() -> None:
+    """`html:N` answers with a page and that status; nothing is done."""
+    api = striking("html:502")
+    reply = api.submit().reply
+    assert (reply.status, reply.headers["Content-Type"]) == (502, "text/html")
+    assert b"<h1>502 Bad Gateway</h1>" in reply.body
+    assert charged(api) == 0
+
+
+@pytest.mark.parametrize("on", ["CreateTask", "TaskInfo"])
+def test_json_that_is_cut(on: str) -> None:
+    """`bad-json` ends in the middle; on CreateTask the task is made."""
+    api = striking("bad-json", on)
+    answered = api.submit() if on == "CreateTask" else api.info(api.submit().data["task_id"])
+    with pytest.raises(json.JSONDecodeError):
+        _ = answered.body
+    assert answered.reply.delivery is Delivery.ANSWER
+    assert charged(api) == 1
+
+
+def test_an_answer_without_its_id() -> None:
+    """`missing-id` leaves the id out and everything else in."""
+    api = striking("missing-id")
+    assert api.submit().body == {"code": 200, "message": "success", "data": {}}
+    assert charged(api) == 1
+    api = striking("missing-id", "TaskInfo")
+    task_id = api.submit().data["task_id"]
+    spoiled = api.info(task_id).data
+    assert {"task_id": task_id, **spoiled} == api.info(task_id).data
+
+
+def test_an_answer_with_another_id() -> None:
+    """`wrong-id` answers about a task that was not asked about, and that nobody knows."""
+    api = striking("wrong-id")
+    wrong = api.submit().data["task_id"]
+    assert charged(api) == 1
+    assert api.info(wrong).code == 404
+    api = striking("wrong-id", "TaskInfo")
+    task_id = api.submit().data["task_id"]
+    assert api.info(task_id).data["task_id"] != task_id
+    assert api.info(task_id).data["task_id"] == task_id
+
+
+def test_a_status_nobody_knows() -> None:
+    """`unknown-status` has the form of the contract's example, even where the task has ended."""
+    api = striking("unknown-status", "TaskInfo")
+    task_id = api.submit().data["task_id"]
+    api.clock.advance(60)
+    data = api.info(task_id).data
+    assert (data["status"], data["result"], data["complete_at"], data["queue_position"]) == (
+        "uploading",
+        None,
+        None,
+        3,
+    )
+    assert "credits" not in data
+    assert api.info(task_id).data["status"] == "success"
+
+
+@pytest.mark.parametrize("on", ["CreateTask", "TaskInfo"])
+def test_a_slow_answer_is_a_good_one(on: str) -> None:
+    """`slow:S` only delays, by the server's clock."""
+    api = striking("slow:2.5", on)
+    answered = api.submit() if on == "CreateTask" else api.info("x")
+    assert answered.reply.delay == 2.5
+    assert answered.code == (200 if on == "CreateTask" else 404)
+
+
+def test_an_answer_that_is_far_too_long() -> None:
+    """`huge-body` is good JSON, and longer than any answer may be."""
+    api = striking("huge-body")
+    answered = api.submit()
+    assert answered.code == 200
+    assert len(answered.reply.body) > MAX_BODY
+    assert charged(api) == 1
+
+
+def test_a_redirect_does_nothing() -> None:
+    """`redirect` points somewhere else, keeping the question; nothing is done."""
+    api = striking("redirect", "TaskInfo")
+    reply = api.info("a b&c").reply
+    assert reply.status == 307
+    assert reply.headers["Location"] == "/api/v1/client/job/TaskInfo?task_id=a+b%26c&redirected=1"
+    api = striking("redirect")
+    api.submit()
+    assert charged(api) == 0
+
+
+def test_an_answer_that_breaks_off() -> None:
+    """`truncate` is delivered in half; the task is made."""
+    api = striking("truncate")
+    assert api.submit().reply.delivery is Delivery.CUT
+    assert charged(api) == 1
+
+
+def test_a_task_that_is_doomed() -> None:
+    """`fail` takes the submission as usual; the task fails in the end, and is refunded."""
+    api = striking("fail")
+    task_id = api.submit().data["task_id"]
+    api.clock.advance(60)
+    data = api.info(task_id).data
+    assert (data["status"], data["result"]["code"], data["credits"]) == ("failed", 501, 0)
+    assert api.balance() == 10
+
+
+def test_the_window_counts_what_faults_strike() -> None:
+    """A struck call takes its place in the rate window; one over the limit is a 429 and strikes nothing."""
+    rule = Fault(on="CreateTask", kind="drop-before")
+    api = FakeService(faults=[rule], rate=RateLimit(2, per=10))
+    assert [api.submit().reply.delivery for _ in range(3)] == [Delivery.DROP, Delivery.DROP, Delivery.ANSWER]
+    assert api.service.stats()["max_in_any_window"] == 3
+    assert api.service.stats()["faults"] == {"drop-before": 2}
+
+
+def test_a_refused_submission_is_struck_too() -> None:
+    """A fault on the answer also meets refusals; what needs data leaves them alone."""
+    for kind, delivery in (("drop-after", Delivery.DROP), ("missing-id", Delivery.ANSWER)):
+        api = striking(kind)
+        assert api.submit(input={}).reply.delivery is delivery
+        assert charged(api) == 0
+
+
+def media(api: FakeService) -> Answered:
+    """Ask for the first video."""
+    url = api.service.tasks()["video"][0]["result"]["media_urls"][0]
+    return api.ask("GET", url.removeprefix(api.service.base_url), key=None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "delivery", "delay"),
+    [
+        ("code:503", 503, Delivery.ANSWER, 0),
+        ("html:502", 502, Delivery.ANSWER, 0),
+        ("redirect", 307, Delivery.ANSWER, 0),
+        ("drop-before", 500, Delivery.DROP, 0),
+        ("drop-after", 500, Delivery.DROP, 0),
+        ("truncate", 200, Delivery.CUT, 0),
+        ("slow:3", 200, Delivery.ANSWER, 3),
+    ],
+)
+def test_faults_of_media(kind: str, status: int, delivery: Delivery, delay: float) -> None:
+    """Media has faults of its own; the next request is answered well."""
+    api = striking(kind, "media")
+    api.submit()
+    api.clock.advance(60)
+    reply = media(api).reply
+    assert (reply.status, reply.delivery, reply.delay) == (status, delivery, delay)
+    assert media(api).reply.status == 200
+
+
+def test_redirected_media_is_found() -> None:
+    """Who follows the redirect of media gets it, even where all media is redirected."""
+    api = FakeService(faults=[Fault(on="media", kind="redirect")])
+    api.submit()
+    api.clock.advance(60)
+    path, _, query = media(api).reply.headers["Location"].partition("?")
+    assert query == "redirected=1"
+    assert api.ask("GET", path, key=None, redirected="1").reply.status == 200
+
+
+def test_media_can_ask_to_wait() -> None:
+    """`retry_after` goes with media's codes, too."""
+    api = striking("code:503", "media", retry_after=4)
+    api.submit()
+    api.clock.advance(60)
+    assert media(api).reply.headers["Retry-After"] == "4"
