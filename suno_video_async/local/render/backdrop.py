@@ -48,7 +48,7 @@ def open_cover(path: Path) -> Image.Image:
         raise RenderError(f"the cover {path.name} is not an image that can be read; use PNG or JPEG") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise RenderError(f"the cover {path.name} has too many pixels; make it smaller") from error
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except Exception as error:  # a broken file makes a decoder raise anything, down to struct.error
         raise RenderError(f"the cover {path.name} is damaged: {error}") from error
 
 
@@ -109,7 +109,9 @@ def _background(cover: Image.Image, layout: Layout) -> Floats:
     colours = np.asarray(small, np.float32) / 255.0
     colours = _blur(colours, 4.6)
     grey = _luma(colours)[:, :, None]
-    colours = np.clip(grey + (colours - grey) * 1.28, 0.0, 1.0, dtype=np.float32)
+    bright = float(np.quantile(grey, 0.96))
+    # What is darkened most loses most of its colour: give it back.
+    colours = np.clip(grey + (colours - grey) * (1.22 + 0.9 * bright**2), 0.0, 1.0, dtype=np.float32)
     bright = float(np.quantile(_luma(colours), 0.96))
     colours *= min(0.62, 0.30 / max(bright, 1e-3))
     colours += np.float32(0.012)

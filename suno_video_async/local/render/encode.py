@@ -30,7 +30,7 @@ PRESET: Final = "veryfast"
 # Key frames come when we say so. B-frames would make the file's length wrong: the index counts decoding
 # times, which lag behind when frames are unevenly spaced. Dark gradients get more bits (aq-mode 3). The rest
 # saves a fifth of the time: a scroll is simple motion, and holds are not encoded at all.
-_X264: Final = "keyint=infinite:scenecut=0:bframes=0:rc-lookahead=3:weightp=0:subme=1:aq-mode=3"
+_X264: Final = "keyint=infinite:scenecut=0:bframes=0:rc-lookahead=3:weightp=0:subme=1:partitions=none:aq-mode=3"
 KEY_SECONDS: Final = 10
 """A player that seeks decodes at most this much."""
 FLOOR: Final = 2

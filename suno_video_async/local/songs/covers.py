@@ -283,7 +283,7 @@ def _islands(c: Canvas) -> None:
         shade = Image.fromarray((_moved(mask, 7, 5) * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(9))
         c.fill(np.asarray(shade, np.float32) / np.float32(255) * (1 - mask), "04253f", 0.34)
         c.fill(mask, colour)
-    for x, y, turn in ((0.56, 0.43, -0.9), (0.12, 0.53, 0.5), (0.36, 0.9, -0.25)):
+    for x, y, turn in ((0.9, 0.88, -0.9), (0.12, 0.53, 0.5), (0.36, 0.9, -0.25)):
 
         def place(px: float, py: float, x: float = x, y: float = y, turn: float = turn) -> Point:
             return x + 0.8 * (px * math.cos(turn) - py * math.sin(turn)), y + 0.8 * (
