@@ -8,6 +8,9 @@ from suno_video_async.errors import SunoVideoError
 class LocalServerError(SunoVideoError, OSError):
     """The local server cannot listen where it was told to; the message names the place and the fix."""
 
+    def __str__(self) -> str:
+        return self.strerror or super().__str__()
+
 
 class FaultError(SunoVideoError, ValueError):
     """A fault rule cannot be used; the message names the file, the entry, the field and the fix."""

@@ -93,7 +93,7 @@ async def test_a_port_in_use_is_named(own_temporary_folder: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(
-            LocalServerError, match=rf"port {port} on 127\.0\.0\.1 is in use.*choose another"
+            LocalServerError, match=rf"^port {port} on 127\.0\.0\.1 is in use.*choose another"
         ) as caught:
             await quick(port=port).start()
     assert isinstance(caught.value, OSError)
@@ -102,7 +102,7 @@ async def test_a_port_in_use_is_named(own_temporary_folder: Path) -> None:
 
 async def test_a_host_of_somebody_else_is_named() -> None:
     """An address that is not this machine's is an error of the same kind."""
-    with pytest.raises(LocalServerError, match=r"cannot listen on 192\.0\.2\.1 port 0"):
+    with pytest.raises(LocalServerError, match=r"^cannot listen on 192\.0\.2\.1 port 0"):
         await quick(host="192.0.2.1").start()
 
 

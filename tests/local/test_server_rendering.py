@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from suno_video_async.download import mp4_problem
-from suno_video_async.local import LocalServer
+from suno_video_async.local import Fault, LocalServer
 from tests.local.fake_service import until
 
 pytest.importorskip("av")
@@ -121,6 +121,18 @@ async def test_a_broken_song_fails_its_task(songs: Path) -> None:
         assert task["result"]["code"] == 501
         assert task["result"]["message"].startswith("Generation Failed: ")
         assert task["credits"] == 0
+
+
+async def test_a_doomed_task_is_not_rendered(songs: Path) -> None:
+    """The fault `fail` ends a task without a render, and gives the credits back."""
+    faults = [Fault(on="CreateTask", kind="fail")]
+    async with (
+        rendering(songs, faults=faults, time_scale=100) as server,
+        aiohttp.ClientSession(server.url, headers={"x-api-key": server.api_key}) as session,
+    ):
+        await submit(session, "long")
+        [task] = await ended(server, "failed")
+        assert task["result"] == {"code": 501, "message": "Generation Failed"}
 
 
 async def test_stopping_cancels_renders(songs: Path, own_temporary_folder: Path) -> None:
