@@ -1,13 +1,23 @@
 """The command line, `suno-video`. It needs the `cli` extra; nothing here imports it before that is known."""
 
+import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 _NEEDED = frozenset({"click", "rich"})
 
 
+def _open_closed_streams() -> None:
+    """Give the process somewhere to write where it was started with stdout or stderr closed."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  for the whole process
+
+
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
+    _open_closed_streams()
     try:
         from suno_video_async.cli.app import run  # noqa: PLC0415  without the extra, one line must still be said
 

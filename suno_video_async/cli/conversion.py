@@ -89,10 +89,11 @@ async def _follow(job: Job, tally: Tally, output: Output, interrupts: Interrupts
                 output.note(_STOPPING)
 
             def leave() -> None:
-                output.note(f"leaving; {_PATIENCE}")
+                output.note("leaving" if job.ephemeral else f"leaving; {_PATIENCE}")
                 scope.cancel()
 
-            with interrupts.meaning(once=stop, leave=leave):
+            # Nothing is paid for where the service goes away with the command, so nothing is worth the wait.
+            with interrupts.meaning(once=None if job.ephemeral else stop, leave=leave):
                 await _take(outcomes, job, tally, output)
     tally.stopped_by = conversion.stopped_by
 

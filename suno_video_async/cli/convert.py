@@ -154,7 +154,8 @@ async def count_rows(catalog: Path) -> int | None:
         CatalogError: it cannot be read as a whole; nothing has been bought yet.
 
     """
-    if await anyio.Path(catalog).is_fifo():
+    path = anyio.Path(catalog)
+    if await path.exists() and not (await path.is_file() or await path.is_dir()):
         return None
     rows = 0
     async with contextlib.aclosing(read_rows(catalog)) as found:

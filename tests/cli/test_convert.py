@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from suno_video_async.cli import convert as reaching
 from suno_video_async.local import Fault
 
 from .conftest import Home, Ran
@@ -172,8 +175,9 @@ def test_a_folder_that_cannot_be_written_buys_nothing(home: Home) -> None:
     assert "--output-dir" in ran.err
 
 
-def test_an_address_where_nobody_listens(home: Home) -> None:
-    """An unreachable service is said within seconds, in one line, and the code is 2."""
+def test_an_address_where_nobody_listens(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unreachable service is said in one line before any track is tried, and the code is 2."""
+    monkeypatch.setattr(reaching, "REACH_BACKOFF", 0.001)
     with served() as server:
         gone = server.url
     ran = home.run("convert", home.catalog("s1"), "--base-url", gone)
@@ -191,3 +195,14 @@ def test_the_key_file_is_enough(home: Home, monkeypatch: pytest.MonkeyPatch) -> 
         (home.folder / ".crun" / ".env").write_text(f"CRUN_API_KEY={KEY}\nCRUN_BASE_URL={server.url}\n")
         ran = home.run("convert", home.catalog("s1"), "--no-download", "--time-scale", 20)
     assert ran.code == 0
+
+
+def test_a_catalog_from_a_pipe(home: Home) -> None:
+    """A catalog that can be read only once is converted without being counted first."""
+    os.mkfifo(home.folder / "pipe")
+    writing = threading.Thread(target=(home.folder / "pipe").write_text, args=("task_id,suno_id\nm1,s1\n",))
+    writing.start()
+    with served() as server:
+        ran = convert(home, server, "pipe", "--no-download")
+    writing.join()
+    assert (ran.code, ran.summary()["done"]) == (0, 1)

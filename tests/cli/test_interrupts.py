@@ -7,6 +7,8 @@ import signal
 import subprocess
 from typing import Any
 
+from suno_video_async.local import Fault
+
 from .conftest import Home
 from .serving import served
 
@@ -31,7 +33,7 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
 def test_ctrl_c_once_finishes_what_is_submitted(home: Home) -> None:
     """After one Ctrl+C running tasks are followed to their end, the rest stays planned, and the code is 130."""
     catalog = home.catalog(*(f"s{n}" for n in range(20)))
-    with served(render_seconds=20.0) as server:
+    with served(render_seconds=10.0) as server:
         arguments = ("convert", catalog, "--base-url", server.url, "--time-scale", 20, "--max-in-flight", 2)
         with home.child(*arguments) as process:
             server.wait_for(lambda stats: stats["tasks"] >= 2)
@@ -72,10 +74,8 @@ def test_ctrl_c_twice_leaves_and_loses_no_id(home: Home) -> None:
 
 def test_sigterm_waits_for_the_submission_in_the_air(home: Home) -> None:
     """SIGTERM leaves at once, but the answer of a submission that is being sent is still taken and told."""
-    from suno_video_async.local import Fault  # noqa: PLC0415
-
     catalog = home.catalog("s1")
-    with served(render_seconds=1e6, faults=[Fault(on="CreateTask", kind="slow:20")]) as server:
+    with served(render_seconds=1e6, faults=[Fault(on="CreateTask", kind="slow:8")]) as server:
         arguments = ("convert", catalog, "--base-url", server.url, "--time-scale", 20)
         with home.child(*arguments) as process:
             server.wait_for(lambda stats: stats["tasks"] >= 1)
@@ -89,9 +89,7 @@ def test_sigterm_waits_for_the_submission_in_the_air(home: Home) -> None:
 
 def test_an_interrupted_submission_is_told(home: Home) -> None:
     """Ctrl+C while submit is being sent does not lose the id: it is printed, and the code is 130."""
-    from suno_video_async.local import Fault  # noqa: PLC0415
-
-    with served(render_seconds=1e6, faults=[Fault(on="CreateTask", kind="slow:20")]) as server:
+    with served(render_seconds=1e6, faults=[Fault(on="CreateTask", kind="slow:8")]) as server:
         with home.child("submit", "m1", "s1", "--base-url", server.url) as process:
             server.wait_for(lambda stats: stats["tasks"] >= 1)
             process.send_signal(signal.SIGINT)
