@@ -67,14 +67,15 @@ def make_song(path: Path, seconds: float) -> None:
 def measure(way: str, folder: Path, size: tuple[int, int], seconds: float) -> dict[str, Any]:
     """Make one video; runs in a child process."""
     _imports()  # what is measured is the work, not how long Python loads
-    started = time.perf_counter()
+    started, spent = time.perf_counter(), time.process_time()
     target = folder / f"{way}-{size[1]}.mp4"
     frames = _static(target, size, seconds) if way == "static" else _ours(way, folder, target, size, seconds)
-    wall = time.perf_counter() - started
+    wall, cpu = time.perf_counter() - started, time.process_time() - spent
     # Linux counts in kilobytes, macOS in bytes.
     unit = 1024 if sys.platform == "darwin" else 1
     return {
         "wall": wall,
+        "cpu": cpu,
         "fps": frames / wall,
         "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit / 1024,
         "file_mb": target.stat().st_size / 1e6,
@@ -208,13 +209,13 @@ def show(report: dict[str, Any]) -> None:
     """Print the table."""
     names = {"changed": "changed frames only", "every": "every frame", "static": "x264, one still frame"}
     print(f"{report['seconds']:.0f} s at {FPS} fps, {THREADS} encoder threads, medians of {report['runs']}")
-    heads = f"{'fps':>6} {'wall s':>7} {'MB RSS':>7} {'MB file':>8} {'off ms':>7}  moov first"
+    heads = f"{'fps':>6} {'wall s':>7} {'CPU s':>6} {'MB RSS':>7} {'MB file':>8} {'off ms':>7}  moov first"
     print(f"{'size':>10}  {'way':<22} {heads}")
     for size, result in report["sizes"].items():
         for way, row in result["ways"].items():
             check = result["checks"].get(way)
             tail = f"{check['duration_error_ms']:7.1f}  {check['moov_first']}" if check else f"{'-':>7}  -"
-            facts = f"{row['fps']:6.0f} {row['wall']:7.2f} {row['rss_mb']:7.0f} {row['file_mb']:8.2f}"
+            facts = f"{row['fps']:6.0f} {row['wall']:7.2f} {row['cpu']:6.1f} {row['rss_mb']:7.0f} {row['file_mb']:8.2f}"
             print(f"{size:>10}  {names[way]:<22} {facts} {tail}")
         ratios = ", ".join(f"{value:.2f} times {names[way]}" for way, value in result["ratios"].items())
         print(f"{size:>10}  changed frames only: {ratios}")
