@@ -215,7 +215,8 @@ def show(report: dict[str, Any]) -> None:
         for way, row in result["ways"].items():
             check = result["checks"].get(way)
             tail = f"{check['duration_error_ms']:7.1f}  {check['moov_first']}" if check else f"{'-':>7}  -"
-            facts = f"{row['fps']:6.0f} {row['wall']:7.2f} {row['cpu']:6.1f} {row['rss_mb']:7.0f} {row['file_mb']:8.2f}"
+            facts = f"{row['fps']:6.0f} {row['wall']:7.2f} {row['cpu']:6.1f}"
+            facts += f" {row['rss_mb']:7.0f} {row['file_mb']:8.2f}"
             print(f"{size:>10}  {names[way]:<22} {facts} {tail}")
         ratios = ", ".join(f"{value:.2f} times {names[way]}" for way, value in result["ratios"].items())
         print(f"{size:>10}  changed frames only: {ratios}")
