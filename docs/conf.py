@@ -1,0 +1,59 @@
+"""Sphinx: MyST pages, the Furo theme, and a reference that is written from the code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from suno_video_async.cli.app import app  # noqa: E402  only now can it be found without an installation
+
+project = "suno_video_async"
+author = "The suno_video_async developers"
+copyright = f"2026, {author}"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = project
+
+myst_enable_extensions = ["deflist"]
+myst_heading_anchors = 3
+
+# In docstrings a word between single backquotes is code, and a link where it names something of ours.
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_class_signature = "mixed"
+add_module_names = False
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 90
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+highlight_language = "none"
+
+
+class CommandHelp(Directive):
+    """Shows what `suno-video VERB --help` says."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the help as a literal block."""
+        verb = self.arguments[0]
+        command = app.commands[verb]
+        context = click.Context(command, info_name=f"suno-video {verb}", max_content_width=90, terminal_width=90)
+        return [nodes.literal_block("", command.get_help(context), language="none")]
+
+
+def setup(sphinx: Sphinx) -> None:
+    """Add the directive."""
+    sphinx.add_directive("command-help", CommandHelp)

@@ -1,0 +1,127 @@
+"""Runs the examples of a page: a folder of their own, a local server to talk to, and a clock that runs faster.
+
+What runs is what a reader would run:
+
+- ```` ```python ```` runs in this process, in one namespace a page;
+- ```` ```{code-block} ```` with `:caption: FILE` is written to that file;
+- ```` ```sh ```` runs in a shell, where `python` and `suno-video` are those of this checkout;
+- ```` ```output ```` is what the block before it prints; `…` stands for anything, on a line of its own for lines.
+
+`<!-- skip: next -->` before a block leaves it out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import io
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from attrs import define, field
+from sybil import Document, Example
+from sybil.parsers.myst import CodeBlockParser, SkipParser
+
+ROOT = Path(__file__).parents[2]
+_SHELL_SECONDS = 60.0
+
+
+@define
+class Runner:
+    """Evaluates the blocks of one page.
+
+    Attributes:
+        folder: where they run.
+        environment: of the shell blocks.
+        shell: whether shell blocks run.
+        printed: what the last block printed.
+
+    """
+
+    folder: Path
+    environment: dict[str, str]
+    shell: bool = True
+    printed: str = field(default="", init=False)
+
+    def parse(self, page: Path) -> Document:
+        """Return a page's examples."""
+        python, output = CodeBlockParser("python", self.python), CodeBlockParser("output", self.output)
+        files = [CodeBlockParser(language, self.file) for language in ("toml", "text")]
+        shell = [CodeBlockParser("sh", self.sh)] if self.shell else []
+        return Document.parse(str(page), python, output, *files, *shell, SkipParser())
+
+    def python(self, example: Example) -> None:
+        """Run Python, or write it where it has a caption."""
+        if _caption(example) is not None:
+            self.file(example)
+            return
+        example.namespace["__name__"] = "__main__"
+        code = compile("\n" * example.line + example.parsed, example.path, "exec", dont_inherit=True)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(code, example.namespace)
+        self.printed = printed.getvalue()
+
+    def file(self, example: Example) -> None:
+        """Write a block that has a caption to the file that it names."""
+        name = _caption(example)
+        if name is not None:
+            (self.folder / name).write_text(example.parsed, encoding="utf-8")
+
+    def sh(self, example: Example) -> str | None:
+        """Run a shell block; its stderr counts as printed, too."""
+        if shutil.which(example.parsed.split()[0], path=self.environment["PATH"]) is None:
+            return None
+        done = subprocess.run(
+            ["sh", "-e", "-c", example.parsed],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_SHELL_SECONDS,
+            check=False,
+        )
+        self.printed = done.stdout
+        return f"exit code {done.returncode}:\n{done.stdout}" if done.returncode else None
+
+    def output(self, example: Example) -> str | None:
+        """Compare what was printed with what the page shows."""
+        shown = example.parsed.strip().translate({ord("["): "[[]", ord("*"): "[*]", ord("?"): "[?]"})
+        pattern = shown.replace("\n…\n", "*\n").replace("…", "*")
+        if fnmatch.fnmatchcase(self.printed.strip(), pattern):
+            return None
+        return f"it printed:\n{self.printed}"
+
+
+def _caption(example: Example) -> str | None:
+    options = cast("Mapping[str, str]", example.region.lexemes.get("options", {}))
+    return options.get("caption")
+
+
+def commands(folder: Path) -> Path:
+    """Return a folder of commands that are those of this checkout, installed or not."""
+    folder.mkdir()
+    for name, module in {"python": "", "suno-video": "-m suno_video_async"}.items():
+        command = folder / name
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n', encoding="utf-8")
+        command.chmod(0o755)
+    return folder
+
+
+def environment(home: Path, url: str, api_key: str) -> dict[str, str]:
+    """Return the environment of shell blocks, with nothing of the user's own."""
+    kept = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TMPDIR") if name in os.environ}
+    return {
+        **kept,
+        "HOME": str(home),
+        "PATH": f"{commands(home / 'bin')}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUTF8": "1",
+        "CRUN_BASE_URL": url,
+        "CRUN_API_KEY": api_key,
+    }

@@ -1,0 +1,57 @@
+"""The examples of the documentation and of the README run as they stand there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from suno_video_async import SystemClock, client
+from suno_video_async.local import LocalServer
+from tests.docs.examples import ROOT, Runner, environment
+
+SCALE = 50.0
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+CATALOG = "task_id,suno_id,author\ntask_harbour01,suno_8f3c2b7a51d94e06,Ava\n"
+
+
+def name_of(page: Path) -> str:
+    """Return what a page is called in a test's id."""
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture
+def server() -> Iterator[LocalServer]:
+    """A server in a thread of its own: examples bring their own event loops."""
+    local = LocalServer(render_seconds=20, time_scale=SCALE)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(local):
+        yield local
+
+
+@pytest.fixture
+def run(server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
+    """A runner in a folder of its own, its key and base URL in the environment."""
+    home, folder = tmp_path / "home", tmp_path / "work"
+    home.mkdir()
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CRUN_BASE_URL", server.url)
+    monkeypatch.setenv("CRUN_API_KEY", server.api_key)
+    monkeypatch.setattr(client, "SystemClock", partial(SystemClock, SCALE))
+    return Runner(folder, environment(home, server.url, server.api_key))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_examples_run(page: Path, run: Runner) -> None:
+    """Every example of a page does what the page says."""
+    if page == README:
+        run.shell = False  # it installs things
+        (run.folder / "catalog.csv").write_text(CATALOG, encoding="utf-8")
+    for example in run.parse(page):
+        example.evaluate()
