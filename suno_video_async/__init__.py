@@ -6,9 +6,11 @@ Begin with `SunoVideoClient`.
 from suno_video_async.batch import Conversion
 from suno_video_async.client import ClientStatistics, SunoVideoClient
 from suno_video_async.errors import (
+    AlreadyBoughtError,
     APIError,
     APITimeoutError,
     AuthenticationError,
+    BudgetExceeded,
     CatalogError,
     ClientClosedError,
     ConfigurationError,
@@ -16,6 +18,7 @@ from suno_video_async.errors import (
     FeatureDisabledError,
     InsufficientCreditsError,
     InvalidRequestError,
+    LedgerError,
     MaintenanceError,
     MalformedResponseError,
     MissingExtraError,
@@ -29,6 +32,8 @@ from suno_video_async.errors import (
     VideoMissingError,
     WaitTimeout,
 )
+from suno_video_async.ledger.base import Ledger
+from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import (
     Estimate,
     MusicTaskId,
@@ -55,8 +60,10 @@ from suno_video_async.transport import Transport
 __all__ = [
     "APIError",
     "APITimeoutError",
+    "AlreadyBoughtError",
     "Answer",
     "AuthenticationError",
+    "BudgetExceeded",
     "CatalogError",
     "ClientClosedError",
     "ClientStatistics",
@@ -69,6 +76,8 @@ __all__ = [
     "Hooks",
     "InsufficientCreditsError",
     "InvalidRequestError",
+    "Ledger",
+    "LedgerError",
     "Limiter",
     "LimiterStatistics",
     "MaintenanceError",
@@ -85,6 +94,7 @@ __all__ = [
     "RetryEvent",
     "RetryPolicy",
     "ServerError",
+    "SqliteLedger",
     "SubmissionUnknown",
     "SubmitEvent",
     "SunoId",

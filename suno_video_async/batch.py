@@ -1,44 +1,68 @@
-"""`client.convert()`: a catalog in, outcomes out as each row ends."""
+"""`client.convert()`: a catalog in, outcomes out as each row ends, and a ledger that is true at every moment."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import math
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
-from attrs import define, evolve
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from attrs import Attribute, define, evolve, field, frozen
 
+from suno_video_async.books import Books, described, micro
+from suno_video_async.calls import Entry
 from suno_video_async.catalog import CatalogSource, Row, read_rows
 from suno_video_async.download import file_name
 from suno_video_async.errors import (
+    AlreadyBoughtError,
     APIError,
     AuthenticationError,
+    BudgetExceeded,
     CatalogError,
     ClientClosedError,
     DownloadError,
     FeatureDisabledError,
     InsufficientCreditsError,
-    MaintenanceError,
-    RateLimitError,
-    ServerError,
+    InvalidRequestError,
+    LedgerError,
+    NotFoundError,
     SubmissionUnknown,
     SunoVideoError,
     TaskFailed,
-    TransportError,
     WaitTimeout,
 )
-from suno_video_async.models import Outcome, Track, Video, VideoRequest
+from suno_video_async.ledger.base import MICRO, Claim, Ending, LedgerRow
+from suno_video_async.models import (
+    Estimate,
+    Outcome,
+    RateLimit,
+    TaskSnapshot,
+    Track,
+    Video,
+    VideoRequest,
+    VideoTaskId,
+)
 from suno_video_async.pacing.clock import Clock
+from suno_video_async.protocol.lifecycle import State
 from suno_video_async.submission import Submission
-from suno_video_async.task import VideoTask
+from suno_video_async.task import VideoTask, video_of
 
 #: Downloads at once, beside the videos in flight: they do not count against the API's limit.
 DOWNLOADS = 4
+#: What a media server says when a URL has run out; TaskInfo has a fresh one.
+EXPIRED = frozenset({403, 404, 410})
+
+
+#: Works on one row, from a catalog or from the ledger.
+Handle: TypeAlias = Callable[[Row | LedgerRow], Coroutine[Any, Any, None]]
 
 
 class BatchClient(Protocol):
@@ -54,16 +78,54 @@ class BatchClient(Protocol):
         """The most unfinished videos."""
         ...
 
-    def begin(self, request: VideoRequest, *, refused: Callable[[APIError], None]) -> Submission:
+    @property
+    def account(self) -> tuple[str, str]:
+        """The provider and a fingerprint of the key."""
+        ...
+
+    @property
+    def strict(self) -> bool:
+        """Whether a 500 on CreateTask counts as unknown."""
+        ...
+
+    @property
+    def rate(self) -> RateLimit | None:
+        """The window of the key."""
+        ...
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent so far."""
+        ...
+
+    def assume_window_used(self) -> None:
+        """Begin with a full window."""
+        ...
+
+    def begin(
+        self, request: VideoRequest, *, refused: Callable[[APIError], None], entry: Entry | None
+    ) -> Submission:
         """Begin to buy one video."""
         ...
 
-    async def download(self, video: Video, output_dir: str | PathLike[str], *, name: str | None = None) -> Path:
-        """Fetch one video."""
+    def follow(self, task_id: VideoTaskId, track: Track) -> VideoTask:
+        """Follow a task of the account's own."""
         ...
 
     def forget(self, task: VideoTask, error: SunoVideoError) -> None:
         """Stop following a task."""
+        ...
+
+    async def status(self, task_id: VideoTaskId) -> TaskSnapshot:
+        """Ask once about a task."""
+        ...
+
+    async def estimate(self, track: Track) -> Estimate:
+        """Ask what a video would cost."""
+        ...
+
+    async def download(self, video: Video, output_dir: str | PathLike[str], *, name: str | None = None) -> Path:
+        """Fetch one video."""
         ...
 
     def start_soon(self, run: Callable[[], object]) -> None:
@@ -71,11 +133,32 @@ class BatchClient(Protocol):
         ...
 
 
-@define(eq=False)
-class _Progress:
-    """What is known of one row so far."""
+def _above_zero(_: object, attribute: Attribute[Any], value: float | None) -> None:
+    if value is not None and not value > 0:
+        raise ValueError(f"{attribute.name} must be above 0, not {value!r}")
 
-    row: Row
+
+def _not_negative(_: object, attribute: Attribute[Any], value: float | None) -> None:
+    if value is not None and not 0 <= value < math.inf:
+        raise ValueError(f"{attribute.name} must not be below 0 or endless, but is {value!r}")
+
+
+@frozen(kw_only=True)
+class Options:
+    """How a catalog is converted; see `SunoVideoClient.convert`."""
+
+    output_dir: Path | None
+    task_timeout: float = field(validator=_above_zero)
+    retry_failed: int = field(validator=_not_negative)
+    rebuy_changed: bool
+    max_credits: float | None = field(validator=_not_negative)
+
+
+@define(eq=False)
+class _Work:
+    """What is known of one row of the run so far."""
+
+    where: str
     started: float
     task: VideoTask | None = None
 
@@ -85,28 +168,19 @@ class Conversion:
 
     Rows are pulled from the catalog as room comes free; what is in flight, and as many finished rows as there are
     places for videos, is all that is ever held. Leaving the block early stops submitting and following; what was
-    submitted stays paid for and can be attached to by its id.
+    submitted stays paid for, stands in the ledger, and is followed again by the next run.
 
     Attributes:
         stopped_by: what ended the submissions before the catalog's end, such as `InsufficientCreditsError`.
 
     """
 
-    def __init__(
-        self,
-        client: BatchClient,
-        source: CatalogSource,
-        *,
-        output_dir: str | PathLike[str] | None,
-        task_timeout: float,
-    ) -> None:
-        if not task_timeout > 0:
-            raise ValueError(f"task_timeout must be above 0 seconds, not {task_timeout!r}")
+    def __init__(self, client: BatchClient, source: CatalogSource, books: Books, options: Options) -> None:
         self.stopped_by: SunoVideoError | None = None
         self._client = client
         self._source = source
-        self._output_dir = None if output_dir is None else Path(output_dir)
-        self._task_timeout = task_timeout
+        self._books = books
+        self._options = options
         self._stopping = False
         self._submissions = set[Submission]()
         self._failure: Exception | None = None
@@ -114,11 +188,23 @@ class Conversion:
         self._ended = anyio.Event()
         self._room = anyio.Semaphore(2 * client.max_in_flight)
         self._downloads = anyio.CapacityLimiter(DOWNLOADS)
-        self._seen = _Seen()
-        self._send, self._outcomes = anyio.create_memory_object_stream[Outcome](client.max_in_flight)
+        self._estimates = dict[tuple[bool, bool], asyncio.Task[int]]()
+        self._outcomes: MemoryObjectReceiveStream[Outcome] | None = None
 
     async def __aenter__(self) -> Conversion:
-        self._client.start_soon(self._run)
+        """Open the ledger and begin.
+
+        Raises:
+            LedgerError: the ledger cannot be used, or belongs to another account.
+
+        """
+        provider, fingerprint = self._client.account
+        await self._books.open(provider=provider, fingerprint=fingerprint)
+        last, rate = await self._books.last_place(), self._client.rate
+        if last is not None and rate is not None and self._client.clock.time() - last < 1.5 * rate.per:
+            self._client.assume_window_used()
+        send, self._outcomes = anyio.create_memory_object_stream[Outcome](self._client.max_in_flight)
+        self._client.start_soon(partial(self._run, send))
         return self
 
     async def __aexit__(
@@ -127,7 +213,7 @@ class Conversion:
         self._scope.cancel()
         with anyio.CancelScope(shield=True):
             await self._ended.wait()
-        self._outcomes.close()
+        self._receiving.close()
 
     def __aiter__(self) -> AsyncIterator[Outcome]:
         return self
@@ -139,10 +225,11 @@ class Conversion:
             CatalogError: the catalog as a whole cannot be read; raised after the outcomes of what could.
             AuthenticationError: 401 or 403; raised after the outcomes of all that was submitted before.
             FeatureDisabledError: 505; likewise.
+            LedgerError: the ledger broke; likewise.
 
         """
         try:
-            return await self._outcomes.receive()
+            return await self._receiving.receive()
         except anyio.EndOfStream:
             if self._failure is not None:
                 failure, self._failure = self._failure, None
@@ -155,137 +242,239 @@ class Conversion:
         for submission in self._submissions:
             submission.abandon()
 
-    async def _run(self) -> None:
+    @property
+    def _receiving(self) -> MemoryObjectReceiveStream[Outcome]:
+        if self._outcomes is None:
+            raise RuntimeError("a conversion is entered first: async with client.convert(…) as outcomes:")
+        return self._outcomes
+
+    # The run
+
+    async def _run(self, send: MemoryObjectSendStream[Outcome]) -> None:
         try:
             with self._scope:
-                async with anyio.create_task_group() as rows:
-                    await self._pull(rows)
+                async with anyio.create_task_group() as background:
+                    background.start_soon(self._note_places)
+                    async with anyio.create_task_group() as rows:
+                        handle = partial(self._handle, send)
+                        await self._pull(rows, handle)
+                        await self._pick_up(rows, handle)
+                    background.cancel_scope.cancel()
         except Exception as error:
             self._failure = error
         except BaseException:
             self._failure = ClientClosedError("the client was closed while it converted a catalog")
             raise
         finally:
-            self._send.close()
+            with anyio.CancelScope(shield=True):
+                await self._close_books()
+            send.close()
             self._ended.set()
 
-    async def _pull(self, group: TaskGroup) -> None:
+    async def _close_books(self) -> None:
+        """Let the submissions in the air reach the ledger before it is closed."""
+        for submission in list(self._submissions):
+            submission.abandon()
+            await asyncio.wait([submission.outcome])
+        await self._books.close()
+
+    async def _pull(self, group: TaskGroup, handle: Handle) -> None:
         try:
             async with contextlib.aclosing(read_rows(self._source)) as rows:
                 async for row in rows:
                     await self._room.acquire()
-                    group.start_soon(self._handle, row)
+                    group.start_soon(handle, row)
         except Exception as error:
             # The source is broken from here on; what was pulled from it before goes on to its end.
             self._failure = error
 
-    async def _handle(self, row: Row) -> None:
-        progress = _Progress(row, self._client.clock.now())
+    async def _pick_up(self, group: TaskGroup, handle: Handle) -> None:
+        """Follow what earlier runs submitted and this catalog does not name: it is paid for."""
+        async for row in self._books.untouched(State.SUBMITTED):
+            await self._room.acquire()
+            group.start_soon(handle, row)
+
+    async def _note_places(self) -> None:
+        """Keep the time of the newest requests, for whoever starts right after a crash."""
+        rate, seen = self._client.rate, self._client.requests
+        while rate is not None:
+            await self._client.clock.sleep(rate.per / 2)
+            if self._client.requests != seen:
+                seen = self._client.requests
+                await self._books.note_place(self._client.clock.time())
+
+    async def _handle(self, send: MemoryObjectSendStream[Outcome], row: Row | LedgerRow) -> None:
+        work = _Work(row.where, self._client.clock.now())
         try:
-            outcome = await self._convert(progress)
-            await self._send.send(
+            try:
+                outcome = await self._outcome(row, work)
+            except LedgerError as error:
+                self._stop_if_hopeless(error)
+                track = row.track if isinstance(row.track, Track) else None
+                outcome = Outcome(track=track, state="unknown" if work.task is None else "submitted", error=error)
+            await send.send(
                 evolve(
                     outcome,
-                    row=row.where,
-                    seconds=self._client.clock.now() - progress.started,
-                    requests=progress.task.requests if progress.task else outcome.requests,
+                    row=work.where,
+                    seconds=self._client.clock.now() - work.started,
+                    requests=work.task.requests if work.task else 0,
                 )
             )
         finally:
             self._room.release()
 
-    async def _convert(self, progress: _Progress) -> Outcome:
-        track = progress.row.track
-        if isinstance(track, CatalogError):
-            return Outcome(track=None, state="refused", error=track)
-        if not self._seen.add(track):
-            return Outcome(track=track, state="skipped")
+    # One row
+
+    async def _outcome(self, row: Row | LedgerRow, work: _Work) -> Outcome:
+        if isinstance(row, LedgerRow):
+            return await self._go_on(Claim(row=row), work)
+        if isinstance(row.track, CatalogError):
+            return Outcome(track=None, state="refused", error=row.track)
+        claim = await self._books.claim(row.track, where=row.where)
+        # As the catalog has it now: the ledger may hold other columns of an earlier one.
+        claim = evolve(claim, row=evolve(claim.row, track=row.track))
+        return await self._go_on(claim, work)
+
+    async def _go_on(self, claim: Claim, work: _Work) -> Outcome:
+        """Do what a row needs, from the state that it is in."""
+        row = claim.row
+        if claim.repeated or row.state is State.DOWNLOADED:
+            return _known(row, "skipped")
+        match row.state:
+            case State.SUBMITTED:
+                return await self._follow(claim, work)
+            case State.SUCCEEDED:
+                return (
+                    await self._download(_known(row, "succeeded"), claim)
+                    if self._options.output_dir
+                    else (_known(row, "skipped"))
+                )
+            case State.UNKNOWN | State.SUBMITTING:
+                error = SubmissionUnknown(row.track, row.since, row.error[2] if row.error else "interrupted")
+                return evolve(_known(row, "unknown"), error=error)
+            case State.FAILED if row.failures == 0 or row.failures > self._options.retry_failed:
+                return _known(row, "skipped")
+            case _:
+                return await self._buy(claim, work)
+
+    async def _buy(self, claim: Claim, work: _Work) -> Outcome:
+        track = claim.row.track
         if self._stopping:
             return Outcome(track=track, state="planned", error=self.stopped_by)
-        submission = self._client.begin(VideoRequest(track=track), refused=self._stop_if_hopeless)
-        self._submissions.add(submission)
+        if claim.changed is not None and not self._options.rebuy_changed:
+            error = AlreadyBoughtError(track, claim.changed.track.key)
+            return Outcome(track=track, state="skipped", error=error)
         try:
-            progress.task = await submission.wait()
+            submission = await self._submission(claim.row)
+            work.task = await submission.wait()
+        except LedgerError:
+            raise
         except SunoVideoError as error:
-            return self._not_submitted(track, error)
-        finally:
-            self._submissions.discard(submission)
-        return await self._follow(track, progress.task)
+            return self._not_bought(track, error)
+        row = evolve(claim.row, state=State.SUBMITTED, video_task_id=work.task.id)
+        return await self._follow(evolve(claim, row=row), work)
 
-    def _not_submitted(self, track: Track, error: SunoVideoError) -> Outcome:
+    async def _submission(self, row: LedgerRow) -> Submission:
+        reserve = 0 if self._options.max_credits is None else await self._cost(row.track)
+        if row.state is not State.PLANNED:
+            row = await self._books.move(row, Ending(state=State.PLANNED))
+        entry = self._books.entry(
+            row, reserve=reserve, most=micro(self._options.max_credits), strict=self._client.strict
+        )
+        submission = self._client.begin(VideoRequest(track=row.track), refused=self._stop_if_hopeless, entry=entry)
+        self._submissions.add(submission)
+        submission.outcome.add_done_callback(lambda _: self._submissions.discard(submission))
+        if self._stopping:  # while the ledger was asked
+            submission.abandon()
+        return submission
+
+    async def _cost(self, track: Track) -> int:
+        """Return the estimated micro-credits of a track: one question for each distinct shape of input."""
+        shape = (track.author is None, track.brand is None)
+        if shape not in self._estimates:
+            self._estimates[shape] = asyncio.ensure_future(self._estimated(track))
+        return await asyncio.shield(self._estimates[shape])
+
+    async def _estimated(self, track: Track) -> int:
+        return math.ceil((await self._client.estimate(track)).estimated_credits * MICRO)
+
+    def _not_bought(self, track: Track, error: SunoVideoError) -> Outcome:
         if isinstance(error, ClientClosedError) and self._stopping:
             return Outcome(track=track, state="planned", error=self.stopped_by)
-        return Outcome(track=track, state=_state_unsubmitted(error), error=error)
+        if isinstance(error, SubmissionUnknown):
+            kept = None if error.task_id is None else VideoTaskId(error.task_id)
+            return Outcome(track=track, state="unknown", error=error, video_task_id=kept)
+        self._stop_if_hopeless(error)
+        refused = isinstance(error, InvalidRequestError | NotFoundError)
+        return Outcome(track=track, state="refused" if refused else "planned", error=error)
 
     def _stop_if_hopeless(self, error: SunoVideoError) -> None:
-        """Stop for a reason that no other row can help; all but missing credits is raised at the end."""
-        if isinstance(error, AuthenticationError | FeatureDisabledError):
+        """Stop for a reason that no other row can help; what a person can mend with money is not raised."""
+        if isinstance(error, AuthenticationError | FeatureDisabledError | LedgerError):
             self._failure = self._failure or error
-        elif not isinstance(error, InsufficientCreditsError):
+        elif not isinstance(error, InsufficientCreditsError | BudgetExceeded):
             return
         self.stopped_by = self.stopped_by or error
         self.stop()
 
-    async def _follow(self, track: Track, task: VideoTask) -> Outcome:
-        outcome = Outcome(track=track, state="submitted", video_task_id=task.id)
+    async def _follow(self, claim: Claim, work: _Work) -> Outcome:
+        row = claim.row
+        if row.video_task_id is None:
+            raise LedgerError(f"row {row.id} is submitted without a task's id: the ledger is damaged")
+        work.task = work.task or self._client.follow(row.video_task_id, row.track)
+        outcome = _known(row, "submitted")
         try:
-            video = await task.result(timeout=self._task_timeout)
+            video = await work.task.result(timeout=self._options.task_timeout)
         except TaskFailed as error:
+            ending = Ending(state=State.FAILED, cost=micro(error.snapshot.credits), error=described(error))
+            await self._books.move(row, ending)
             return evolve(outcome, state="failed", error=error, credits=error.snapshot.credits)
+        except NotFoundError as error:
+            await self._books.move(row, Ending(state=State.UNKNOWN, error=described(error)))
+            return evolve(outcome, state="unknown", error=error)
         except SunoVideoError as error:
             if isinstance(error, WaitTimeout):
-                self._client.forget(task, error)
+                self._client.forget(work.task, error)
             self._stop_if_hopeless(error)
             return evolve(outcome, error=error)
+        await self._books.move(row, Ending(state=State.SUCCEEDED, url=video.url, cost=micro(video.credits)))
         outcome = evolve(outcome, state="succeeded", url=video.url, credits=video.credits)
-        return (
-            outcome if self._output_dir is None else await self._download(outcome, track, video, self._output_dir)
-        )
+        return await self._download(outcome, claim) if self._options.output_dir else outcome
 
-    async def _download(self, outcome: Outcome, track: Track, video: Video, folder: Path) -> Outcome:
-        name = file_name(track.suno_id, marked_by=track.key if self._seen.shares_its_suno_id(track) else None)
+    async def _download(self, outcome: Outcome, claim: Claim) -> Outcome:
+        """Fetch a finished video; one that cannot be fetched now is fetched by the next run."""
+        row, changed = claim.row, claim.changed
+        marked = row.track.key if changed is not None and changed.id < row.id else None
+        name = file_name(row.track.suno_id, marked_by=marked)
         try:
             async with self._downloads:
-                path = await self._client.download(video, folder, name=name)
-        except DownloadError as error:
+                path = await self._fetch(outcome, name)
+        except (DownloadError, APIError, TaskFailed) as error:
             return evolve(outcome, error=error)
+        await self._books.move(row, Ending(state=State.DOWNLOADED, path=path))
         return evolve(outcome, state="downloaded", path=path)
 
-
-class _Seen:
-    """The tracks that came by: a track that stands twice in a catalog is bought once."""
-
-    def __init__(self) -> None:
-        self._keys = set[str]()
-        self._first = dict[str, str]()
-
-    def add(self, track: Track) -> bool:
-        """Note a track; return False when it came by before."""
-        if track.key in self._keys:
-            return False
-        self._keys.add(track.key)
-        self._first.setdefault(track.suno_id, track.key)
-        return True
-
-    def shares_its_suno_id(self, track: Track) -> bool:
-        """Whether another track took the plain file name of this one's `suno_id`."""
-        return self._first.get(track.suno_id) != track.key
+    async def _fetch(self, outcome: Outcome, name: str) -> Path:
+        folder = self._options.output_dir or Path()
+        task_id, url = outcome.video_task_id or VideoTaskId(""), outcome.url or ""
+        snapshot = TaskSnapshot(task_id=task_id, status="success", media_urls=(url,))
+        try:
+            return await self._client.download(video_of(snapshot, outcome.track), folder, name=name)
+        except DownloadError as error:
+            if error.status not in EXPIRED:
+                raise
+        return await self._client.download(
+            video_of(await self._client.status(task_id), outcome.track), folder, name=name
+        )
 
 
-def _state_unsubmitted(error: SunoVideoError) -> str:
-    """Return the state of a row whose submission ended in `error`."""
-    if isinstance(error, SubmissionUnknown):
-        return "unknown"
-    again = (
-        RateLimitError,
-        MaintenanceError,
-        ServerError,
-        TransportError,
-        ClientClosedError,
-        AuthenticationError,
-        FeatureDisabledError,
-        InsufficientCreditsError,
+def _known(row: LedgerRow, state: str) -> Outcome:
+    """Return an outcome with what the ledger knows."""
+    return Outcome(
+        track=row.track,
+        state=state,
+        video_task_id=row.video_task_id,
+        url=row.url,
+        path=row.path,
+        credits=row.cost / MICRO if row.cost else None,
     )
-    if isinstance(error, again):
-        return "planned"
-    return "refused" if isinstance(error, APIError) else "planned"

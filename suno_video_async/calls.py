@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import define, field, frozen
 
 from suno_video_async.errors import (
     APIError,
+    BudgetExceeded,
     ClientClosedError,
+    LedgerError,
     MaintenanceError,
     MalformedResponseError,
     RateLimitError,
@@ -32,7 +34,7 @@ from suno_video_async.pacing.retrying import Backoff, full_jitter, retry_after_f
 from suno_video_async.protocol import wire
 from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.protocol.wire import Answer, Operation, Request
-from suno_video_async.telemetry import Hooks, PauseEvent, RequestEvent, RetryEvent, tell
+from suno_video_async.telemetry import Hooks, PauseEvent, RequestEvent, RetryEvent, logger, tell
 from suno_video_async.transport import Transport
 
 T = TypeVar("T")
@@ -44,6 +46,18 @@ class Result(Generic[T]):
 
     value: T | None
     error: SunoVideoError | None
+
+
+class Entry(Protocol):
+    """Keeps the books of one submission, in its send's own task."""
+
+    async def before(self, at: float) -> None:
+        """Note, before a byte leaves, that it is sent; an error here stops the send."""
+        ...
+
+    async def after(self, task_id: VideoTaskId | None, error: SunoVideoError | None) -> None:
+        """Note what came of it, before anybody else hears."""
+        ...
 
 
 @define
@@ -103,6 +117,7 @@ class Calls:
         refused: Callable[[APIError], None],
         sending: Callable[[bool], None],
         wanted: Callable[[], bool],
+        entry: Entry | None = None,
     ) -> VideoTaskId:
         """Submit, by the rule of paying once.
 
@@ -112,11 +127,13 @@ class Calls:
             refused: told of each refusal likewise, before anybody else gets a place in the window.
             sending: told True before each physical send and False after it.
             wanted: asked before a failed submission is sent again.
+            entry: keeps the books of it.
 
         Raises:
             SubmissionUnknown: it was sent, and whether it was accepted cannot be known.
             APIError: it was refused.
             TransportError: it was not sent.
+            LedgerError: it could not be written down; the message says whether it was sent.
 
         """
         request = wire.create_task(submission)
@@ -142,7 +159,7 @@ class Calls:
             self.statistics.resent_after_500 += isinstance(last, ServerError)
             sending(True)
             try:
-                return _value(await self._start(place, request, decode))
+                return _value(await self._start(place, request, decode, entry))
             except SunoVideoError as error:
                 last = error
                 raise
@@ -183,12 +200,14 @@ class Calls:
         return _value(await self._start(place, request, decode))
 
     def _start(
-        self, place: Place, request: Request, decode: Callable[[Answer, Request], T]
+        self, place: Place, request: Request, decode: Callable[[Answer, Request], T], entry: Entry | None = None
     ) -> asyncio.Future[Result[T]]:
         """Begin a send with a place that is held already."""
         # Its result is a `Result` and never an exception: a future that nobody awaits would complain about one.
         over: asyncio.Future[Result[T]] = asyncio.get_running_loop().create_future()
-        self._launch(place, request, decode, lambda result: None if over.done() else over.set_result(result))
+        self._launch(
+            place, request, decode, lambda result: None if over.done() else over.set_result(result), entry
+        )
         return over
 
     def _launch(
@@ -197,9 +216,10 @@ class Calls:
         request: Request,
         decode: Callable[[Answer, Request], T],
         over: Callable[[Result[T]], None],
+        entry: Entry | None = None,
     ) -> None:
         sending = self._creating if request.operation is Operation.CREATE_TASK else self._reading
-        task = asyncio.get_running_loop().create_task(self._send(place, request, decode, over))
+        task = asyncio.get_running_loop().create_task(self._send(place, request, decode, over, entry))
         sending.add(task)
         task.add_done_callback(sending.discard)
 
@@ -209,33 +229,59 @@ class Calls:
         request: Request,
         decode: Callable[[Answer, Request], T],
         over: Callable[[Result[T]], None],
+        entry: Entry | None,
     ) -> None:
-        """Send once, whatever becomes of the caller, and give the place back at the end."""
+        """Send once, whatever becomes of the caller, and tell how it ended."""
         started = self.clock.now() if self.hooks else 0.0
-        self.statistics.requests += 1
-        sent = answered = True
-        error: SunoVideoError | None = None
-        value: T | None = None
+        result: Result[T] | None = None
         try:
+            result = await self._exchange(place, request, decode, entry)
+            if entry is not None and _was_begun(result.error):
+                result = await self._written(entry, result)
+        finally:
+            over(result or Result(None, self._cut_short(request)))
+        if self.hooks and result is not None:
+            seconds = self.clock.now() - started
+            event = RequestEvent(operation=request.operation.value, seconds=seconds, error=result.error)
+            tell(self.hooks, lambda hook: hook.on_request(event))
+
+    async def _exchange(
+        self, place: Place, request: Request, decode: Callable[[Answer, Request], T], entry: Entry | None
+    ) -> Result[T]:
+        """Send once and read the answer; the place is given back at the end of the attempt."""
+        sent = answered = False
+        try:
+            if entry is not None:
+                await entry.before(self.clock.time())
+            sent = True
+            self.statistics.requests += 1
             value = decode(await self.transport.send(request), request)
-        except TransportError as raised:
-            sent, answered = raised.sent, isinstance(raised, MalformedResponseError)
-            error = raised
-        except SunoVideoError as raised:
-            self._note_refusal(request.operation, raised)
-            error = raised
-        except BaseException:
-            answered, cut = False, f"{request.operation}: cut short"
-            error = ClientClosedError(f"{cut} by the end of the client") if self.closed else TransportError(cut)
-            raise
+            answered = True
+            return Result(value, None)
+        except TransportError as error:
+            sent, answered = error.sent, isinstance(error, MalformedResponseError)
+            return Result(None, error)
+        except SunoVideoError as error:
+            answered = sent
+            self._note_refusal(request.operation, error)
+            return Result(None, error)
         finally:
             self.limiter.release(place, sent=sent, answered=answered)
-            over(Result(value, error))
-        if self.hooks:
-            event = RequestEvent(
-                operation=request.operation.value, seconds=self.clock.now() - started, error=error
-            )
-            tell(self.hooks, lambda hook: hook.on_request(event))
+
+    def _cut_short(self, request: Request) -> SunoVideoError:
+        if self.closed:
+            return ClientClosedError(f"{request.operation}: cut short by the end of the client")
+        return TransportError(f"{request.operation}: cut short")
+
+    async def _written(self, entry: Entry, result: Result[Any]) -> Result[Any]:
+        """Write down what a submission came to; a ledger that fails now must not hide what was bought."""
+        try:
+            await entry.after(result.value, result.error)
+        except LedgerError as failure:
+            came = f"accepted as task {result.value}" if result.error is None else f"answered with: {result.error}"
+            logger.exception("a submission was sent and %s, but the ledger could not take it", came)
+            return Result(None, LedgerError(f"{failure} (the submission was sent and {came})"))
+        return result
 
     def _note_refusal(self, operation: Operation, error: SunoVideoError) -> None:
         """Hold up the others before the place of a refused request is free for one of them."""
@@ -285,3 +331,8 @@ def _value(result: Result[T]) -> T:
     if result.error is not None:
         raise result.error
     return result.value  # type: ignore[return-value]  # no error means that there is a value
+
+
+def _was_begun(error: SunoVideoError | None) -> bool:
+    """Whether a send got past the books' first entry."""
+    return not isinstance(error, LedgerError | BudgetExceeded)

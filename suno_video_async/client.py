@@ -18,10 +18,12 @@ from anyio.abc import TaskGroup
 from attrs import evolve, field, frozen
 
 from suno_video_async import download as downloading
-from suno_video_async.batch import Conversion
-from suno_video_async.calls import Calls, CallStatistics
+from suno_video_async.batch import Conversion, Options
+from suno_video_async.books import Books, as_ledger
+from suno_video_async.calls import Calls, CallStatistics, Entry
 from suno_video_async.catalog import CatalogSource
 from suno_video_async.errors import APIError, ClientClosedError, DownloadError, SunoVideoError
+from suno_video_async.ledger.base import Ledger
 from suno_video_async.models import (
     Estimate,
     MusicTaskId,
@@ -150,6 +152,11 @@ class SunoVideoClient:
     def __del__(self, _warn: Callable[..., Any] = warnings.warn) -> None:
         if getattr(self, "_running", None) is not None:
             _warn(f"{self!r} was never closed: use `async with`, or await aclose()", ResourceWarning, source=self)
+
+    @property
+    def base_url(self) -> str:
+        """The API's origin that this client talks to."""
+        return self._settings.base_url
 
     # Opening and closing
 
@@ -369,8 +376,12 @@ class SunoVideoClient:
         self,
         source: CatalogSource,
         *,
+        ledger: Ledger | str | PathLike[str] | None = None,
         output_dir: str | PathLike[str] | None = None,
         task_timeout: float = DEFAULT_TASK_TIMEOUT,
+        retry_failed: int = 0,
+        rebuy_changed: bool = False,
+        max_credits: float | None = None,
     ) -> Conversion:
         """Turn a catalog into videos.
 
@@ -379,12 +390,28 @@ class SunoVideoClient:
 
         Args:
             source: the path of a CSV, JSON Lines or JSON file, or tracks from an iterable or an async iterable.
+            ledger: the file that remembers what was bought, so that running again buys only what is missing; None
+                keeps that in memory.
             output_dir: the folder for the videos; None downloads nothing.
             task_timeout: seconds after which an unfinished task is left as `submitted`.
+            retry_failed: how many failed tasks of a track are followed by another, paid one.
+            rebuy_changed: buy a song again that is bought under another author or brand.
+            max_credits: the most to spend over the ledger's whole life; what is not settled counts with its
+                estimate.
+
+        Raises:
+            ValueError: an argument makes no sense.
 
         """
         self._open()
-        return Conversion(self, source, output_dir=output_dir, task_timeout=task_timeout)
+        options = Options(
+            output_dir=None if output_dir is None else Path(output_dir),
+            task_timeout=task_timeout,
+            retry_failed=retry_failed,
+            rebuy_changed=rebuy_changed,
+            max_credits=max_credits,
+        )
+        return Conversion(self, source, Books(as_ledger(ledger)), options)
 
     # State
 
@@ -400,7 +427,13 @@ class SunoVideoClient:
 
     # For a conversion
 
-    def begin(self, request: VideoRequest, *, refused: Callable[[APIError], None] = lambda _: None) -> Submission:
+    def begin(
+        self,
+        request: VideoRequest,
+        *,
+        refused: Callable[[APIError], None] = lambda _: None,
+        entry: Entry | None = None,
+    ) -> Submission:
         """Begin a submission in the client's own task group, and return it to be waited for."""
         running = self._open()
 
@@ -413,7 +446,9 @@ class SunoVideoClient:
             tell(self._hooks, lambda hook: hook.on_submit(SubmitEvent(request=request, task_id=task_id)))
             return task
 
-        submission = Submission(running.calls, request, slots=running.slots, accepted=accepted, refused=refused)
+        submission = Submission(
+            running.calls, request, slots=running.slots, accepted=accepted, refused=refused, entry=entry
+        )
         running.submissions.add(submission)
         submission.outcome.add_done_callback(lambda _: running.submissions.discard(submission))
         running.group.start_soon(submission.run)
@@ -422,6 +457,39 @@ class SunoVideoClient:
     def forget(self, task: VideoTask, error: SunoVideoError) -> None:
         """Stop following a task; its consumers get `error`. It goes on at the provider."""
         self._open().watcher.forget(task, error)
+
+    @property
+    def account(self) -> tuple[str, str]:
+        """The provider and a fingerprint of the key: whose ledger a ledger is. The key cannot be told from it."""
+        return self._settings.account
+
+    @property
+    def strict(self) -> bool:
+        """Whether a 500 on CreateTask counts as unknown."""
+        return self._retry.strict
+
+    @property
+    def rate(self) -> RateLimit | None:
+        """The window of the key."""
+        return self._limiter.rate
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent so far."""
+        return self._statistics.requests
+
+    def assume_window_used(self) -> None:
+        """Begin with a full window, since another process of this key sent requests a moment ago."""
+        self._limiter.assume_used()
+
+    def follow(self, task_id: VideoTaskId, track: Track) -> VideoTask:
+        """Follow a task of this account's own ledger: "not found" is waited out as after a submission."""
+        running = self._open()
+        if (task := running.watcher.find(task_id)) is not None:
+            return task
+        task = VideoTask(task_id, clock=self.clock, track=track)
+        running.watcher.follow(task, own=True)
+        return task
 
     def start_soon(self, run: Callable[[], Any]) -> None:
         """Run a coroutine function in the client's own task group."""

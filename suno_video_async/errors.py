@@ -165,6 +165,22 @@ class SubmissionUnknown(SunoVideoError):  # noqa: N818  a fixed public name: it 
         self.task_id = task_id
 
 
+class AlreadyBoughtError(SunoVideoError):
+    """The same song is in the ledger under another author or brand; a second video of it is a second charge.
+
+    Attributes:
+        key: the `Track.key` of the one that is bought, or about to be.
+
+    """
+
+    def __init__(self, track: Track, key: str) -> None:
+        super().__init__(
+            f"{track.suno_id} is in the ledger under another author or brand ({key}):"
+            " ask for it with rebuy_changed to pay for a second video"
+        )
+        self.key = key
+
+
 class TaskFailed(SunoVideoError):  # noqa: N818  a fixed public name
     """The task has ended without a video; trying again is a new, paid task.
 
@@ -218,3 +234,11 @@ class DownloadError(SunoVideoError):
         super().__init__(message)
         self.url = url
         self.status = status
+
+
+class LedgerError(SunoVideoError):
+    """The ledger cannot be used or written; it is left as it was."""
+
+
+class BudgetExceeded(SunoVideoError):  # noqa: N818  a fixed public name
+    """A submission would go over the budget; nothing was sent."""

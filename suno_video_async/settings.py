@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 import re
@@ -25,6 +26,17 @@ class Settings:
 
     base_url: str
     api_key: str = field(repr=False)
+
+    @property
+    def account(self) -> tuple[str, str]:
+        """The provider, and a fingerprint that tells keys apart and nothing about them.
+
+        On this machine the port does not count: a local server listens on another one each time.
+        """
+        parts = urlsplit(self.base_url)
+        host = parts.hostname or ""
+        provider = host if is_loopback(host) else f"{parts.scheme}://{parts.netloc}{parts.path}"
+        return provider, hashlib.blake2b(self.api_key.encode(), digest_size=8, person=b"suno-video").hexdigest()
 
     @classmethod
     def find(

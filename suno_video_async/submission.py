@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import anyio
 
-from suno_video_async.calls import Calls
+from suno_video_async.calls import Calls, Entry
 from suno_video_async.errors import APIError, ClientClosedError, SubmissionUnknown, SunoVideoError
 from suno_video_async.models import VideoRequest, VideoTaskId
 from suno_video_async.task import VideoTask
@@ -26,6 +26,7 @@ class Submission:
         slots: one is taken before the first send; `accepted` then owns it.
         accepted: makes the handle of the new task and begins to follow it.
         refused: told of each refusal, before anything else is sent.
+        entry: keeps the books of it.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Submission:
         slots: anyio.Semaphore,
         accepted: Callable[[VideoTaskId, int], VideoTask],
         refused: Callable[[APIError], None],
+        entry: Entry | None = None,
     ) -> None:
         self.request = request
         self.outcome: asyncio.Future[VideoTask | SunoVideoError] = asyncio.get_running_loop().create_future()
@@ -43,6 +45,7 @@ class Submission:
         self._accepted = accepted
         self._refused = refused
         self._slots = slots
+        self._entry = entry
         self._task: VideoTask | None = None
         self._wanted = True
         self._claimed = True
@@ -52,7 +55,7 @@ class Submission:
 
     async def run(self) -> None:
         """Wait for room, then send until it is accepted, refused, unknown or no longer wanted."""
-        error: SunoVideoError = ClientClosedError("the submission was given up before it was sent")
+        error: SunoVideoError | None = None
         try:
             with self._scope:
                 await self._slots.acquire()
@@ -63,6 +66,7 @@ class Submission:
                         refused=self._refused,
                         sending=self._note_sending,
                         wanted=lambda: self._wanted,
+                        entry=self._entry,
                     )
                 finally:
                     if self._task is None:
@@ -73,7 +77,9 @@ class Submission:
             if not self._claimed:
                 self._log_unclaimed(error)
             if not self.outcome.done():
-                self.outcome.set_result(self._task or error)
+                # An error goes first: that of a ledger which could not take the answer has the task's id in it.
+                given_up = ClientClosedError("the submission was given up before it was sent")
+                self.outcome.set_result(error or self._task or given_up)
 
     async def wait(self) -> VideoTask:
         """Wait for the end as the caller; a cancelled caller abandons the submission.
@@ -105,7 +111,7 @@ class Submission:
         self._in_air = in_air
         self._sends += in_air
 
-    def _log_unclaimed(self, error: SunoVideoError) -> None:
+    def _log_unclaimed(self, error: SunoVideoError | None) -> None:
         """Leave a trace of money that may have been spent for a caller who is gone."""
         suno_id = self.request.track.suno_id
         if self._task is not None:

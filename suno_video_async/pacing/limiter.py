@@ -160,6 +160,12 @@ class Limiter:
         self._pauses[lane] = _Pause(lane, max(until, current.until) if current else until)
         self._serve()
 
+    def assume_used(self) -> None:
+        """Begin with a full window, as after another process of the same key has just sent requests."""
+        if self.rate is not None:
+            self._free_at.clear()
+            self._free_at.extend([self._clock.now() + self.rate.per] * self.rate.requests)
+
     def _grant(self, lane: Lane) -> Place:
         place = Place(self._pauses_of(lane))
         for pause in place.probes:

@@ -1,0 +1,171 @@
+"""The ledger from the event loop: every call hops to a thread, and none is cut short by a cancellation."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
+from os import PathLike
+from typing import Protocol, TypeVar
+
+import anyio
+import anyio.to_thread
+from attrs import define
+
+from suno_video_async.errors import (
+    APIError,
+    InvalidRequestError,
+    MalformedResponseError,
+    NotFoundError,
+    SunoVideoError,
+)
+from suno_video_async.ledger.base import MICRO, Claim, Ending, Ledger, LedgerRow, Totals
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.models import Track, VideoTaskId
+from suno_video_async.protocol.lifecycle import Cause, State
+from suno_video_async.protocol.verdicts import Verdict, verdict
+from suno_video_async.protocol.wire import Operation
+
+T = TypeVar("T")
+
+
+class Hop(Protocol):
+    """Runs a blocking call beside the event loop, and returns only when it is over."""
+
+    def __call__(self, call: Callable[[], T], /) -> Awaitable[T]:
+        """Run one call."""
+        ...
+
+
+async def inline(call: Callable[[], T], /) -> T:
+    """Run a call in place: for a ledger in memory, and in virtual time."""
+    return call()
+
+
+def in_one_thread() -> Hop:
+    """Return a hop that runs one call at a time in a worker thread."""
+    limiter = anyio.CapacityLimiter(1)
+
+    async def hop(call: Callable[[], T], /) -> T:
+        return await anyio.to_thread.run_sync(call, limiter=limiter)
+
+    return hop
+
+
+def as_ledger(ledger: Ledger | str | PathLike[str] | None) -> Ledger:
+    """Return a ledger: the one given, one in a file, or one in memory."""
+    return SqliteLedger(ledger) if ledger is None or isinstance(ledger, str | PathLike) else ledger
+
+
+class Books:
+    """One open ledger.
+
+    Args:
+        ledger: what is kept.
+        hop: how its blocking calls leave the event loop; None picks by where it keeps its rows.
+
+    """
+
+    def __init__(self, ledger: Ledger, hop: Hop | None = None) -> None:
+        in_memory = isinstance(ledger, SqliteLedger) and ledger.path is None
+        self.ledger = ledger
+        self._hop = hop or (inline if in_memory else in_one_thread())
+
+    async def open(self, *, provider: str, fingerprint: str) -> None:
+        """Take the ledger for writing."""
+        await self._hop(partial(self.ledger.open, provider=provider, fingerprint=fingerprint))
+
+    async def close(self) -> None:
+        """Let go of it, whatever is being cancelled."""
+        with anyio.CancelScope(shield=True):
+            await self._hop(self.ledger.close)
+
+    async def claim(self, track: Track, *, where: str) -> Claim:
+        """Find or make the row of a track."""
+        return await self._hop(partial(self.ledger.claim, track, where=where))
+
+    async def move(self, row: LedgerRow, ending: Ending, *, cause: Cause = Cause.RUN) -> LedgerRow:
+        """Commit how a row goes on."""
+        return await self._hop(partial(self.ledger.move, row.id, ending, cause=cause))
+
+    async def row(self, row_id: int) -> LedgerRow | None:
+        """Return one row."""
+        return await self._hop(partial(self.ledger.row, row_id))
+
+    async def in_state(self, *states: State) -> AsyncGenerator[LedgerRow, None]:
+        """Yield rows in these states, a page at a time."""
+        after = 0
+        while page := await self._hop(partial(self.ledger.rows, *states, after=after)):
+            for row in page:
+                yield row
+            after = page[-1].id
+
+    async def untouched(self, state: State) -> AsyncGenerator[LedgerRow, None]:
+        """Yield rows in a state that this run's catalog did not name."""
+        after = 0
+        while page := await self._hop(partial(self.ledger.untouched, state, after=after)):
+            for row in page:
+                yield row
+            after = page[-1].id
+
+    async def totals(self) -> Totals:
+        """Return the sums."""
+        return await self._hop(self.ledger.totals)
+
+    async def last_place(self) -> float | None:
+        """Return the Unix seconds of the last request known to have been sent."""
+        return await self._hop(self.ledger.last_place)
+
+    async def note_place(self, at: float) -> None:
+        """Note that requests are being sent."""
+        await self._hop(partial(self.ledger.note_place, at))
+
+    def entry(self, row: LedgerRow, *, reserve: int = 0, most: int | None = None, strict: bool = False) -> Entry:
+        """Return the writer of one row's submission."""
+        return Entry(self, row, reserve, most, strict)
+
+    async def begin(self, row: LedgerRow, at: float, reserve: int, most: int | None) -> None:
+        """Commit that a row is about to be sent."""
+        nonce = secrets.token_hex(16)
+        begin: Callable[..., int] = self.ledger.begin_attempt
+        await self._hop(partial(begin, row.id, nonce=nonce, at=at, reserve=reserve, most=most))
+
+
+@define(eq=False)
+class Entry:
+    """Writes down one row's submission: before each send that it may be bought, after it what became of it."""
+
+    books: Books
+    row: LedgerRow
+    reserve: int
+    most: int | None
+    strict: bool
+
+    async def before(self, at: float) -> None:
+        """Commit, before a byte leaves, that the row may be bought from now on."""
+        await self.books.begin(self.row, at, self.reserve, self.most)
+
+    async def after(self, task_id: VideoTaskId | None, error: SunoVideoError | None) -> None:
+        """Commit what the send came to."""
+        self.row = await self.books.move(self.row, self._ending(task_id, error))
+
+    def _ending(self, task_id: VideoTaskId | None, error: SunoVideoError | None) -> Ending:
+        if task_id is not None or error is None:
+            return Ending(state=State.SUBMITTED, video_task_id=task_id)
+        meaning = verdict(Operation.CREATE_TASK, error, strict=self.strict)
+        if meaning is Verdict.UNKNOWN:
+            kept = error.task_id if isinstance(error, MalformedResponseError) else None
+            candidate = None if kept is None else VideoTaskId(kept)
+            return Ending(state=State.UNKNOWN, video_task_id=candidate, error=described(error))
+        refused = isinstance(error, InvalidRequestError | NotFoundError)
+        return Ending(state=State.REFUSED if refused else State.PLANNED, error=described(error))
+
+
+def described(error: Exception) -> tuple[str, int | None, str]:
+    """Return an error as the ledger keeps it: type, code, message."""
+    return type(error).__name__, error.code if isinstance(error, APIError) else None, str(error)
+
+
+def micro(amount: float | None) -> int | None:
+    """Return an amount of credits in whole micro-credits."""
+    return None if amount is None else round(amount * MICRO)

@@ -1,0 +1,179 @@
+"""What a ledger keeps, and what it can be asked; blocking calls, behind an injected hop to a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from attrs import field, frozen
+
+from suno_video_async.errors import LedgerError
+from suno_video_async.models import Track, VideoTaskId
+from suno_video_async.protocol.lifecycle import Cause, State, may_move
+
+#: Money is counted in whole millionths of a credit: sums of fractions would drift.
+MICRO = 1_000_000
+
+
+@frozen(kw_only=True)
+class LedgerRow:
+    """One track in the ledger.
+
+    Attributes:
+        id: its number; small, for people to type.
+        where: the place in the catalog that it came from.
+        video_task_id: the newest attempt's task, when known.
+        cost: micro-credits spent on it, over all its attempts.
+        reserved: micro-credits set aside for an attempt that is not settled.
+        failures: how many of its tasks have failed.
+        since: Unix seconds of the newest attempt, or of the row's creation.
+        error: type, code and message of what stopped it last.
+
+    """
+
+    id: int
+    track: Track
+    state: State
+    where: str = ""
+    video_task_id: VideoTaskId | None = None
+    url: str | None = None
+    path: Path | None = None
+    cost: int = 0
+    reserved: int = 0
+    failures: int = 0
+    since: float = 0.0
+    error: tuple[str, int | None, str] | None = None
+
+
+@frozen(kw_only=True)
+class Claim:
+    """What a run is to do with a track.
+
+    Attributes:
+        row: the track's row, as it stands.
+        repeated: the track came by in this run before.
+        changed: the row of the same song under another author or brand, where that is bought already or came by
+            in this run.
+
+    """
+
+    row: LedgerRow
+    repeated: bool = False
+    changed: LedgerRow | None = None
+
+
+@frozen(kw_only=True)
+class Ending:
+    """How a row moves on.
+
+    Attributes:
+        state: where to.
+        cost: micro-credits that the server names for the task; None leaves what is known.
+
+    """
+
+    state: State
+    video_task_id: VideoTaskId | None = None
+    url: str | None = None
+    path: Path | None = None
+    cost: int | None = None
+    error: tuple[str, int | None, str] | None = None
+
+
+@frozen(kw_only=True)
+class Totals:
+    """A ledger's sums, over its whole life.
+
+    Attributes:
+        states: how many rows are in each state.
+        spent: micro-credits that ended tasks cost.
+        reserved: micro-credits set aside for what is not settled, unknown rows included.
+
+    """
+
+    states: Mapping[State, int] = field(factory=dict[State, int])
+    spent: int = 0
+    reserved: int = 0
+
+
+class Ledger(Protocol):
+    """Keeps the rows of one account. Every call is durable when it returns, and may block."""
+
+    def open(self, *, provider: str, fingerprint: str) -> None:
+        """Take the ledger for writing; what an interrupted run left in `submitting` becomes `unknown`.
+
+        Raises:
+            LedgerError: it belongs to another account or program, is corrupt or newer, or is being written.
+
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of it; harmless when it is not open."""
+        ...
+
+    def claim(self, track: Track, *, where: str) -> Claim:
+        """Find or make the row of a track."""
+        ...
+
+    def begin_attempt(self, row_id: int, *, nonce: str, at: float, reserve: int, most: int | None) -> int:
+        """Commit that a row's CreateTask is about to be sent, and return the attempt's number.
+
+        Raises:
+            BudgetExceeded: `reserve` micro-credits more would be over `most`; nothing changed.
+            LedgerError: the row may not be submitted as it stands, or the ledger cannot be written.
+
+        """
+        ...
+
+    def move(self, row_id: int, ending: Ending, *, cause: Cause = Cause.RUN) -> LedgerRow:
+        """Commit how a row goes on, by the table of moves, and return it.
+
+        Raises:
+            LedgerError: the move is not allowed, or the ledger cannot be written.
+
+        """
+        ...
+
+    def row(self, row_id: int) -> LedgerRow | None:
+        """Return one row."""
+        ...
+
+    def find(self, track: Track) -> LedgerRow | None:
+        """Return the row of a track, without touching it."""
+        ...
+
+    def rows(self, *states: State, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:
+        """Return rows in these states (any, when none are named) with ids above `after`, in their order."""
+        ...
+
+    def untouched(self, state: State, *, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:
+        """Return rows in a state that no `claim` of this run has touched."""
+        ...
+
+    def totals(self) -> Totals:
+        """Return the sums."""
+        ...
+
+    def last_place(self) -> float | None:
+        """Return the Unix seconds of the last request known to have been sent, or None."""
+        ...
+
+    def note_place(self, at: float) -> None:
+        """Note that a request is being sent."""
+        ...
+
+
+def check_move(row: LedgerRow, new: State, cause: Cause) -> None:
+    """Refuse a move that the table does not have."""
+    if not may_move(row.state, new, cause):
+        raise LedgerError(f"row {row.id} ({row.track.suno_id}) is {row.state} and cannot become {new}")
+
+
+def all_rows(ledger: Ledger, *states: State) -> Iterator[LedgerRow]:
+    """Yield rows a page at a time."""
+    after = 0
+    while page := ledger.rows(*states, after=after):
+        yield from page
+        after = page[-1].id

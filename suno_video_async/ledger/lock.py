@@ -1,0 +1,98 @@
+"""One writer at a time: an operating system's lock on a file of its own, which names its holder."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+from suno_video_async.errors import LedgerError
+
+#: File systems whose locks and syncs cannot be trusted across machines.
+_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "ceph", "glusterfs", "fuse.sshfs"})
+
+
+class WriterLock:
+    """Held while a ledger is open for writing; it goes with its process, however that ends.
+
+    The lock is on `NAME.lock`, never on the database: closing any other descriptor of a locked file would drop
+    SQLite's own locks.
+    """
+
+    def __init__(self, ledger: Path) -> None:
+        self.path = ledger.with_name(ledger.name + ".lock")
+        self._ledger = ledger
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            LedgerError: another process has it, or the folder cannot be written.
+
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise LedgerError(
+                f"the ledger {self._ledger} cannot be written: {error.strerror}: choose another place for it"
+            ) from error
+        try:
+            _lock(descriptor)
+        except OSError:
+            holder = _holder(descriptor)
+            os.close(descriptor)
+            raise LedgerError(
+                f"the ledger {self._ledger} is being written by {holder}: wait for it, or use another ledger"
+            ) from None
+        me = json.dumps({"pid": os.getpid(), "host": platform.node()}).encode()
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, me, 0) if hasattr(os, "pwrite") else os.write(descriptor, me)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the lock back; the file stays, or another process could lock a file that is gone."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        said = json.loads(os.read(descriptor, 1000))
+        return f"process {said['pid']} on {said['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        # Far behind the text, which others must be able to read.
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def network_file_system(path: Path, mounts: str = "/proc/self/mounts") -> str | None:
+    """Return the kind of network file system that `path` is on, as far as this system tells."""
+    try:
+        table = Path(mounts).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    resolved, best = str(path.resolve()), ("", "")
+    for line in table.splitlines():
+        _, point, kind, *_ = [*line.split(" "), "", "", ""]
+        point = point.replace("\\040", " ")
+        if (resolved + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(best[0]):
+            best = (point, kind)
+    return best[1] if best[1] in _NETWORK else None

@@ -1,0 +1,431 @@
+"""The ledger in SQLite: a file that survives `kill -9` and power cuts, or memory."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+from suno_video_async.errors import BudgetExceeded, LedgerError
+from suno_video_async.ledger.base import MICRO, Claim, Ending, LedgerRow, Totals, check_move
+from suno_video_async.ledger.lock import WriterLock, network_file_system
+from suno_video_async.models import Track, VideoTaskId
+from suno_video_async.protocol.lifecycle import Cause, State
+
+#: "SVAL": marks the file as a ledger of ours.
+APPLICATION_ID = 0x5356414C
+
+#: One script a schema version; a ledger of version n gets those after the n-th.
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE rows (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        task_id TEXT NOT NULL,
+        suno_id TEXT NOT NULL,
+        author TEXT NOT NULL,
+        brand TEXT NOT NULL,
+        extra TEXT NOT NULL,
+        place TEXT NOT NULL,
+        state TEXT NOT NULL,
+        run INTEGER NOT NULL,
+        attempt INTEGER NOT NULL DEFAULT 0,
+        url TEXT,
+        path TEXT,
+        cost INTEGER NOT NULL DEFAULT 0,
+        reserved INTEGER NOT NULL DEFAULT 0,
+        failures INTEGER NOT NULL DEFAULT 0,
+        since REAL NOT NULL,
+        error TEXT
+    );
+    CREATE INDEX rows_by_song ON rows (suno_id, task_id);
+    CREATE INDEX rows_by_state ON rows (state, id) WHERE state NOT IN ('succeeded', 'downloaded');
+    CREATE TABLE attempts (
+        row_id INTEGER NOT NULL REFERENCES rows (id),
+        n INTEGER NOT NULL,
+        nonce TEXT NOT NULL UNIQUE,
+        state TEXT NOT NULL,
+        video_task_id TEXT UNIQUE,
+        at REAL NOT NULL,
+        PRIMARY KEY (row_id, n)
+    ) WITHOUT ROWID;
+    """,
+)
+
+_COLUMNS = """r.id, r.task_id, r.suno_id, r.author, r.brand, r.extra, r.place, r.state, a.video_task_id, r.url,
+    r.path, r.cost, r.reserved, r.failures, r.since, r.error"""
+_FROM = "FROM rows r LEFT JOIN attempts a ON a.row_id = r.id AND a.n = r.attempt"
+
+
+class SqliteLedger:
+    """Keeps the rows of one account in an SQLite database.
+
+    Args:
+        path: the file; None keeps everything in memory.
+        synchronous: how hard a commit is made to last. "FULL" survives a power cut; "OFF" is for benchmarks.
+        now: Unix seconds.
+
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str] | None = None,
+        *,
+        synchronous: Literal["FULL", "OFF"] = "FULL",
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.path = None if path is None else Path(path)
+        self._synchronous = synchronous
+        self._now = now
+        self._connection: sqlite3.Connection | None = None
+        self._lock = None if self.path is None else WriterLock(self.path)
+        self._run = 0
+        self._spent = self._reserved = 0
+
+    def __repr__(self) -> str:
+        state = "open" if self._connection else "closed"
+        return f"<SqliteLedger {self.path or 'in memory'} {state}>"
+
+    # Opening and closing
+
+    def open(self, *, provider: str, fingerprint: str) -> None:
+        """Take the ledger for writing; what an interrupted run left in `submitting` becomes `unknown`."""
+        if self._connection is not None:
+            raise LedgerError(f"{self!r} is in use: one run at a time")
+        if self._lock is not None and self.path is not None:
+            if kind := network_file_system(self.path.parent):
+                raise LedgerError(f"the ledger {self.path} is on a network file system ({kind}): use a local disk")
+            self._lock.acquire()
+        try:
+            with _translated(self.path):
+                if self.path is not None:
+                    _examine(self.path, (provider, fingerprint))
+                self._connection = self._connect()
+                self._prepare(provider=provider, fingerprint=fingerprint)
+        except BaseException:
+            self.close()
+            raise
+
+    def open_to_read(self) -> bool:
+        """Open it beside whoever writes; return False when there is no such ledger yet.
+
+        Raises:
+            LedgerError: the file is no ledger of ours, or cannot be read.
+
+        """
+        if self.path is None or not self.path.exists():
+            return False
+        with _translated(self.path):
+            _examine(self.path)
+            self._connection = _read_only(self.path)
+            (self._spent, self._reserved) = self._sums(self._connection)
+        return True
+
+    def close(self) -> None:
+        """Let go of it; harmless when it is not open."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path or ":memory:", isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
+
+    def _prepare(self, *, provider: str, fingerprint: str) -> None:
+        with self._transaction() as db:
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            for number, script in enumerate(MIGRATIONS[version:], version + 1):
+                for statement in script.split(";"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {number}")
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            for name, value in (("provider", provider), ("fingerprint", fingerprint)):
+                db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
+            self._run = int(self._meta("run") or 0) + 1
+            self._set_meta("run", str(self._run))
+            self._recover(db)
+            (self._spent, self._reserved) = self._sums(db)
+
+    @staticmethod
+    def _sums(db: sqlite3.Connection) -> tuple[int, int]:
+        spent, reserved = db.execute(
+            "SELECT COALESCE(SUM(cost), 0), COALESCE(SUM(reserved), 0) FROM rows"
+        ).fetchone()
+        return spent, reserved
+
+    def _recover(self, db: sqlite3.Connection) -> None:
+        """Nobody knows whether what was being sent when a run was interrupted was bought."""
+        error = json.dumps(["Interrupted", None, "the run was interrupted while this was being submitted"])
+        db.execute(
+            "UPDATE attempts SET state = 'unknown' WHERE state = 'submitting'"
+            " AND row_id IN (SELECT id FROM rows WHERE state = 'submitting')"
+        )
+        db.execute("UPDATE rows SET state = 'unknown', error = ? WHERE state = 'submitting'", (error,))
+
+    # What a run does
+
+    def claim(self, track: Track, *, where: str) -> Claim:
+        """Find or make the row of a track."""
+        with self._transaction() as db:
+            found = db.execute(f"SELECT {_COLUMNS}, r.run {_FROM} WHERE r.key = ?", (track.key,)).fetchone()
+            if found is not None:
+                if found[-1] == self._run:
+                    return Claim(row=_row(found[:-1]), repeated=True)
+                db.execute(
+                    "UPDATE rows SET run = ?, place = ?, extra = ? WHERE id = ?",
+                    (self._run, where, json.dumps(dict(track.extra)), found[0]),
+                )
+                row = self._need(found[0])
+            else:
+                row = self._insert(db, track, where)
+            return Claim(row=row, changed=self._bought_otherwise(db, row))
+
+    def _insert(self, db: sqlite3.Connection, track: Track, where: str) -> LedgerRow:
+        added = db.execute(
+            "INSERT INTO rows (key, task_id, suno_id, author, brand, extra, place, state, run, since)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, 'planned', ?, ?)",
+            (
+                *(track.key, track.task_id, track.suno_id, track.author or "", track.brand or ""),
+                *(json.dumps(dict(track.extra)), where, self._run, self._now()),
+            ),
+        )
+        return self._need(int(added.lastrowid or 0))
+
+    def _bought_otherwise(self, db: sqlite3.Connection, row: LedgerRow) -> LedgerRow | None:
+        """Return the row of the same song under another author or brand that is bought, or will be in this run."""
+        found = db.execute(
+            f"SELECT {_COLUMNS} {_FROM} WHERE r.suno_id = ? AND r.task_id = ? AND r.id != ?"
+            " AND (r.state NOT IN ('planned', 'refused') OR (r.state = 'planned' AND r.run = ?)) LIMIT 1",
+            (row.track.suno_id, row.track.task_id, row.id, self._run),
+        ).fetchone()
+        return None if found is None else _row(found)
+
+    def begin_attempt(self, row_id: int, *, nonce: str, at: float, reserve: int, most: int | None) -> int:
+        """Commit that a row's CreateTask is about to be sent, and return the attempt's number."""
+        with self._transaction() as db:
+            row = self._need(row_id)
+            check_move(row, State.SUBMITTING, Cause.RUN)
+            committed = self._spent + self._reserved
+            if most is not None and committed + reserve > most:
+                raise BudgetExceeded(
+                    f"{reserve / MICRO:g} credits more would be over the budget of {most / MICRO:g}:"
+                    f" {self._spent / MICRO:g} are spent and {self._reserved / MICRO:g} set aside"
+                )
+            (last,) = db.execute("SELECT attempt FROM rows WHERE id = ?", (row_id,)).fetchone()
+            db.execute(
+                "INSERT INTO attempts (row_id, n, nonce, state, at) VALUES (?, ?, ?, 'submitting', ?)",
+                (row_id, last + 1, nonce, at),
+            )
+            db.execute(
+                "UPDATE rows SET state = 'submitting', attempt = ?, reserved = ?, since = ? WHERE id = ?",
+                (last + 1, reserve, at, row_id),
+            )
+            self._set_meta("last_place", repr(at))
+        self._reserved += reserve
+        return int(last + 1)
+
+    def move(self, row_id: int, ending: Ending, *, cause: Cause = Cause.RUN) -> LedgerRow:
+        """Commit how a row goes on, by the table of moves, and return it."""
+        with self._transaction() as db:
+            row = self._need(row_id)
+            check_move(row, ending.state, cause)
+            cost, reserved = _settled(row, ending, cause)
+            db.execute(
+                "UPDATE rows SET state = ?, url = COALESCE(?, url), path = COALESCE(?, path), cost = ?,"
+                " reserved = ?, failures = failures + ?, error = ? WHERE id = ?",
+                (
+                    *(ending.state.value, ending.url, None if ending.path is None else str(ending.path)),
+                    *(cost, reserved, ending.state is State.FAILED and cause is Cause.RUN),
+                    *(None if ending.error is None else json.dumps(ending.error), row_id),
+                ),
+            )
+            self._close_attempt(db, row, ending)
+            moved = self._need(row_id)
+        self._spent += cost - row.cost
+        self._reserved += reserved - row.reserved
+        return moved
+
+    def _close_attempt(self, db: sqlite3.Connection, row: LedgerRow, ending: Ending) -> None:
+        if row.state not in {State.SUBMITTING, State.UNKNOWN} and ending.state is not State.UNKNOWN:
+            return
+        try:
+            db.execute(
+                "UPDATE attempts SET state = ?, video_task_id = COALESCE(?, video_task_id)"
+                " WHERE row_id = ? AND n = (SELECT attempt FROM rows WHERE id = row_id)",
+                (ending.state.value, ending.video_task_id, row.id),
+            )
+        except sqlite3.IntegrityError:
+            raise LedgerError(
+                f"task {ending.video_task_id} belongs to another row of the ledger already"
+            ) from None
+
+    # What can be asked
+
+    def row(self, row_id: int) -> LedgerRow | None:
+        """Return one row."""
+        found = self._db.execute(f"SELECT {_COLUMNS} {_FROM} WHERE r.id = ?", (row_id,)).fetchone()
+        return None if found is None else _row(found)
+
+    def find(self, track: Track) -> LedgerRow | None:
+        """Return the row of a track, without touching it."""
+        found = self._db.execute(f"SELECT {_COLUMNS} {_FROM} WHERE r.key = ?", (track.key,)).fetchone()
+        return None if found is None else _row(found)
+
+    def rows(self, *states: State, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:
+        """Return rows in these states (any, when none are named) with ids above `after`, in their order."""
+        wanted = [state.value for state in states or State]
+        found = self._db.execute(
+            f"SELECT {_COLUMNS} {_FROM} WHERE r.state IN ({', '.join('?' * len(wanted))}) AND r.id > ?"
+            " ORDER BY r.id LIMIT ?",
+            (*wanted, after, most),
+        )
+        return [_row(values) for values in found]
+
+    def untouched(self, state: State, *, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:
+        """Return rows in a state that no `claim` of this run has touched."""
+        found = self._db.execute(
+            f"SELECT {_COLUMNS} {_FROM} WHERE r.state = ? AND r.id > ? AND r.run != ? ORDER BY r.id LIMIT ?",
+            (state.value, after, self._run, most),
+        )
+        return [_row(values) for values in found]
+
+    def totals(self) -> Totals:
+        """Return the sums."""
+        counts = self._db.execute("SELECT state, COUNT(*) FROM rows GROUP BY state")
+        return Totals(
+            states={State(state): number for state, number in counts}, spent=self._spent, reserved=self._reserved
+        )
+
+    def last_place(self) -> float | None:
+        """Return the Unix seconds of the last request known to have been sent, or None."""
+        value = self._meta("last_place")
+        return None if value is None else float(value)
+
+    def note_place(self, at: float) -> None:
+        """Note that a request is being sent."""
+        with self._transaction():
+            self._set_meta("last_place", repr(at))
+
+    # Beneath
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise LedgerError(f"{self!r} is not open")
+        return self._connection
+
+    @contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
+        """Commit what the block does, or nothing of it."""
+        db = self._db
+        with _translated(self.path):
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+    def _need(self, row_id: int) -> LedgerRow:
+        row = self.row(row_id)
+        if row is None:
+            raise LedgerError(f"the ledger has no row {row_id}")
+        return row
+
+    def _meta(self, name: str) -> str | None:
+        found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def _set_meta(self, name: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+
+def _settled(row: LedgerRow, ending: Ending, cause: Cause) -> tuple[int, int]:
+    """Return a row's cost and reservation after a move.
+
+    Where the server names no cost, the reservation is taken for it. A person's decision about an unknown row
+    counts its reservation as spent, since it may have been.
+    """
+    if ending.state in {State.SUCCEEDED, State.FAILED} and row.state is State.SUBMITTED:
+        return row.cost + (row.reserved if ending.cost is None else ending.cost), 0
+    if cause is Cause.PERSON and ending.state is not State.SUBMITTED:
+        return row.cost + row.reserved, 0
+    if ending.state in {State.PLANNED, State.REFUSED}:
+        return row.cost, 0
+    return row.cost, row.reserved
+
+
+def _row(values: Sequence[Any]) -> LedgerRow:
+    row_id, task_id, suno_id, author, brand, extra, place, state, video, url, path, *rest = values
+    cost, reserved, failures, since, error = rest
+    said = None if error is None else json.loads(error)
+    return LedgerRow(
+        id=row_id,
+        track=Track(
+            task_id=task_id, suno_id=suno_id, author=author or None, brand=brand or None, extra=json.loads(extra)
+        ),
+        state=State(state),
+        where=place,
+        video_task_id=None if video is None else VideoTaskId(video),
+        url=url,
+        path=None if path is None else Path(path),
+        cost=cost,
+        reserved=reserved,
+        failures=failures,
+        since=since,
+        error=None if said is None else (said[0], said[1], said[2]),
+    )
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+
+
+def _examine(path: Path, account: tuple[str, str] | None = None) -> None:
+    """Refuse a file that is not a ledger, or not this account's, without writing to it."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    connection = _read_only(path)
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if tables == 0:
+            return
+        if application != APPLICATION_ID:
+            raise LedgerError(f"{path} is a database of another program: choose another file for the ledger")
+        if version > len(MIGRATIONS):
+            raise LedgerError(f"the ledger {path} is of a newer version of this program ({version}): update it")
+        (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if health != "ok":
+            raise LedgerError(f"the ledger {path} is damaged ({health}): restore it from a copy")
+        meta = dict(connection.execute("SELECT name, value FROM meta"))
+    finally:
+        connection.close()
+    if account is not None and (meta.get("provider"), meta.get("fingerprint")) != account:
+        whose = "another key" if meta.get("provider") == account[0] else str(meta.get("provider"))
+        raise LedgerError(f"the ledger {path} belongs to {whose}: use its account, or another file for this one")
+
+
+@contextmanager
+def _translated(path: Path | None) -> Generator[None, None, None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        where = path or "in memory"
+        raise LedgerError(f"the ledger {where} cannot be used: {error}") from error
+    except OSError as error:
+        raise LedgerError(f"the ledger {path} cannot be read: {error.strerror}") from error
