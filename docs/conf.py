@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -27,11 +28,11 @@ html_title = project
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
-# In docstrings a word between single backquotes is code, and a link where it names something of ours.
+# In docstrings a name between single backquotes is code, and a link where it names something of ours.
 default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+autodoc_typehints_description_target = "documented_params"
 autodoc_class_signature = "mixed"
 add_module_names = False
 python_use_unqualified_type_names = True
@@ -54,6 +55,37 @@ class CommandHelp(Directive):
         return [nodes.literal_block("", command.get_help(context), language="none")]
 
 
+_CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
+_NAME = re.compile(r"[A-Za-z_][\w.]*")
+_TWO_ATTRIBUTES = re.compile(r"^(\s+)(\w+), (\w+)(: .*)$")
+
+
+def adapt_docstring(_: Sphinx, what: str, __: str, ___: object, ____: object, lines: list[str]) -> None:
+    """Turn our docstrings into what Sphinx and Napoleon understand."""
+    adapted = list[str]()
+    for line in lines:
+        literal = _CODE.sub(_link_or_literal, line)
+        two = _TWO_ATTRIBUTES.match(literal)
+        adapted += [two[1] + two[2] + two[4], two[1] + two[3] + two[4]] if two else [literal]
+    if what in {"property", "data"}:
+        # Napoleon would take what stands before a colon for the type.
+        adapted[:1] = [line.replace(": ", " – ", 1) for line in adapted[:1]]
+    lines[:] = adapted
+
+
+def _link_or_literal(code: re.Match[str]) -> str:
+    """Only a name can be a link; anything else between backquotes is code and nothing more."""
+    return code[0] if _NAME.fullmatch(code[1]) else f"``{code[1]}``"
+
+
+def adapt_signature(*event: object) -> tuple[str | None, object]:
+    """Show an attrs factory as what it makes."""
+    signature, returns = event[-2:]
+    return (signature.replace("NOTHING", "{}") if isinstance(signature, str) else None), returns
+
+
 def setup(sphinx: Sphinx) -> None:
-    """Add the directive."""
+    """Add the directive and the hooks, which come before Napoleon's."""
     sphinx.add_directive("command-help", CommandHelp)
+    sphinx.connect("autodoc-process-docstring", adapt_docstring, priority=400)
+    sphinx.connect("autodoc-process-signature", adapt_signature)

@@ -1,0 +1,57 @@
+"""The reference names everything that there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import suno_video_async
+from suno_video_async import local
+from suno_video_async.cli.app import app
+from suno_video_async.cli.failures import Exit
+from suno_video_async.local import LocalServer
+from suno_video_async.local.faults import KINDS, PLANNED
+from tests.docs.examples import ROOT
+
+REFERENCE = ROOT / "docs" / "reference"
+COMMAND_LINE, LOCAL_SERVER = REFERENCE / "command-line.md", REFERENCE / "local-server.md"
+#: Of the ledger, which has no pages yet.
+NOT_YET = {"AlreadyBoughtError", "BudgetExceeded", "Ledger", "LedgerError", "SqliteLedger"}
+
+
+def text_of(*pages: Path) -> str:
+    """Return what stands on pages."""
+    return "\n".join(page.read_text(encoding="utf-8") for page in pages)
+
+
+@pytest.mark.parametrize("name", sorted({*suno_video_async.__all__, *local.__all__} - NOT_YET))
+def test_every_public_name_has_an_entry(name: str) -> None:
+    """Every name of an `__all__` is documented from its docstring."""
+    assert re.search(rf"^\.\. auto\w+:: (\S+\.)?{name}\b", text_of(*REFERENCE.glob("*.md")), re.MULTILINE)
+
+
+@pytest.mark.parametrize("verb", sorted(app.commands))
+def test_every_command_is_shown(verb: str) -> None:
+    """The help of every command is shown."""
+    assert f".. command-help:: {verb}\n" in text_of(COMMAND_LINE)
+
+
+@pytest.mark.parametrize("code", list(Exit))
+def test_every_exit_code_is_explained(code: Exit) -> None:
+    """The table of exit codes has a line for each."""
+    assert f"\n| {code.value} | " in text_of(COMMAND_LINE)
+
+
+@pytest.mark.parametrize("kind", sorted({*KINDS, *PLANNED}))
+def test_every_fault_is_explained(kind: str) -> None:
+    """Each kind of fault is named, also those that are refused."""
+    assert re.search(rf"`{kind}(:\w)?`", text_of(LOCAL_SERVER))
+
+
+async def test_every_figure_of_the_books_is_explained() -> None:
+    """The table of `/_local/stats` has each of its fields."""
+    async with LocalServer(render_seconds=1) as server:
+        missing = [name for name in server.service.stats() if f"`{name}`" not in text_of(LOCAL_SERVER)]
+    assert missing == []
