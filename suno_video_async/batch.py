@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import Attribute, define, evolve, field, frozen
 
-from suno_video_async.books import Books, described, micro
+from suno_video_async.books import Books, ending_of, micro
 from suno_video_async.calls import Entry
 from suno_video_async.catalog import CatalogSource, Row, read_rows
 from suno_video_async.download import file_name
@@ -79,11 +79,6 @@ class BatchClient(Protocol):
         ...
 
     @property
-    def account(self) -> tuple[str, str]:
-        """The provider and a fingerprint of the key."""
-        ...
-
-    @property
     def strict(self) -> bool:
         """Whether a 500 on CreateTask counts as unknown."""
         ...
@@ -98,8 +93,8 @@ class BatchClient(Protocol):
         """How many requests were sent so far."""
         ...
 
-    def assume_window_used(self) -> None:
-        """Begin with a full window."""
+    async def open_books(self, books: Books) -> None:
+        """Open a ledger as this account's."""
         ...
 
     def begin(
@@ -198,11 +193,7 @@ class Conversion:
             LedgerError: the ledger cannot be used, or belongs to another account.
 
         """
-        provider, fingerprint = self._client.account
-        await self._books.open(provider=provider, fingerprint=fingerprint)
-        last, rate = await self._books.last_place(), self._client.rate
-        if last is not None and rate is not None and self._client.clock.time() - last < 1.5 * rate.per:
-            self._client.assume_window_used()
+        await self._client.open_books(self._books)
         send, self._outcomes = anyio.create_memory_object_stream[Outcome](self._client.max_in_flight)
         self._client.start_soon(partial(self._run, send))
         return self
@@ -422,24 +413,20 @@ class Conversion:
         if row.video_task_id is None:
             raise LedgerError(f"row {row.id} is submitted without a task's id: the ledger is damaged")
         work.task = work.task or self._client.follow(row.video_task_id, row.track)
-        outcome = _known(row, "submitted")
+        end: Video | SunoVideoError
         try:
-            video = await work.task.result(timeout=self._options.task_timeout)
-        except TaskFailed as error:
-            ending = Ending(state=State.FAILED, cost=micro(error.snapshot.credits), error=described(error))
-            await self._books.move(row, ending)
-            return evolve(outcome, state="failed", error=error, credits=error.snapshot.credits)
-        except NotFoundError as error:
-            await self._books.move(row, Ending(state=State.UNKNOWN, error=described(error)))
-            return evolve(outcome, state="unknown", error=error)
+            end = await work.task.result(timeout=self._options.task_timeout)
         except SunoVideoError as error:
-            if isinstance(error, WaitTimeout):
-                self._client.forget(work.task, error)
-            self._stop_if_hopeless(error)
-            return evolve(outcome, error=error)
-        await self._books.move(row, Ending(state=State.SUCCEEDED, url=video.url, cost=micro(video.credits)))
-        outcome = evolve(outcome, state="succeeded", url=video.url, credits=video.credits)
-        return await self._download(outcome, claim) if self._options.output_dir else outcome
+            end = error
+        if ending := ending_of(end):
+            row = await self._books.move(row, ending)
+        if isinstance(end, Video):
+            outcome = _known(row, "succeeded")
+            return await self._download(outcome, claim) if self._options.output_dir else outcome
+        if isinstance(end, WaitTimeout):
+            self._client.forget(work.task, end)
+        self._stop_if_hopeless(end)
+        return evolve(_known(row, row.state.value), error=end)
 
     async def _download(self, outcome: Outcome, claim: Claim) -> Outcome:
         """Fetch a finished video; one that cannot be fetched now is fetched by the next run."""

@@ -18,10 +18,11 @@ from suno_video_async.errors import (
     MalformedResponseError,
     NotFoundError,
     SunoVideoError,
+    TaskFailed,
 )
 from suno_video_async.ledger.base import MICRO, Claim, Ending, Ledger, LedgerRow, Totals
 from suno_video_async.ledger.sqlite import SqliteLedger
-from suno_video_async.models import Track, VideoTaskId
+from suno_video_async.models import Track, Video, VideoTaskId
 from suno_video_async.protocol.lifecycle import Cause, State
 from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.protocol.wire import Operation
@@ -159,6 +160,17 @@ class Entry:
             return Ending(state=State.UNKNOWN, video_task_id=candidate, error=described(error))
         refused = isinstance(error, InvalidRequestError | NotFoundError)
         return Ending(state=State.REFUSED if refused else State.PLANNED, error=described(error))
+
+
+def ending_of(end: Video | SunoVideoError) -> Ending | None:
+    """Return how a submitted row moves on when its task was followed to this end; None leaves it submitted."""
+    if isinstance(end, Video):
+        return Ending(state=State.SUCCEEDED, url=end.url, cost=micro(end.credits))
+    if isinstance(end, TaskFailed):
+        return Ending(state=State.FAILED, cost=micro(end.snapshot.credits), error=described(end))
+    if isinstance(end, NotFoundError):
+        return Ending(state=State.UNKNOWN, error=described(end))
+    return None
 
 
 def described(error: Exception) -> tuple[str, int | None, str]:

@@ -19,6 +19,7 @@ from attrs import evolve, field, frozen
 
 from suno_video_async import download as downloading
 from suno_video_async.batch import Conversion, Options
+from suno_video_async.bookkeeper import Bookkeeper
 from suno_video_async.books import Books, as_ledger
 from suno_video_async.calls import Calls, CallStatistics, Entry
 from suno_video_async.catalog import CatalogSource
@@ -85,6 +86,7 @@ class _Running:
     group: TaskGroup
     owner: asyncio.Task[None]
     closing: asyncio.Event
+    keeper: Bookkeeper | None
     submissions: set[Submission] = field(factory=set[Submission])
 
 
@@ -101,6 +103,8 @@ class SunoVideoClient:
         max_connections: the most requests in the air at once.
         max_in_flight: the most unfinished videos of this client's own; `submit` waits for room.
         retry: how failures are tried again.
+        ledger: a file (or a `Ledger`) in which `submit` and `generate` keep what they buy: a track that is in it
+            is not bought again. `convert` takes a ledger of its own.
         session: an `aiohttp.ClientSession` of your own; it is used as it is, and not closed.
         transport: what carries the API's calls instead of aiohttp, as in tests.
         limiter: a limiter that several clients of one key share on this loop, instead of `rate` and
@@ -123,6 +127,7 @@ class SunoVideoClient:
         max_connections: int = 20,
         max_in_flight: int = 100,
         retry: RetryPolicy | None = None,
+        ledger: Ledger | str | PathLike[str] | None = None,
         session: aiohttp.ClientSession | None = None,
         transport: Transport | None = None,
         limiter: Limiter | None = None,
@@ -137,6 +142,7 @@ class SunoVideoClient:
         self._timeout = timeout or Timeout()
         self._limiter = limiter or Limiter(rate, max_connections=max_connections, clock=self.clock)
         self._retry = retry or RetryPolicy()
+        self._ledger = ledger
         self._session = session
         self._transport = transport
         self._hooks = tuple(hooks)
@@ -163,6 +169,7 @@ class SunoVideoClient:
     async def __aenter__(self) -> SunoVideoClient:
         if self._running is not None or self._closed:
             raise ClientClosedError("a client is opened once: make another one")
+        keeper = await self._open_ledger()
         # One task owns the task group from its opening to its end, so that `async with` may be left from another
         # task than it was entered from, as test fixtures and web frameworks do.
         opened: asyncio.Future[TaskGroup] = asyncio.get_running_loop().create_future()
@@ -190,6 +197,7 @@ class SunoVideoClient:
             group=group,
             owner=owner,
             closing=closing,
+            keeper=keeper,
         )
         group.start_soon(watcher.run)
         return self
@@ -215,8 +223,17 @@ class SunoVideoClient:
             running.closing.set()
             await asyncio.wait([running.owner])
             running.watcher.stop(ClientClosedError("the client was closed while the task was followed"))
+            if running.keeper is not None:
+                await running.keeper.books.close()
             if running.session is not self._session:
                 await running.session.close()
+
+    async def _open_ledger(self) -> Bookkeeper | None:
+        if self._ledger is None:
+            return None
+        books = Books(as_ledger(self._ledger))
+        await self.open_books(books)
+        return Bookkeeper(self, books)
 
     def _make_transport(self, session: aiohttp.ClientSession) -> Transport:
         settings = self._settings
@@ -252,7 +269,9 @@ class SunoVideoClient:
             TransportError: it could not be sent; nothing was bought.
 
         """
-        return await self.begin(VideoRequest(track=track, callback_url=callback_url)).wait()
+        request = VideoRequest(track=track, callback_url=callback_url)
+        keeper = self._open().keeper
+        return await (self.begin(request).wait() if keeper is None else keeper.submit(request))
 
     def attach(self, task_id: VideoTaskId | str, *, track: Track | None = None) -> VideoTask:
         """Follow a video task that was submitted elsewhere, or before.
@@ -344,7 +363,15 @@ class SunoVideoClient:
         """
         task = await self.submit(track)
         video = await task.result(timeout)
-        return video if output_dir is None else evolve(video, path=await self.download(video, output_dir))
+        keeper = self._open().keeper
+        if keeper is not None:
+            await keeper.settled(task)
+        if output_dir is None:
+            return video
+        path = await self.download(video, output_dir)
+        if keeper is not None:
+            await keeper.downloaded(task, path)
+        return evolve(video, path=path)
 
     async def download(self, video: Video, output_dir: str | PathLike[str], *, name: str | None = None) -> Path:
         """Fetch a finished video into a folder and return the file's path.
@@ -478,9 +505,18 @@ class SunoVideoClient:
         """How many requests were sent so far."""
         return self._statistics.requests
 
-    def assume_window_used(self) -> None:
-        """Begin with a full window, since another process of this key sent requests a moment ago."""
-        self._limiter.assume_used()
+    async def open_books(self, books: Books) -> None:
+        """Open a ledger as this account's; the window begins full where another process has just used it.
+
+        Raises:
+            LedgerError: it cannot be used, or belongs to another account.
+
+        """
+        provider, fingerprint = self.account
+        await books.open(provider=provider, fingerprint=fingerprint)
+        last = await books.last_place()
+        if last is not None and self.rate is not None and self.clock.time() - last < 1.5 * self.rate.per:
+            self._limiter.assume_used()
 
     def follow(self, task_id: VideoTaskId, track: Track) -> VideoTask:
         """Follow a task of this account's own ledger: "not found" is waited out as after a submission."""

@@ -20,6 +20,8 @@ from suno_video_async.models import Timeout
 #: What a user's disk is protected from: no lyric video comes near it.
 MAX_BYTES = 8 * 1024**3
 MAX_REDIRECTS = 3
+#: Names that Windows keeps for devices.
+_RESERVED = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)
 _CHUNK = 256 * 1024
 _BOXES_NEEDED = {b"ftyp", b"moov", b"mdat"}
 
@@ -35,8 +37,7 @@ def file_name(suno_id: str, *, marked_by: str | None = None) -> str:
     safe = re.sub(r"[^A-Za-z0-9_-]", "_", suno_id)[:100]
     if marked_by is not None or safe != suno_id:
         safe += "-" + hashlib.sha256((marked_by or suno_id).encode()).hexdigest()[:8]
-    # Never a name that Windows reserves, such as CON or LPT1.
-    return f"{'track-' if len(safe) <= 4 else ''}{safe}.mp4"
+    return f"{'track-' if _RESERVED.fullmatch(safe) else ''}{safe}.mp4"
 
 
 async def download(

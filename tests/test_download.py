@@ -11,14 +11,8 @@ from suno_video_async import DownloadError, SunoVideoClient, TaskSnapshot, Timeo
 from suno_video_async.download import download, file_name, mp4_problem
 from suno_video_async.transport import make_session
 from tests.support.clients import KEY
+from tests.support.fakes import MP4, box
 from tests.support.raw import http, raw_server, says
-
-
-def box(kind: bytes, body: bytes = b"") -> bytes:
-    return (8 + len(body)).to_bytes(4) + kind + body
-
-
-MP4 = box(b"ftyp", b"isom") + box(b"moov", b"m" * 50) + box(b"mdat", b"d" * 500)
 
 
 async def fetch(url: str, path: Path, *, allow_http: bool = True) -> Path:

@@ -29,6 +29,7 @@ class FakeAPI:
         self.created: list[str] = []
         self.rng = rng
         self.now = 0.0
+        self.media = "https://media.example.test"
 
     def __call__(self, request: Request) -> Answer:
         self.now = asyncio.get_running_loop().time()
@@ -44,5 +45,5 @@ class FakeAPI:
     def info(self, task_id: str) -> Answer:
         age = self.now - self.born[task_id]
         if age >= self.seconds:
-            return answer(task_data(task_id, "success", duration_s=self.seconds, credits=2))
+            return answer(task_data(task_id, "success", media=self.media, duration_s=self.seconds, credits=2))
         return answer(task_data(task_id, "running" if age > 5 else "pending"))

@@ -21,11 +21,22 @@ def answer(
     return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 
-def task_data(task_id: str, status: str = "running", **more: Any) -> dict[str, Any]:
+def box(kind: bytes, body: bytes = b"") -> bytes:
+    """Return one box of an MP4 file."""
+    return (8 + len(body)).to_bytes(4) + kind + body
+
+
+#: The smallest thing that has an MP4's structure.
+MP4 = box(b"ftyp", b"isom") + box(b"moov", b"m" * 50) + box(b"mdat", b"d" * 500)
+
+
+def task_data(
+    task_id: str, status: str = "running", *, media: str = "https://media.example.test", **more: Any
+) -> dict[str, Any]:
     """Return the `data` of a TaskInfo answer."""
     data: dict[str, Any] = {"task_id": task_id, "status": status, "param": {"input": {"suno_id": "s1"}}, **more}
     if status == "success":
-        data["result"] = {"code": 200, "media_urls": [f"https://media.example.test/{task_id}.mp4"]}
+        data["result"] = {"code": 200, "media_urls": [f"{media}/{task_id}.mp4"]}
     return data
 
 
