@@ -155,7 +155,15 @@ class _Work:
 
     where: str
     started: float
+    submission: Submission | None = None
     task: VideoTask | None = None
+
+    @property
+    def requests(self) -> int:
+        """API requests spent on the row in this run."""
+        if self.task is not None:
+            return self.task.requests
+        return self.submission.sends if self.submission is not None else 0
 
 
 class Conversion:
@@ -308,7 +316,7 @@ class Conversion:
                     outcome,
                     row=work.where,
                     seconds=self._client.clock.now() - work.started,
-                    requests=work.task.requests if work.task else 0,
+                    requests=work.requests,
                 )
             )
         finally:
@@ -356,8 +364,8 @@ class Conversion:
             error = AlreadyBoughtError(track, claim.changed.track.key)
             return Outcome(track=track, state="skipped", error=error)
         try:
-            submission = await self._submission(claim.row)
-            work.task = await submission.wait()
+            work.submission = await self._submission(claim.row)
+            work.task = await work.submission.wait()
         except LedgerError:
             raise
         except SunoVideoError as error:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from suno_video_async.errors import (
     APIError,
@@ -40,7 +40,7 @@ from suno_video_async.transport import Transport
 T = TypeVar("T")
 
 
-@frozen
+@define  # frozen ones take four times as long to make, and this is made for every request
 class Result(Generic[T]):
     """How a send ended: with an error, or with a value."""
 
@@ -107,7 +107,8 @@ class Calls:
 
     def ask(self, place: Place, task_id: VideoTaskId, answered: Callable[[Result[TaskSnapshot]], None]) -> None:
         """Send one TaskInfo with a place that is held already; `answered` is told how it ended, once."""
-        self._launch(place, wire.task_info(task_id), wire.read_snapshot, answered)
+        request = wire.task_info(task_id)
+        self._launch(self._send(place, request, wire.read_snapshot, answered, None), request)
 
     async def create(
         self,
@@ -188,10 +189,12 @@ class Calls:
         self.closed = True
         while self._creating:
             await asyncio.wait(self._creating)
-        for task in self._reading:
+        await asyncio.sleep(0)  # one that is cancelled before its first step could not tell its caller
+        reading = list(self._reading)
+        for task in reading:
             task.cancel()
-        while self._reading:
-            await asyncio.wait(self._reading)
+        if reading:
+            await asyncio.wait(reading)
 
     async def _attempt(self, request: Request, decode: Callable[[Answer, Request], T]) -> T:
         if self.closed:
@@ -205,23 +208,18 @@ class Calls:
         """Begin a send with a place that is held already."""
         # Its result is a `Result` and never an exception: a future that nobody awaits would complain about one.
         over: asyncio.Future[Result[T]] = asyncio.get_running_loop().create_future()
-        self._launch(
-            place, request, decode, lambda result: None if over.done() else over.set_result(result), entry
-        )
+
+        def end(result: Result[T]) -> None:
+            if not over.done():
+                over.set_result(result)
+
+        self._launch(self._send(place, request, decode, end, entry), request)
         return over
 
-    def _launch(
-        self,
-        place: Place,
-        request: Request,
-        decode: Callable[[Answer, Request], T],
-        over: Callable[[Result[T]], None],
-        entry: Entry | None = None,
-    ) -> None:
+    def _launch(self, send: Coroutine[Any, Any, None], request: Request) -> None:
+        """Run a send in a task of its own; it takes itself out of the books, which spares a callback."""
         sending = self._creating if request.operation is Operation.CREATE_TASK else self._reading
-        task = asyncio.get_running_loop().create_task(self._send(place, request, decode, over, entry))
-        sending.add(task)
-        task.add_done_callback(sending.discard)
+        sending.add(asyncio.get_running_loop().create_task(send))
 
     async def _send(
         self,
@@ -240,6 +238,7 @@ class Calls:
                 result = await self._written(entry, result)
         finally:
             over(result or Result(None, self._cut_short(request)))
+            self._forget(asyncio.current_task())
         if self.hooks and result is not None:
             seconds = self.clock.now() - started
             event = RequestEvent(operation=request.operation.value, seconds=seconds, error=result.error)
@@ -268,6 +267,11 @@ class Calls:
         finally:
             self.limiter.release(place, sent=sent, answered=answered)
 
+    def _forget(self, task: asyncio.Task[Any] | None) -> None:
+        if task is not None:
+            self._reading.discard(task)
+            self._creating.discard(task)
+
     def _cut_short(self, request: Request) -> SunoVideoError:
         if self.closed:
             return ClientClosedError(f"{request.operation}: cut short by the end of the client")
@@ -287,9 +291,10 @@ class Calls:
         """Hold up the others before the place of a refused request is free for one of them."""
         if isinstance(error, RateLimitError):
             self.statistics.refused_429 += 1
-        self._pause(operation, error, full_jitter(self.policy, error, 1, self.rng))
+        self.pause(operation, error, full_jitter(self.policy, error, 1, self.rng))
 
-    def _pause(self, operation: Operation, error: SunoVideoError, seconds: float) -> None:
+    def pause(self, operation: Operation, error: SunoVideoError, seconds: float) -> None:
+        """Hold up others for `seconds` where `error` says that the server wants less."""
         if not isinstance(error, RateLimitError | MaintenanceError):
             return
         at_cap = operation is Operation.CREATE_TASK and isinstance(error, RateLimitError) and self.in_flight() > 0
@@ -307,7 +312,7 @@ class Calls:
         retryable: Callable[[SunoVideoError], bool],
     ) -> T:
         def on_backoff(backoff: Backoff) -> None:
-            self._pause(operation, backoff.error, backoff.wait)
+            self.pause(operation, backoff.error, backoff.wait)
             self.tell_retry(operation, backoff.error, backoff.attempt, backoff.wait)
 
         return await retry_after_failure(

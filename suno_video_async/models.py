@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NewType, cast
 
 from attrs import Attribute, field, frozen
+from attrs.validators import instance_of
 
 #: The id of a finished Suno task: what a video is made from.
 MusicTaskId = NewType("MusicTaskId", str)
@@ -190,8 +191,8 @@ class TaskUpdate:
     Attributes:
         snapshot: what the server said.
         elapsed: seconds since the submission, by the server's times once the task has ended.
-        progress: estimated share of the work done, 0 to 1; None while nothing is known.
-        eta: estimated seconds until the end; None while nothing is known.
+        progress: estimated share of the work done, 0 to 1; always None in this version.
+        eta: estimated seconds until the end; always None in this version.
 
     """
 
@@ -305,7 +306,7 @@ def _positive(_: object, attribute: Attribute[Any], value: float) -> None:
 class RateLimit:
     """How many requests one key may send: `RateLimit(20, per=10)` is 20 in any 10 seconds."""
 
-    requests: int = field(validator=_positive)
+    requests: int = field(validator=(_positive, instance_of(int)))
     per: float = field(default=10.0, validator=_positive)
 
     @classmethod

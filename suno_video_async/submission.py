@@ -18,7 +18,7 @@ class Submission:
     """Carries one CreateTask to its end in the client's own task group.
 
     The caller awaits `outcome`. When the caller is cancelled, `abandon` ends what has not begun to be sent; a send
-    in the air is left to finish, and its task is followed all the same.
+    in the air is left to finish, and its task is followed all the same. `sends` counts the physical sends.
 
     Args:
         calls: how it is sent.
@@ -50,7 +50,7 @@ class Submission:
         self._wanted = True
         self._claimed = True
         self._in_air = False
-        self._sends = 0
+        self.sends = 0
         self._scope = anyio.CancelScope()
 
     async def run(self) -> None:
@@ -105,11 +105,11 @@ class Submission:
             self._scope.cancel()
 
     def _accept(self, task_id: VideoTaskId) -> None:
-        self._task = self._accepted(task_id, self._sends)
+        self._task = self._accepted(task_id, self.sends)
 
     def _note_sending(self, in_air: bool) -> None:
         self._in_air = in_air
-        self._sends += in_air
+        self.sends += in_air
 
     def _log_unclaimed(self, error: SunoVideoError | None) -> None:
         """Leave a trace of money that may have been spent for a caller who is gone."""

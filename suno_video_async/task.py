@@ -26,7 +26,7 @@ class VideoTask:
         self._latest: TaskUpdate | None = None
         self._error: Exception | None = None
         self._version = 0
-        self._changed: set[asyncio.Future[None]] = set()
+        self._changed = dict[asyncio.Future[None], None]()  # in the order of their coming
 
     def __repr__(self) -> str:
         if self._error is not None:
@@ -109,14 +109,14 @@ class VideoTask:
         if self._version != seen:
             return True
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._changed.add(future)
+        self._changed[future] = None
         timer = None
         if deadline is not None:
             timer = self._clock.call_later(max(0.0, deadline - self._clock.now()), future.cancel)
         try:
             await asyncio.wait([future])
         finally:
-            self._changed.discard(future)
+            self._changed.pop(future, None)
             if timer is not None:
                 timer.cancel()
         return self._version != seen

@@ -151,6 +151,7 @@ class Watcher:
             followed.failures += 1
             wait = full_jitter(self.calls.policy, error, followed.failures, self.calls.rng)
             self.schedule.ask_again(task_id, self.calls.clock.now() + wait)
+            self.calls.pause(Operation.TASK_INFO, error, wait)
             self.calls.tell_retry(Operation.TASK_INFO, error, followed.failures, wait)
 
     def _still_unborn(self, followed: _Followed) -> bool:

@@ -116,6 +116,11 @@ def test_one_failure_stops_nothing() -> None:
     }
     assert isinstance(outcomes["s2"].error, SubmissionUnknown)
     assert outcomes["s3"].video_task_id == "vf"
+    assert {suno_id: o.requests for suno_id, o in outcomes.items() if suno_id in {"s1", "s2", "s5"}} == {
+        "s1": 1,
+        "s2": 1,
+        "s5": 8,
+    }
 
 
 async def test_a_bad_row_is_an_outcome_of_its_own(tmp_path: Path) -> None:

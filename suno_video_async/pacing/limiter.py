@@ -176,6 +176,9 @@ class Limiter:
 
     def _serve(self) -> None:
         """Grant what can be granted now, and set the timer for the moment when more can be."""
+        create, other = self._waiters.values()
+        if not create and not other:
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
