@@ -1,0 +1,77 @@
+"""`python -m tests.simulation`: one seed, or many."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from multiprocessing import get_context
+
+from tests.simulation.plants import PLANTS
+from tests.simulation.run import Report, cheap_garbage, simulate
+from tests.simulation.scenario import Scenario
+
+
+def main() -> int:
+    """Run what the command line says; return 1 where a seed fails."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--seed", type=int, help="run one seed")
+    which.add_argument("--seeds", default="0:1000", help="run the seeds FIRST:END")
+    parser.add_argument("--trace", action="store_true", help="print everything that happens")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failing seed")
+    parser.add_argument("--plant", choices=sorted(PLANTS), help="put a bug in, and see how many seeds find it")
+    options = parser.parse_args()
+    if options.plant:
+        PLANTS[options.plant]()
+    if options.seed is not None:
+        return _one(options.seed, trace=options.trace)
+    first, _, end = options.seeds.partition(":")
+    return _many(range(int(first), int(end)), options)
+
+
+def _one(seed: int, *, trace: bool) -> int:
+    report = simulate(seed, trace=trace)
+    if trace:
+        print(Scenario.of(seed))
+        print("\n".join(report.trace))
+    print(f"seed {seed}: {report.violation or 'all holds'}")
+    return report.violation is not None
+
+
+def _many(seeds: range, options: argparse.Namespace) -> int:
+    started, met, failed, count = time.monotonic(), Counter[str](), 0, 0
+    for report in _reports(seeds, options.jobs, options.plant):
+        count += 1
+        met += report.met
+        if report.violation is not None:
+            failed += 1
+            print(f"seed {report.seed}: {report.violation}")
+            print(f"  again: python -m tests.simulation --seed {report.seed} --trace", flush=True)
+            if not options.keep_going:
+                break
+    minutes = (time.monotonic() - started) / 60
+    for name, number in sorted(met.items()):
+        print(f"{number:9,d}  {name}")
+    print(f"{count:,d} seeds, {failed} failed, {count / minutes:,.0f} a minute")
+    return failed > 0
+
+
+def _reports(seeds: range, jobs: int, plant: str | None) -> Iterator[Report]:
+    if jobs == 1:
+        yield from _in_order(seeds)
+        return
+    with get_context("fork").Pool(jobs) as pool:
+        yield from pool.imap(simulate, seeds, chunksize=10)
+
+
+def _in_order(seeds: Iterable[int]) -> Iterator[Report]:
+    with cheap_garbage():
+        yield from map(simulate, seeds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,316 @@
+"""What must hold, checked at every write, send and arrival, and at the end.
+
+The checks read the ledger's file through a connection of their own, so they see what is committed and nothing
+else, and they know rows by their four fields rather than by the ledger's own key.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from suno_video_async.ledger.base import Claim, Ending, LedgerRow
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.local.service import ApiService
+from suno_video_async.models import Track
+from suno_video_async.protocol.lifecycle import Cause
+from suno_video_async.protocol.wire import Operation
+from tests.simulation.network import Flight, Key
+from tests.simulation.scenario import Scenario
+from tests.simulation.world import Violation, World
+from tests.support.fakes import most_in_any_window
+
+#: The moves that a run may make, written down once more; a row that is new has no state before.
+_MOVES = {
+    ("planned", "submitting"),
+    ("submitting", "submitted"),
+    ("submitting", "planned"),
+    ("submitting", "refused"),
+    ("submitting", "unknown"),
+    ("submitted", "succeeded"),
+    ("submitted", "failed"),
+    ("submitted", "unknown"),
+    ("refused", "planned"),
+    ("failed", "planned"),
+}
+
+
+class WatchedLedger(SqliteLedger):
+    """The real ledger; somebody looks at its file after every write."""
+
+    def __init__(self, path: Path, audit: Audit, world: World) -> None:
+        super().__init__(path, synchronous="OFF", now=world.time)
+        self._audit = audit
+
+    def open(self, *, provider: str, fingerprint: str) -> None:
+        super().open(provider=provider, fingerprint=fingerprint)
+        self._audit.opened()
+
+    def claim(self, track: Track, *, where: str) -> Claim:
+        claim = super().claim(track, where=where)
+        self._audit.written("claim", track)
+        return claim
+
+    def begin_attempt(self, row_id: int, *, nonce: str, at: float, reserve: int, most: int | None) -> int:
+        number = super().begin_attempt(row_id, nonce=nonce, at=at, reserve=reserve, most=most)
+        row = self.row(row_id)
+        assert row is not None
+        self._audit.written("begin", row.track)
+        return number
+
+    def move(self, row_id: int, ending: Ending, *, cause: Cause = Cause.RUN) -> LedgerRow:
+        row = super().move(row_id, ending, cause=cause)
+        self._audit.written("move", row.track)
+        return row
+
+
+def key_of(track: Track) -> Key:
+    """Return a track's identity by this harness's own rule."""
+    return str(track.task_id), str(track.suno_id), track.author or "", track.brand or ""
+
+
+@define(eq=False)
+class Audit:
+    """Follows one seed from its beginning to its end.
+
+    Attributes:
+        trace: takes a line for everything that happens, when somebody wants to read it.
+        happened: told of each `write` and `arrival`.
+
+    """
+
+    scenario: Scenario
+    world: World
+    path: Path
+    trace: Callable[[str], None] | None = None
+    happened: Callable[[str], None] = lambda _: None
+    met: Counter[str] = field(factory=Counter[str])
+    service: ApiService = field(init=False)
+    states: dict[Key, str] = field(factory=dict[Key, str])
+    excused: set[Key] = field(factory=set[Key])
+    latest: dict[Key, Flight] = field(factory=dict[Key, Flight])
+    bought: dict[Key, list[Flight]] = field(factory=dict[Key, list[Flight]])
+    _reader: sqlite3.Connection | None = field(default=None, init=False)
+
+    def say(self, line: str) -> None:
+        """Write one line of the trace."""
+        if self.trace is not None:
+            self.trace(f"{self.world.moment:12.3f}  {line}")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._reader is not None:
+            self._reader.close()
+
+    # The ledger
+
+    def read(self, key: Key) -> str | None:
+        """Return the committed state of a track's row."""
+        found = self._rows("WHERE task_id = ? AND suno_id = ? AND author = ? AND brand = ?", *key)
+        if len(found) > 1:
+            raise Violation(f"{key} has {len(found)} rows")
+        return found[0][4] if found else None
+
+    def all_rows(self) -> dict[Key, tuple[str, str | None]]:
+        """Return all committed states, each with the id of its newest attempt's task."""
+        rows: dict[Key, tuple[str, str | None]] = {}
+        for *key, state, task_id in self._rows(""):
+            where = (key[0], key[1], key[2], key[3])
+            if where in rows:
+                raise Violation(f"{where} has two rows")
+            rows[where] = (state, task_id)
+        return rows
+
+    def _rows(self, where: str, *values: str) -> list[Any]:
+        if not self.path.exists():
+            return []
+        if self._reader is None:
+            self._reader = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        return self._reader.execute(
+            "SELECT r.task_id, r.suno_id, r.author, r.brand, r.state, a.video_task_id FROM rows r"
+            f" LEFT JOIN attempts a ON a.row_id = r.id AND a.n = r.attempt {where}",
+            values,
+        ).fetchall()
+
+    def opened(self) -> None:
+        """Check what a new run made of what it found: only what was being sent is unknown now."""
+        now = {key: state for key, (state, _) in self.all_rows().items()}
+        for key, old in self.states.items():
+            expected = "unknown" if old == "submitting" else old
+            if now.get(key) != expected:
+                raise Violation(f"{key} was {old} and is {now.get(key)} after the ledger was opened")
+        self.states = now
+        self.say("ledger opened")
+        self.happened("write")
+
+    def written(self, what: str, track: Track) -> None:
+        """Check one write."""
+        key = key_of(track)
+        old, new = self.states.get(key), self.read(key)
+        if new is None:
+            raise Violation(f"{key} has no row after {what}")
+        self.say(f"ledger {what} {'/'.join(key)}: {old} -> {new}")
+        if old is None and new != "planned":
+            raise Violation(f"{key} begins as {new}")
+        if old is not None and old != new and (old, new) not in _MOVES:
+            raise Violation(f"{key} went from {old} to {new}")
+        if old != new:
+            self._check_reason(key, old, new)
+        self.states[key] = new
+        self.world.progress_at = self.world.moment
+        self.happened("write")
+
+    def _check_reason(self, key: Key, old: str | None, new: str) -> None:
+        """A row leaves `submitting` only for what the client has really seen."""
+        if old == "submitted" and new == "unknown":
+            self._check_missing(key)
+        if old != "submitting":
+            return
+        flight = self.latest.get(key)
+        seen = flight.seen if flight is not None else "nothing"
+        unknown = {"unknown"} | ({"failed"} if self.scenario.strict else set())
+        allowed = {
+            "submitted": {"accepted"},
+            "planned": {"refused", "not sent"} | (set() if self.scenario.strict else {"failed"}),
+            "refused": {"refused"},
+            "unknown": unknown,
+        }[new]
+        if seen not in allowed:
+            raise Violation(f"{key} became {new}, but its send was seen as: {seen}")
+
+    def _check_missing(self, key: Key) -> None:
+        """A task is given up as unknown only where the API itself does not know it."""
+        flight = self.latest[key]
+        named = self.all_rows()[key][1]
+        if named in self.service._videos and "code:404" not in self._kinds():
+            raise Violation(f"{key} is given up as unknown, but the server knows its task {named} ({flight})")
+
+    def _kinds(self) -> set[str]:
+        return {rule.kind for rule in self.scenario.faults if rule.on == "TaskInfo"}
+
+    def crashed(self) -> None:
+        """Note which rows nobody can know about after a crash."""
+        self.excused |= {key for key, state in self.states.items() if state == "submitting"}
+
+    # The network
+
+    def sent(self, flight: Flight) -> None:
+        """Check, as a request leaves, that what it may cost is written down."""
+        self.say(f"life {flight.life} sends {flight}")
+        if flight.key is None:
+            return
+        self.latest[flight.key] = flight
+        state = self.read(flight.key)
+        if state != "submitting":
+            raise Violation(f"{flight} is sent while its row is {state}")
+
+    def ended(self, flight: Flight) -> None:
+        """Note how a request ended for its sender."""
+        self.say(f"life {flight.life} has {flight}: {flight.seen}")
+
+    def arrived(self, flight: Flight) -> None:
+        """Check what the server did."""
+        self.met["requests"] += 1
+        if flight.struck is not None:
+            self.met[f"{flight.request.operation} {flight.struck}"] += 1
+        self.say(f"server handles {flight} {flight.struck or ''} {flight.created or ''}")
+        if flight.key is not None and flight.created is not None:
+            self._check_charge(flight, flight.key)
+        self.world.progress_at = self.world.moment
+        self.happened("arrival")
+
+    def _check_charge(self, flight: Flight, key: Key) -> None:
+        self.met["charged"] += 1
+        earlier = self.bought.setdefault(key, [])
+        again = [bought for bought in earlier if not self._may_be_repeated(bought)]
+        if again:
+            raise Violation(f"{key} is charged twice: by {again[0]}, and by {flight}")
+        earlier.append(flight)
+        failures = [bought for bought in earlier if self._status(bought) == "failed"]
+        if len(failures) > self.scenario.retry_failed:
+            raise Violation(f"{key} is bought again after {len(failures)} failures")
+        if not self.scenario.rebuy_changed:
+            others = [other for other in self.bought if other[:2] == key[:2] and other != key]
+            if others:
+                raise Violation(f"{key} is bought beside {others[0]}, the same song")
+        state = self.read(key)
+        if state not in {"submitting", "unknown"}:
+            raise Violation(f"{key} is charged while its row is {state}")
+        self._check_budget()
+
+    def _check_budget(self) -> None:
+        most = self.scenario.max_credits
+        if most is None or any(self._is_risk_by_design(item) for items in self.bought.values() for item in items):
+            return
+        spent = self.scenario.credits - next(iter(self.service._accounts._by_key.values())).balance
+        if spent > most + 1e-6:
+            raise Violation(f"{spent:g} credits are spent of a budget of {most:g}")
+
+    def _status(self, flight: Flight) -> str:
+        task = self.service._videos.get(flight.created or "")
+        return task.status if task is not None else "gone"
+
+    def _is_risk_by_design(self, flight: Flight) -> bool:
+        return flight.struck == "commit-then-500" and not self.scenario.strict
+
+    def _may_be_repeated(self, flight: Flight) -> bool:
+        if self._is_risk_by_design(flight):
+            self.met["charged again after a 500, by design"] += 1
+            return True
+        return self._status(flight) == "failed" and self.scenario.retry_failed > 0
+
+    # The end
+
+    def check_window(self, flights: list[Flight]) -> None:
+        """Check the rate over all lives.
+
+        A request whose sender was gone before it arrived counts at the sender's end: how long it still travels
+        is known to nobody. How often the server itself then sees more is counted.
+        """
+        rate, arrived = self.scenario.rate, [flight for flight in flights if flight.arrived is not None]
+        counted = [min(flight.arrived or 0.0, flight.ended or self.world.moment) for flight in arrived]
+        most = most_in_any_window(counted, rate.per)
+        if most > rate.requests:
+            raise Violation(f"{most} requests in one window of {rate}")
+        if most_in_any_window([flight.arrived or 0.0 for flight in arrived], rate.per) > rate.requests:
+            self.met["windows over the limit by requests in the air at a crash"] += 1
+            if all((flight.arrived or 0.0) <= (flight.ended or self.world.moment) for flight in arrived):
+                raise Violation("the window is over the limit without a late request")
+
+    def check_rows(self) -> None:
+        """Check that the ledger and the server tell the same story."""
+        rows = self.all_rows()
+        for key, (state, task_id) in rows.items():
+            self.met[f"rows {state}"] += 1
+            self._check_row(key, state, task_id)
+        for key, flights in self.bought.items():
+            state = rows.get(key, ("lost", None))[0]
+            last = [flight for flight in flights if not self._is_risk_by_design(flight)]
+            live = [flight for flight in last if self._status(flight) != "failed"]
+            if state in {"lost", "submitting", "refused"} or (state == "planned" and live):
+                raise Violation(f"{key} is {state}, but was charged by {flights[-1]}")
+
+    def _check_row(self, key: Key, state: str, task_id: str | None) -> None:
+        task = self.service._videos.get(task_id or "")
+        if state in {"submitted", "succeeded", "failed"} and task_id is None:
+            raise Violation(f"{key} is {state} without a task")
+        if task is not None and (*task.order.track.split("/"),) != key:
+            raise Violation(f"{key} has the task of {task.order.track}")
+        if state in {"succeeded", "failed"} and (task is None or task.status[:4] != state[:4]):
+            raise Violation(f"{key} is {state}, but its task is {task and task.status}")
+        if state == "unknown" and key not in self.excused:
+            flight = self.latest.get(key)
+            seen = flight.seen if flight else "nothing"
+            missing = task is None or "code:404" in self._kinds()
+            if seen in {"refused", "not sent"} or (seen == "accepted" and not missing):
+                raise Violation(f"{key} is unknown, but was seen as {seen}")
+
+
+def is_read(flight: Flight) -> bool:
+    """Whether a request costs nothing."""
+    return flight.request.operation is not Operation.CREATE_TASK

@@ -1,0 +1,444 @@
+"""One seed, from a new ledger to the last check."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import anyio
+import anyio.lowlevel
+from aiohttp import ClientSession
+from attrs import define, field, frozen
+
+from suno_video_async import Conversion, Outcome, RetryPolicy, SunoVideoClient, SunoVideoError, Timeout, Track
+from suno_video_async.batch import Options
+from suno_video_async.books import Books, Hop, inline
+from suno_video_async.errors import LedgerError
+from suno_video_async.local.faults import FaultPlan
+from suno_video_async.local.media import MediaFile
+from suno_video_async.local.producers import SimulatedProducer
+from suno_video_async.local.service import ApiService
+from tests.simulation.audit import Audit, WatchedLedger, key_of
+from tests.simulation.network import LifeTransport, Network
+from tests.simulation.scenario import Event, Life, Scenario
+from tests.simulation.world import ClientClock, Crash, SimLoop, Violation, World, stream
+
+T = TypeVar("T")
+
+KEY = "ak_" + "k" * 32
+#: A RAM disk where there is one: a run writes thousands of times.
+_FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() and os.access("/dev/shm", os.W_OK) else None
+#: Seconds beyond the network's timeout that closing may take: the books are written last.
+_CLOSING = 5.0
+
+
+class _NoSongs:
+    """A library without songs: simulated videos are made of any track."""
+
+    def tracks(self) -> list[Any]:
+        return []
+
+    def find(self, task_id: str, suno_id: str) -> None:
+        return None
+
+    def audio(self, track: Any, folder: Path) -> Path:
+        raise FileNotFoundError
+
+    cover = audio
+
+
+@frozen
+class Report:
+    """What came of a seed."""
+
+    seed: int
+    violation: str | None
+    met: Counter[str]
+    trace: list[str]
+
+
+def simulate(seed: int, *, trace: bool = False) -> Report:
+    """Run a seed and check it."""
+    lines: list[str] = []
+    scenario = Scenario.of(seed)
+    with tempfile.TemporaryDirectory(prefix="simulation-", dir=_FOLDER) as folder:
+        simulation = Simulation(scenario, Path(folder) / "catalog.db", lines.append if trace else None)
+        try:
+            simulation.run()
+            violation = None
+        except Violation as found:
+            violation = str(found)
+        finally:
+            simulation.audit.close()
+    return Report(seed, violation, simulation.audit.met, lines)
+
+
+@contextmanager
+def cheap_garbage() -> Iterator[None]:
+    """Keep what is loaded already out of the garbage collector's rounds, which each seed then can afford."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+class Simulation:
+    """The world of one seed."""
+
+    def __init__(self, scenario: Scenario, path: Path, trace: Callable[[str], None] | None) -> None:
+        self.scenario = scenario
+        self.world = World()
+        self.audit = Audit(scenario, self.world, path, trace)
+        ids = stream(scenario.seed, "ids")
+        producer = SimulatedProducer(
+            self.world,
+            MediaFile.of_bytes(b"video", "video/mp4", 0.0),
+            scenario.duration,
+            sigma=scenario.sigma,
+            seed=scenario.seed,
+        )
+        self.service = ApiService(
+            clock=self.world,
+            producer=producer,
+            library=_NoSongs(),
+            keys=[KEY],
+            credits=scenario.credits,
+            cost=2.0,
+            rate=scenario.rate,
+            max_running=scenario.max_running,
+            faults=scenario.faults,
+            seed=scenario.seed,
+            make_id=lambda: f"v{ids.getrandbits(64):016x}",
+        )
+        self.audit.service = self.service
+        self.network = Network(
+            self.world,
+            scenario,
+            self.service,
+            on_send=self.audit.sent,
+            on_arrival=self.audit.arrived,
+            on_end=self.audit.ended,
+            api_key=KEY,
+        )
+
+    def run(self) -> None:
+        """Live all lives, then check."""
+        for number, life in enumerate(self.scenario.lives):
+            last = number == len(self.scenario.lives) - 1
+            if last and self.scenario.quiet_end:
+                # Nothing goes wrong any more: now every row must come to its end.
+                self.service._faults = FaultPlan((), 0)
+                self.network.quiet = True
+            _Run(self, life, number, last=last).live()
+            self.world.pass_by(life.rest)
+        self.world.pass_by(3600.0)  # what is still in the air arrives
+        self.audit.check_window(self.network.flights)
+        self.audit.check_rows()
+
+
+@define(eq=False)
+class _Run:
+    """One life of the client."""
+
+    simulation: Simulation
+    life: Life
+    number: int
+    last: bool
+    loop: SimLoop = field(init=False)
+    transport: LifeTransport = field(init=False)
+    ledger: WatchedLedger = field(init=False)
+    counts: Counter[str] = field(factory=Counter[str])
+    done: set[str] = field(factory=set[str])
+    main: asyncio.Task[Any] | None = None
+    client: SunoVideoClient | None = None
+    conversion: Conversion | None = None
+    closer: asyncio.Task[None] | None = None
+    pulled: int = 0
+    outcomes: list[Outcome] = field(factory=list[Outcome])
+    error: BaseException | None = None
+    entered: bool = False
+
+    @property
+    def audit(self) -> Audit:
+        return self.simulation.audit
+
+    def live(self) -> None:
+        """Run, to the end or to a crash, and check what must hold after either."""
+        world, audit = self.simulation.world, self.audit
+        self.loop = SimLoop(world, self.life.order)
+        self.loop.on_step = self._on_step
+        self.transport = self.simulation.network.transport(self.number)
+        self.ledger = WatchedLedger(audit.path, audit, world)
+        audit.happened = self._happened
+        audit.say(f"life {self.number} begins: {', '.join(map(str, self.life.events)) or 'undisturbed'}")
+        world.progress_at = world.moment
+        for event in self.life.events:
+            if event.kind == "time":
+                world.call_later(event.number, lambda event=event: self._do(event))  # type: ignore[misc]
+        crashed = False
+        try:
+            self.loop.run(self._main())
+        except Crash:
+            crashed = True
+        finally:
+            audit.happened = lambda _: None
+            if crashed or not self.loop.is_closed():
+                self._end_process()
+        audit.met["lives"] += 1
+        if crashed:
+            audit.met["crashes"] += 1
+            audit.crashed()
+            audit.say(f"life {self.number} crashed after {self.loop.steps} steps")
+        else:
+            audit.say(f"life {self.number} ended after {self.loop.steps} steps: {self.error!r}")
+            self._check_end()
+
+    def _end_process(self) -> None:
+        """Do what the operating system does at the end of a process: close what it had open."""
+        if self.client is not None:
+            self.client._running = None  # it would warn that it was never closed
+        self.ledger.close()
+        self.transport.crash()
+        self.loop.bury()
+
+    # What happens to it
+
+    def _on_step(self, step: int) -> None:
+        for event in self.life.events:
+            if event.kind == "step" and event.number == step:
+                self._do(event)
+
+    def _happened(self, kind: str) -> None:
+        self.counts[kind] += 1
+        for event in self.life.events:
+            if event.kind == kind and event.number == self.counts[kind]:
+                self._do(event)
+        if kind == "arrival":
+            self._check_bounds()
+
+    def _do(self, event: Event) -> None:
+        if self.loop.is_closed():
+            return
+        self.audit.say(f"now: {event.what}")
+        self.audit.met[f"event {event.what}"] += 1
+        self.done.add(event.what)
+        if event.what == "crash":
+            self.loop.crashing = True
+            return
+        act = {"cancel": self._cancel, "stop": self._stop, "close": self._close, "leave": lambda: None}
+        self.loop.call_soon(act[event.what])
+
+    def _cancel(self) -> None:
+        if self.main is not None:
+            self.main.cancel()
+
+    def _stop(self) -> None:
+        if self.conversion is not None and self.entered:
+            self.conversion.stop()
+
+    def _close(self) -> None:
+        if self.client is not None and self.closer is None:
+            self.closer = self.loop.create_task(self._timed_close(self.client))
+
+    async def _timed_close(self, client: SunoVideoClient) -> None:
+        started = self.simulation.world.moment
+        await client.aclose()
+        took = self.simulation.world.moment - started
+        if took > self.simulation.scenario.timeout + _CLOSING:
+            raise Violation(f"closing the client took {took:g} s, its timeout is {self.simulation.scenario.timeout}")
+
+    # The user's program
+
+    async def _main(self) -> None:
+        self.main = asyncio.get_running_loop().create_task(self._convert())
+        await asyncio.wait([self.main])
+        if self.closer is not None:
+            await asyncio.wait([self.closer])
+            self.error = self.closer.exception()
+        if self.error is None:
+            self.error = asyncio.CancelledError() if self.main.cancelled() else self.main.exception()
+        self.transport.over = True
+        for _ in range(10):
+            await asyncio.sleep(0)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        if left and not isinstance(self.error, Violation):
+            self.error = Violation(f"tasks are left over: {[str(task.get_coro()) for task in left]}")
+
+    async def _convert(self) -> None:
+        scenario = self.simulation.scenario
+        client = SunoVideoClient(
+            api_key=KEY,
+            base_url="http://127.0.0.1:1",
+            transport=self.transport,
+            session=cast("ClientSession", object()),  # nothing is downloaded
+            clock=ClientClock(self.simulation.world),
+            rate=scenario.rate,
+            max_connections=scenario.max_connections,
+            max_in_flight=scenario.max_in_flight,
+            retry=RetryPolicy(strict=scenario.strict, attempts=scenario.attempts),
+            timeout=Timeout(connect=10.0, total=scenario.timeout),
+        )
+        async with client:
+            assert client._running is not None
+            client._running.calls.rng = stream(scenario.seed, f"client {self.number}")
+            self.client = client
+            await self._consume(client)
+
+    async def _consume(self, client: SunoVideoClient) -> None:
+        scenario = self.simulation.scenario
+        options = Options(
+            output_dir=None,
+            task_timeout=scenario.task_timeout,
+            retry_failed=scenario.retry_failed,
+            rebuy_changed=scenario.rebuy_changed,
+            max_credits=scenario.max_credits,
+        )
+        source = cast("AsyncIterator[Track]", self._rows())
+        books = Books(self.ledger, _hop(self.life.hop_delay, self.simulation, self.number))
+        self.conversion = Conversion(client, source, books, options)
+        async with self.conversion as outcomes:
+            self.entered = True
+            async for outcome in outcomes:
+                self._take(outcome)
+                if "leave" in self.done:
+                    return
+                if self.life.consumer_delay:
+                    await asyncio.sleep(self.life.consumer_delay)
+
+    async def _rows(self) -> AsyncIterator[object]:
+        for row in self.life.catalog:
+            self.pulled += 1
+            yield row
+
+    def _take(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        self.audit.met[f"outcomes {outcome.state}"] += 1
+        self.audit.say(f"outcome {outcome.row} {outcome.state} {outcome.error!r}")
+        self.simulation.world.progress_at = self.simulation.world.moment
+        self._happened("outcome")
+
+    # What must hold
+
+    def _check_bounds(self) -> None:
+        """Nothing grows with the catalog."""
+        scenario, client = self.simulation.scenario, self.client
+        if self.transport.in_air > scenario.max_connections:
+            raise Violation(f"{self.transport.in_air} requests are in the air at once")
+        most = scenario.max_in_flight
+        if self.pulled - self._delivered() > 3 * most + 2:
+            raise Violation(f"{self.pulled} rows are pulled, {len(self.outcomes)} delivered")
+        if client is None or (limiter := client.statistics().limiter) is None:
+            return
+        if limiter.waiting > 2 * most + 6:
+            raise Violation(f"{limiter.waiting} callers wait for a place")
+        if self.counts["arrival"] % 64 == 0:
+            tasks = len(asyncio.all_tasks(self.loop))
+            if tasks > 6 * most + scenario.max_connections + 20:
+                raise Violation(f"{tasks} asyncio tasks are alive")
+
+    def _delivered(self) -> int:
+        return sum(1 for outcome in self.outcomes if outcome.row is not None and outcome.row.startswith("track "))
+
+    def _check_end(self) -> None:
+        """Check a life that came to its own end."""
+        if isinstance(self.error, Violation):
+            raise self.error
+        self._check_error(self.error)
+        if self.loop.complaints:
+            raise Violation(f"the event loop complained: {self.loop.complaints[0]}")
+        for key, state in self.audit.states.items():
+            if state == "submitting":
+                raise Violation(f"{key} is left in submitting by a run that was not interrupted")
+        if not self.done & {"cancel", "leave", "close"} and self.error is None:
+            self._check_outcomes()
+
+    def _check_error(self, error: BaseException | None) -> None:
+        if error is None:
+            return
+        self.audit.met[f"raised {type(error).__name__}"] += 1
+        if isinstance(error, asyncio.CancelledError) and "cancel" in self.done:
+            return
+        if isinstance(error, LedgerError) or not isinstance(error, SunoVideoError):
+            raise Violation(f"{type(error).__name__} came out: {_flat(error)}") from error
+
+    def _check_outcomes(self) -> None:
+        """Every row of the catalog has one outcome, and those of the ledger agree with it."""
+        own = Counter(outcome.row for outcome in self.outcomes if outcome.row)
+        expected = {f"track {number}" for number in range(1, len(self.life.catalog) + 1)}
+        missing = expected - set(own)
+        if missing or any(own[row] != 1 for row in expected):
+            raise Violation(f"{len(self.life.catalog)} rows, outcomes missing {missing}, doubled {own - Counter(expected)}")
+        rows = self.audit.all_rows()
+        for outcome in self.outcomes:
+            if outcome.track is not None and outcome.state != "skipped":
+                self._check_outcome(outcome, rows[key_of(outcome.track)][0])
+        if self.last and self.simulation.scenario.quiet_end:
+            self._check_all_over(rows)
+
+    def _check_outcome(self, outcome: Outcome, state: str) -> None:
+        if outcome.state != state:
+            raise Violation(f"{outcome.track} ended as {outcome.state}, but its row is {state}")
+        if outcome.state == "planned" and outcome.error is None and "stop" not in self.done:
+            raise Violation(f"{outcome.track} is left planned for no reason")
+
+    def _check_all_over(self, rows: dict[Any, tuple[str, str | None]]) -> None:
+        """Where nothing goes wrong and nobody interferes, every row that was asked for comes to its end."""
+        scenario = self.simulation.scenario
+        skipped = {key_of(o.track) for o in self.outcomes if o.track is not None and o.state == "skipped"}
+        asked = {key_of(row) for row in self.life.catalog if isinstance(row, Track)}
+        poor = scenario.max_credits is not None or scenario.credits < 1000 or scenario.max_running < 100
+        for key, (state, _) in rows.items():
+            if state == "submitted" and scenario.task_timeout > 3600:
+                raise Violation(f"{key} is never followed to its end")
+            if state == "planned" and key in asked and key not in skipped and not poor:
+                raise Violation(f"{key} is never bought")
+
+
+def _flat(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_flat(inner) for inner in error.exceptions)
+    return repr(error)
+
+
+def _hop(delay: float | None, simulation: Simulation, life: int) -> Hop:
+    """Return a hop to a thread that is as slow as the seed wants; None runs in place."""
+    if delay is None:
+        return inline
+    world, rng, place = simulation.world, stream(simulation.scenario.seed, f"hop {life}"), anyio.CapacityLimiter(1)
+    seconds = delay
+
+    async def hop(call: Callable[[], T], /) -> T:
+        await anyio.lowlevel.checkpoint()
+        async with place:
+            with anyio.CancelScope(shield=True):
+                loop = cast("SimLoop", asyncio.get_running_loop())
+                return await _in_thread(call, loop, world, rng.uniform(0, seconds), rng.uniform(0, seconds))
+
+    return hop
+
+
+def _in_thread(call: Callable[[], T], loop: SimLoop, world: World, before: float, after: float) -> Awaitable[T]:
+    """Begin a call that nothing but the process's end keeps from being made, as in a thread."""
+    future: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        try:
+            inline(call).send(None)  # type: ignore[attr-defined]  # it never waits
+        except StopIteration as result:
+            value: T = result.value
+            loop.call_later(after, lambda: future.done() or future.set_result(value))
+        except Exception as error:
+            failure = error
+            loop.call_later(after, lambda: future.done() or future.set_exception(failure))
+
+    loop.call_later(before, run)
+    return future

@@ -1,0 +1,240 @@
+"""Virtual time that outlives a client's process, and an event loop in it whose order a seed decides.
+
+The server and everything that travels live in the `World`. A client lives in a `SimLoop`, which can be dropped in the
+middle of anything, as `kill -9` drops a process; the world's time goes on, and the next client gets a loop of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import random
+import zlib
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from tests.support.virtual import VirtualLoop
+
+T = TypeVar("T")
+
+#: Unix seconds at which the world begins.
+EPOCH = 1_700_000_000.0
+#: Virtual seconds without a request, a ledger write or an outcome after which a run counts as stuck.
+PATIENCE = 4 * 3600.0
+#: Loop steps after which one life counts as running in circles.
+MOST_STEPS = 3_000_000
+
+
+class Violation(Exception):  # noqa: N818  it is what the simulation looks for
+    """Something happened that must not."""
+
+
+class Crash(BaseException):
+    """The client's process is gone."""
+
+
+class Timer:
+    """One event of the world to come."""
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.callback: Callable[[], object] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class World:
+    """Time, and what happens in it beside the client. It is also the `Clock` of both sides."""
+
+    def __init__(self) -> None:
+        self.moment = 1000.0
+        self.progress_at = self.moment
+        self._events: list[tuple[float, int, Timer]] = []
+        self._count = 0
+
+    def now(self) -> float:
+        return self.moment
+
+    def time(self) -> float:
+        return EPOCH + self.moment
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        timer = Timer(callback)
+        self._count += 1
+        heapq.heappush(self._events, (self.moment + max(0.0, seconds), self._count, timer))
+        return timer
+
+    def wait(self, limit: float | None) -> None:
+        """Let time pass until `limit`, or until the next event, which then happens."""
+        while self._events and self._events[0][2].callback is None:
+            heapq.heappop(self._events)
+        if self._events and (limit is None or self._events[0][0] <= limit):
+            at, _, timer = heapq.heappop(self._events)
+            self.moment = max(self.moment, at)
+            if timer.callback is not None:
+                timer.callback()
+        elif limit is None:
+            raise Violation("deadlock: every task waits, and nothing is to come")
+        else:
+            self.moment = max(self.moment, limit)
+        if self.moment - self.progress_at > PATIENCE:
+            raise Violation(f"stuck: nothing has happened for {PATIENCE:g} s")
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass while no client runs."""
+        until = self.moment + seconds
+        self.progress_at = until
+        while self.moment < until:
+            self.wait(until)
+        self.progress_at = self.moment
+
+
+class ClientClock:
+    """The client's view of the world's time: its timers go with its process."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def now(self) -> float:
+        return self._world.moment
+
+    def time(self) -> float:
+        return self._world.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(seconds, callback)
+
+
+class SimTask(asyncio.Task[Any]):
+    """A task with a number, so that its turn does not depend on where it lies in memory."""
+
+    number = 0
+    turns = 0
+
+
+class _Ready(deque[Any]):
+    """The loop's ready queue, counted: each removal is a step, and something may happen before it."""
+
+    def __init__(self, loop: SimLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def popleft(self) -> Any:
+        self._loop.step()
+        return super().popleft()
+
+
+class _Shuffled:
+    """A ready queue in an order that the seed decides.
+
+    A task's turn follows from the seed, its number and how often it ran: sets, whose order depends on addresses,
+    then do not change it.
+    """
+
+    def __init__(self, loop: SimLoop, seed: int) -> None:
+        self._loop = loop
+        self._heap: list[tuple[int, int, asyncio.Handle]] = []
+        self._seed = seed
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def clear(self) -> None:
+        self._heap.clear()
+
+    def append(self, handle: asyncio.Handle) -> None:
+        self._count += 1
+        task = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]
+        if isinstance(task, SimTask):
+            task.turns += 1
+            turn = b"%d/%d/%d" % (self._seed, task.number, task.turns)
+        else:
+            turn = b"%d/-/%d" % (self._seed, self._count)
+        heapq.heappush(self._heap, (zlib.crc32(turn), self._count, handle))
+
+    def popleft(self) -> asyncio.Handle:
+        self._loop.step()
+        return heapq.heappop(self._heap)[2]
+
+
+class SimLoop(VirtualLoop):
+    """One life of a client: an event loop in the world's time.
+
+    Args:
+        world: whose time it is.
+        order: the seed of the ready queue's order; None is first come first served.
+
+    """
+
+    def __init__(self, world: World, order: int | None) -> None:
+        super().__init__()
+        self.world = world
+        self.steps = 0
+        self.crashing = False
+        self.on_step: Callable[[int], None] = lambda _: None
+        self.complaints: list[str] = []
+        self._tasks_made = 0
+        self._virtual.select = self._select  # type: ignore[method-assign]
+        self._ready: Any = _Ready(self) if order is None else _Shuffled(self, order)
+        self.set_task_factory(self._make_task)
+        self.set_exception_handler(self._complain)
+
+    def time(self) -> float:
+        return self.world.moment
+
+    def step(self) -> None:
+        """Count one callback; a crash ends the loop right here."""
+        self.steps += 1
+        self.on_step(self.steps)
+        if self.crashing:
+            raise Crash
+        if self.steps > MOST_STEPS:
+            raise Violation(f"running in circles: {MOST_STEPS} steps in one life")
+
+    def _select(self, timeout: float | None = None) -> list[Any]:
+        self.world.wait(None if timeout is None else self.world.moment + max(0.0, timeout))
+        return []
+
+    def _make_task(
+        self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any
+    ) -> SimTask:
+        task = SimTask(coroutine, loop=loop, **options)
+        self._tasks_made += 1
+        task.number = self._tasks_made
+        return task
+
+    def _complain(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        self.complaints.append(f"{context.get('message')}: {error!r}")
+
+    def run(self, main: Coroutine[Any, Any, T]) -> T:
+        """Run to the end, or to the crash."""
+        return self.run_until_complete(main)
+
+    def bury(self) -> None:
+        """Take the remains of a crashed life away: none of its code gets another turn."""
+        self.on_step = lambda _: None
+        for task in asyncio.all_tasks(self):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            coroutine: Any = task.get_coro()
+            for _ in range(20):  # a clean-up that awaits refuses its end; it is told again
+                with contextlib.suppress(BaseException):
+                    coroutine.close()
+                    break
+        self._ready.clear()
+        self.set_exception_handler(lambda *_: None)
+        self.close()
+
+
+def stream(seed: int, name: str) -> random.Random:
+    """Return a generator of its own for one purpose."""
+    return random.Random(f"{seed}/{name}")
