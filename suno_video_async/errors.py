@@ -70,7 +70,7 @@ class APIError(SunoVideoError):
         self.code = code
         self.http_status = http_status
         self.operation = operation
-        self.errors = tuple(errors)
+        self.errors: tuple[str, ...] = tuple(errors)
         self.retry_after = retry_after
         self.task_id = task_id
 

@@ -50,7 +50,7 @@ class Submission:
         self._wanted = True
         self._claimed = True
         self._in_air = False
-        self.sends = 0
+        self.sends: int = 0
         self._scope = anyio.CancelScope()
 
     async def run(self) -> None:
@@ -109,7 +109,7 @@ class Submission:
 
     def _note_sending(self, in_air: bool) -> None:
         self._in_air = in_air
-        self.sends += in_air
+        self.sends = self.sends + 1 if in_air else self.sends
 
     def _log_unclaimed(self, error: SunoVideoError | None) -> None:
         """Leave a trace of money that may have been spent for a caller who is gone."""

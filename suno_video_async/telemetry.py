@@ -10,7 +10,7 @@ from attrs import frozen
 from suno_video_async.errors import SunoVideoError
 from suno_video_async.models import TaskUpdate, VideoRequest, VideoTaskId
 
-logger = logging.getLogger("suno_video_async")
+logger: logging.Logger = logging.getLogger("suno_video_async")
 logger.addHandler(logging.NullHandler())
 
 

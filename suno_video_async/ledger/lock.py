@@ -22,7 +22,7 @@ class WriterLock:
     """
 
     def __init__(self, ledger: Path) -> None:
-        self.path = ledger.with_name(ledger.name + ".lock")
+        self.path: Path = ledger.with_name(ledger.name + ".lock")
         self._ledger = ledger
         self._descriptor: int | None = None
 

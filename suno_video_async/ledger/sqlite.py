@@ -80,7 +80,7 @@ class SqliteLedger:
         synchronous: Literal["FULL", "OFF"] = "FULL",
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.path = None if path is None else Path(path)
+        self.path: Path | None = None if path is None else Path(path)
         self._synchronous = synchronous
         self._now = now
         self._connection: sqlite3.Connection | None = None

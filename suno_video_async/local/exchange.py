@@ -135,7 +135,7 @@ class Refusal(Exception):  # noqa: N818  it is an answer, raised where it is fou
     ) -> None:
         text = message or MESSAGES.get(code, "Error")
         super().__init__(code, text)
-        self.envelope = Envelope(code, text, None, errors, retry_after, status)
+        self.envelope: Envelope = Envelope(code, text, None, errors, retry_after, status)
 
 
 _JSON = {"Content-Type": "application/json; charset=utf-8"}

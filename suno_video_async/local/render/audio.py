@@ -44,7 +44,7 @@ class Sound:
         self._out: Any = None
         self._copies = False
         self._seconds = 0.0
-        self.ended = False
+        self.ended: bool = False
         if not path.is_file():
             raise RenderError(f"the audio {path.name} does not exist")
         try:

@@ -37,10 +37,11 @@ class Canvas:
     """A square picture in floats; places and sizes are shares of its side, y downwards."""
 
     def __init__(self, *, seed: int) -> None:
-        self.noise = np.random.default_rng(seed)
+        self.noise: np.random.Generator = np.random.default_rng(seed)
         self.pixels: Floats = np.zeros((SIDE, SIDE, 3), np.float32)
         axis = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE
-        self.x, self.y = axis[None, :], axis[:, None]
+        self.x: Floats = axis[None, :]
+        self.y: Floats = axis[:, None]
 
     def image(self, grain: float = 0.012) -> Image.Image:
         """The finished picture, with a little grain that also hides steps in gradients."""
