@@ -32,7 +32,7 @@ from suno_video_async.errors import (
     VideoMissingError,
     WaitTimeout,
 )
-from suno_video_async.ledger.base import Ledger
+from suno_video_async.ledger.base import Ledger, LedgerRow
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import (
     Estimate,
@@ -52,10 +52,12 @@ from suno_video_async.models import (
 )
 from suno_video_async.pacing.clock import Clock, SystemClock
 from suno_video_async.pacing.limiter import Limiter, LimiterStatistics
+from suno_video_async.planning import Plan
 from suno_video_async.protocol.wire import Answer, Request
 from suno_video_async.task import VideoTask
 from suno_video_async.telemetry import Hooks, PauseEvent, RequestEvent, RetryEvent, SubmitEvent
 from suno_video_async.transport import Transport
+from suno_video_async.unknowns import Unknowns
 
 __all__ = [
     "APIError",
@@ -78,6 +80,7 @@ __all__ = [
     "InvalidRequestError",
     "Ledger",
     "LedgerError",
+    "LedgerRow",
     "Limiter",
     "LimiterStatistics",
     "MaintenanceError",
@@ -87,6 +90,7 @@ __all__ = [
     "NotFoundError",
     "Outcome",
     "PauseEvent",
+    "Plan",
     "RateLimit",
     "RateLimitError",
     "Request",
@@ -109,6 +113,7 @@ __all__ = [
     "Track",
     "Transport",
     "TransportError",
+    "Unknowns",
     "Video",
     "VideoMissingError",
     "VideoRequest",

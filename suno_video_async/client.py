@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 from attrs import evolve, field, frozen
 
 from suno_video_async import download as downloading
+from suno_video_async import planning
 from suno_video_async.batch import Conversion, Options
 from suno_video_async.bookkeeper import Bookkeeper
 from suno_video_async.books import Books, as_ledger
@@ -25,6 +26,7 @@ from suno_video_async.calls import Calls, CallStatistics, Entry
 from suno_video_async.catalog import CatalogSource
 from suno_video_async.errors import APIError, ClientClosedError, DownloadError, SunoVideoError
 from suno_video_async.ledger.base import Ledger
+from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import (
     Estimate,
     MusicTaskId,
@@ -42,12 +44,14 @@ from suno_video_async.models import (
 )
 from suno_video_async.pacing.clock import Clock, SystemClock
 from suno_video_async.pacing.limiter import DEFAULT_RATE, Limiter, LimiterStatistics
+from suno_video_async.planning import Plan
 from suno_video_async.protocol import wire
 from suno_video_async.settings import Settings
 from suno_video_async.submission import Submission
 from suno_video_async.task import VideoTask
 from suno_video_async.telemetry import Hooks, SubmitEvent, logger, tell
 from suno_video_async.transport import AiohttpTransport, Transport, make_session
+from suno_video_async.unknowns import Unknowns
 from suno_video_async.watcher import Watcher
 
 #: Six hours: no video takes that long, and a run always ends.
@@ -439,6 +443,37 @@ class SunoVideoClient:
             max_credits=max_credits,
         )
         return Conversion(self, source, Books(as_ledger(ledger)), options)
+
+    async def plan(
+        self, source: CatalogSource, *, ledger: SqliteLedger | str | PathLike[str] | None = None
+    ) -> Plan:
+        """Say what converting a catalog would come to; nothing is bought and nothing is written.
+
+        The price is asked once for each distinct shape of input, not once a row.
+
+        Args:
+            source: the catalog, as for `convert`.
+            ledger: the ledger's file, which may be in use by a running conversion, or not exist yet.
+
+        Raises:
+            CatalogError: the catalog as a whole cannot be read.
+            LedgerError: the file is no ledger, or cannot be read.
+            APIError: a question was refused.
+            TransportError: no readable answer came.
+
+        """
+        self._open()
+        return await planning.plan(self, source, ledger)
+
+    def unknowns(self, ledger: Ledger | str | PathLike[str]) -> Unknowns:
+        """Open a ledger to settle its unknown rows: `async with client.unknowns("l.db") as unknowns:`.
+
+        Args:
+            ledger: the ledger, or its file; nobody else may be writing it.
+
+        """
+        self._open()
+        return Unknowns(self, ledger)
 
     # State
 
