@@ -40,8 +40,9 @@ class Canvas:
         self.noise: np.random.Generator = np.random.default_rng(seed)
         self.pixels: Floats = np.zeros((SIDE, SIDE, 3), np.float32)
         axis = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE
-        self.x: Floats = axis[None, :]
-        self.y: Floats = axis[:, None]
+        # numpy's stubs take the sum of float32 and a literal for float64.
+        self.x: npt.NDArray[np.float64] = axis[None, :]
+        self.y: npt.NDArray[np.float64] = axis[:, None]
 
     def image(self, grain: float = 0.012) -> Image.Image:
         """The finished picture, with a little grain that also hides steps in gradients."""
