@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from suno_video_async import Track
+from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.base import Ending
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import VideoTaskId
@@ -41,3 +45,34 @@ async def test_each_submitted_row_is_followed_once(submitted: Path) -> None:
     async with client, client.convert(TRACKS, ledger=submitted) as outcomes:
         states = [outcome.state async for outcome in outcomes]
     assert states == ["succeeded"] * 3
+
+
+@pytest.mark.xfail(raises=LedgerError, reason="the thread goes on to open what nobody closes", strict=True)
+async def test_a_run_that_is_cancelled_while_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is cancelled while the ledger is opened leaves it closed for the next run."""
+    opening, go_on = asyncio.Event(), threading.Event()
+    loop, really_open = asyncio.get_running_loop(), SqliteLedger.open
+
+    def slow_open(self: SqliteLedger, **account: Any) -> None:
+        loop.call_soon_threadsafe(opening.set)
+        assert go_on.wait(20)
+        really_open(self, **account)
+        loop.call_soon_threadsafe(opened.set)
+
+    client, _ = client_of(FakeAPI(0.0))
+    opened = asyncio.Event()
+
+    async def convert() -> list[str]:
+        async with client.convert(TRACKS, ledger=tmp_path / "l.db") as outcomes:
+            return [outcome.state async for outcome in outcomes]
+
+    async with client:
+        with monkeypatch.context() as patch:
+            patch.setattr(SqliteLedger, "open", slow_open)
+            cancelled = asyncio.create_task(convert())
+            await opening.wait()
+            cancelled.cancel()
+            loop.call_soon(go_on.set)
+            await asyncio.wait([cancelled])
+            await opened.wait()
+        assert await convert() == ["succeeded"] * 3

@@ -1,0 +1,89 @@
+"""Ledgers for tests, and rows in every state."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from suno_video_async.ledger.base import Ending, LedgerRow
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.models import MusicTaskId, SunoId, Track, VideoTaskId
+from suno_video_async.protocol.lifecycle import Cause, State
+
+PROVIDER, FINGERPRINT = "https://api.example.test", "0123456789abcdef"
+
+#: How a row comes into each state.
+WAYS: dict[State, Sequence[State]] = {
+    State.PLANNED: (),
+    State.SUBMITTING: (State.SUBMITTING,),
+    State.SUBMITTED: (State.SUBMITTING, State.SUBMITTED),
+    State.SUCCEEDED: (State.SUBMITTING, State.SUBMITTED, State.SUCCEEDED),
+    State.DOWNLOADED: (State.SUBMITTING, State.SUBMITTED, State.SUCCEEDED, State.DOWNLOADED),
+    State.FAILED: (State.SUBMITTING, State.SUBMITTED, State.FAILED),
+    State.REFUSED: (State.SUBMITTING, State.REFUSED),
+    State.UNKNOWN: (State.SUBMITTING, State.UNKNOWN),
+}
+
+
+def track(suno_id: str = "s1", author: str | None = None, brand: str | None = None, **extra: str) -> Track:
+    """Return a track of one music task."""
+    return Track(task_id=MusicTaskId("m1"), suno_id=SunoId(suno_id), author=author, brand=brand, extra=extra)
+
+
+def opened(path: Path | None = None, **options: Any) -> SqliteLedger:
+    """Return an open ledger of the tests' account."""
+    ledger = SqliteLedger(path, now=lambda: 1000.0, **options)
+    ledger.open(provider=PROVIDER, fingerprint=FINGERPRINT)
+    return ledger
+
+
+def begin(ledger: SqliteLedger, row: LedgerRow, *, reserve: int = 0, most: int | None = None) -> int:
+    """Begin an attempt, with a nonce that no other has."""
+    nonce = f"nonce {row.id} {ledger.totals()} {row.failures} {row.cost}"
+    return ledger.begin_attempt(row.id, nonce=nonce, at=2000.0, reserve=reserve, most=most)
+
+
+def ending(state: State, row: LedgerRow) -> Ending:
+    """Return a plain ending in a state."""
+    task = VideoTaskId(f"v{row.id}") if state is State.SUBMITTED else None
+    return Ending(state=state, video_task_id=task)
+
+
+def row_in(ledger: SqliteLedger, state: State, suno_id: str = "s1", *, reserve: int = 0) -> LedgerRow:
+    """Return a new row that has come into a state."""
+    row = ledger.claim(track(suno_id), where="catalog.csv:2").row
+    for step in WAYS[state]:
+        if step is State.SUBMITTING:
+            begin(ledger, row, reserve=reserve)
+            row = reread(ledger, row)
+        else:
+            row = ledger.move(row.id, ending(step, row))
+    assert row.state is state
+    return row
+
+
+def reread(ledger: SqliteLedger, row: LedgerRow) -> LedgerRow:
+    """Return a row as it stands now."""
+    found = ledger.row(row.id)
+    assert found is not None
+    return found
+
+
+def connection(ledger: SqliteLedger) -> sqlite3.Connection:
+    """Return what an open ledger talks to."""
+    assert ledger._connection is not None
+    return ledger._connection
+
+
+def everything(ledger: SqliteLedger) -> Sequence[Any]:
+    """Return all that a ledger holds, and its sums."""
+    db = connection(ledger)
+    tables = [db.execute(f"SELECT * FROM {name}").fetchall() for name in ("rows", "attempts", "meta")]
+    return [*tables, ledger.totals()]
+
+
+def person(ledger: SqliteLedger, row: LedgerRow, state: State) -> LedgerRow:
+    """Decide about an unknown row."""
+    return ledger.move(row.id, ending(state, row), cause=Cause.PERSON)

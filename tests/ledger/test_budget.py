@@ -1,0 +1,169 @@
+"""The arithmetic of the budget, in whole micro-credits."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from suno_video_async.errors import BudgetExceeded, LedgerError
+from suno_video_async.ledger.base import MICRO, Ending, LedgerRow
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.models import VideoTaskId
+from suno_video_async.protocol.lifecycle import State
+from tests.ledger.support import begin, connection, everything, opened, person, reread, row_in, track
+
+
+def sums(ledger: SqliteLedger) -> tuple[int, int]:
+    """Return what is spent and what is set aside, checked against the rows."""
+    totals, rows = ledger.totals(), ledger.rows()
+    assert totals.spent == sum(row.cost for row in rows)
+    assert totals.reserved == sum(row.reserved for row in rows)
+    return totals.spent, totals.reserved
+
+
+def test_a_submission_reserves_and_its_end_settles(memory: SqliteLedger) -> None:
+    """A reservation stands until the server names the cost, which then counts instead of it."""
+    row = row_in(memory, State.SUBMITTED, reserve=2 * MICRO)
+    assert sums(memory) == (0, 2 * MICRO)
+    memory.move(row.id, Ending(state=State.SUCCEEDED, cost=1_500_001))
+    assert sums(memory) == (1_500_001, 0)
+    memory.move(row.id, Ending(state=State.DOWNLOADED))
+    assert sums(memory) == (1_500_001, 0)
+
+
+@pytest.mark.parametrize("end", [State.SUCCEEDED, State.FAILED])
+def test_without_a_cost_the_reservation_is_it(memory: SqliteLedger, end: State) -> None:
+    """Where the server names no cost, what was set aside counts as spent; a named zero counts as zero."""
+    silent, free = (row_in(memory, State.SUBMITTED, suno_id, reserve=7) for suno_id in ("s1", "s2"))
+    memory.move(silent.id, Ending(state=end))
+    memory.move(free.id, Ending(state=end, cost=0))
+    assert sums(memory) == (7, 0)
+
+
+@pytest.mark.parametrize("end", [State.PLANNED, State.REFUSED])
+def test_what_was_not_bought_gives_back(memory: SqliteLedger, end: State) -> None:
+    """A submission that was refused or not sent sets nothing aside and costs nothing."""
+    row = row_in(memory, State.SUBMITTING, reserve=7)
+    memory.move(row.id, Ending(state=end))
+    assert sums(memory) == (0, 0)
+
+
+@pytest.mark.parametrize("way", [(State.SUBMITTING,), (State.SUBMITTING, State.SUBMITTED)])
+def test_unknown_keeps(memory: SqliteLedger, way: tuple[State, ...]) -> None:
+    """An unknown row keeps its reservation, for it may have to be paid."""
+    row = row_in(memory, way[-1], reserve=7)
+    memory.move(row.id, Ending(state=State.UNKNOWN))
+    assert sums(memory) == (0, 7)
+
+
+@pytest.mark.parametrize(
+    ("decision", "after"), [(State.PLANNED, (7, 0)), (State.FAILED, (7, 0)), (State.SUBMITTED, (0, 7))]
+)
+def test_a_person_decides(memory: SqliteLedger, decision: State, after: tuple[int, int]) -> None:
+    """Sending again and dropping count the reservation as spent, since it may be; adopting keeps it set aside."""
+    row = person(memory, row_in(memory, State.UNKNOWN, reserve=7), decision)
+    assert sums(memory) == after
+    assert row.failures == 0, "a person's decision is no failure of the service"
+
+
+def test_each_attempt_counts(memory: SqliteLedger) -> None:
+    """A row that failed once and was bought again cost both tasks."""
+    row = row_in(memory, State.SUBMITTED, reserve=7)
+    memory.move(row.id, Ending(state=State.FAILED, cost=5))
+    row = memory.move(row.id, Ending(state=State.PLANNED))
+    begin(memory, row, reserve=7)
+    assert sums(memory) == (5, 7)
+    memory.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("second")))
+    row = memory.move(row.id, Ending(state=State.SUCCEEDED, cost=6))
+    assert (row.cost, row.failures, sums(memory)) == (11, 1, (11, 0))
+
+
+def test_the_budget_is_never_passed(memory: SqliteLedger) -> None:
+    """What is spent and set aside never passes the budget; an attempt that would leaves no trace."""
+    row_in(memory, State.UNKNOWN, "s1", reserve=4)
+    done = row_in(memory, State.SUBMITTED, "s2", reserve=4)
+    memory.move(done.id, Ending(state=State.SUCCEEDED, cost=3))
+    row = memory.claim(track("s3"), where="").row
+    before = everything(memory)
+    with pytest.raises(BudgetExceeded, match="4e-06 credits more would be over the budget of 1e-05"):
+        begin(memory, row, reserve=4, most=10)
+    assert everything(memory) == before
+    begin(memory, row, reserve=4, most=11)
+    assert sums(memory) == (3, 8)
+
+
+def test_sums_do_not_drift(memory: SqliteLedger) -> None:
+    """A tenth of a credit, ten thousand times, is a thousand credits."""
+    for n in range(100):
+        row = row_in(memory, State.SUBMITTED, f"s{n}", reserve=MICRO)
+        memory.move(row.id, Ending(state=State.SUCCEEDED, cost=MICRO // 10))
+    assert sums(memory) == (10 * MICRO, 0)
+
+
+def test_sums_outlive_the_process(path: Path) -> None:
+    """A ledger that is opened again, or only read, knows what was spent and set aside."""
+    ledger = opened(path)
+    row_in(ledger, State.SUBMITTING, "s1", reserve=4)
+    done = row_in(ledger, State.SUBMITTED, "s2", reserve=4)
+    ledger.move(done.id, Ending(state=State.SUCCEEDED, cost=3))
+    reader = SqliteLedger(path)
+    assert reader.open_to_read()
+    assert sums(reader) == sums(ledger) == (3, 4)
+    reader.close()
+    ledger.close()
+    again = opened(path)
+    assert sums(again) == (3, 4)
+    again.close()
+
+
+class Full:
+    """A connection whose commits fail; SQLite itself may have rolled back by then."""
+
+    def __init__(self, connection: sqlite3.Connection, *, rolls_back: bool) -> None:
+        self._connection = connection
+        self._rolls_back = rolls_back
+        self.full = True
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+        if statement == "COMMIT" and self.full:
+            if self._rolls_back:
+                self._connection.execute("ROLLBACK")
+            raise sqlite3.OperationalError("database or disk is full")
+        return self._connection.execute(statement, *values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda ledger, planned, submitted: begin(ledger, planned, reserve=9),
+        lambda ledger, planned, submitted: ledger.move(submitted.id, Ending(state=State.SUCCEEDED, cost=3)),
+        lambda ledger, planned, submitted: ledger.move(submitted.id, Ending(state=State.FAILED)),
+        lambda ledger, planned, submitted: ledger.claim(track("s9"), where=""),
+        lambda ledger, planned, submitted: ledger.note_place(1.0),
+    ],
+    ids=["begin", "succeeded", "failed", "claim", "note"],
+)
+@pytest.mark.parametrize("rolls_back", [False, True])
+def test_a_commit_that_fails(
+    ledger: SqliteLedger, write: Callable[[SqliteLedger, LedgerRow, LedgerRow], object], rolls_back: bool
+) -> None:
+    """When the disk is full nothing is written, the sums stay as they were, and all works again with room."""
+    planned = row_in(ledger, State.PLANNED, "s1")
+    submitted = row_in(ledger, State.SUBMITTED, "s2", reserve=4)
+    before = everything(ledger)
+    full = Full(connection(ledger), rolls_back=rolls_back)
+    ledger._connection = full  # type: ignore[assignment]
+    with pytest.raises(LedgerError, match=r"catalog\.db cannot be used: database or disk is full"):
+        write(ledger, planned, submitted)
+    assert everything(ledger) == before
+    assert sums(ledger) == (0, 4)
+    assert reread(ledger, planned) == planned
+    full.full = False
+    write(ledger, planned, submitted)
+    assert everything(ledger) != before

@@ -1,0 +1,90 @@
+"""Which tracks are one row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from suno_video_async.ledger.base import Ending
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.protocol.lifecycle import State
+from tests.ledger.support import opened, row_in, track
+
+NFC, NFD = "Zo\u00eb", "Zoe\u0308"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (track(), track()),
+        (track(author=None), track(author="")),
+        (track(brand=None), track(brand="  ")),
+        (track(author=NFC), track(author=NFD)),
+        (track(NFC), track(f" {NFD} ")),
+        (track(mood="calm"), track(mood="wild")),
+    ],
+    ids=["same", "no author", "no brand", "author in NFD", "id in NFD", "extra columns"],
+)
+def test_one_track(memory: SqliteLedger, one: object, other: object) -> None:
+    """What is absent, composed differently, spaced differently or a column of the user's makes no second row."""
+    first, second = (memory.claim(each, where="") for each in (one, other))  # type: ignore[arg-type]
+    assert (first.repeated, second.repeated) == (False, True)
+    assert first.row.id == second.row.id
+    assert second.changed is None
+    assert memory.find(other) == second.row  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [track("s2"), track("S1"), track(author="Ava"), track(brand="Ava"), track(author="ava")],
+    ids=["id", "case", "author", "brand", "case of the author"],
+)
+def test_two_tracks(memory: SqliteLedger, other: object) -> None:
+    """Another id, author or brand is another row."""
+    memory.claim(track(), where="")
+    assert memory.find(other) is None  # type: ignore[arg-type]
+    assert not memory.claim(other, where="").repeated  # type: ignore[arg-type]
+    assert len(memory.rows()) == 2
+
+
+def test_a_second_run_finds_the_row(path: Path) -> None:
+    """A later run claims the same row, not as repeated, and takes the catalog's new columns and place."""
+    ledger = opened(path)
+    row = ledger.claim(track(mood="calm"), where="catalog.csv:2").row
+    ledger.close()
+    again = opened(path)
+    claim = again.claim(track(mood="wild"), where="catalog.csv:9")
+    again.close()
+    assert (claim.repeated, claim.row.id) == (False, row.id)
+    assert (claim.row.where, dict(claim.row.track.extra)) == ("catalog.csv:9", {"mood": "wild"})
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_changed_author_is_found(path: Path, state: State) -> None:
+    """The same song under another author is found where it is bought or may be, by a later run too."""
+    ledger = opened(path)
+    row = row_in(ledger, state)
+    ledger.close()
+    again = opened(path)
+    changed = again.claim(track(author="Ava"), where="").changed
+    again.close()
+    bought = state not in {State.PLANNED, State.REFUSED}
+    assert (None if changed is None else changed.id) == (row.id if bought else None)
+
+
+def test_a_changed_brand_within_a_run(memory: SqliteLedger) -> None:
+    """Of two brands in a catalog the second is reported before either is bought; a refused one is in no way."""
+    first = memory.claim(track(), where="").row
+    assert memory.claim(track(brand="Acme"), where="").changed == first
+    memory.begin_attempt(first.id, nonce="n", at=0.0, reserve=0, most=None)
+    memory.move(first.id, Ending(state=State.REFUSED))
+    found = memory.claim(track(brand="Umbrella"), where="").changed
+    assert found is not None
+    assert found.track.brand == "Acme"
+
+
+def test_songs_of_other_tasks_are_no_change(memory: SqliteLedger) -> None:
+    """Another music task's track of the same id is a song of its own."""
+    row_in(memory, State.SUBMITTED)
+    assert memory.claim(track("s2", author="Ava"), where="").changed is None

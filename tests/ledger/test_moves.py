@@ -1,0 +1,185 @@
+"""The ledger makes the moves of the table, and no other."""
+
+from __future__ import annotations
+
+import sqlite3
+from itertools import product
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from suno_video_async.errors import LedgerError
+from suno_video_async.ledger.base import Ending, all_rows
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.models import VideoTaskId
+from suno_video_async.protocol.lifecycle import MOVES, Cause, State
+from tests.ledger.support import begin, connection, ending, everything, opened, person, reread, row_in, track
+
+ALLOWED = [(*move, cause) for move, causes in MOVES.items() for cause in sorted(causes)]
+OTHERS = [move for move in product(State, State, Cause) if move not in ALLOWED]
+
+
+@pytest.mark.parametrize(("old", "new", "cause"), ALLOWED)
+def test_an_allowed_move(memory: SqliteLedger, old: State, new: State, cause: Cause) -> None:
+    """Every move of the table leads to its state, and the row that is returned is the one that is kept."""
+    row = row_in(memory, old)
+    moved = memory.move(row.id, ending(new, row), cause=cause)
+    assert moved.state is new
+    assert reread(memory, row) == moved
+
+
+@pytest.mark.parametrize(("old", "new", "cause"), OTHERS)
+def test_another_move(memory: SqliteLedger, old: State, new: State, cause: Cause) -> None:
+    """Every other move is refused in words, and changes nothing."""
+    row = row_in(memory, old, reserve=5)
+    before = everything(memory)
+    with pytest.raises(LedgerError, match=rf"row 1 \(s1\) is {old} and cannot become {new}"):
+        memory.move(row.id, Ending(state=new, url="u", cost=7, video_task_id=VideoTaskId("other")), cause=cause)
+    assert everything(memory) == before
+
+
+@pytest.mark.parametrize("old", [state for state in State if state is not State.PLANNED])
+def test_only_a_planned_row_is_submitted(memory: SqliteLedger, old: State) -> None:
+    """An attempt at a row in any other state is refused before it can be sent, and changes nothing."""
+    row = row_in(memory, old)
+    before = everything(memory)
+    with pytest.raises(LedgerError, match="cannot become submitting"):
+        begin(memory, row)
+    assert everything(memory) == before
+
+
+def test_a_row_that_is_not_there(memory: SqliteLedger) -> None:
+    """A number that no row has is an error of its own, and None where it is only asked for."""
+    assert memory.row(7) is None
+    with pytest.raises(LedgerError, match="no row 7"):
+        memory.move(7, Ending(state=State.SUCCEEDED))
+
+
+def test_what_a_row_keeps(memory: SqliteLedger) -> None:
+    """A row carries its track, its place, its task, its URL, its file, its cost and its error."""
+    row = memory.claim(track("s1", "Ava", "Acme", mood="calm"), where="catalog.csv:2").row
+    assert (row.track, row.where, row.since) == (track("s1", "Ava", "Acme"), "catalog.csv:2", 1000.0)
+    assert dict(row.track.extra) == {"mood": "calm"}
+    assert begin(memory, row, reserve=9) == 1
+    assert (reread(memory, row).since, reread(memory, row).reserved) == (2000.0, 9)
+    row = memory.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("v1")))
+    assert row.video_task_id == "v1"
+    row = memory.move(row.id, Ending(state=State.SUCCEEDED, url="https://x.test/v", cost=8))
+    row = memory.move(row.id, Ending(state=State.DOWNLOADED, path=Path("videos/s1.mp4")))
+    assert (row.url, row.path, row.cost, row.reserved) == ("https://x.test/v", Path("videos/s1.mp4"), 8, 0)
+
+
+def test_the_newest_attempt_counts(memory: SqliteLedger) -> None:
+    """After a failed task the row shows the next attempt's, and both stay in the ledger with their own ids."""
+    row = row_in(memory, State.FAILED)
+    row = memory.move(row.id, Ending(state=State.PLANNED))
+    assert (row.failures, row.video_task_id) == (1, "v1")
+    assert begin(memory, row) == 2
+    assert reread(memory, row).video_task_id is None
+    memory.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("v2")))
+    kept = connection(memory).execute("SELECT n, state, video_task_id FROM attempts").fetchall()
+    assert kept == [(1, "submitted", "v1"), (2, "submitted", "v2")]
+
+
+def test_an_error_is_kept_until_the_next_move(memory: SqliteLedger) -> None:
+    """What stopped a row stands beside it, with its code, and goes when the row goes on."""
+    row = row_in(memory, State.SUBMITTING)
+    row = memory.move(row.id, Ending(state=State.REFUSED, error=("InvalidRequestError", 422, "no such track")))
+    assert row.error == ("InvalidRequestError", 422, "no such track")
+    assert memory.move(row.id, Ending(state=State.PLANNED)).error is None
+
+
+def test_a_candidate_of_a_broken_answer_is_kept(memory: SqliteLedger) -> None:
+    """An id that stood in a broken answer stays with the unknown row, also when a person sends it again."""
+    row = row_in(memory, State.SUBMITTING)
+    row = memory.move(row.id, Ending(state=State.UNKNOWN, video_task_id=VideoTaskId("perhaps")))
+    assert row.video_task_id == "perhaps"
+    person(memory, row, State.PLANNED)
+    kept = connection(memory).execute("SELECT state, video_task_id FROM attempts").fetchall()
+    assert kept == [("planned", "perhaps")]
+
+
+def test_one_task_belongs_to_one_row(memory: SqliteLedger) -> None:
+    """A task that another row has already is refused in words, and the row stays as it was."""
+    row_in(memory, State.SUBMITTED, "s1")
+    row = row_in(memory, State.SUBMITTING, "s2")
+    before = everything(memory)
+    with pytest.raises(LedgerError, match="task v1 belongs to another row"):
+        memory.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("v1")))
+    assert everything(memory) == before
+
+
+def test_a_nonce_is_used_once(memory: SqliteLedger) -> None:
+    """Two attempts never share a nonce; the second is refused before it can be sent."""
+    for suno_id in ("s1", "s2"):
+        memory.claim(track(suno_id), where="")
+    memory.begin_attempt(1, nonce="same", at=0.0, reserve=3, most=None)
+    before = everything(memory)
+    with pytest.raises(LedgerError, match="UNIQUE"):
+        memory.begin_attempt(2, nonce="same", at=0.0, reserve=3, most=None)
+    assert everything(memory) == before
+
+
+def test_rows_come_in_pages(memory: SqliteLedger) -> None:
+    """Rows are read in their order, by state and a page at a time, and each comes once."""
+    made = [row_in(memory, state, f"s{n}") for n, state in enumerate([*State, *State])]
+    assert memory.rows() == made
+    assert memory.rows(most=3, after=2) == made[2:5]
+    wanted = [row for row in made if row.state in {State.FAILED, State.UNKNOWN}]
+    assert memory.rows(State.FAILED, State.UNKNOWN) == wanted
+    assert list(all_rows(memory)) == made
+    assert memory.totals().states == dict.fromkeys(State, 2)
+
+
+def test_what_a_run_has_not_touched(path: Path) -> None:
+    """A run tells the rows of earlier runs from those that its own catalog named."""
+    ledger = opened(path)
+    rows = [row_in(ledger, State.SUBMITTED, f"s{n}") for n in range(4)]
+    assert ledger.untouched(State.SUBMITTED) == []
+    ledger.close()
+    ledger.open(provider="https://api.example.test", fingerprint="0123456789abcdef")
+    ledger.claim(rows[1].track, where="")
+    assert ledger.untouched(State.SUBMITTED) == [rows[0], rows[2], rows[3]]
+    assert ledger.untouched(State.SUBMITTED, after=rows[0].id, most=1) == [rows[2]]
+    assert ledger.untouched(State.FAILED) == []
+    ledger.close()
+
+
+def test_an_interrupted_submission_is_unknown_at_the_next_open(path: Path) -> None:
+    """A row found in `submitting` may be bought: it becomes unknown, with its reservation; no other changes."""
+    ledger = opened(path)
+    rows = {state: row_in(ledger, state, f"s {state}", reserve=4) for state in State}
+    ledger.close()
+    again = opened(path)
+    for state, row in rows.items():
+        if state is not State.SUBMITTING:
+            assert reread(again, row) == row
+    interrupted = reread(again, rows[State.SUBMITTING])
+    said = ("Interrupted", None, "the run was interrupted while this was being submitted")
+    assert interrupted == evolve(rows[State.SUBMITTING], state=State.UNKNOWN, error=said)
+    attempts = connection(again).execute("SELECT state FROM attempts WHERE row_id = ?", (interrupted.id,))
+    assert attempts.fetchall() == [("unknown",)]
+    again.close()
+
+
+def test_the_time_of_the_last_request(memory: SqliteLedger) -> None:
+    """The last request's time is None at first, then that of the newest attempt or note, to the last digit."""
+    assert memory.last_place() is None
+    row_in(memory, State.SUBMITTING)
+    assert memory.last_place() == 2000.0
+    memory.note_place(1795471234.123457)
+    assert memory.last_place() == 1795471234.123457
+
+
+def test_a_claim_that_fails_keeps_nothing(memory: SqliteLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What breaks in the middle of a write is rolled back as a whole."""
+    before = everything(memory)
+
+    def broken(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(memory, "_bought_otherwise", broken)
+    with pytest.raises(LedgerError, match="in memory cannot be used: disk I/O error"):
+        memory.claim(track(), where="")
+    assert everything(memory) == before

@@ -1,0 +1,391 @@
+"""Which files are opened as a ledger, how, and that every other is left alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import suno_video_async.ledger.sqlite as sqlite_module
+from suno_video_async.errors import LedgerError
+from suno_video_async.ledger.base import Ending
+from suno_video_async.ledger.sqlite import APPLICATION_ID, MIGRATIONS, SqliteLedger
+from suno_video_async.protocol.lifecycle import State
+from tests.ledger.support import FINGERPRINT, PROVIDER, connection, everything, opened, row_in, track
+
+
+def made(path: Path, rows: int = 3) -> None:
+    """Make a ledger with some rows, and close it."""
+    ledger = opened(path, synchronous="OFF")
+    for n in range(rows):
+        row_in(ledger, State.DOWNLOADED, f"s{n}")
+    ledger.close()
+
+
+def pragma(path: Path, statement: str) -> None:
+    """Change a file's header."""
+    db = sqlite3.connect(path)
+    db.execute(f"PRAGMA {statement}")
+    db.close()
+
+
+# What is refused
+
+
+def of_another_program(path: Path) -> None:
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE notes (text TEXT)")
+    db.commit()
+    db.close()
+
+
+def of_another_program_with_a_wal(path: Path) -> None:
+    pragma(path, "journal_mode = WAL")
+    of_another_program(path)
+
+
+def newer(path: Path) -> None:
+    made(path)
+    pragma(path, f"user_version = {len(MIGRATIONS) + 1}")
+
+
+def corrupt(path: Path) -> None:
+    made(path, 60)
+    with path.open("r+b") as file:
+        file.seek(4096 * 2)
+        file.write(os.urandom(4096 * 4))
+
+
+def cut_off(path: Path) -> None:
+    made(path, 60)
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def without_meta(path: Path) -> None:
+    made(path)
+    db = sqlite3.connect(path)
+    db.execute("DROP TABLE meta")
+    db.commit()
+    db.close()
+
+
+def text(path: Path) -> None:
+    path.write_text("task_id,suno_id\n" * 100)
+
+
+def short_text(path: Path) -> None:
+    path.write_text("task_id,suno_id\n")
+
+
+REFUSED = [
+    (of_another_program, "is a database of another program: choose another file"),
+    (of_another_program_with_a_wal, "is a database of another program: choose another file"),
+    (newer, r"is of a newer version of this program \(2\): update it"),
+    (corrupt, "is damaged|malformed"),
+    (cut_off, "is damaged|malformed"),
+    (without_meta, "no such table: meta"),
+    (text, "file is not a database"),
+    (short_text, "file is not a database"),
+]
+
+
+def to_write(path: Path) -> None:
+    opened(path)
+
+
+def to_read(path: Path) -> None:
+    SqliteLedger(path).open_to_read()
+
+
+@pytest.mark.parametrize("how", [to_write, to_read])
+@pytest.mark.parametrize(("make", "says"), REFUSED, ids=[make.__name__ for make, _ in REFUSED])
+def test_what_is_no_ledger_of_ours(
+    path: Path, make: Callable[[Path], None], says: str, how: Callable[[Path], None]
+) -> None:
+    """A file that is no ledger, or that this version cannot read, is refused in words and left byte for byte."""
+    make(path)
+    before = path.read_bytes()
+    for _ in range(2):  # the first refusal leaves no lock behind
+        with pytest.raises(LedgerError, match=says) as caught:
+            how(path)
+        assert str(path) in str(caught.value)
+    assert path.read_bytes() == before
+    beside = {file.name.removeprefix(path.name): file.stat().st_size for file in path.parent.iterdir()}
+    # Whoever reads a database with a write-ahead log makes an empty one, and its index.
+    assert set(beside) <= {"", ".lock", "-wal", "-shm"}
+    assert beside.get("-wal", 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("provider", "fingerprint", "says"),
+    [
+        (PROVIDER, "another", "belongs to another key"),
+        ("https://other.example.test", FINGERPRINT, f"belongs to {PROVIDER}: use its account"),
+        ("https://other.example.test", "another", f"belongs to {PROVIDER}: use its account"),
+    ],
+    ids=["key", "provider", "both"],
+)
+def test_a_ledger_of_another_account(path: Path, provider: str, fingerprint: str, says: str) -> None:
+    """A ledger belongs to one provider and one key; another's is refused and left byte for byte."""
+    made(path)
+    before = path.read_bytes()
+    ledger = SqliteLedger(path)
+    with pytest.raises(LedgerError, match=says):
+        ledger.open(provider=provider, fingerprint=fingerprint)
+    assert path.read_bytes() == before
+    assert repr(ledger).endswith("closed>")
+    opened(path).close()
+
+
+@pytest.mark.parametrize("how", [to_write, to_read])
+def test_a_folder(path: Path, how: Callable[[Path], None]) -> None:
+    """A folder is no ledger, and stays as it is."""
+    path.mkdir()
+    (path / "mine.txt").write_text("mine")
+    with pytest.raises(LedgerError, match=r"catalog\.db cannot be used"):
+        how(path)
+    assert [file.name for file in path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.xfail(reason="SQLite calls it a disk I/O error", strict=True)
+def test_a_folder_is_called_one(path: Path) -> None:
+    """Who names a folder as the ledger is told that it is one."""
+    path.mkdir()
+    with pytest.raises(LedgerError, match=r"is a (folder|directory)"):
+        opened(path)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """A ledger in a folder that does not exist is refused in words."""
+    with pytest.raises(LedgerError, match="cannot be written: No such file or directory: choose another place"):
+        opened(tmp_path / "none" / "catalog.db")
+
+
+@pytest.fixture
+def read_only_folder() -> Iterator[Path]:
+    """Return a folder that this process can enter and not write; root gives its rights up for the while."""
+    if sys.platform == "win32":
+        pytest.skip("folders are not read-only there")
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        made(folder / "old.db")
+        for file in folder.iterdir():
+            file.chmod(0o444)
+        folder.chmod(0o555)
+        mine = os.geteuid()
+        if mine == 0:
+            os.seteuid(65534)
+        try:
+            yield folder
+        finally:
+            os.seteuid(mine)
+            folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("name", ["new.db", "old.db"])
+def test_a_read_only_folder(read_only_folder: Path, name: str) -> None:
+    """A place that cannot be written is refused in words, and nothing in it changes."""
+    before = {file: file.read_bytes() for file in read_only_folder.iterdir()}
+    with pytest.raises(LedgerError, match="cannot be written: Permission denied: choose another place for it"):
+        opened(read_only_folder / name)
+    assert {file: file.read_bytes() for file in read_only_folder.iterdir()} == before
+
+
+def test_a_file_whose_state_cannot_be_asked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the operating system says about a file is passed on in words."""
+    made(path)
+
+    def failing(*_: object) -> sqlite3.Connection:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(sqlite_module, "_read_only", failing)
+    with pytest.raises(LedgerError, match=r"catalog\.db cannot be read: Input/output error"):
+        opened(path)
+
+
+# What is opened
+
+
+@pytest.mark.parametrize("start", ["nothing", "empty file", "empty database"])
+def test_a_new_ledger(path: Path, start: str) -> None:
+    """Where there is nothing, or only an empty file, a ledger is made; it carries our mark and its version."""
+    if start == "empty file":
+        path.touch()
+    elif start == "empty database":
+        pragma(path, "journal_mode = WAL")
+    ledger = opened(path)
+    row_in(ledger, State.DOWNLOADED)
+    db = connection(ledger)
+    assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+    assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+    ledger.close()
+
+
+def test_how_a_ledger_is_written(ledger: SqliteLedger) -> None:
+    """The write-ahead log is on, every commit is synced, and an attempt needs its row."""
+    db = connection(ledger)
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert db.execute("PRAGMA foreign_keys").fetchone() == (1,)
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        db.execute("INSERT INTO attempts (row_id, n, nonce, state, at) VALUES (99, 1, 'n', 'submitting', 0)")
+
+
+def test_a_ledger_may_be_less_durable(path: Path) -> None:
+    """Who measures may switch the syncs off."""
+    ledger = opened(path, synchronous="OFF")
+    assert connection(ledger).execute("PRAGMA synchronous").fetchone() == (0,)
+    ledger.close()
+
+
+def test_a_ledger_in_memory() -> None:
+    """Without a path all is kept in memory, where nobody else can read it; closing ends it, twice is harmless."""
+    ledger = SqliteLedger()
+    assert repr(ledger) == "<SqliteLedger in memory closed>"
+    assert not ledger.open_to_read()
+    ledger.open(provider=PROVIDER, fingerprint=FINGERPRINT)
+    row_in(ledger, State.DOWNLOADED)
+    ledger.close()
+    ledger.close()
+    with pytest.raises(LedgerError, match="is not open"):
+        ledger.rows()
+    with pytest.raises(LedgerError, match="is not open"):
+        ledger.claim(track(), where="")
+
+
+# Readers
+
+
+def test_a_reader_beside_a_writer(path: Path, ledger: SqliteLedger) -> None:
+    """A reader sees what is committed, also what is written while it reads, hinders nobody and writes nothing."""
+    row = row_in(ledger, State.SUBMITTED)
+    reader = SqliteLedger(path)
+    assert reader.open_to_read()
+    assert reader.rows() == [row]
+    moved = ledger.move(row.id, Ending(state=State.SUCCEEDED))
+    assert reader.rows() == [moved]
+    with pytest.raises(LedgerError, match="readonly"):
+        reader.claim(track("s2"), where="")
+    reader.close()
+    assert ledger.rows() == [moved]
+
+
+def test_a_reader_leaves_an_interrupted_ledger_alone(path: Path) -> None:
+    """Reading does not recover: a row in `submitting` may be in the air, and is shown as it is."""
+    ledger = opened(path)
+    row_in(ledger, State.SUBMITTING)
+    reader = SqliteLedger(path)
+    assert reader.open_to_read()
+    assert [row.state for row in reader.rows()] == [State.SUBMITTING]
+    reader.close()
+    ledger.close()
+
+
+def test_a_reader_of_nothing(path: Path) -> None:
+    """Where there is no ledger yet a reader is told so, and makes none."""
+    assert not SqliteLedger(path).open_to_read()
+    assert not path.exists()
+
+
+@pytest.mark.xfail(reason="its connection is kept after the refusal", strict=True)
+def test_a_reader_that_comes_too_early(path: Path) -> None:
+    """A file that a writer has only just made is no ledger yet, or refused; the reader stays closed."""
+    path.touch()
+    reader = SqliteLedger(path)
+    with contextlib.suppress(LedgerError):
+        assert not reader.open_to_read()
+    assert repr(reader).endswith("closed>")
+
+
+@pytest.mark.xfail(raises=sqlite3.DatabaseError, reason="only writes are translated", strict=True)
+def test_a_ledger_that_breaks_while_it_is_read(path: Path) -> None:
+    """A question to a ledger that is damaged, or was taken away, fails with the ledger's own error."""
+    made(path, 60)
+    reader = SqliteLedger(path)
+    assert reader.open_to_read()
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    try:
+        with pytest.raises(LedgerError):
+            reader.rows()
+    finally:
+        reader.close()
+
+
+# Versions
+
+SECOND = "ALTER TABLE rows ADD COLUMN note TEXT; CREATE INDEX rows_by_note ON rows (note)"
+
+
+def test_an_older_ledger_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger of an older version gets what it lacks and keeps what it has; this version then refuses it."""
+    made(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_module, "MIGRATIONS", (*MIGRATIONS, SECOND))
+        for _ in range(2):
+            ledger = opened(path)
+            assert connection(ledger).execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 1,)
+            assert connection(ledger).execute("SELECT note FROM rows").fetchall() == [(None,)] * 3
+            assert [row.state for row in ledger.rows()] == [State.DOWNLOADED] * 3
+            ledger.close()
+        new = opened(path.with_name("new.db"))
+        assert connection(new).execute("SELECT note FROM rows").fetchall() == []
+        new.close()
+    with pytest.raises(LedgerError, match="newer version"):
+        opened(path)
+
+
+def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that cannot be brought up to date stays what it was, whole."""
+    made(path)
+    ledger = opened(path)
+    before = everything(ledger)
+    ledger.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_module, "MIGRATIONS", (*MIGRATIONS, f"{SECOND}; NONSENSE"))
+        with pytest.raises(LedgerError, match="syntax error"):
+            opened(path)
+    reader = SqliteLedger(path)
+    assert reader.open_to_read()
+    assert everything(reader) == before
+    reader.close()
+
+
+def test_runs_are_counted(path: Path) -> None:
+    """Each opening is a run of its own, to tell what it touched."""
+    for run in (1, 2, 3):
+        ledger = opened(path)
+        assert connection(ledger).execute("SELECT value FROM meta WHERE name = 'run'").fetchone() == (str(run),)
+        ledger.close()
+
+
+# What the ledger must take
+
+
+@pytest.mark.xfail(raises=OverflowError, reason="SQLite's integers end at 64 bits", strict=True)
+def test_a_cost_beyond_reason(memory: SqliteLedger) -> None:
+    """A server that names a senseless cost does not break the run with a foreign error."""
+    row = row_in(memory, State.SUBMITTED)
+    with contextlib.suppress(LedgerError):
+        memory.move(row.id, Ending(state=State.SUCCEEDED, cost=10**20))
+
+
+@pytest.mark.xfail(raises=UnicodeEncodeError, reason="such a name has no UTF-8", strict=True)
+def test_a_folder_whose_name_is_no_text(memory: SqliteLedger) -> None:
+    """A video in a folder whose name is not UTF-8 can be written down."""
+    row = row_in(memory, State.SUCCEEDED)
+    path = Path(os.fsdecode(b"/videos/caf\xe9/s1.mp4"))
+    assert memory.move(row.id, Ending(state=State.DOWNLOADED, path=path)).path == path
+
+
+@pytest.mark.xfail(raises=UnicodeEncodeError, reason="such a name has no UTF-8", strict=True)
+def test_a_catalog_whose_name_is_no_text(memory: SqliteLedger) -> None:
+    """A catalog whose name is not UTF-8 can be converted."""
+    assert memory.claim(track(), where=os.fsdecode(b"caf\xe9.csv:2")).row.state is State.PLANNED
