@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import click
@@ -18,14 +19,18 @@ from suno_video_async.cli.demo import demo_command
 from suno_video_async.cli.failures import Exit, UsageProblem
 from suno_video_async.cli.follow import download_command, wait_command, watch_command
 from suno_video_async.cli.output import discard_stdout, plain, redacted
+from suno_video_async.cli.plan import plan_command
 from suno_video_async.cli.serve import serve_command
 from suno_video_async.cli.single import balance_command, status_command, submit_command, tracks_command
+from suno_video_async.cli.unknown import unknown_group
 from suno_video_async.errors import SunoVideoError
 from suno_video_async.telemetry import logger
 
 _VERBS = (
     demo_command,
     convert_command,
+    plan_command,
+    unknown_group,
     submit_command,
     status_command,
     watch_command,
@@ -58,7 +63,8 @@ def _version() -> str:
     cls=_InOrder,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="\b\nExamples:\n  suno-video demo\n  suno-video convert catalog.csv --output-dir videos",
+    epilog="\b\nExamples:\n  suno-video demo\n  suno-video plan catalog.csv\n"
+    "  suno-video convert catalog.csv --output-dir videos",
 )
 @click.option("--debug", is_flag=True, help="Show the log, and the traceback of what goes wrong.")
 @click.version_option(_version(), prog_name="suno-video")
@@ -67,7 +73,8 @@ def app(context: click.Context, *, debug: bool) -> int:
     """Turn finished Suno tracks into music videos.
 
     New here? suno-video demo makes a few videos on this machine, without an account. For your own tracks put your
-    key into CRUN_API_KEY (or ~/.crun/.env), write a catalog and convert it.
+    key into CRUN_API_KEY (or ~/.crun/.env), write a catalog, see with plan what it would cost, and convert it.
+    Whatever interrupts that, the same command goes on, and pays for no video twice.
 
     Results are JSON lines when stdout is not a terminal, or with --json; all else goes to stderr.
     """
@@ -91,8 +98,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given[: next((n for n, word in enumerate(given) if not word.startswith("-")), len(given))]
+    main = partial(app.main, given, prog_name="suno-video", standalone_mode=False, obj=given)
     with _warnings_as_lines():
-        code = _caught(lambda: app.main(given, prog_name="suno-video", standalone_mode=False), debug=debug)
+        code = _caught(main, debug=debug)
     return _flushed(code)
 
 

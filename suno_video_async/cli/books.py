@@ -41,6 +41,10 @@ class Books(Hooks):
         else:
             self.unfinished.pop(outcome.video_task_id, None)
 
+    def is_told(self, task_id: VideoTaskId) -> bool:
+        """Whether a task that goes on was told to the user, or is among the `untold`."""
+        return task_id in self._told or task_id in self.unfinished
+
     def untold(self) -> list[Outcome]:
         """Return what the user has not heard of: the tasks that go on, and the submissions of unknown outcome."""
         left = [

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 from attrs import field, frozen
 from rich.table import Table
 from rich.text import Text
@@ -14,17 +17,30 @@ from suno_video_async.batch import Conversion
 from suno_video_async.catalog import CatalogSource
 from suno_video_async.cli import failures
 from suno_video_async.cli.books import Books, resume_command
-from suno_video_async.cli.failures import Exit
+from suno_video_async.cli.failures import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.cli.progress import Progress, shown
+from suno_video_async.cli.records import Records
 from suno_video_async.cli.tally import PROBLEMS_SHOWN, Tally, name_of, outcome_line
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT, SunoVideoClient
-from suno_video_async.errors import SunoVideoError
+from suno_video_async.errors import BudgetExceeded, SunoVideoError
+from suno_video_async.ledger.base import LedgerRow, all_rows
+from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import Outcome, RateLimit
+from suno_video_async.protocol.lifecycle import State
 
 _STOPPING = "finishing what is submitted, submitting no more; Ctrl+C again leaves now (it goes on without you)"
 _PATIENCE = "waiting for the submissions in the air, so that none of them is lost"
+
+
+@frozen(kw_only=True)
+class Buying:
+    """What may be bought; see `SunoVideoClient.convert`."""
+
+    retry_failed: int = 0
+    rebuy_changed: bool = False
+    max_credits: float | None = None
 
 
 @frozen(kw_only=True)
@@ -34,9 +50,13 @@ class Job:
     Attributes:
         client: not open yet; it must have `books` among its hooks.
         source: the catalog.
-        title: its name, for people.
+        title: its name, for people, and in the places of its rows.
         total: its rows, where they can be counted.
-        resume_options: what `suno-video wait` needs to reach the same tasks.
+        ledger: the file that remembers what was bought; None keeps it in memory.
+        buying: what may be bought.
+        again: the command as it was given: with a ledger, giving it again goes on.
+        resume_options: what another command needs to reach the same tasks.
+        records: the files that are written.
         told: hears of every outcome.
         ephemeral: the service goes away with the command: nothing can be resumed.
 
@@ -50,7 +70,11 @@ class Job:
     rate: RateLimit | None
     output_dir: Path | None
     task_timeout: float = DEFAULT_TASK_TIMEOUT
+    ledger: Path | None = None
+    buying: Buying = field(factory=Buying)
+    again: tuple[str, ...] = ()
     resume_options: tuple[str, ...] = ()
+    records: Records = field(factory=Records)
     told: Callable[[Outcome], object] = field(default=lambda _: None)
     ephemeral: bool = False
 
@@ -69,9 +93,10 @@ async def convert(job: Job, output: Output, interrupts: Interrupts) -> tuple[Tal
         finally:
             # Only now: the answers of submissions that were in the air have come.
             for outcome in job.books.untold():
-                _tell(job, tally, output, outcome)
-    if interrupts.happened:
-        tally.leave_rest_planned()
+                await _tell(job, tally, output, outcome)
+        if interrupts.happened:
+            await _tell_rest(job, tally, output)
+        await _close_records(job, tally)
     return tally, tally.summary(job.client.statistics(), job.client.clock.now() - started)
 
 
@@ -79,8 +104,19 @@ async def _follow(job: Job, tally: Tally, output: Output, interrupts: Interrupts
     if interrupts.happened:
         return
     progress = Progress(title=job.title, tally=tally, statistics=job.client.statistics, rate=job.rate)
-    conversion = job.client.convert(job.source, output_dir=job.output_dir, task_timeout=job.task_timeout)
+    conversion = job.client.convert(
+        job.source,
+        ledger=job.ledger,
+        output_dir=job.output_dir,
+        task_timeout=job.task_timeout,
+        retry_failed=job.buying.retry_failed,
+        rebuy_changed=job.buying.rebuy_changed,
+        max_credits=job.buying.max_credits,
+    )
     async with conversion as outcomes, shown(progress, output):
+        await _written(tally, job.records.open)
+        if tally.failure is not None:
+            outcomes.stop()
         with anyio.CancelScope() as scope:
 
             def stop() -> None:
@@ -101,18 +137,55 @@ async def _follow(job: Job, tally: Tally, output: Output, interrupts: Interrupts
 async def _take(outcomes: Conversion, job: Job, tally: Tally, output: Output) -> None:
     try:
         async for outcome in outcomes:
-            _tell(job, tally, output, outcome)
             job.books.ended(outcome)
-            if output.gone:
+            await _tell(job, tally, output, outcome)
+            if output.gone or tally.failure is not None:
                 outcomes.stop()
     except SunoVideoError as error:
-        tally.failure = error
+        tally.failure = tally.failure or error
 
 
-def _tell(job: Job, tally: Tally, output: Output, outcome: Outcome) -> None:
+async def _tell(job: Job, tally: Tally, output: Output, outcome: Outcome) -> None:
     tally.add(outcome)
     job.told(outcome)
     output.result(outcome_line(outcome), human=lambda: None)
+    if job.records.wanted:
+        with anyio.CancelScope(shield=True):
+            await _written(tally, partial(job.records.take, outcome))
+
+
+async def _close_records(job: Job, tally: Tally) -> None:
+    if job.records.wanted:
+        with anyio.CancelScope(shield=True):
+            await _written(tally, job.records.close)
+
+
+async def _written(tally: Tally, write: Callable[[], None]) -> None:
+    """Write to a file of the user's; when that fails nothing more is bought, and stdout tells what is left."""
+    try:
+        await anyio.to_thread.run_sync(write)
+    except OSError as error:
+        problem = f"the outcomes cannot be written to a file: {error.strerror or error}"
+        tally.failure = tally.failure or UsageProblem(problem)
+
+
+async def _tell_rest(job: Job, tally: Tally, output: Output) -> None:
+    """Tell what was bought by earlier runs and left by this one, and count the rest as planned."""
+    if job.ledger is not None:
+        for row in await anyio.to_thread.run_sync(_submitted, job.ledger):
+            ours = row.where.startswith(f"{job.title}, ")  # the ledger may serve other catalogs, too
+            if ours and row.video_task_id is not None and not job.books.is_told(row.video_task_id):
+                left = Outcome(track=row.track, state="submitted", row=row.where, video_task_id=row.video_task_id)
+                await _tell(job, tally, output, left)
+    tally.leave_rest_planned()
+
+
+def _submitted(path: Path) -> list[LedgerRow]:
+    ledger = SqliteLedger(path)
+    try:
+        return list(all_rows(ledger, State.SUBMITTED)) if ledger.open_to_read() else []
+    finally:
+        ledger.close()
 
 
 def close(job: Job, tally: Tally, summary: dict[str, object], output: Output, interrupts: Interrupts) -> Exit:
@@ -123,31 +196,76 @@ def close(job: Job, tally: Tally, summary: dict[str, object], output: Output, in
     else:
         output.note(_summary_line(summary))
     if not job.ephemeral:
-        _tell_undelivered(job, tally, output)
-        _tell_unfinished(job, output)
-        _tell_planned(tally, output)
-    _tell_end(tally, output)
+        if job.ledger is None:
+            _tell_undelivered(job, tally, output)
+            _tell_unfinished(job, output)
+            _tell_planned(tally, output)
+        else:
+            _tell_again(job, tally, output)
+        _tell_failed_catalog(job, output)
+    _tell_end(job, tally, output)
     return tally.exit_code(interrupted=interrupts.happened)
+
+
+def _tell_again(job: Job, tally: Tally, output: Output) -> None:
+    """With a ledger, one thing goes on with all that is left."""
+    left = {
+        "submitted and not finished (they go on at the provider)": tally.counts["submitted"],
+        "made and paid for, but not downloaded": len(tally.undelivered),
+        "not submitted": tally.counts["planned"],
+    }
+    if words := ", ".join(f"{number} are {what}" for what, number in left.items() if number):
+        again = "with a higher --max-credits" if isinstance(tally.stopped_by, BudgetExceeded) else "goes on"
+        output.note(f"of the videos, {words}; the same command {again}: {shlex.join(job.again)}")
+
+
+def _tell_failed_catalog(job: Job, output: Output) -> None:
+    """Say what stands in the catalog of `--failed`, and how to convert it beside the same ledger."""
+    records = job.records
+    if records.failed is None:
+        return
+    if records.unreadable:
+        more = records.unreadable - len(records.named)
+        named = "; ".join([*records.named, *([f"{more} more"] if more else [])])
+        output.note(f"not in {records.failed}, since they are no tracks: {named}")
+    if not records.kept:
+        return
+    ledger = ["--no-ledger"] if job.ledger is None else ["--ledger", str(job.ledger)]
+    folder = ["--no-download"] if job.output_dir is None else ["--output-dir", str(job.output_dir)]
+    command = ["suno-video", "convert", str(records.failed), *ledger, *folder, *job.resume_options]
+    paid = "" if job.ledger is None else ", and needs --retry-failed N"
+    failed = f" (another try of what failed is paid for{paid})" if "failed" in records.kept else ""
+    output.note(
+        f"{sum(records.kept.values())} tracks stand in {records.failed}; to try them again{failed}: "
+        + shlex.join(command)
+    )
 
 
 def _tell_planned(tally: Tally, output: Output) -> None:
     if tally.counts["planned"]:
         output.note(
             f"{tally.counts['planned']} tracks were not submitted: put their lines into a catalog of their own"
-            " and convert that (converting this one again would buy the others twice)"
+            " and convert that (without a ledger, converting this one again would buy the others twice)"
         )
 
 
-def _tell_end(tally: Tally, output: Output) -> None:
+def _tell_end(job: Job, tally: Tally, output: Output) -> None:
     ending = tally.failure or tally.stopped_by
     if ending is not None:
         output.note(f"stopped: {failures.line(ending)}", style="red")
     if tally.counts["unknown"]:
         output.note(
             f"{tally.counts['unknown']} submissions have an unknown outcome: see in your account whether a task"
-            " was made and charged before you submit them again",
+            f" was made and charged before you submit them again{_settling(job)}",
             style="red",
         )
+
+
+def _settling(job: Job) -> str:
+    if job.ledger is None:
+        return ""
+    command = shlex.join(["suno-video", "unknown", "list", "--ledger", str(job.ledger)])
+    return f"; {command} lists them, and unknown adopt, resend or drop settles each"
 
 
 def _tell_undelivered(job: Job, tally: Tally, output: Output) -> None:

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import anyio
 import click
 from attrs import evolve, frozen
 
@@ -20,12 +19,18 @@ from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import (
     ClientOptions,
     above_zero,
+    catalog_source,
     client_options,
+    is_stream,
+    ledger_of,
+    ledger_options,
+    not_negative,
     output_dir_option,
     rate_option,
     writable_folder,
 )
 from suno_video_async.cli.output import Output
+from suno_video_async.cli.records import Records
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT
 from suno_video_async.models import RateLimit, RetryPolicy, Timeout
 
@@ -38,7 +43,12 @@ class ConvertOptions:
     """What the user asked `convert` for."""
 
     catalog: Path
+    streamed: bool
+    ledger: Path | None
     output_dir: Path | None
+    buying: conversion.Buying
+    records: Records
+    again: tuple[str, ...]
     rate: RateLimit
     max_in_flight: int
     strict: bool
@@ -48,12 +58,45 @@ class ConvertOptions:
 
 @click.command(
     "convert",
-    epilog="\b\nExample:\n  suno-video convert catalog.csv --output-dir videos",
+    epilog="\b\nExamples:\n  suno-video convert catalog.csv --output-dir videos\n"
+    "  suno-video convert catalog.csv --max-credits 50 --outcomes outcomes.jsonl --failed failed.csv\n"
+    "  suno-video convert failed.csv --ledger catalog.ledger.db --retry-failed 1",
 )
 @click.argument("catalog", type=click.Path(path_type=Path))
+@ledger_options
 @output_dir_option(says="The folder for the videos, {suno_id}.mp4 each.")
 @click.option("--no-download", is_flag=True, help="Make the videos, print their URLs, download nothing.")
-@click.option("--no-ledger", is_flag=True, help="Keep the state in memory only, which is all there is so far.")
+@click.option(
+    "--max-credits",
+    callback=not_negative,
+    metavar="N",
+    help="Spend at most N credits over the ledger's whole life; what is not settled counts with its estimate.",
+)
+@click.option(
+    "--retry-failed",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Buy a track again whose task failed, up to N times; without it, never.",
+)
+@click.option(
+    "--rebuy-changed",
+    is_flag=True,
+    help="Buy a song again that is bought under another author or brand; without it, it is skipped and told.",
+)
+@click.option(
+    "--outcomes",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the JSON line of each track to FILE too, as it ends; each run begins the file anew.",
+)
+@click.option(
+    "--failed",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="At the end, write the tracks that failed, were refused or not submitted to FILE: a CSV catalog to"
+    " convert again, with all your columns, and state and error.",
+)
 @rate_option()
 @click.option(
     "--max-in-flight",
@@ -73,12 +116,20 @@ class ConvertOptions:
     help="Leave a video that takes longer than S seconds as submitted.",
 )
 @client_options
+@click.pass_context
 def convert_command(
+    context: click.Context,
     *,
     catalog: Path,
+    ledger: Path | None,
+    no_ledger: bool,
     output_dir: Path,
     no_download: bool,
-    no_ledger: bool,
+    max_credits: float | None,
+    retry_failed: int,
+    rebuy_changed: bool,
+    outcomes: Path | None,
+    failed: Path | None,
     rate: RateLimit,
     max_in_flight: int,
     strict: bool,
@@ -91,19 +142,29 @@ def convert_command(
     """Make a music video of every track of a CATALOG.
 
     CATALOG is a CSV file whose first line names its columns (task_id,suno_id, and if you like author,brand and
-    columns of your own), a JSON Lines file (.jsonl) or a JSON array (.json). task_id is the music task, suno_id
-    the track in it: suno-video tracks lists them. Every track is submitted once and costs credits once.
+    columns of your own), a JSON Lines file (.jsonl) or a JSON array (.json); - is CSV from stdin. task_id is the
+    music task, suno_id the track in it: suno-video tracks lists them.
 
-    The key is read from CRUN_API_KEY, or from ~/.crun/.env. Ctrl+C once finishes what is submitted; twice leaves
-    and prints how to follow it later.
+    What is bought is written down in a ledger before it is sent: catalog.ledger.db beside catalog.csv, unless
+    --ledger names another file. However a run ends, the same command goes on where it stopped, and buys only what
+    is missing: tracks that are over are skipped, those that are bought are followed. Whether a submission was
+    accepted can be unknown, as when its answer is lost: such a track is not sent again by itself, and suno-video
+    unknown settles it. A ledger belongs to one account, and one command at a time writes it.
 
-    Exit codes, the first that applies: 130 interrupted, 2 usage or configuration, 3 out of credits, 4 tracks left
-    unknown, submitted or not submitted, 1 tracks failed or were refused, 0 all done.
+    The key is read from CRUN_API_KEY, or from ~/.crun/.env. Ctrl+C once finishes what is submitted; twice, or
+    SIGTERM, leaves it to the provider, and the same command comes back to it.
+
+    Exit codes, the first that applies: 130 interrupted, 2 usage or configuration, 3 out of credits or over the
+    budget, 4 tracks left unknown, submitted or not submitted, 1 tracks failed or were refused, 0 all done.
     """
-    del no_ledger  # states what is the case anyway
     options = ConvertOptions(
-        catalog=catalog,
+        catalog=catalog_source(catalog),
+        streamed=is_stream(catalog),
+        ledger=ledger_of(catalog, ledger, no_ledger=no_ledger),
         output_dir=None if no_download else output_dir,
+        buying=conversion.Buying(retry_failed=retry_failed, rebuy_changed=rebuy_changed, max_credits=max_credits),
+        records=Records(outcomes=outcomes, failed=failed),
+        again=("suno-video", *(context.find_root().obj or ["convert", str(catalog)])),
         rate=rate,
         max_in_flight=max_in_flight,
         strict=strict,
@@ -111,6 +172,7 @@ def convert_command(
         reach=ClientOptions(base_url=base_url, timeout=timeout, time_scale=time_scale),
     )
     job, base_url = _job(options), options.reach.resolved_base_url()
+    options.records.check(CATALOG=catalog, **{"--ledger": options.ledger})
     if options.output_dir is not None:
         writable_folder(options.output_dir)
     return run_interruptible(partial(_convert, options, base_url, job, Output(as_json=as_json)))
@@ -133,6 +195,10 @@ def _job(options: ConvertOptions) -> conversion.Job:
         rate=options.rate,
         output_dir=options.output_dir,
         task_timeout=options.task_timeout,
+        ledger=options.ledger,
+        buying=options.buying,
+        again=options.again,
+        records=options.records,
         resume_options=tuple(options.reach.repeated()),
     )
 
@@ -141,22 +207,19 @@ async def _convert(
     options: ConvertOptions, base_url: str, job: conversion.Job, output: Output, interrupts: Interrupts
 ) -> int:
     """Check all that can be checked before anything is bought, then convert."""
-    job = evolve(job, total=await count_rows(options.catalog))
+    job = evolve(job, total=None if options.streamed else await count_rows(options.catalog))
     await check_reachable(base_url, options.reach.network_timeout())
     tally, summary = await conversion.convert(job, output, interrupts)
     return conversion.close(job, tally, summary, output, interrupts)
 
 
-async def count_rows(catalog: Path) -> int | None:
-    """Read a catalog through and return its number of rows; None where it can be read only once.
+async def count_rows(catalog: Path) -> int:
+    """Read a catalog through and return its number of rows.
 
     Raises:
         CatalogError: it cannot be read as a whole; nothing has been bought yet.
 
     """
-    path = anyio.Path(catalog)
-    if await path.exists() and not (await path.is_file() or await path.is_dir()):
-        return None
     rows = 0
     async with contextlib.aclosing(read_rows(catalog)) as found:
         async for _ in found:

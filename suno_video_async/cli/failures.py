@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from enum import IntEnum
 
 from suno_video_async.errors import (
+    AlreadyBoughtError,
     APIError,
     AuthenticationError,
+    BudgetExceeded,
     CatalogError,
     ConfigurationError,
     DownloadError,
     FeatureDisabledError,
     InsufficientCreditsError,
     InvalidRequestError,
+    LedgerError,
     MaintenanceError,
     MissingExtraError,
     NotFoundError,
@@ -49,7 +52,9 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (ConfigurationError, Exit.USAGE),
     (MissingExtraError, Exit.USAGE),
     (CatalogError, Exit.USAGE),
+    (LedgerError, Exit.USAGE),
     (AuthenticationError, Exit.USAGE),
+    (BudgetExceeded, Exit.CREDITS),
     (InsufficientCreditsError, Exit.CREDITS),
     (SubmissionUnknown, Exit.LEFT),
     (WaitTimeout, Exit.LEFT),
@@ -61,6 +66,7 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
 
 _ADVICE: tuple[tuple[type[Exception], str], ...] = (
     (AuthenticationError, "check CRUN_API_KEY, or the key in ~/.crun/.env"),
+    (BudgetExceeded, "a higher --max-credits goes on; what is submitted already is paid for"),
     (InsufficientCreditsError, "top up the account; what is submitted already is paid for"),
     (InvalidRequestError, "check the music task's id and the suno id: suno-video tracks MUSIC_TASK_ID lists them"),
     (NotFoundError, "check the id, and that it belongs to this account"),
@@ -104,6 +110,8 @@ def brief(error: Exception) -> str:
     if isinstance(error, ConfigurationError):
         # On the command line the key is never an argument.
         return text.removesuffix(", or pass api_key=")
+    if isinstance(error, AlreadyBoughtError):
+        return text.replace("rebuy_changed", "--rebuy-changed")
     return text
 
 

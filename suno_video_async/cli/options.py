@@ -26,6 +26,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 #: Where videos go unless the user says otherwise.
 DEFAULT_OUTPUT_DIR = Path("videos")
+#: What a catalog's name may end with; its ledger's name does without.
+CATALOG_SUFFIXES = frozenset({".csv", ".json", ".jsonl", ".ndjson"})
+#: The catalog's name that means stdin.
+STDIN = Path("-")
 
 
 def read_rate(ctx: click.Context, param: click.Parameter, value: str) -> RateLimit:
@@ -40,13 +44,27 @@ def above_zero(ctx: click.Context, param: click.Parameter, value: str | float | 
     """Read a number above 0, as a click callback."""
     if value is None:
         return None
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
+    number = _number(value)
     if not (number > 0 and math.isfinite(number)):
         raise click.BadParameter(f"expected a number above 0, not {str(value)!r}", ctx, param)
     return number
+
+
+def not_negative(ctx: click.Context, param: click.Parameter, value: str | float | None) -> float | None:
+    """Read a number that is 0 or more, as a click callback."""
+    if value is None:
+        return None
+    number = _number(value)
+    if not (number >= 0 and math.isfinite(number)):
+        raise click.BadParameter(f"expected 0 or a number above it, not {str(value)!r}", ctx, param)
+    return number
+
+
+def _number(value: str | float) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        return math.nan
 
 
 def read_time_scale(ctx: click.Context, param: click.Parameter, value: str | float) -> float:
@@ -140,6 +158,54 @@ def client_options(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def ledger_options(command: Command) -> Command:
+    """Give a command `--ledger` and `--no-ledger`."""
+    options = (
+        click.option(
+            "--ledger",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE",
+            help="The file that remembers what was bought; without it, one beside the catalog: catalog.ledger.db"
+            " for catalog.csv.",
+        ),
+        click.option("--no-ledger", is_flag=True, help="Remember nothing: another run buys everything again."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def ledger_of(catalog: Path, ledger: Path | None, *, no_ledger: bool) -> Path | None:
+    """Return the ledger's file, or None where none is wanted.
+
+    Raises:
+        UsageProblem: both are asked for, or there is no place for a ledger beside the catalog.
+
+    """
+    if ledger is not None and no_ledger:
+        raise UsageProblem("--ledger and --no-ledger exclude each other")
+    if ledger is not None or no_ledger:
+        return ledger
+    if is_stream(catalog):
+        raise UsageProblem(
+            f"{catalog} is read from a pipe, and there is no place for a ledger beside it: name one with --ledger"
+            " FILE to pay only once however often you run this, or say --no-ledger"
+        )
+    stem = catalog.stem if catalog.suffix.lower() in CATALOG_SUFFIXES else catalog.name
+    return catalog.with_name(f"{stem}.ledger.db")
+
+
+def is_stream(catalog: Path) -> bool:
+    """Whether a catalog is no file of its own: stdin, a pipe, a device."""
+    in_system = catalog.is_absolute() and catalog.parts[1:2] in {("dev",), ("proc",)}
+    return in_system or catalog == STDIN or (catalog.exists() and not (catalog.is_file() or catalog.is_dir()))
+
+
+def catalog_source(catalog: Path) -> Path:
+    """Return where a catalog is read from; `-` is stdin."""
+    return Path("/dev/stdin") if catalog == STDIN else catalog
 
 
 def rate_option(default: str = "20/10") -> Callable[[Command], Command]:

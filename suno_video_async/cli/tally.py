@@ -11,13 +11,14 @@ from attrs import define, field
 from suno_video_async.cli import failures
 from suno_video_async.cli.failures import Exit
 from suno_video_async.client import ClientStatistics
-from suno_video_async.errors import InsufficientCreditsError, SubmissionUnknown
+from suno_video_async.errors import BudgetExceeded, InsufficientCreditsError, SubmissionUnknown
 from suno_video_async.models import Outcome, Track, VideoTaskId
 
 #: Problems that are shown to a person; all of them stand in the JSON lines.
 PROBLEMS_SHOWN = 20
 
 _LEFT = ("unknown", "submitted", "planned")
+_SETTLED = frozenset({"succeeded", "downloaded", "failed"})
 
 
 @define(eq=False)
@@ -25,7 +26,8 @@ class Tally:
     """Counts outcomes.
 
     Attributes:
-        total: the rows of the catalog, or None where they cannot be counted beforehand.
+        total: the rows to come, or None where they cannot be counted beforehand; it grows where an earlier run's
+            submissions come out, too.
         problems: the first outcomes that went wrong.
         undelivered: the tasks whose videos are made and paid for, but could not be downloaded.
         failure: what broke the conversion off, if anything.
@@ -54,7 +56,11 @@ class Tally:
     def add(self, outcome: Outcome) -> None:
         """Count one outcome."""
         self.counts[outcome.state] += 1
-        self.credits += outcome.credits or 0.0
+        if self.total is not None:
+            self.total = max(self.total, self.ended)
+        if outcome.state in _SETTLED and outcome.requests:
+            # Without a request for it, it was settled by an earlier run.
+            self.credits += outcome.credits or 0.0
         if outcome.state == "succeeded" and outcome.error is not None and outcome.video_task_id is not None:
             self.undelivered.append(outcome.video_task_id)
         troubled = outcome.error is not None or outcome.state in {"failed", "refused", "unknown"}
@@ -73,7 +79,7 @@ class Tally:
             return Exit.INTERRUPTED
         if ending is Exit.USAGE:
             return ending
-        if ending is Exit.CREDITS or isinstance(self.stopped_by, InsufficientCreditsError):
+        if ending is Exit.CREDITS or isinstance(self.stopped_by, InsufficientCreditsError | BudgetExceeded):
             return Exit.CREDITS
         if any(self.counts[state] for state in _LEFT):
             return Exit.LEFT

@@ -86,9 +86,9 @@ def test_strict_sends_nothing_again_after_a_500(home: Home) -> None:
     """With --strict a 500 on a submission leaves it unknown; without, it is sent again and counted."""
     faults = [Fault(on="CreateTask", kind="code:500", calls=(1,))]
     with served(faults=faults) as server:
-        strict = convert(home, server, home.catalog("s1"), "--strict")
+        strict = convert(home, server, home.catalog("s1"), "--strict", "--no-ledger")
     with served(faults=faults) as server:
-        usual = convert(home, server, home.catalog("s1"))
+        usual = convert(home, server, home.catalog("s1"), "--no-ledger")
     assert (strict.code, strict.outcomes()[0]["state"]) == (4, "unknown")
     assert (usual.code, usual.summary()["resent_after_500"]) == (0, 1)
 
@@ -105,7 +105,7 @@ def test_without_credits_it_stops(home: Home) -> None:
 def test_a_failed_download_is_not_lost(home: Home) -> None:
     """A video that cannot be downloaded is told as made and paid for, with the command that fetches it."""
     with served(faults=[Fault(on="media", kind="code:404")]) as server:
-        ran = convert(home, server, home.catalog("s1"))
+        ran = convert(home, server, home.catalog("s1"), "--no-ledger")
     line = ran.outcomes()[0]
     assert ran.code == 1
     assert (line["state"], line["error"]["type"]) == ("succeeded", "DownloadError")
@@ -116,7 +116,7 @@ def test_a_failed_download_is_not_lost(home: Home) -> None:
 def test_a_task_that_takes_too_long_is_left_submitted(home: Home) -> None:
     """After --task-timeout a task is left as submitted, its id is told, and the code is 4."""
     with served(render_seconds=1e6) as server:
-        ran = convert(home, server, home.catalog("s1"), "--task-timeout", 3)
+        ran = convert(home, server, home.catalog("s1"), "--task-timeout", 3, "--no-ledger")
     assert ran.code == 4
     assert ran.outcomes()[0]["state"] == "submitted"
     assert ran.err.count(ran.outcomes()[0]["video_task_id"]) == 1
@@ -203,6 +203,6 @@ def test_a_catalog_from_a_pipe(home: Home) -> None:
     writing = threading.Thread(target=(home.folder / "pipe").write_text, args=("task_id,suno_id\nm1,s1\n",))
     writing.start()
     with served() as server:
-        ran = convert(home, server, "pipe", "--no-download")
+        ran = convert(home, server, "pipe", "--no-download", "--no-ledger")
     writing.join()
     assert (ran.code, ran.summary()["done"]) == (0, 1)

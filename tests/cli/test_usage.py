@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 
@@ -13,18 +14,50 @@ from suno_video_async.cli.app import run
 from .conftest import ROOT, Home
 from .serving import KEY
 
+VERBS = [
+    "demo", "convert", "plan", "unknown", "submit", "status", "watch", "wait", "download", "tracks", "balance",
+    "serve",
+]  # fmt: skip
+
 
 def test_no_arguments_print_the_help(home: Home) -> None:
     """`suno-video` alone prints its help with every verb and an example."""
     ran = home.run()
     assert ran.code == 0
-    for verb in ["demo", "convert", "submit", "status", "watch", "wait", "download", "tracks", "balance", "serve"]:
+    for verb in [
+        "demo",
+        "convert",
+        "plan",
+        "unknown",
+        "submit",
+        "status",
+        "watch",
+        "wait",
+        "download",
+        "tracks",
+        "balance",
+        "serve",
+    ]:
         assert f"\n  {verb} " in ran.out
     assert "Examples:" in ran.out
 
 
 @pytest.mark.parametrize(
-    "verb", ["demo", "convert", "submit", "status", "watch", "wait", "download", "tracks", "balance", "serve"]
+    "verb",
+    [
+        "demo",
+        "convert",
+        "plan",
+        "unknown",
+        "submit",
+        "status",
+        "watch",
+        "wait",
+        "download",
+        "tracks",
+        "balance",
+        "serve",
+    ],
 )
 def test_every_verb_has_an_example(home: Home, verb: str) -> None:
     """Each verb's help ends with an example of it."""
@@ -48,6 +81,24 @@ def test_version(home: Home) -> None:
         (["convert", "c.csv", "--task-timeout", "nan"], "above 0"),
         (["convert", "c.csv", "--time-scale", "-1"], "above 0"),
         (["convert", "c.csv", "--max-in-flight", "0"], "--max-in-flight"),
+        (["convert", "c.csv", "--max-credits", "-1"], "--max-credits"),
+        (["convert", "c.csv", "--max-credits", "inf"], "--max-credits"),
+        (["convert", "c.csv", "--retry-failed", "-1"], "--retry-failed"),
+        (["convert", "c.csv", "--ledger", "l.db", "--no-ledger"], "exclude each other"),
+        (["convert", "c.csv", "--outcomes", "c.csv"], "would overwrite CATALOG"),
+        (["convert", "c.csv", "--failed", "c.csv"], "would overwrite CATALOG"),
+        (["convert", "c.csv", "--failed", "c.ledger.db"], "would overwrite --ledger"),
+        (["convert", "c.csv", "--failed", "one", "--outcomes", "one"], "would overwrite --outcomes"),
+        (["convert", "c.csv", "--failed", "nowhere/f.csv"], "No such file"),
+        (["convert", "-"], "--no-ledger"),
+        (["plan"], "CATALOG"),
+        (["plan", "/dev/stdin"], "--no-ledger"),
+        (["unknown", "list"], "--ledger"),
+        (["unknown", "list", "--ledger", "nowhere.db"], "there is no ledger nowhere.db"),
+        (["unknown", "drop", "1", "--ledger", "nowhere.db"], "there is no ledger nowhere.db"),
+        (["unknown", "drop", "0", "--ledger", "l.db"], "ROW"),
+        (["unknown", "adopt", "1", "--ledger", "l.db"], "VIDEO_TASK_ID"),
+        (["unknown", "resend", "1", "--ledger", "l.db"], "--yes"),
         (["convert", "c.csv", "--api-key", KEY], "--api-key"),
         (["status", "käse"], "printable ASCII"),
         (["submit", "m1", " "], "suno_id is empty"),
@@ -58,9 +109,12 @@ def test_version(home: Home) -> None:
         (["serve", "--library", "nowhere"], "nowhere"),
     ],
 )
-def test_a_mistake_is_one_line(home: Home, arguments: list[str], says: str) -> None:
+def test_a_mistake_is_one_line(
+    home: Home, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+) -> None:
     """Bad arguments end with code 2 and one line that names them."""
     home.catalog("s1", name="c.csv")
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
     ran = home.run(*arguments)
     assert ran.code == 2
     assert says in ran.err
