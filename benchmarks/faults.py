@@ -1,8 +1,8 @@
 """A thousand tracks against a server that does everything wrong, strictly: none lost, none paid for twice.
 
 Every kind of fault strikes 2 % of the CreateTasks and of the TaskInfos, over real sockets. Afterwards each track
-is final or unknown. Then the server's own books tell what a person would find out: unknown rows that it charged are
-adopted, the others are sent again, until everything is done.
+is final or unknown. Then the server's own books tell what a person would find out: unknown rows that it charged
+are adopted, the others are sent again, until everything is done.
 
 Usage: python -m benchmarks.faults [--tracks 1000] [--time-scale 50] [--seed 1]
 """

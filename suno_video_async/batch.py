@@ -61,8 +61,8 @@ DOWNLOADS = 4
 EXPIRED = frozenset({403, 404, 410})
 
 
-#: Works on one row, from a catalog or from the ledger.
-Handle: TypeAlias = Callable[[Row | LedgerRow], Coroutine[Any, Any, None]]
+#: Works on one row, which stands at a place in a catalog.
+Handle: TypeAlias = Callable[[Claim | CatalogError, str], Coroutine[Any, Any, None]]
 
 
 class BatchClient(Protocol):
@@ -282,35 +282,48 @@ class Conversion:
             async with contextlib.aclosing(read_rows(self._source)) as rows:
                 async for row in rows:
                     await self._room.acquire()
-                    group.start_soon(handle, row)
+                    # Claimed here and not in the row's own task: afterwards it is certain which rows of the ledger
+                    # the catalog did not name.
+                    group.start_soon(handle, await self._claimed(row), row.where)
         except Exception as error:
             # The source is broken from here on; what was pulled from it before goes on to its end.
-            self._failure = error
+            self._stop_if_hopeless(error)
+            self._failure = self._failure or error
+
+    async def _claimed(self, row: Row) -> Claim | CatalogError:
+        if isinstance(row.track, CatalogError):
+            return row.track
+        claim = await self._books.claim(row.track, where=row.where)
+        # As the catalog has it now: the ledger may hold other columns of an earlier one.
+        return evolve(claim, row=evolve(claim.row, track=row.track))
 
     async def _pick_up(self, group: TaskGroup, handle: Handle) -> None:
         """Follow what earlier runs submitted and this catalog does not name: it is paid for."""
-        async for row in self._books.untouched(State.SUBMITTED):
-            await self._room.acquire()
-            group.start_soon(handle, row)
+        try:
+            async for row in self._books.untouched(State.SUBMITTED):
+                await self._room.acquire()
+                group.start_soon(handle, Claim(row=row), row.where)
+        except LedgerError as error:
+            self._stop_if_hopeless(error)
 
     async def _note_places(self) -> None:
         """Keep the time of the newest requests, for whoever starts right after a crash."""
         rate, seen = self._client.rate, self._client.requests
-        while rate is not None:
+        while rate is not None and not isinstance(self._failure, LedgerError):
             await self._client.clock.sleep(rate.per / 2)
             if self._client.requests != seen:
                 seen = self._client.requests
-                await self._books.note_place(self._client.clock.time())
+                try:
+                    await self._books.note_place(self._client.clock.time())
+                except LedgerError as error:
+                    self._stop_if_hopeless(error)
 
-    async def _handle(self, send: MemoryObjectSendStream[Outcome], row: Row | LedgerRow) -> None:
-        work = _Work(row.where, self._client.clock.now())
+    async def _handle(
+        self, send: MemoryObjectSendStream[Outcome], claim: Claim | CatalogError, where: str
+    ) -> None:
+        work = _Work(where, self._client.clock.now())
         try:
-            try:
-                outcome = await self._outcome(row, work)
-            except LedgerError as error:
-                self._stop_if_hopeless(error)
-                track = row.track if isinstance(row.track, Track) else None
-                outcome = Outcome(track=track, state="unknown" if work.task is None else "submitted", error=error)
+            outcome = await self._outcome(claim, work)
             await send.send(
                 evolve(
                     outcome,
@@ -324,15 +337,15 @@ class Conversion:
 
     # One row
 
-    async def _outcome(self, row: Row | LedgerRow, work: _Work) -> Outcome:
-        if isinstance(row, LedgerRow):
-            return await self._go_on(Claim(row=row), work)
-        if isinstance(row.track, CatalogError):
-            return Outcome(track=None, state="refused", error=row.track)
-        claim = await self._books.claim(row.track, where=row.where)
-        # As the catalog has it now: the ledger may hold other columns of an earlier one.
-        claim = evolve(claim, row=evolve(claim.row, track=row.track))
-        return await self._go_on(claim, work)
+    async def _outcome(self, claim: Claim | CatalogError, work: _Work) -> Outcome:
+        if isinstance(claim, CatalogError):
+            return Outcome(track=None, state="refused", error=claim)
+        try:
+            return await self._go_on(claim, work)
+        except LedgerError as error:
+            self._stop_if_hopeless(error)
+            state = "unknown" if work.task is None else "submitted"
+            return evolve(_known(claim.row, state), error=error)
 
     async def _go_on(self, claim: Claim, work: _Work) -> Outcome:
         """Do what a row needs, from the state that it is in."""
@@ -407,7 +420,7 @@ class Conversion:
         refused = isinstance(error, InvalidRequestError | NotFoundError)
         return Outcome(track=track, state="refused" if refused else "planned", error=error)
 
-    def _stop_if_hopeless(self, error: SunoVideoError) -> None:
+    def _stop_if_hopeless(self, error: Exception) -> None:
         """Stop for a reason that no other row can help; what a person can mend with money is not raised."""
         if isinstance(error, AuthenticationError | FeatureDisabledError | LedgerError):
             self._failure = self._failure or error

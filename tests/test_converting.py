@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 
 from suno_video_async import (
+    AlreadyBoughtError,
     AuthenticationError,
+    BudgetExceeded,
     CatalogError,
     ClientClosedError,
     Conversion,
     InsufficientCreditsError,
+    LedgerError,
     Outcome,
     Request,
+    SqliteLedger,
     SubmissionUnknown,
     SystemClock,
     Track,
@@ -308,3 +312,102 @@ def test_closing_the_client_under_a_conversion_is_an_error() -> None:
         await conversion.__aexit__(None, None, None)
 
     run_virtual(run())
+
+
+async def submit_all(path: Path, api: FakeAPI, count: int) -> None:
+    """Submit some tracks into a ledger and leave before any of them is over."""
+    client, _ = client_of(api, clock=SystemClock(1000))
+    async with client, client.convert(tracks(count), ledger=path):
+        while client.statistics().in_flight < count:  # noqa: ASYNC110  no event tells of it
+            await asyncio.sleep(0)
+
+
+async def test_what_was_submitted_is_followed_once(tmp_path: Path) -> None:
+    """The next run follows each submitted row once, in its catalog or not, and buys nothing again."""
+    api = FakeAPI(seconds=1e9)
+    await submit_all(tmp_path / "l.db", api, 20)
+    api.seconds = 0
+    client, _ = client_of(api, clock=SystemClock(1000))
+    async with client, client.convert(tracks(10), ledger=tmp_path / "l.db") as outcomes:
+        ended = [outcome async for outcome in outcomes]
+    assert sorted(str(o.track and o.track.suno_id) for o in ended) == sorted(f"s{n}" for n in range(20))
+    assert {o.state for o in ended} == {"succeeded"}
+    assert all(o.track and o.track.extra == {"row": o.track.suno_id[1:]} for o in ended)
+    assert len(api.created) == 20
+
+
+async def test_a_ledger_that_breaks_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing more is bought, what is paid for is followed, and the error is raised at the end."""
+    begun = 0
+    begin = SqliteLedger.begin_attempt
+
+    def broken(self: SqliteLedger, row_id: int, **how: Any) -> int:
+        nonlocal begun
+        begun += 1
+        if begun > 3:
+            raise LedgerError("the disk is full")
+        return begin(self, row_id, **how)
+
+    monkeypatch.setattr(SqliteLedger, "begin_attempt", broken)
+    api, states = FakeAPI(seconds=0), list[str]()
+    client, _ = client_of(api, clock=SystemClock(1000), max_connections=1)
+    async with client, client.convert(tracks(10), ledger=tmp_path / "l.db") as outcomes:
+        assert isinstance(await drain(outcomes, into=states), LedgerError)
+    assert len(api.created) == 3
+    assert states.count("succeeded") == 3
+    assert len(states) == 10
+
+
+def test_a_budget_stops_the_submissions() -> None:
+    """Reservations count before anything is sent; one estimate serves all tracks of a shape."""
+    api, estimates = FakeAPI(), list[Request]()
+
+    def script(request: Request) -> Any:
+        if request.operation is Operation.ESTIMATE_TASK:
+            estimates.append(request)
+        return api(request)
+
+    outcomes = convert(script, tracks(10), max_credits=7)
+    states = [outcome.state for outcome in outcomes]
+    assert (states.count("succeeded"), states.count("planned")) == (3, 7)
+    assert {type(o.error) for o in outcomes if o.state == "planned"} == {BudgetExceeded}
+    assert len(estimates) == 1
+    assert len(api.created) == 3
+
+
+async def test_failed_tracks_are_tried_again_only_when_asked(tmp_path: Path) -> None:
+    """`retry_failed=1` buys a second task for a track that failed once, and no third."""
+    bought = 0
+
+    def failing(request: Request) -> Any:
+        nonlocal bought
+        if request.operation is Operation.CREATE_TASK:
+            bought += 1
+            return answer({"task_id": f"v{bought}"})
+        return answer(task_data(request.task_id or "", "failed", credits=0))
+
+    async def run(retry_failed: int) -> str:
+        client, _ = client_of(failing, clock=SystemClock(1000))
+        arguments: dict[str, Any] = {"ledger": tmp_path / "l.db", "retry_failed": retry_failed}
+        async with client, client.convert(tracks(1), **arguments) as outcomes:
+            return (await anext(aiter(outcomes))).state
+
+    assert [await run(times) for times in (0, 0, 1, 1, 2)] == ["failed", "skipped", "failed", "skipped", "failed"]
+    assert bought == 3
+
+
+async def test_a_changed_author_is_bought_only_when_asked(tmp_path: Path) -> None:
+    """The same song under another author is reported, and bought with `rebuy_changed`."""
+    api = FakeAPI(seconds=0)
+    variants = [Track(task_id="m", suno_id="s"), Track(task_id="m", suno_id="s", author="Ava")]
+
+    async def run(**options: Any) -> list[Outcome]:
+        client, _ = client_of(api, clock=SystemClock(1000))
+        async with client, client.convert(variants, ledger=tmp_path / "l.db", **options) as outcomes:
+            return sorted([outcome async for outcome in outcomes], key=lambda outcome: outcome.state)
+
+    skipped, succeeded = await run()
+    assert (skipped.state, succeeded.state) == ("skipped", "succeeded")
+    assert isinstance(skipped.error, AlreadyBoughtError)
+    assert [outcome.state for outcome in await run(rebuy_changed=True)] == ["skipped", "succeeded"]
+    assert len(api.created) == 2
