@@ -34,9 +34,6 @@ def submitted(tmp_path: Path) -> Path:
     return tmp_path / "l.db"
 
 
-@pytest.mark.xfail(
-    reason="the pick-up of what is left reads the ledger before the last rows are claimed", strict=True
-)
 async def test_each_submitted_row_is_followed_once(submitted: Path) -> None:
     """A row that an earlier run submitted and the catalog still names comes out once, and ends the run well."""
     api = FakeAPI(0.0)

@@ -1,0 +1,259 @@
+"""A process that converts a catalog and dies at a named point, without any help of the library's.
+
+`python -m tests.crash.child` reads one JSON job a line, forks for each, and prints how the fork ended: it dies by
+SIGKILL as any process would, and the imports are paid for once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import anyio
+from aiohttp import http_writer
+from attrs import asdict, frozen
+
+import suno_video_async.download as downloading
+from suno_video_async import SunoVideoClient, Timeout, Track
+from suno_video_async.ledger.base import Ending, LedgerRow
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.pacing.clock import SystemClock
+from suno_video_async.protocol.lifecycle import State
+from suno_video_async.protocol.wire import Answer, Operation, Request
+from suno_video_async.transport import AiohttpTransport
+from tests.crash.points import RECOVERING
+
+#: Model seconds in a real one, for the server and the client alike.
+SCALE = 400.0
+#: As a point: whichever is reached.
+ANY = "any"
+
+
+@frozen(kw_only=True)
+class Job:
+    """One run.
+
+    Attributes:
+        point: where to die; None runs to the end.
+        nth: at which time that the point is reached.
+        connections: the most requests in the air.
+        one_by_one: a row begins when the one before it has ended, so that one point has one outcome.
+
+    """
+
+    url: str
+    key: str
+    ledger: str
+    folder: str
+    tracks: Sequence[tuple[str, str]]
+    point: str | None = None
+    nth: int = 1
+    connections: int = 1
+    one_by_one: bool = False
+
+
+class Points:
+    """Counts how often a point is reached, and ends the process there."""
+
+    def __init__(self, wanted: str | None, nth: int) -> None:
+        self._wanted = wanted
+        self._left = nth
+
+    def reach(self, name: str) -> None:
+        """Die here, if this is where."""
+        if self._wanted not in {name, ANY}:
+            return
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+_operation: ContextVar[Operation | None] = ContextVar("operation", default=None)
+
+
+def _around(points: Points, owner: Any, name: str, before: str | None = None, after: str | None = None) -> None:
+    """Wrap a blocking function."""
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if before is not None:
+            points.reach(before)
+        result = original(*args, **kwargs)
+        if after is not None:
+            points.reach(after)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def arm(points: Points) -> None:
+    """Put every point into the code that reaches it."""
+    _around(points, SqliteLedger, "claim", "claim: before", "claim: committed")
+    _around(points, SqliteLedger, "_insert", after="claim: written, not committed")
+    _around(points, SqliteLedger, "_recover", after=RECOVERING)
+    _around(points, downloading, "_check_and_rename", "download: part whole", "download: renamed")
+    _around(points, os, "fsync", after="download: part synced")
+    _arm_ledger(points)
+    _arm_requests(points)
+    _arm_downloads(points)
+
+
+def _arm_ledger(points: Points) -> None:
+    begin, move = SqliteLedger.begin_attempt, SqliteLedger.move
+    close_attempt, set_meta = SqliteLedger._close_attempt, SqliteLedger._set_meta
+    beginning = False
+
+    def beginning_attempt(self: SqliteLedger, row_id: int, **more: Any) -> int:
+        nonlocal beginning
+        points.reach("submitting: before")
+        beginning = True
+        number = begin(self, row_id, **more)
+        beginning = False
+        points.reach("submitting: committed")
+        return number
+
+    def moving(self: SqliteLedger, row_id: int, ending: Ending, **more: Any) -> LedgerRow:
+        points.reach(f"{ending.state}: before")
+        row = move(self, row_id, ending, **more)
+        points.reach(f"{ending.state}: committed")
+        return row
+
+    def closing_attempt(self: SqliteLedger, db: Any, row: LedgerRow, ending: Ending) -> None:
+        close_attempt(self, db, row, ending)
+        points.reach(f"{ending.state}: written, not committed")
+
+    def setting_meta(self: SqliteLedger, name: str, value: str) -> None:
+        set_meta(self, name, value)
+        if beginning:
+            points.reach("submitting: written, not committed")
+
+    SqliteLedger.begin_attempt = beginning_attempt  # type: ignore[method-assign]
+    SqliteLedger.move = moving  # type: ignore[method-assign]
+    SqliteLedger._close_attempt = closing_attempt  # type: ignore[method-assign]
+    SqliteLedger._set_meta = setting_meta  # type: ignore[method-assign]
+
+
+def _arm_requests(points: Points) -> None:
+    send, connect = AiohttpTransport.send, aiohttp.TCPConnector.connect
+    start, write_eof = aiohttp.ClientResponse.start, http_writer.StreamWriter.write_eof
+
+    async def sending(self: AiohttpTransport, request: Request) -> Answer:
+        _operation.set(request.operation)
+        points.reach(f"{request.operation}: before the connection")
+        answer = await send(self, request)
+        points.reach(f"{request.operation}: answer read")
+        if request.operation is Operation.TASK_INFO and b'"success"' in answer.body.partition(b'"status"')[2][:16]:
+            points.reach("TaskInfo: success seen")
+        return answer
+
+    async def connecting(self: aiohttp.TCPConnector, *args: Any, **kwargs: Any) -> Any:
+        connection = await connect(self, *args, **kwargs)
+        points.reach(f"{_operation.get()}: connected")
+        return connection
+
+    async def starting(self: aiohttp.ClientResponse, connection: Any) -> aiohttp.ClientResponse:
+        response = await start(self, connection)
+        points.reach(f"{_operation.get()}: answer arrives")
+        return response
+
+    async def writing(self: http_writer.StreamWriter, chunk: bytes = b"") -> None:
+        await write_eof(self, chunk)
+        points.reach(f"{_operation.get()}: sent")
+
+    AiohttpTransport.send = sending  # type: ignore[method-assign]
+    aiohttp.TCPConnector.connect = connecting  # type: ignore[method-assign, assignment]
+    aiohttp.ClientResponse.start = starting  # type: ignore[method-assign]
+    http_writer.StreamWriter.write_eof = writing  # type: ignore[method-assign]
+
+
+def _arm_downloads(points: Points) -> None:
+    download, open_file = downloading.download, anyio.open_file
+
+    async def fetching(*args: Any, **kwargs: Any) -> Path:
+        points.reach("download: before")
+        return await download(*args, **kwargs)
+
+    async def opening(*args: Any, **kwargs: Any) -> Any:
+        file = await open_file(*args, **kwargs)
+        points.reach("download: part begun")
+        whole: Callable[[bytes], Awaitable[int]] = file.write
+
+        async def writing(chunk: bytes) -> int:
+            half = len(chunk) // 2
+            await whole(chunk[:half])
+            await file.flush()
+            points.reach("download: part half written")
+            return half + await whole(chunk[half:])
+
+        file.write = writing
+        return file
+
+    downloading.download = fetching
+    anyio.open_file = opening
+
+
+async def convert(job: Job) -> None:
+    """Convert the job's tracks, whatever becomes of each."""
+    turns = asyncio.Semaphore(1 if job.one_by_one else len(job.tracks))
+
+    async def catalog() -> AsyncIterator[Track]:
+        for task_id, suno_id in job.tracks:
+            await turns.acquire()
+            yield Track(task_id=task_id, suno_id=suno_id)
+
+    client = SunoVideoClient(
+        api_key=job.key,
+        base_url=job.url,
+        clock=SystemClock(SCALE),
+        timeout=Timeout(connect=10, total=20),
+        max_connections=job.connections,
+    )
+    async with client, client.convert(catalog(), ledger=job.ledger, output_dir=job.folder) as outcomes:
+        async for _ in outcomes:
+            turns.release()
+
+
+def run(job: Job) -> None:
+    """Do the job in this process."""
+    arm(Points(job.point, job.nth))
+    asyncio.run(convert(job))
+
+
+def _fork(job: Job) -> int:
+    """Do the job in a fork, and return how it ended: 0, or minus the signal."""
+    if (pid := os.fork()) == 0:
+        try:
+            run(job)
+            os._exit(0)
+        finally:
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def main() -> None:
+    """Fork for each job on stdin."""
+    for line in sys.stdin:
+        print(_fork(Job(**json.loads(line))), flush=True)
+
+
+def as_line(job: Job) -> str:
+    """Return a job as `main` reads it."""
+    return json.dumps(asdict(job)) + "\n"
+
+
+#: Whatever else a row is in when nothing is left to do, it is lost.
+ENDS = frozenset({State.DOWNLOADED, State.FAILED, State.REFUSED, State.UNKNOWN})
+
+if __name__ == "__main__":
+    main()

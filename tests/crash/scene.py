@@ -1,0 +1,290 @@
+"""A server in one process, runs that die in others, and what ledger, server and disk say afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field, frozen
+
+import suno_video_async
+from suno_video_async.download import mp4_problem
+from suno_video_async.ledger.base import Ending, LedgerRow
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.models import VideoTaskId
+from suno_video_async.protocol.lifecycle import Cause, State
+from suno_video_async.settings import Settings
+from tests.crash.child import ENDS, SCALE, Job, as_line
+from tests.crash.points import Point
+
+KEY = "ak_0123456789abcdefghijklmnopqrstuv"
+TRACKS = 6
+ROOT = Path(suno_video_async.__file__).parent.parent
+_music_tasks = itertools.count(1)
+
+
+@frozen
+class Server:
+    """The local server, in a process of its own."""
+
+    url: str
+
+    def books(self) -> Mapping[str, int]:
+        """Return how often each track was charged."""
+        charged = self._ask("stats")["charged_by_track"]
+        return {str(name): int(times) for name, times in charged.items()}
+
+    def most_in_any_window(self) -> int:
+        """Return the largest number of requests that ever arrived within one period."""
+        return int(self._ask("stats")["max_in_any_window"])
+
+    def task_of(self, task_id: str, suno_id: str) -> str:
+        """Return the video task that a track was bought as."""
+        wanted = {"task_id": task_id, "suno_id": suno_id}
+        found = [
+            task["task_id"]
+            for task in self._ask("tasks")["video"]
+            if wanted.items() <= task["param"]["input"].items()
+        ]
+        assert len(found) == 1, found
+        return str(found[0])
+
+    def _ask(self, what: str) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.url}/_local/{what}", timeout=20) as answer:
+            said: dict[str, Any] = json.load(answer)
+        return said
+
+
+@contextmanager
+def _process(*arguments: object) -> Generator[subprocess.Popen[str], None, None]:
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    with subprocess.Popen(
+        [sys.executable, "-m", *map(str, arguments)],
+        env={**environment, "PYTHONPATH": str(ROOT), "HOME": "/nonexistent"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def serving(faults: Path | None = None) -> Generator[Server, None, None]:
+    """Run a server with simulated rendering."""
+    options = ["--port", 0, "--render-seconds", "20:0.35", "--time-scale", SCALE, "--seed", 1]
+    money = ["--credits", 1_000_000, "--api-key", KEY]
+    injected = [] if faults is None else ["--faults", faults]
+    with _process("suno_video_async", "serve", *options, *money, *injected) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        assert said.startswith("listening on "), f"the server did not start; it said {said!r}"
+        yield Server(said.split()[2])
+
+
+class Runs:
+    """Runs that may die."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def run(self, job: Job) -> int:
+        """Do a job in a process of its own and return how it ended: 0, or minus the signal."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(as_line(job))
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+
+@contextmanager
+def runs() -> Generator[Runs, None, None]:
+    """Make ready to run jobs."""
+    with _process("tests.crash.child") as process:
+        yield Runs(process)
+
+
+@frozen(kw_only=True)
+class Seen:
+    """What came of one crash.
+
+    Attributes:
+        died: whether the run ended by SIGKILL.
+        unknown: rows that are unknown: those that a dead run left in `submitting`, and no other.
+        unknown_charged: how many of them the server has charged.
+        charged: tracks that the server has charged.
+        charged_twice: tracks that it has charged more than once.
+        lost: tracks that are in no final state and not unknown.
+        broken: what is wrong with the files on disk.
+        settled: how many tracks are on disk, each charged once, after a person resolved the unknown ones.
+
+    """
+
+    died: bool
+    unknown: int
+    unknown_charged: int
+    charged: int
+    charged_twice: int
+    lost: int
+    broken: Sequence[str]
+    settled: int
+
+
+@define
+class Scene:
+    """One catalog, its ledger and its folder."""
+
+    server: Server
+    runs: Runs
+    folder: Path
+    size: int = TRACKS
+    connections: int = 1
+    music_task: str = field(init=False, factory=lambda: f"m{next(_music_tasks)}")
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's file."""
+        return self.folder / "catalog.db"
+
+    @property
+    def videos(self) -> Path:
+        """The folder for the videos."""
+        return self.folder / "videos"
+
+    def run(self, point: str | None = None, nth: int = 1) -> int:
+        """Convert the catalog, to its end or to a point."""
+        return self.runs.run(
+            Job(
+                url=self.server.url,
+                key=KEY,
+                ledger=str(self.ledger),
+                folder=str(self.videos),
+                tracks=[(self.music_task, f"s{n}") for n in range(self.size)],
+                point=point,
+                nth=nth,
+                connections=self.connections,
+                one_by_one=point is not None and self.connections == 1,
+            )
+        )
+
+    def rows(self) -> Sequence[LedgerRow]:
+        """Return what the ledger has."""
+        ledger = SqliteLedger(self.ledger)
+        if not ledger.open_to_read():
+            return ()
+        try:
+            return ledger.rows()
+        finally:
+            ledger.close()
+
+    def charged(self, row: LedgerRow) -> int:
+        """Return how often the server charged a row's track."""
+        return self.server.books().get(f"{row.track.task_id}/{row.track.suno_id}//", 0)
+
+    def finish(self, died: bool) -> Seen:
+        """Run to the end, look, let a person resolve what is unknown, and run again."""
+        left = [row for row in self.rows() if row.state in {State.SUBMITTING, State.UNKNOWN}]
+        assert self.run() == 0
+        rows = self.rows()
+        unknown = [row for row in rows if row.state is State.UNKNOWN]
+        assert {row.id for row in unknown} == {row.id for row in left}, "unknown is what was being submitted"
+        charged = {row.id: self.charged(row) for row in rows}
+        broken = self.broken(rows)
+        if unknown:
+            self._resolve(unknown)
+            assert self.run() == 0
+        return Seen(
+            died=died,
+            unknown=len(unknown),
+            unknown_charged=sum(charged[row.id] for row in unknown),
+            charged=sum(times > 0 for times in charged.values()),
+            charged_twice=sum(times > 1 for times in charged.values()),
+            lost=self.size - sum(row.state in ENDS for row in rows),
+            broken=broken or self.broken(self.rows()),
+            settled=sum(row.state is State.DOWNLOADED and self.charged(row) == 1 for row in self.rows()),
+        )
+
+    def _resolve(self, unknown: Sequence[LedgerRow]) -> None:
+        """Do what a person does who looks into the account: adopt what was bought, send again what was not."""
+        ledger = SqliteLedger(self.ledger)
+        provider, fingerprint = Settings.find(KEY, self.server.url).account
+        ledger.open(provider=provider, fingerprint=fingerprint)
+        try:
+            for row in unknown:
+                if self.charged(row):
+                    task = VideoTaskId(self.server.task_of(row.track.task_id, row.track.suno_id))
+                    ending = Ending(state=State.SUBMITTED, video_task_id=task)
+                else:
+                    ending = Ending(state=State.PLANNED)
+                ledger.move(row.id, ending, cause=Cause.PERSON)
+        finally:
+            ledger.close()
+
+    def broken(self, rows: Sequence[LedgerRow]) -> Sequence[str]:
+        """Return what is wrong with the files: one whole video for each downloaded row, and nothing else."""
+        wanted = {row.path for row in rows if row.state is State.DOWNLOADED}
+        found = set(self.videos.iterdir()) if self.videos.exists() else set[Path]()
+        problems = [f"{path} is missing" for path in wanted - found]
+        problems += [f"{path} is left over" for path in found - wanted]
+        whole = wanted & found
+        problems += [f"{path}: {problem}" for path in whole if path and (problem := mp4_problem(path))]
+        if len({hashlib.sha256(path.read_bytes()).hexdigest() for path in whole if path}) > 1:
+            problems.append("the same video has different bytes")
+        return problems
+
+
+class Stage:
+    """Gives every scene a server and the runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._stack = ExitStack()
+        self._shared: Server | None = None
+        self._runs: Runs | None = None
+        self._scenes = itertools.count(1)
+
+    def __enter__(self) -> Stage:
+        self._shared = self._stack.enter_context(serving())
+        self._runs = self._stack.enter_context(runs())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def server(self) -> Server:
+        """The server that the scenes without faults share."""
+        assert self._shared is not None
+        return self._shared
+
+    def scene(self, server: Server | None = None, *, size: int = TRACKS, connections: int = 1) -> Scene:
+        """Return a catalog of its own."""
+        assert self._runs is not None
+        folder = self.folder / f"scene{next(self._scenes)}"
+        folder.mkdir()
+        return Scene(server or self.server, self._runs, folder, size, connections)
+
+    def play(self, point: Point) -> Seen:
+        """Crash at a point, and see what comes of it."""
+        if not point.faults:
+            return self._play(self.scene(), point)
+        faults = self.folder / "faults.toml"
+        faults.write_text(point.faults)
+        with serving(faults) as server:
+            return self._play(self.scene(server), point)
+
+    @staticmethod
+    def _play(scene: Scene, point: Point) -> Seen:
+        nth = 1 if point.faults else 3  # with rows before and after the one that it happens to
+        return scene.finish(scene.run(point.name, nth) == -9)
