@@ -6,10 +6,11 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from multiprocessing import get_context
 
-from tests.simulation.plants import PLANTS
+from tests.simulation import known
+from tests.simulation.plants import PLANTS, planted
 from tests.simulation.run import Report, cheap_garbage, simulate
 from tests.simulation.scenario import Scenario
 
@@ -24,13 +25,16 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failing seed")
     parser.add_argument("--plant", choices=sorted(PLANTS), help="put a bug in, and see how many seeds find it")
+    parser.add_argument(
+        "--unmask", choices=sorted(known.KNOWN), action="append", default=[], help="show a known defect"
+    )
     options = parser.parse_args()
-    if options.plant:
-        PLANTS[options.plant]()
-    if options.seed is not None:
-        return _one(options.seed, trace=options.trace)
-    first, _, end = options.seeds.partition(":")
-    return _many(range(int(first), int(end)), options)
+    known.hidden.difference_update(options.unmask)
+    with planted(options.plant):
+        if options.seed is not None:
+            return _one(options.seed, trace=options.trace)
+        first, _, end = options.seeds.partition(":")
+        return _many(range(int(first), int(end)), options)
 
 
 def _one(seed: int, *, trace: bool) -> int:
@@ -44,9 +48,11 @@ def _one(seed: int, *, trace: bool) -> int:
 
 def _many(seeds: range, options: argparse.Namespace) -> int:
     started, met, failed, count = time.monotonic(), Counter[str](), 0, 0
-    for report in _reports(seeds, options.jobs, options.plant):
+    slowest = (0.0, 0)
+    for report in _reports(seeds, options.jobs):
         count += 1
         met += report.met
+        slowest = max(slowest, (report.seconds, report.seed))
         if report.violation is not None:
             failed += 1
             print(f"seed {report.seed}: {report.violation}")
@@ -56,21 +62,18 @@ def _many(seeds: range, options: argparse.Namespace) -> int:
     minutes = (time.monotonic() - started) / 60
     for name, number in sorted(met.items()):
         print(f"{number:9,d}  {name}")
+    print(f"the slowest seed is {slowest[1]}, with {slowest[0]:.1f} s")
     print(f"{count:,d} seeds, {failed} failed, {count / minutes:,.0f} a minute")
     return failed > 0
 
 
-def _reports(seeds: range, jobs: int, plant: str | None) -> Iterator[Report]:
-    if jobs == 1:
-        yield from _in_order(seeds)
-        return
-    with get_context("fork").Pool(jobs) as pool:
-        yield from pool.imap(simulate, seeds, chunksize=10)
-
-
-def _in_order(seeds: Iterable[int]) -> Iterator[Report]:
+def _reports(seeds: range, jobs: int) -> Iterator[Report]:
     with cheap_garbage():
-        yield from map(simulate, seeds)
+        if jobs == 1:
+            yield from map(simulate, seeds)
+            return
+        with get_context("fork").Pool(jobs) as pool:  # forked: planted bugs and unmasked defects go along
+            yield from pool.imap(simulate, seeds, chunksize=10)
 
 
 if __name__ == "__main__":

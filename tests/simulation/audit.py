@@ -20,6 +20,7 @@ from suno_video_async.local.service import ApiService
 from suno_video_async.models import Track
 from suno_video_async.protocol.lifecycle import Cause
 from suno_video_async.protocol.wire import Operation
+from tests.simulation.known import hidden
 from tests.simulation.network import Flight, Key
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import Violation, World
@@ -46,13 +47,35 @@ class WatchedLedger(SqliteLedger):
     def __init__(self, path: Path, audit: Audit, world: World) -> None:
         super().__init__(path, synchronous="OFF", now=world.time)
         self._audit = audit
+        self.run_began: float | None = None
+        self.killed = False
+        self.opened = False
 
     def open(self, *, provider: str, fingerprint: str) -> None:
         super().open(provider=provider, fingerprint=fingerprint)
         self._audit.opened()
+        self.opened = True
+        self.run_began = self.last_place()
+        if "window" in hidden:
+            self.note_place(self._now())
+
+    def last_place(self) -> float | None:
+        # What stood there before the note that hides the defect.
+        return self.run_began if self.run_began is not None else super().last_place()
+
+    def close(self) -> None:
+        if self._connection is not None and not self.killed and "window" in hidden:
+            self.note_place(self._now())
+        super().close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its lock is held."""
+        return self._connection is not None
 
     def claim(self, track: Track, *, where: str) -> Claim:
         claim = super().claim(track, where=where)
+        self._audit.claims += 1
         self._audit.written("claim", track)
         return claim
 
@@ -88,6 +111,7 @@ class Audit:
     world: World
     path: Path
     trace: Callable[[str], None] | None = None
+    claims: int = 0
     happened: Callable[[str], None] = lambda _: None
     met: Counter[str] = field(factory=Counter[str])
     service: ApiService = field(init=False)
@@ -276,7 +300,7 @@ class Audit:
         counted = [min(flight.arrived or 0.0, flight.ended or self.world.moment) for flight in arrived]
         most = most_in_any_window(counted, rate.per)
         if most > rate.requests:
-            raise Violation(f"{most} requests in one window of {rate}")
+            raise Violation(f"{most} requests in one window of {rate}: {_crowded(arrived, rate.per, most)}")
         if most_in_any_window([flight.arrived or 0.0 for flight in arrived], rate.per) > rate.requests:
             self.met["windows over the limit by requests in the air at a crash"] += 1
             if all((flight.arrived or 0.0) <= (flight.ended or self.world.moment) for flight in arrived):
@@ -309,6 +333,17 @@ class Audit:
             missing = task is None or "code:404" in self._kinds()
             if seen in {"refused", "not sent"} or (seen == "accepted" and not missing):
                 raise Violation(f"{key} is unknown, but was seen as {seen}")
+
+
+def _crowded(flights: list[Flight], per: float, most: int) -> str:
+    """Name the requests of the fullest window."""
+    counted = sorted(flights, key=lambda f: (min(f.arrived or 0.0, f.ended or 1e18), f.number))
+    for at in range(len(counted)):
+        window = counted[at : at + most]
+        first, last = window[0], window[-1]
+        if len(window) == most and (last.arrived or 0.0) - (first.arrived or 0.0) < per:
+            return ", ".join(f"{f} of life {f.life} at {f.arrived:.3f}" for f in (first, last))
+    return "-"
 
 
 def is_read(flight: Flight) -> bool:

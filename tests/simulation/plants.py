@@ -2,7 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import count
 from typing import Any
+from unittest.mock import patch
 
-PLANTS: Mapping[str, Callable[[], Any]] = {}
+from suno_video_async import SunoVideoError, Track, TransportError, books, calls
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.models import RateLimit, VideoTaskId
+from suno_video_async.pacing.limiter import Limiter, Place
+from suno_video_async.protocol import verdicts
+from suno_video_async.protocol.verdicts import Verdict
+from suno_video_async.protocol.wire import Operation
+
+
+@contextmanager
+def resend_after_timeout() -> Iterator[None]:
+    """A CreateTask whose answer never came is sent again."""
+
+    def verdict(operation: Operation, error: SunoVideoError, *, strict: bool = False) -> Verdict:
+        if isinstance(error, TransportError):
+            return Verdict.RETRY
+        return verdicts.verdict(operation, error, strict=strict)
+
+    with patch.object(calls, "verdict", verdict), patch.object(books, "verdict", verdict):
+        yield
+
+
+@contextmanager
+def commit_late() -> Iterator[None]:
+    """`submitting` is committed after the request instead of before it."""
+    real = books.Entry.after
+    sent_at: dict[int, float] = {}
+
+    async def before(self: books.Entry, at: float) -> None:
+        sent_at[id(self)] = at
+
+    async def after(self: books.Entry, task_id: VideoTaskId | None, error: SunoVideoError | None) -> None:
+        await self.books.begin(self.row, sent_at[id(self)], self.reserve, self.most)
+        await real(self, task_id, error)
+
+    with patch.object(books.Entry, "before", before), patch.object(books.Entry, "after", after):
+        yield
+
+
+@contextmanager
+def one_too_many() -> Iterator[None]:
+    """The window lets one request more through than it may."""
+    real = Limiter._wait_for_window
+
+    def wait(self: Limiter, rate: RateLimit, now: float) -> float:
+        return real(self, RateLimit(rate.requests + 1, rate.per), now)
+
+    with patch.object(Limiter, "_wait_for_window", wait):
+        yield
+
+
+@contextmanager
+def window_from_send() -> Iterator[None]:
+    """A place is free one period after the send, not after the end."""
+    granted: dict[int, float] = {}
+    grant, release = Limiter._grant, Limiter.release
+
+    def granting(self: Limiter, lane: Any) -> Place:
+        place = grant(self, lane)
+        granted[id(place)] = self._clock.now()
+        return place
+
+    def releasing(self: Limiter, place: Place, *, sent: bool = True, answered: bool = True) -> None:
+        release(self, place, sent=sent, answered=answered)
+        if sent and self.rate is not None and self._free_at:
+            self._free_at.pop()
+            self._free_at.append(granted.pop(id(place)) + self.rate.per)
+
+    with patch.object(Limiter, "_grant", granting), patch.object(Limiter, "release", releasing):
+        yield
+
+
+@contextmanager
+def absent_differs() -> Iterator[None]:
+    """Two absent authors are two different authors, as two NULLs are to SQLite."""
+    numbers = count()
+
+    def key(self: Track) -> str:
+        author = self.author or next(numbers)
+        return json.dumps([self.task_id, self.suno_id, author, self.brand or ""], ensure_ascii=False)
+
+    with patch.object(Track, "key", property(key)):
+        yield
+
+
+@contextmanager
+def forget_interrupted() -> Iterator[None]:
+    """What a crash left in `submitting` is planned again."""
+
+    def recover(self: SqliteLedger, db: Any) -> None:
+        db.execute("UPDATE rows SET state = 'planned' WHERE state = 'submitting'")
+
+    with patch.object(SqliteLedger, "_recover", recover):
+        yield
+
+
+PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
+    "resend-after-timeout": resend_after_timeout,
+    "commit-late": commit_late,
+    "one-too-many": one_too_many,
+    "window-from-send": window_from_send,
+    "absent-differs": absent_differs,
+    "forget-interrupted": forget_interrupted,
+}
+
+
+def planted(name: str | None) -> AbstractContextManager[Any]:
+    """Put one bug in, for a while; None puts in nothing."""
+    return ExitStack() if name is None else PLANTS[name]()

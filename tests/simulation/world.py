@@ -1,19 +1,22 @@
 """Virtual time that outlives a client's process, and an event loop in it whose order a seed decides.
 
-The server and everything that travels live in the `World`. A client lives in a `SimLoop`, which can be dropped in the
-middle of anything, as `kill -9` drops a process; the world's time goes on, and the next client gets a loop of its own.
+The server and all that travels live in the `World`. A client lives in a `SimLoop`, which can be dropped in the
+middle of anything, as `kill -9` drops a process; time goes on, and the next client gets a loop of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import heapq
 import random
+import sys
+import warnings
 import zlib
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, ClassVar, TypeVar
 
 from tests.support.virtual import VirtualLoop
 
@@ -28,7 +31,16 @@ MOST_STEPS = 3_000_000
 
 
 class Violation(Exception):  # noqa: N818  it is what the simulation looks for
-    """Something happened that must not."""
+    """Something happened that must not.
+
+    Each is kept, too: it is raised in the middle of the client, which may do with an exception what it likes.
+    """
+
+    found: ClassVar[list[Violation]] = []
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.found.append(self)
 
 
 class Crash(BaseException):
@@ -135,13 +147,14 @@ class _Ready(deque[Any]):
 class _Shuffled:
     """A ready queue in an order that the seed decides.
 
-    A task's turn follows from the seed, its number and how often it ran: sets, whose order depends on addresses,
+    What became ready in one round runs in the next one, as asyncio has it; in which order there, is open. A
+    task's turn follows from the seed, its number and how often it ran: sets, whose order depends on addresses,
     then do not change it.
     """
 
     def __init__(self, loop: SimLoop, seed: int) -> None:
         self._loop = loop
-        self._heap: list[tuple[int, int, asyncio.Handle]] = []
+        self._heap: list[tuple[int, int, int, asyncio.Handle]] = []
         self._seed = seed
         self._count = 0
 
@@ -159,11 +172,11 @@ class _Shuffled:
             turn = b"%d/%d/%d" % (self._seed, task.number, task.turns)
         else:
             turn = b"%d/-/%d" % (self._seed, self._count)
-        heapq.heappush(self._heap, (zlib.crc32(turn), self._count, handle))
+        heapq.heappush(self._heap, (self._loop.round, zlib.crc32(turn), self._count, handle))
 
     def popleft(self) -> asyncio.Handle:
         self._loop.step()
-        return heapq.heappop(self._heap)[2]
+        return heapq.heappop(self._heap)[3]
 
 
 class SimLoop(VirtualLoop):
@@ -179,13 +192,15 @@ class SimLoop(VirtualLoop):
         super().__init__()
         self.world = world
         self.steps = 0
+        self.round = 0
+        self._round_begins = False
         self.crashing = False
         self.on_step: Callable[[int], None] = lambda _: None
         self.complaints: list[str] = []
         self._tasks_made = 0
         self._virtual.select = self._select  # type: ignore[method-assign]
         self._ready: Any = _Ready(self) if order is None else _Shuffled(self, order)
-        self.set_task_factory(self._make_task)
+        self.set_task_factory(self._make_task)  # type: ignore[arg-type]
         self.set_exception_handler(self._complain)
 
     def time(self) -> float:
@@ -194,11 +209,17 @@ class SimLoop(VirtualLoop):
     def step(self) -> None:
         """Count one callback; a crash ends the loop right here."""
         self.steps += 1
+        self.round += self._round_begins
+        self._round_begins = False
         self.on_step(self.steps)
         if self.crashing:
             raise Crash
         if self.steps > MOST_STEPS:
             raise Violation(f"running in circles: {MOST_STEPS} steps in one life")
+
+    def _run_once(self) -> None:
+        self._round_begins = True
+        super()._run_once()  # type: ignore[misc]
 
     def _select(self, timeout: float | None = None) -> list[Any]:
         self.world.wait(None if timeout is None else self.world.moment + max(0.0, timeout))
@@ -223,16 +244,36 @@ class SimLoop(VirtualLoop):
     def bury(self) -> None:
         """Take the remains of a crashed life away: none of its code gets another turn."""
         self.on_step = lambda _: None
-        for task in asyncio.all_tasks(self):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            coroutine: Any = task.get_coro()
-            for _ in range(20):  # a clean-up that awaits refuses its end; it is told again
-                with contextlib.suppress(BaseException):
-                    coroutine.close()
-                    break
-        self._ready.clear()
         self.set_exception_handler(lambda *_: None)
-        self.close()
+        with _silence():
+            task = None
+            for task in asyncio.all_tasks(self):
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                _end(task.get_coro())
+            self._ready.clear()
+            self._scheduled.clear()  # type: ignore[attr-defined]
+            self.close()
+            del task
+            gc.collect()
+
+
+def _end(coroutine: Any) -> None:
+    for _ in range(20):  # a clean-up that awaits refuses its end; it is told again
+        with contextlib.suppress(BaseException):
+            coroutine.close()
+            return
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Let nobody hear what the code of a dead process complains about."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.unraisablehook = hook
 
 
 def stream(seed: int, name: str) -> random.Random:

@@ -1,0 +1,65 @@
+"""The real client against the real server's behaviour, in virtual time, over many seeds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.simulation.plants import planted
+from tests.simulation.run import cheap_garbage, simulate
+
+#: Enough to meet every fault, and quick enough for every change.
+SEEDS = 300
+#: Seeds that find a planted bug, and how many of them in a row it may take.
+FOUND_AT = {
+    "resend-after-timeout": 0,
+    "commit-late": 0,
+    "one-too-many": 0,
+    "window-from-send": 0,
+    "absent-differs": 0,
+    "forget-interrupted": 0,
+}
+IN_A_ROW = 10
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_calls() -> None:
+    """Let the ledger's file be used in place: in virtual time there is no thread to go to."""
+
+
+@pytest.fixture(autouse=True)
+def quick_rounds_of_the_garbage_collector() -> Iterator[None]:
+    with cheap_garbage():
+        yield
+
+
+def test_nothing_is_lost_and_nothing_is_bought_twice() -> None:
+    """Whatever goes wrong, in whatever order, every check holds; and much does go wrong."""
+    met = Counter[str]()
+    for seed in range(SEEDS):
+        report = simulate(seed)
+        assert report.violation is None, f"{report.violation}: python -m tests.simulation --seed {seed} --trace"
+        met += report.met
+    events = {f"event {what}" for what in ("crash", "cancel", "stop", "leave", "close")}
+    rows = {f"rows {state}" for state in ("planned", "submitted", "succeeded", "failed", "unknown")}
+    assert met.keys() >= events | rows
+    assert met["crashes"] > SEEDS / 10
+    assert len([name for name in met if name.startswith(("CreateTask ", "TaskInfo "))]) > 30
+
+
+def test_a_seed_is_the_same_each_time() -> None:
+    """The same seed gives the same run, to the last line of its trace."""
+    for seed in range(3, 12):
+        first, again = simulate(seed, trace=True), simulate(seed, trace=True)
+        assert first.trace == again.trace
+        assert first.trace
+
+
+@pytest.mark.parametrize("name", FOUND_AT)
+def test_a_planted_bug_is_found(name: str) -> None:
+    """The checks see a bug that is put in on purpose, within a few seeds."""
+    with planted(name):
+        first = FOUND_AT[name]
+        assert any(simulate(seed).violation for seed in range(first, first + IN_A_ROW))
