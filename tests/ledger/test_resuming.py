@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,24 @@ async def test_a_run_that_is_cancelled_while_it_begins(tmp_path: Path, monkeypat
             await asyncio.wait([cancelled])
             await opened.wait()
         assert await convert() == ["succeeded"] * 3
+
+
+@pytest.fixture(params=[0.0, 10.0, 60.0])
+def used(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[float, Path]:
+    """Return how many seconds ago a run sent its last request, and its ledger."""
+    ledger = SqliteLedger(tmp_path / "l.db")
+    provider, fingerprint = client_of(FakeAPI())[0].account
+    ledger.open(provider=provider, fingerprint=fingerprint)
+    ledger.note_place(time.time() - request.param)
+    ledger.close()
+    return request.param, tmp_path / "l.db"
+
+
+async def test_a_restart_within_a_period_begins_with_a_full_window(used: tuple[float, Path]) -> None:
+    """Requests of a run that has just died still count; after a period and the time between two notes they do not."""
+    age, ledger = used
+    client, _ = client_of(FakeAPI())
+    async with client, client.convert([], ledger=ledger):
+        limiter = client.statistics().limiter
+        assert limiter is not None
+        assert limiter.window_used == (20 if age < 15 else 0)
