@@ -28,6 +28,16 @@ _PATIENCE: Final = 0.02
 _FAULTS: Final = (FFmpegError, OSError, ValueError, EOFError)
 
 
+def open_media(path: Path) -> InputContainer:
+    """Open a file for reading; tags in an unknown encoding do not matter."""
+    opened: Any = av.open
+    try:
+        container: InputContainer = opened(str(path), mode="r", metadata_errors="replace")
+    except TypeError:  # PyAV 19 has no such argument: it replaces by itself
+        container = opened(str(path), mode="r")
+    return container
+
+
 class Sound:
     """An open audio file, and the stream of the output that it feeds.
 
@@ -48,7 +58,7 @@ class Sound:
         if not path.is_file():
             raise RenderError(f"the audio {path.name} does not exist")
         try:
-            self._source: InputContainer = av.open(str(path), mode="r", metadata_errors="replace")
+            self._source: InputContainer = open_media(path)
         except _FAULTS as error:
             raise RenderError(f"the audio {path.name} cannot be read: {_reason(error)}") from error
         if not self._source.streams.audio:

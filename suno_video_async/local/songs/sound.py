@@ -11,6 +11,8 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
+from suno_video_async.local.render.audio import open_media
+
 from .scores import Score
 from .synth import RATE, synthesise
 
@@ -36,7 +38,7 @@ def write_song(score: Score, name: str, path: Path) -> None:
 def audio_seconds(path: Path) -> float:
     """The length that an audio file states; a `ValueError` when it is none."""
     try:
-        with av.open(str(path), metadata_errors="replace") as source:
+        with open_media(path) as source:
             if not source.streams.audio:
                 raise ValueError("there is no sound in it")
             stream = source.streams.audio[0]
