@@ -88,7 +88,7 @@ def used(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[float, Path]:
 
 
 async def test_a_restart_within_a_period_begins_with_a_full_window(used: tuple[float, Path]) -> None:
-    """Requests of a run that has just died still count; after a period and the time between two notes they do not."""
+    """Requests of a run that has just died still count; those of long ago do not."""
     age, ledger = used
     client, _ = client_of(FakeAPI())
     async with client, client.convert([], ledger=ledger):
