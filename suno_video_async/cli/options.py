@@ -170,7 +170,7 @@ def ledger_options(command: Command) -> Command:
             help="The file that remembers what was bought; without it, one beside the catalog: catalog.ledger.db"
             " for catalog.csv.",
         ),
-        click.option("--no-ledger", is_flag=True, help="Remember nothing: another run buys everything again."),
+        click.option("--no-ledger", is_flag=True, help="Do without: every run buys everything anew."),
     )
     for option in reversed(options):
         command = option(command)

@@ -19,7 +19,7 @@ from suno_video_async.cli.options import (
 )
 from suno_video_async.cli.output import Output
 from suno_video_async.client import SunoVideoClient
-from suno_video_async.planning import Plan, plan
+from suno_video_async.planning import Plan
 
 #: How a plan's numbers are said to people, in their order.
 _WORDS = {
@@ -62,7 +62,7 @@ def plan_command(
         output.note(f"there is no ledger {ledger} yet: nothing counts as bought")
 
     async def ask(client: SunoVideoClient, _: Interrupts) -> int:
-        found = await plan(client, source, kept)
+        found = await client.plan(source, ledger=kept)
         for problem in found.problems:
             output.note(str(problem))
         if found.bad_rows > len(found.problems):

@@ -9,13 +9,12 @@ from functools import partial
 from pathlib import Path
 
 import click
-from rich.text import Text
 
 from suno_video_async.cli.asking import with_client
 from suno_video_async.cli.failures import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import ClientOptions, Command, client_options
-from suno_video_async.cli.output import Output, plain
+from suno_video_async.cli.output import Output
 from suno_video_async.cli.single import checked_id
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.ledger.base import LedgerRow
@@ -69,7 +68,11 @@ def unknown_group() -> None:
     """
 
 
-@unknown_group.command("list", epilog="\b\nExample:\n  suno-video unknown list --ledger catalog.ledger.db")
+@unknown_group.command(
+    "list",
+    short_help="Which tracks may be paid for, since when and why.",
+    epilog="\b\nExample:\n  suno-video unknown list --ledger catalog.ledger.db",
+)
 @_ledger_option
 @_json_option
 def list_command(*, ledger: Path, as_json: bool) -> int:
@@ -91,7 +94,9 @@ def list_command(*, ledger: Path, as_json: bool) -> int:
 
 
 @unknown_group.command(
-    "adopt", epilog="\b\nExample:\n  suno-video unknown adopt 3 VIDEO_TASK_ID --ledger catalog.ledger.db"
+    "adopt",
+    short_help="There is a task for it: follow that.",
+    epilog="\b\nExample:\n  suno-video unknown adopt 3 VIDEO_TASK_ID --ledger catalog.ledger.db",
 )
 @click.argument("row", type=click.IntRange(min=1))
 @click.argument("task_id", metavar="VIDEO_TASK_ID")
@@ -115,7 +120,7 @@ def adopt_command(
 
     async def adopt(client: SunoVideoClient, _: Interrupts) -> int:
         known = checked_id(task_id)
-        async with Unknowns(client, ledger) as unknowns:
+        async with client.unknowns(ledger) as unknowns:
             settled = await unknowns.adopt(row, known)
         _tell([settled], "is adopted; the next convert follows its task", output)
         return Exit.DONE
@@ -123,7 +128,11 @@ def adopt_command(
     return with_client(ClientOptions(base_url=base_url, timeout=timeout, time_scale=time_scale), output, adopt)
 
 
-@unknown_group.command("resend", epilog="\b\nExample:\n  suno-video unknown resend 3 4 --ledger catalog.ledger.db")
+@unknown_group.command(
+    "resend",
+    short_help="Buy it again, whatever was bought before.",
+    epilog="\b\nExample:\n  suno-video unknown resend 3 4 --ledger catalog.ledger.db",
+)
 @_rows_argument
 @_ledger_option
 @click.option("--yes", is_flag=True, help="Do not ask; needed where there is no terminal to ask on.")
@@ -156,7 +165,7 @@ def _confirmed(rows: Sequence[int], ledger: Path, output: Output) -> bool:
     if not found.keys() >= set(rows):
         return True  # which ends in the error that says which row is not unknown
     for number in dict.fromkeys(rows):
-        output.note(_text(found[number]).plain)
+        output.note(_text(found[number]))
     return click.confirm("Each of these is bought again and costs credits again. Go on?", err=True)
 
 
@@ -172,7 +181,11 @@ def _unknown_rows(ledger: Path) -> Sequence[LedgerRow]:
     return found
 
 
-@unknown_group.command("drop", epilog="\b\nExample:\n  suno-video unknown drop 3 4 --ledger catalog.ledger.db")
+@unknown_group.command(
+    "drop",
+    short_help="Give it up.",
+    epilog="\b\nExample:\n  suno-video unknown drop 3 4 --ledger catalog.ledger.db",
+)
 @_rows_argument
 @_ledger_option
 @_base_url_option
@@ -244,14 +257,12 @@ def _moment(seconds: float) -> str:
         return f"{seconds:.0f}"
 
 
-def _text(row: LedgerRow) -> Text:
+def _text(row: LedgerRow) -> str:
     track = row.track
     signed = ", ".join(part for part in (track.author, track.brand) if part)
     since = _moment(row.since)
     kept = f"; its task may be {row.video_task_id}" if row.video_task_id else ""
-    return Text(
-        plain(
-            f"{row.id}  {track.task_id} {track.suno_id}{f' ({signed})' if signed else ''}  {row.where}"
-            f"  since {since}: {_reason(row) or 'no reason known'}{kept}"
-        )
+    return (
+        f"row {row.id}: {track.task_id} {track.suno_id}{f' ({signed})' if signed else ''}, {row.where},"
+        f" since {since}: {_reason(row) or 'no reason known'}{kept}"
     )

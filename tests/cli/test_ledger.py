@@ -16,8 +16,9 @@ from suno_video_async import SqliteLedger
 from suno_video_async.local import Fault
 from suno_video_async.protocol.lifecycle import State
 
-from .conftest import Home, Ran
+from .conftest import ROOT, Home, Ran
 from .serving import Served, served
+from .test_demo import on_terminal
 from .test_interrupts import finish, read_until
 
 LEDGER = "catalog.ledger.db"
@@ -185,6 +186,25 @@ def test_the_ledger_is_beside_the_catalog(home: Home, catalog: str, ledger: str)
         ran = convert(home, server, home.catalog("s1", name=f"there/{catalog}"), "--no-download")
     assert ran.code == 0
     assert (home.folder / "there" / ledger).is_file()
+
+
+def test_a_catalog_from_stdin(home: Home) -> None:
+    """With a ledger named, a catalog may come from stdin, and coming again it buys nothing."""
+    arguments = [*home.child_arguments("convert", "-", "--ledger", "l.db", "--no-download")]
+    with served() as server:
+        for _ in range(2):
+            done = subprocess.run(
+                [*arguments, *map(str, reach(server))],
+                input="task_id,suno_id\nm1,s1\n",
+                cwd=home.folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout.splitlines()[0])["row"] == "stdin, line 2"
+        assert server.stats()["charged"] == 1
 
 
 # Refused ledgers
@@ -417,6 +437,21 @@ def test_unknown_rows_are_listed(home: Home) -> None:
     assert line["reason"]
 
 
+def test_a_person_reads_plan_and_list(home: Home) -> None:
+    """On a terminal plan and list are lines of words, with the numbers that the verbs take."""
+    with served(faults=[Fault(on="CreateTask", kind="drop-after", calls=(1,))]) as server:
+        lost(home, server, "s1")
+        home.catalog("s1", "s2")
+        plan_code, planned = on_terminal(home, 100, "plan", "catalog.csv", *reach(server))
+        list_code, listed = on_terminal(home, 100, "unknown", "list", "--ledger", LEDGER)
+    assert (plan_code, list_code) == (0, 0)
+    assert "1 to be bought" in planned
+    assert "1 unknown: see suno-video unknown list" in planned
+    assert "998 credits in the account: enough" in planned
+    assert listed.startswith("row 1: m1 s1, catalog.csv, line 2, since ")
+    assert "{" not in planned + listed
+
+
 def test_adopting_costs_nothing_again(home: Home) -> None:
     """An adopted task is followed and downloaded by the next convert, without another charge."""
     with served(faults=[Fault(on="CreateTask", kind="drop-after")]) as server:
@@ -491,7 +526,7 @@ def test_resending_asks_on_a_terminal(home: Home, answer: str, code: int, state:
         with subprocess.Popen(
             home.child_arguments(*arguments),
             cwd=home.folder,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=theirs,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
