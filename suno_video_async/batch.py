@@ -33,12 +33,14 @@ from suno_video_async.errors import (
     InsufficientCreditsError,
     InvalidRequestError,
     LedgerError,
+    MalformedResponseError,
     NotFoundError,
     SubmissionUnknown,
     SunoVideoError,
     TaskFailed,
     WaitTimeout,
 )
+from suno_video_async.finishing import to_the_end
 from suno_video_async.ledger.base import MICRO, Claim, Ending, LedgerRow
 from suno_video_async.models import (
     Estimate,
@@ -54,6 +56,7 @@ from suno_video_async.pacing.clock import Clock
 from suno_video_async.protocol.lifecycle import State
 from suno_video_async.submission import Submission
 from suno_video_async.task import VideoTask, video_of
+from suno_video_async.telemetry import logger
 
 #: Downloads at once, beside the videos in flight: they do not count against the API's limit.
 DOWNLOADS = 4
@@ -62,7 +65,7 @@ EXPIRED = frozenset({403, 404, 410})
 
 
 #: Works on one row, which stands at a place in a catalog.
-Handle: TypeAlias = Callable[[Claim | CatalogError, str], Coroutine[Any, Any, None]]
+Handle: TypeAlias = "Callable[[Claim | CatalogError | _Unclaimed, str], Coroutine[Any, Any, None]]"
 
 
 class BatchClient(Protocol):
@@ -166,6 +169,14 @@ class _Work:
         return self.submission.sends if self.submission is not None else 0
 
 
+@frozen
+class _Unclaimed:
+    """A track that the ledger could not take in."""
+
+    track: Track
+    error: LedgerError
+
+
 class Conversion:
     """A running conversion: `async with client.convert(…) as outcomes: async for outcome in outcomes: …`.
 
@@ -191,7 +202,8 @@ class Conversion:
         self._ended = anyio.Event()
         self._room = anyio.Semaphore(2 * client.max_in_flight)
         self._downloads = anyio.CapacityLimiter(DOWNLOADS)
-        self._estimates = dict[tuple[bool, bool], asyncio.Task[int]]()
+        self._estimates = dict[tuple[bool, bool], int]()
+        self._one_estimate = anyio.Lock()
         self._outcomes: MemoryObjectReceiveStream[Outcome] | None = None
 
     async def __aenter__(self) -> Conversion:
@@ -201,6 +213,8 @@ class Conversion:
             LedgerError: the ledger cannot be used, or belongs to another account.
 
         """
+        if self._outcomes is not None:
+            raise RuntimeError("a conversion is entered once: make another one")
         await self._client.open_books(self._books)
         send, self._outcomes = anyio.create_memory_object_stream[Outcome](self._client.max_in_flight)
         self._client.start_soon(partial(self._run, send))
@@ -210,8 +224,7 @@ class Conversion:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._scope.cancel()
-        with anyio.CancelScope(shield=True):
-            await self._ended.wait()
+        await to_the_end(self._ended.wait())
         self._receiving.close()
 
     def __aiter__(self) -> AsyncIterator[Outcome]:
@@ -229,6 +242,8 @@ class Conversion:
         """
         try:
             return await self._receiving.receive()
+        except anyio.ClosedResourceError:
+            raise ClientClosedError("the conversion was left: its outcomes are over") from None
         except anyio.EndOfStream:
             if self._failure is not None:
                 failure, self._failure = self._failure, None
@@ -284,16 +299,22 @@ class Conversion:
                     await self._room.acquire()
                     # Claimed here and not in the row's own task: afterwards it is certain which rows of the ledger
                     # the catalog did not name.
-                    group.start_soon(handle, await self._claimed(row), row.where)
+                    claim = await self._claimed(row)
+                    group.start_soon(handle, claim, row.where)
+                    if isinstance(claim, _Unclaimed):
+                        break
         except Exception as error:
             # The source is broken from here on; what was pulled from it before goes on to its end.
             self._stop_if_hopeless(error)
             self._failure = self._failure or error
 
-    async def _claimed(self, row: Row) -> Claim | CatalogError:
+    async def _claimed(self, row: Row) -> Claim | CatalogError | _Unclaimed:
         if isinstance(row.track, CatalogError):
             return row.track
-        claim = await self._books.claim(row.track, where=row.where)
+        try:
+            claim = await self._books.claim(row.track, where=row.where)
+        except LedgerError as error:
+            return _Unclaimed(row.track, error)
         # As the catalog has it now: the ledger may hold other columns of an earlier one.
         return evolve(claim, row=evolve(claim.row, track=row.track))
 
@@ -319,7 +340,7 @@ class Conversion:
                     self._stop_if_hopeless(error)
 
     async def _handle(
-        self, send: MemoryObjectSendStream[Outcome], claim: Claim | CatalogError, where: str
+        self, send: MemoryObjectSendStream[Outcome], claim: Claim | CatalogError | _Unclaimed, where: str
     ) -> None:
         work = _Work(where, self._client.clock.now())
         try:
@@ -337,15 +358,23 @@ class Conversion:
 
     # One row
 
-    async def _outcome(self, claim: Claim | CatalogError, work: _Work) -> Outcome:
+    async def _outcome(self, claim: Claim | CatalogError | _Unclaimed, work: _Work) -> Outcome:
         if isinstance(claim, CatalogError):
             return Outcome(track=None, state="refused", error=claim)
+        if isinstance(claim, _Unclaimed):
+            self._stop_if_hopeless(claim.error)
+            return Outcome(track=claim.track, state="planned", error=claim.error)
         try:
             return await self._go_on(claim, work)
         except LedgerError as error:
             self._stop_if_hopeless(error)
-            state = "unknown" if work.task is None else "submitted"
-            return evolve(_known(claim.row, state), error=error)
+            return evolve(_known(claim.row, _state_at(error, work)), error=error)
+        except Exception as error:
+            # A defect: it must not take the other rows with it, nor be mistaken for an outcome.
+            logger.exception("row %s broke off", work.where)
+            self._failure = self._failure or error
+            self.stop()
+            return evolve(_known(claim.row, _state_at(error, work)), error=error)
 
     async def _go_on(self, claim: Claim, work: _Work) -> Outcome:
         """Do what a row needs, from the state that it is in."""
@@ -403,12 +432,17 @@ class Conversion:
     async def _cost(self, track: Track) -> int:
         """Return the estimated micro-credits of a track: one question for each distinct shape of input."""
         shape = (track.author is None, track.brand is None)
-        if shape not in self._estimates:
-            self._estimates[shape] = asyncio.ensure_future(self._estimated(track))
-        return await asyncio.shield(self._estimates[shape])
-
-    async def _estimated(self, track: Track) -> int:
-        return math.ceil((await self._client.estimate(track)).estimated_credits * MICRO)
+        async with self._one_estimate:
+            if shape not in self._estimates:
+                estimate = await self._client.estimate(track)
+                cost = micro(estimate.estimated_credits)
+                if cost is None:
+                    raise MalformedResponseError(
+                        f"EstimateTask: {estimate.estimated_credits:g} credits for a video make no sense",
+                        http_status=200,
+                    )
+                self._estimates[shape] = cost
+        return self._estimates[shape]
 
     def _not_bought(self, track: Track, error: SunoVideoError) -> Outcome:
         if isinstance(error, ClientClosedError) and self._stopping:
@@ -417,7 +451,7 @@ class Conversion:
             kept = None if error.task_id is None else VideoTaskId(error.task_id)
             return Outcome(track=track, state="unknown", error=error, video_task_id=kept)
         self._stop_if_hopeless(error)
-        refused = isinstance(error, InvalidRequestError | NotFoundError)
+        refused = isinstance(error, InvalidRequestError | NotFoundError) and error.operation == "CreateTask"
         return Outcome(track=track, state="refused" if refused else "planned", error=error)
 
     def _stop_if_hopeless(self, error: Exception) -> None:
@@ -451,8 +485,8 @@ class Conversion:
 
     async def _download(self, outcome: Outcome, claim: Claim) -> Outcome:
         """Fetch a finished video; one that cannot be fetched now is fetched by the next run."""
-        row, changed = claim.row, claim.changed
-        marked = row.track.key if changed is not None and changed.id < row.id else None
+        row = claim.row
+        marked = row.track.key if await self._books.has_namesake(row) else None
         name = file_name(row.track.suno_id, marked_by=marked)
         try:
             async with self._downloads:
@@ -486,3 +520,11 @@ def _known(row: LedgerRow, state: str) -> Outcome:
         path=row.path,
         credits=row.cost / MICRO if row.cost else None,
     )
+
+
+def _state_at(error: Exception, work: _Work) -> str:
+    """Return the state of a row that broke off: what is certain of it."""
+    if work.task is not None:
+        return "submitted"
+    sent = error.sent if isinstance(error, LedgerError) else work.submission is not None
+    return "unknown" if sent else "planned"

@@ -20,6 +20,7 @@ from suno_video_async.errors import (
     SunoVideoError,
     TaskFailed,
 )
+from suno_video_async.finishing import to_the_end
 from suno_video_async.ledger.base import MICRO, Claim, Ending, Ledger, LedgerRow, Totals
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import Track, Video, VideoTaskId
@@ -28,6 +29,9 @@ from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.protocol.wire import Operation
 
 T = TypeVar("T")
+
+#: No video and no account comes near it: a larger figure is an error of the server's.
+MOST_CREDITS = 1e9
 
 
 class Hop(Protocol):
@@ -48,7 +52,8 @@ def in_one_thread() -> Hop:
     limiter = anyio.CapacityLimiter(1)
 
     async def hop(call: Callable[[], T], /) -> T:
-        return await anyio.to_thread.run_sync(call, limiter=limiter)
+        # To its end, whoever cancels: a commit that goes on in its thread must not be overtaken by the next call.
+        return await to_the_end(anyio.to_thread.run_sync(call, limiter=limiter))
 
     return hop
 
@@ -56,6 +61,10 @@ def in_one_thread() -> Hop:
 def as_ledger(ledger: Ledger | str | PathLike[str] | None) -> Ledger:
     """Return a ledger: the one given, one in a file, or one in memory."""
     return SqliteLedger(ledger) if ledger is None or isinstance(ledger, str | PathLike) else ledger
+
+
+async def _call(hop: Hop, call: Callable[[], T]) -> T:
+    return await hop(call)
 
 
 class Books:
@@ -78,8 +87,7 @@ class Books:
 
     async def close(self) -> None:
         """Let go of it, whatever is being cancelled."""
-        with anyio.CancelScope(shield=True):
-            await self._hop(self.ledger.close)
+        await to_the_end(_call(self._hop, self.ledger.close))
 
     async def claim(self, track: Track, *, where: str) -> Claim:
         """Find or make the row of a track."""
@@ -92,6 +100,10 @@ class Books:
     async def row(self, row_id: int) -> LedgerRow | None:
         """Return one row."""
         return await self._hop(partial(self.ledger.row, row_id))
+
+    async def has_namesake(self, row: LedgerRow) -> bool:
+        """Whether an older row has the same `suno_id`, and so the plain name of this one's file."""
+        return await self._hop(partial(self.ledger.has_namesake, row))
 
     async def in_state(self, *states: State) -> AsyncGenerator[LedgerRow, None]:
         """Yield rows in these states, a page at a time."""
@@ -179,5 +191,5 @@ def described(error: Exception) -> tuple[str, int | None, str]:
 
 
 def micro(amount: float | None) -> int | None:
-    """Return an amount of credits in whole micro-credits."""
-    return None if amount is None else round(amount * MICRO)
+    """Return an amount of credits in whole micro-credits; one that makes no sense counts as not said."""
+    return None if amount is None or not 0 <= amount <= MOST_CREDITS else round(amount * MICRO)

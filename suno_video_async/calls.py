@@ -259,6 +259,7 @@ class Calls:
             return Result(value, None)
         except TransportError as error:
             sent, answered = error.sent, isinstance(error, MalformedResponseError)
+            self.statistics.requests -= not sent
             return Result(None, error)
         except SunoVideoError as error:
             answered = sent
@@ -284,7 +285,7 @@ class Calls:
         except LedgerError as failure:
             came = f"accepted as task {result.value}" if result.error is None else f"answered with: {result.error}"
             logger.exception("a submission was sent and %s, but the ledger could not take it", came)
-            return Result(None, LedgerError(f"{failure} (the submission was sent and {came})"))
+            return Result(None, LedgerError(f"{failure} (the submission was sent and {came})", sent=True))
         return result
 
     def _note_refusal(self, operation: Operation, error: SunoVideoError) -> None:

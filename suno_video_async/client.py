@@ -24,7 +24,14 @@ from suno_video_async.bookkeeper import Bookkeeper
 from suno_video_async.books import Books, as_ledger
 from suno_video_async.calls import Calls, CallStatistics, Entry
 from suno_video_async.catalog import CatalogSource
-from suno_video_async.errors import APIError, ClientClosedError, DownloadError, SunoVideoError
+from suno_video_async.errors import (
+    APIError,
+    ClientClosedError,
+    DownloadError,
+    MalformedResponseError,
+    SunoVideoError,
+)
+from suno_video_async.finishing import to_the_end
 from suno_video_async.ledger.base import Ledger
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import (
@@ -54,6 +61,8 @@ from suno_video_async.transport import AiohttpTransport, Transport, make_session
 from suno_video_async.unknowns import Unknowns
 from suno_video_async.watcher import Watcher
 
+#: Seconds before a download that broke off is tried again.
+DOWNLOAD_WAITS = (1.0, 5.0)
 #: Six hours: no video takes that long, and a run always ends.
 DEFAULT_TASK_TIMEOUT = 6 * 3600.0
 
@@ -179,7 +188,13 @@ class SunoVideoClient:
         opened: asyncio.Future[TaskGroup] = asyncio.get_running_loop().create_future()
         closing = asyncio.Event()
         owner = asyncio.get_running_loop().create_task(_own_task_group(opened, closing), name="suno-video-client")
-        group = await opened
+        try:
+            group = await opened
+        except asyncio.CancelledError:
+            closing.set()
+            if keeper is not None:
+                await keeper.books.close()
+            raise
         session = self._session or make_session()
         calls = Calls(
             transport=self._transport or self._make_transport(session),
@@ -220,17 +235,19 @@ class SunoVideoClient:
         if running is None:
             return
         self._closed = True
-        with anyio.CancelScope(shield=True):
-            for submission in list(running.submissions):
-                submission.abandon()
-            await running.calls.aclose()
-            running.closing.set()
-            await asyncio.wait([running.owner])
-            running.watcher.stop(ClientClosedError("the client was closed while the task was followed"))
-            if running.keeper is not None:
-                await running.keeper.books.close()
-            if running.session is not self._session:
-                await running.session.close()
+        await to_the_end(self._close(running))
+
+    async def _close(self, running: _Running) -> None:
+        for submission in list(running.submissions):
+            submission.abandon()
+        await running.calls.aclose()
+        running.closing.set()
+        await asyncio.wait([running.owner])
+        running.watcher.stop(ClientClosedError("the client was closed while the task was followed"))
+        if running.keeper is not None:
+            await running.keeper.books.close()
+        if running.session is not self._session:
+            await running.session.close()
 
     async def _open_ledger(self) -> Bookkeeper | None:
         if self._ledger is None:
@@ -395,13 +412,20 @@ class SunoVideoClient:
         name = name or downloading.file_name(video.suno_id or video.task_id)
         if Path(name).name != name:
             raise DownloadError(f"{name!r} is not a plain file name", url=video.url)
-        return await downloading.download(
-            running.session,
-            video.url,
-            Path(output_dir) / name,
-            timeout=self._timeout,
-            allow_http=urlsplit(self._settings.base_url).scheme == "http",
-        )
+        for wait in (*DOWNLOAD_WAITS, None):
+            try:
+                return await downloading.download(
+                    running.session,
+                    video.url,
+                    Path(output_dir) / name,
+                    timeout=self._timeout,
+                    allow_http=urlsplit(self._settings.base_url).scheme == "http",
+                )
+            except DownloadError as error:
+                if wait is None or not error.temporary:
+                    raise
+            await self.clock.sleep(wait)
+        raise AssertionError("unreachable: the last try returns or raises")
 
     def convert(
         self,
@@ -500,6 +524,10 @@ class SunoVideoClient:
         running = self._open()
 
         def accepted(task_id: VideoTaskId, sends: int) -> VideoTask:
+            if running.watcher.find(task_id) is not None:
+                raise MalformedResponseError(
+                    f"CreateTask: task {task_id} is another submission's already", http_status=200
+                )
             task = VideoTask(task_id, clock=self.clock, track=request.track)
             task.requests = sends
             # A new task is pending, by the contract: its first update needs no question.
@@ -548,8 +576,12 @@ class SunoVideoClient:
 
         """
         provider, fingerprint = self.account
-        await books.open(provider=provider, fingerprint=fingerprint)
-        last = await books.last_place()
+        try:
+            await books.open(provider=provider, fingerprint=fingerprint)
+            last = await books.last_place()
+        except BaseException:
+            await books.close()
+            raise
         if last is not None and self.rate is not None and self.clock.time() - last < 1.5 * self.rate.per:
             self._limiter.assume_used()
 
@@ -570,7 +602,8 @@ class SunoVideoClient:
 async def _own_task_group(opened: asyncio.Future[TaskGroup], closing: asyncio.Event) -> None:
     try:
         async with anyio.create_task_group() as group:
-            opened.set_result(group)
+            if not opened.done():
+                opened.set_result(group)
             await closing.wait()
             group.cancel_scope.cancel()
     except Exception:

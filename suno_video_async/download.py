@@ -20,6 +20,8 @@ from suno_video_async.models import Timeout
 #: What a user's disk is protected from: no lyric video comes near it.
 MAX_BYTES = 8 * 1024**3
 MAX_REDIRECTS = 3
+#: How many times the network's timeout a whole download may take: an hour by default.
+SLOWEST = 60
 #: Names that Windows keeps for devices.
 _RESERVED = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)
 _CHUNK = 256 * 1024
@@ -61,8 +63,12 @@ async def download(
         await anyio.Path(path.parent).mkdir(parents=True, exist_ok=True)
         await _fetch(session, url, part, timeout, allow_http=allow_http)
         await anyio.to_thread.run_sync(_check_and_rename, part, path, url)
+    except aiohttp.InvalidURL as error:
+        raise DownloadError("the video's URL cannot be used", url=url) from error
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise DownloadError(f"the download broke off: {type(error).__name__}", url=url) from error
+        raise DownloadError(f"the download broke off: {type(error).__name__}", url=url, temporary=True) from error
+    except (ValueError, UnicodeError) as error:
+        raise DownloadError("the video's URL cannot be used", url=url) from error
     except OSError as error:
         raise DownloadError(f"{path} cannot be written: {error.strerror or error}", url=url) from error
     finally:
@@ -74,7 +80,8 @@ async def download(
 async def _fetch(
     session: aiohttp.ClientSession, url: str, part: Path, timeout: Timeout, *, allow_http: bool
 ) -> None:
-    limits = aiohttp.ClientTimeout(total=None, connect=timeout.connect, sock_read=timeout.total)
+    # A drip of bytes keeps every single wait short: the whole has a bound of its own.
+    limits = aiohttp.ClientTimeout(total=SLOWEST * timeout.total, connect=timeout.connect, sock_read=timeout.total)
     for _ in range(MAX_REDIRECTS + 1):
         _check_url(url, allow_http=allow_http)
         headers = {"Accept-Encoding": "identity"}
@@ -85,9 +92,9 @@ async def _fetch(
                 url = urljoin(url, response.headers["Location"])
                 continue
             if response.status != 200:
-                raise DownloadError(
-                    f"the media server answered {response.status}", url=url, status=response.status
-                )
+                said = f"the media server answered {response.status}"
+                again = response.status == 429 or response.status >= 500
+                raise DownloadError(said, url=url, status=response.status, temporary=again)
             await _save(response, part, url)
             return
     raise DownloadError(f"more than {MAX_REDIRECTS} redirects", url=url)
@@ -108,12 +115,12 @@ async def _save(response: aiohttp.ClientResponse, part: Path, url: str) -> None:
                 raise DownloadError(f"the video is over {MAX_BYTES} bytes", url=url)
             await file.write(chunk)
     if length is not None and received != length:
-        raise DownloadError(f"{received} bytes came of {length}", url=url)
+        raise DownloadError(f"{received} bytes came of {length}", url=url, temporary=True)
 
 
 def _check_and_rename(part: Path, path: Path, url: str) -> None:
     if problem := mp4_problem(part):
-        raise DownloadError(f"what came is no playable MP4: {problem}", url=url)
+        raise DownloadError(f"what came is no playable MP4: {problem}", url=url, temporary=True)
     with part.open("rb+") as file:
         os.fsync(file.fileno())
     part.replace(path)

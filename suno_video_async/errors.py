@@ -227,17 +227,28 @@ class DownloadError(SunoVideoError):
     Attributes:
         url: where it was to come from.
         status: the HTTP status, if there was an answer.
+        temporary: whether trying again may help.
 
     """
 
-    def __init__(self, message: str, *, url: str, status: int | None = None) -> None:
+    def __init__(self, message: str, *, url: str, status: int | None = None, temporary: bool = False) -> None:
         super().__init__(message)
         self.url = url
         self.status = status
+        self.temporary = temporary
 
 
 class LedgerError(SunoVideoError):
-    """The ledger cannot be used or written; it is left as it was."""
+    """The ledger cannot be used or written; it is left as it was.
+
+    Attributes:
+        sent: whether a submission had been sent when the ledger failed; the message then says what came of it.
+
+    """
+
+    def __init__(self, message: str, *, sent: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
 
 
 class BudgetExceeded(SunoVideoError):  # noqa: N818  a fixed public name

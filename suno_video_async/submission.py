@@ -92,6 +92,8 @@ class Submission:
             outcome = await asyncio.shield(self.outcome)
         except asyncio.CancelledError:
             self._claimed = False
+            if self.outcome.done():  # in this very turn of the loop: `run` could not know
+                self._log_unclaimed(self.outcome.result())
             self.abandon()
             raise
         if isinstance(outcome, SunoVideoError):
@@ -111,10 +113,10 @@ class Submission:
         self._in_air = in_air
         self.sends = self.sends + 1 if in_air else self.sends
 
-    def _log_unclaimed(self, error: SunoVideoError | None) -> None:
+    def _log_unclaimed(self, outcome: VideoTask | SunoVideoError | None) -> None:
         """Leave a trace of money that may have been spent for a caller who is gone."""
         suno_id = self.request.track.suno_id
         if self._task is not None:
             logger.warning("the submission of %s was cancelled too late: it is task %s", suno_id, self._task.id)
-        elif isinstance(error, SubmissionUnknown):
-            logger.warning("%s", error)
+        elif isinstance(outcome, SubmissionUnknown):
+            logger.warning("%s", outcome)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import ssl
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -97,7 +99,7 @@ class AiohttpTransport:
                 middlewares=self._middlewares,
             ) as response:
                 body = await _read(response, request)
-                return Answer(response.status, response.headers, body.replace(self._api_key, b"[api key]"))
+                return Answer(response.status, response.headers, self._without_key(body))
         except aiohttp.ConnectionTimeoutError as error:
             raise APITimeoutError(f"{request.operation}: no connection in time", sent=False) from error
         except TimeoutError as error:
@@ -106,6 +108,16 @@ class AiohttpTransport:
             raise TransportError(f"{request.operation}: not sent: {_reason(error)}", sent=False) from error
         except (aiohttp.ClientError, OSError) as error:
             raise TransportError(f"{request.operation}: the answer broke off: {_reason(error)}") from error
+
+    def _without_key(self, body: bytes) -> bytes:
+        """Take the key out of a body that repeats it, be it spelt with JSON's escapes."""
+        if b"\\u00" in body:
+            body = _ESCAPES.sub(lambda found: bytes([int(found[1], 16)]), body)
+        return body.replace(self._api_key, b"[api key]")
+
+
+#: Escapes of printable ASCII in JSON, but for the quote and the backslash.
+_ESCAPES = re.compile(rb"\\u00(2[013-9a-fA-F]|[346][0-9a-fA-F]|5[0-9abdefABDEF]|7[0-9a-eA-E])")
 
 
 async def _read(response: aiohttp.ClientResponse, request: Request) -> bytes:
@@ -129,6 +141,10 @@ async def _read(response: aiohttp.ClientResponse, request: Request) -> bytes:
 
 def _reason(error: Exception) -> str:
     """Name an error without the request's headers, which some of aiohttp's texts repeat."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(inner, ssl.SSLError):
+        # Its errno is no operating system's: 1 would read as "operation not permitted".
+        return f"TLS failed ({inner.reason or type(inner).__name__})"
+    if isinstance(inner, OSError) and inner.strerror:
+        return inner.strerror
     return type(error).__name__

@@ -144,6 +144,10 @@ class Ledger(Protocol):
         """Return the row of a track, without touching it."""
         ...
 
+    def has_namesake(self, row: LedgerRow) -> bool:
+        """Whether an older row has the same `suno_id`."""
+        ...
+
     def rows(self, *states: State, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:
         """Return rows in these states (any, when none are named) with ids above `after`, in their order."""
         ...

@@ -282,6 +282,12 @@ class SqliteLedger:
         found = self._db.execute(f"SELECT {_COLUMNS} {_FROM} WHERE r.key = ?", (track.key,)).fetchone()
         return None if found is None else _row(found)
 
+    def has_namesake(self, row: LedgerRow) -> bool:
+        """Whether an older row has the same `suno_id`."""
+        query = "SELECT EXISTS (SELECT 1 FROM rows WHERE suno_id = ? AND id < ?)"
+        (found,) = self._db.execute(query, (row.track.suno_id, row.id)).fetchone()
+        return bool(found)
+
     def rows(self, *states: State, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:
         """Return rows in these states (any, when none are named) with ids above `after`, in their order."""
         wanted = [state.value for state in states or State]
