@@ -75,7 +75,6 @@ class WatchedLedger(SqliteLedger):
 
     def claim(self, track: Track, *, where: str) -> Claim:
         claim = super().claim(track, where=where)
-        self._audit.claims += 1
         self._audit.written("claim", track)
         return claim
 
@@ -111,7 +110,6 @@ class Audit:
     world: World
     path: Path
     trace: Callable[[str], None] | None = None
-    claims: int = 0
     happened: Callable[[str], None] = lambda _: None
     met: Counter[str] = field(factory=Counter[str])
     service: ApiService = field(init=False)

@@ -5,11 +5,10 @@ Each entry goes when its defect is mended; `--unmask NAME` shows it meanwhile.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from suno_video_async import ClientClosedError, Conversion, Outcome, SunoVideoClient
+from suno_video_async import ClientClosedError, Conversion, Outcome
 from suno_video_async.calls import Calls, Result
 from suno_video_async.models import TaskSnapshot, VideoTaskId
 from suno_video_async.pacing.limiter import Place
@@ -19,13 +18,10 @@ T = TypeVar("T")
 
 #: Name of each: what is wrong.
 KNOWN = {
-    "pick-up": "rows that the catalog names are picked up a second time, while their claims still wait",
     "window": "requests after a note of a place that was followed by silence are unknown to the next process",
-    "entering": "a client whose __aenter__ is cancelled leaves its background task behind",
     "closing": "the watcher goes on asking while the client is being closed, and after",
+    "left-open": "a conversion whose client is closed while it is being entered leaves its ledger open and locked",
     "follow": "a submitted row that comes up while the client is being closed raises an ExceptionGroup",
-    "left-open": "a conversion whose __aenter__ is interrupted leaves its ledger open and locked",
-    "estimates": "questions for the cost outlive the conversion that asked them",
 }
 
 #: What is hidden now.
@@ -33,14 +29,7 @@ hidden = set(KNOWN)
 
 
 class PatientConversion(Conversion):
-    """Waits with the pick-up until every row of the catalog is claimed; takes its estimates with it."""
-
-    unclaimed: Callable[[], bool] = staticmethod(lambda: False)
-
-    async def _pick_up(self, group: Any, handle: Any) -> None:
-        while "pick-up" in hidden and self.unclaimed():  # noqa: ASYNC110  there is no event to wait for
-            await asyncio.sleep(0.001)
-        await super()._pick_up(group, handle)
+    """Notes the time all along, and ends a row whose client is gone."""
 
     async def _note_places(self) -> None:
         if "window" not in hidden:
@@ -57,15 +46,6 @@ class PatientConversion(Conversion):
             if "follow" not in hidden:
                 raise
             return Outcome(track=claim.row.track, state="submitted", error=error)
-
-    async def _run(self, send: Any) -> None:
-        try:
-            await super()._run(send)
-        finally:
-            estimates = list(self._estimates.values()) if "estimates" in hidden else []
-            for task in estimates:
-                task.cancel()
-                task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
 
 class QuietCalls(Calls):
@@ -90,17 +70,3 @@ class QuietCalls(Calls):
         if result.error is not None:
             raise result.error
         return result.value  # type: ignore[return-value]
-
-
-async def enter(client: SunoVideoClient) -> None:
-    """Open a client, not to be interrupted."""
-    if "entering" not in hidden:
-        await client.__aenter__()
-        return
-    entering = asyncio.ensure_future(client.__aenter__())
-    try:
-        await asyncio.shield(entering)
-    except asyncio.CancelledError:
-        await entering
-        await client.aclose()
-        raise
