@@ -41,7 +41,7 @@ from suno_video_async.errors import (
     WaitTimeout,
 )
 from suno_video_async.finishing import to_the_end
-from suno_video_async.ledger.base import MICRO, Claim, Ending, LedgerRow
+from suno_video_async.ledger.base import DROPPED, MICRO, Claim, Ending, LedgerRow
 from suno_video_async.models import (
     Estimate,
     Outcome,
@@ -393,8 +393,10 @@ class Conversion:
             case State.UNKNOWN | State.SUBMITTING:
                 error = SubmissionUnknown(row.track, row.since, row.error[2] if row.error else "interrupted")
                 return evolve(_known(row, "unknown"), error=error)
-            case State.FAILED if row.failures == 0 or row.failures > self._options.retry_failed:
-                return _known(row, "skipped")
+            case State.FAILED if row.failures > self._options.retry_failed or _given_up(row):
+                reason = row.error[2] if row.error else "failed in an earlier run"
+                snapshot = TaskSnapshot(task_id=row.video_task_id or VideoTaskId("-"), status="failed")
+                return evolve(_known(row, "skipped"), error=TaskFailed(snapshot, reason))
             case _:
                 return await self._buy(claim, work)
 
@@ -528,3 +530,7 @@ def _state_at(error: Exception, work: _Work) -> str:
         return "submitted"
     sent = error.sent if isinstance(error, LedgerError) else work.submission is not None
     return "unknown" if sent else "planned"
+
+
+def _given_up(row: LedgerRow) -> bool:
+    return row.failures == 0 or (row.error is not None and row.error[0] == DROPPED)

@@ -46,6 +46,11 @@ _Shape: TypeAlias = tuple[bool, bool]
 class PlanClient(Protocol):
     """What planning needs of a client."""
 
+    @property
+    def account(self) -> tuple[str, str]:
+        """The provider and a fingerprint of the key."""
+        ...
+
     async def estimate(self, track: Track) -> Estimate:
         """Ask what a video would cost."""
         ...
@@ -111,7 +116,7 @@ async def plan(
         TransportError: no readable answer came.
 
     """
-    count = await _counted(source, ledger)
+    count = await _counted(source, ledger, client.account)
     cost, balance = 0.0, None
     for shape, number in count.shapes.items():
         estimate = await _estimate(client, count.samples[shape])
@@ -130,10 +135,12 @@ async def plan(
     )
 
 
-async def _counted(source: CatalogSource, ledger: SqliteLedger | str | PathLike[str] | None) -> _Count:
+async def _counted(
+    source: CatalogSource, ledger: SqliteLedger | str | PathLike[str] | None, account: tuple[str, str]
+) -> _Count:
     path = ledger.path if isinstance(ledger, SqliteLedger) else ledger
     # A connection of its own: the one that was given may be in use.
-    count = _Count(None if path is None else SqliteLedger(path))
+    count = _Count(None if path is None else SqliteLedger(path), account)
     hop = inline if path is None else in_one_thread()
     try:
         await hop(count.open)
@@ -164,6 +171,7 @@ class _Count:
     """Sorts the rows of a catalog; of what it has seen it keeps digests only. Its calls block."""
 
     ledger: SqliteLedger | None
+    account: tuple[str, str]
     counts: Counter[str] = field(factory=Counter[str], init=False)
     problems: list[CatalogError] = field(factory=list[CatalogError], init=False)
     shapes: Counter[_Shape] = field(factory=Counter[_Shape], init=False)
@@ -176,7 +184,7 @@ class _Count:
         """Open the ledger, if there is one, and learn which songs are bought."""
         if self.ledger is None:
             return
-        if not self.ledger.open_to_read():
+        if not self.ledger.open_to_read(self.account):
             self.ledger = None
             return
         for row in all_rows(self.ledger, *BOUGHT):

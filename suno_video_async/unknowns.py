@@ -12,13 +12,13 @@ import anyio
 
 from suno_video_async.books import Books, as_ledger, in_one_thread
 from suno_video_async.errors import LedgerError
-from suno_video_async.ledger.base import Ending, Ledger, LedgerRow, all_rows
+from suno_video_async.ledger.base import DROPPED, Ending, Ledger, LedgerRow, all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import TaskSnapshot, Track, VideoTaskId, normalised, video_task_id
 from suno_video_async.protocol.lifecycle import Cause, State
 
 #: Type, code and message of a row that a person gave up.
-DROPPED = ("Dropped", None, "given up by hand")
+GIVEN_UP = (DROPPED, None, "given up by hand")
 
 
 class UnknownsClient(Protocol):
@@ -112,7 +112,7 @@ class Unknowns:
             LedgerError: one of them is not unknown; nothing changed.
 
         """
-        return await self._move_all(row_ids, Ending(state=State.FAILED, error=DROPPED))
+        return await self._move_all(row_ids, Ending(state=State.FAILED, error=GIVEN_UP))
 
     async def _move_all(self, row_ids: Sequence[int], ending: Ending) -> list[LedgerRow]:
         rows = [await self._unknown(row_id) for row_id in dict.fromkeys(row_ids)]

@@ -39,6 +39,10 @@ class Service:
     refused: dict[str, APIError] = field(factory=dict[str, APIError])
     asked: list[Track | None] = field(factory=list[Track | None])
 
+    @property
+    def account(self) -> tuple[str, str]:
+        return ACCOUNT["provider"], ACCOUNT["fingerprint"]
+
     async def estimate(self, track: Track) -> Estimate:
         self.asked.append(track)
         if track.suno_id in self.refused:
@@ -217,3 +221,15 @@ async def test_a_file_that_is_no_ledger(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match=r"c\.db"):
         await plan(service, [song("s1")], tmp_path / "c.db")
     assert service.asked == []
+
+
+async def test_another_accounts_ledger_is_no_plan(ledger: SqliteLedger) -> None:
+    """What another key bought is not done for this one."""
+
+    class Other(Service):
+        @property
+        def account(self) -> tuple[str, str]:
+            return ACCOUNT["provider"], "another"
+
+    with pytest.raises(LedgerError, match="belongs to another key"):
+        await plan(Other(), [song("s1")], ledger)

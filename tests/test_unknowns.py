@@ -12,7 +12,7 @@ from attrs import define, field
 from suno_video_async import LedgerError, NotFoundError, SqliteLedger, TaskSnapshot, Track, VideoTaskId
 from suno_video_async.ledger.base import Ending, LedgerRow
 from suno_video_async.protocol.lifecycle import State
-from suno_video_async.unknowns import DROPPED, Unknowns, unknown_rows
+from suno_video_async.unknowns import GIVEN_UP, Unknowns, unknown_rows
 
 SUBMITTED = {"task_id": "m1", "suno_id": "s1", "author": "Zoë", "brand": None}
 
@@ -158,7 +158,7 @@ async def test_dropped_rows_have_failed(path: Path) -> None:
     async with Unknowns(Service(), path) as unknowns:
         (row,) = await unknowns.drop(1)
         assert [left.id for left in await unknowns.rows()] == [2]
-    assert (row.state, row.error, row.failures) == (State.FAILED, DROPPED, 0)
+    assert (row.state, row.error, row.failures) == (State.FAILED, GIVEN_UP, 0)
 
 
 async def test_one_wrong_row_changes_none(path: Path) -> None:

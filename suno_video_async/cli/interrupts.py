@@ -24,7 +24,7 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self.happened = False
+        self.happened: bool = False
         self._gently: Callable[[], object] | None = None
         self._leave: Callable[[], object] = _nothing
 

@@ -53,12 +53,12 @@ class Output:
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         screen = sys.stdout.isatty()
-        self.human = screen and not as_json
-        self.screen = Console(highlight=False, markup=False, emoji=False)
-        self.notes = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self.human: bool = screen and not as_json
+        self.screen: Console = Console(highlight=False, markup=False, emoji=False)
+        self.notes: Console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         # JSON lines on the same terminal would be drawn over.
-        self.live = self.notes.is_terminal and not self.notes.is_dumb_terminal and not (screen and as_json)
-        self.gone = False
+        self.live: bool = self.notes.is_terminal and not self.notes.is_dumb_terminal and not (screen and as_json)
+        self.gone: bool = False
 
     def result(self, value: Mapping[str, object], *, human: Callable[[], RenderableType | None]) -> None:
         """Write one result: a JSON line, or what `human` makes of it."""

@@ -14,6 +14,8 @@ from suno_video_async.protocol.lifecycle import Cause, State, may_move
 
 #: Money is counted in whole millionths of a credit: sums of fractions would drift.
 MICRO = 1_000_000
+#: The error type of a row that a person gave up; it is never bought again by itself.
+DROPPED = "Dropped"
 
 
 @frozen(kw_only=True)

@@ -45,11 +45,14 @@ class WriterLock:
             holder = _holder(descriptor)
             os.close(descriptor)
             raise LedgerError(
-                f"the ledger {self._ledger} is being written by {holder}: wait for it, or use another ledger"
+                f"the ledger {self._ledger} is being written by {holder}: wait for it to end"
             ) from None
-        me = json.dumps({"pid": os.getpid(), "host": platform.node()}).encode()
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, me, 0) if hasattr(os, "pwrite") else os.write(descriptor, me)
+        try:
+            os.truncate(descriptor, 0)
+            os.write(descriptor, json.dumps({"pid": os.getpid(), "host": platform.node()}).encode())
+        except OSError as error:
+            os.close(descriptor)
+            raise LedgerError(f"the ledger {self._ledger} cannot be written: {error.strerror}") from error
         self._descriptor = descriptor
 
     def release(self) -> None:
@@ -73,8 +76,10 @@ if sys.platform == "win32":
     def _lock(descriptor: int) -> None:
         # Far behind the text, which others must be able to read.
         os.lseek(descriptor, 1 << 20, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        os.lseek(descriptor, 0, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        finally:
+            os.lseek(descriptor, 0, os.SEEK_SET)
 
 else:
     import fcntl

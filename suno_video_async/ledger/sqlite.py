@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -84,7 +85,7 @@ class SqliteLedger:
         self._synchronous = synchronous
         self._now = now
         self._connection: sqlite3.Connection | None = None
-        self._lock = None if self.path is None else WriterLock(self.path)
+        self._lock: WriterLock | None = None
         self._run = 0
         self._spent = self._reserved = 0
 
@@ -98,10 +99,8 @@ class SqliteLedger:
         """Take the ledger for writing; what an interrupted run left in `submitting` becomes `unknown`."""
         if self._connection is not None:
             raise LedgerError(f"{self!r} is in use: one run at a time")
-        if self._lock is not None and self.path is not None:
-            if kind := network_file_system(self.path.parent):
-                raise LedgerError(f"the ledger {self.path} is on a network file system ({kind}): use a local disk")
-            self._lock.acquire()
+        if self.path is not None:
+            self._take(self.path.resolve())  # a link to a ledger is no second ledger
         try:
             with _translated(self.path):
                 if self.path is not None:
@@ -112,17 +111,32 @@ class SqliteLedger:
             self.close()
             raise
 
-    def open_to_read(self) -> bool:
+    def _take(self, path: Path) -> None:
+        if path.is_dir():
+            raise LedgerError(f"{path} is a folder: name a file for the ledger")
+        if kind := network_file_system(path.parent):
+            raise LedgerError(f"the ledger {path} is on a network file system ({kind}): use a local disk")
+        lock = WriterLock(path)
+        lock.acquire()
+        self._lock = lock
+
+    def open_to_read(self, account: tuple[str, str] | None = None) -> bool:
         """Open it beside whoever writes; return False when there is no such ledger yet.
 
+        Args:
+            account: the provider and the fingerprint that it must belong to, or None for any.
+
         Raises:
-            LedgerError: the file is no ledger of ours, or cannot be read.
+            LedgerError: the file is no ledger of ours, or of another account, or cannot be read.
 
         """
+        if self._connection is not None:
+            raise LedgerError(f"{self!r} is open already")
         if self.path is None or not self.path.exists():
             return False
         with _translated(self.path):
-            _examine(self.path)
+            if not _examine(self.path, account):
+                return False
             self._connection = _read_only(self.path)
             (self._spent, self._reserved) = self._sums(self._connection)
         return True
@@ -132,8 +146,9 @@ class SqliteLedger:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-        if self._lock is not None:
-            self._lock.release()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path or ":memory:", isolation_level=None, check_same_thread=False)
@@ -184,7 +199,7 @@ class SqliteLedger:
                     return Claim(row=_row(found[:-1]), repeated=True)
                 db.execute(
                     "UPDATE rows SET run = ?, place = ?, extra = ? WHERE id = ?",
-                    (self._run, where, json.dumps(dict(track.extra)), found[0]),
+                    (self._run, _printable(where), json.dumps(dict(track.extra)), found[0]),
                 )
                 row = self._need(found[0])
             else:
@@ -197,7 +212,7 @@ class SqliteLedger:
             " VALUES (?, ?, ?, ?, ?, ?, ?, 'planned', ?, ?)",
             (
                 *(track.key, track.task_id, track.suno_id, track.author or "", track.brand or ""),
-                *(json.dumps(dict(track.extra)), where, self._run, self._now()),
+                *(json.dumps(dict(track.extra)), _printable(where), self._run, self._now()),
             ),
         )
         return self._need(int(added.lastrowid or 0))
@@ -240,12 +255,13 @@ class SqliteLedger:
         with self._transaction() as db:
             row = self._need(row_id)
             check_move(row, ending.state, cause)
+            _check_whole(row, ending)
             cost, reserved = _settled(row, ending, cause)
             db.execute(
                 "UPDATE rows SET state = ?, url = COALESCE(?, url), path = COALESCE(?, path), cost = ?,"
                 " reserved = ?, failures = failures + ?, error = ? WHERE id = ?",
                 (
-                    *(ending.state.value, ending.url, None if ending.path is None else str(ending.path)),
+                    *(ending.state.value, ending.url, _stored(ending.path)),
                     *(cost, reserved, ending.state is State.FAILED and cause is Cause.RUN),
                     *(None if ending.error is None else json.dumps(ending.error), row_id),
                 ),
@@ -274,41 +290,46 @@ class SqliteLedger:
 
     def row(self, row_id: int) -> LedgerRow | None:
         """Return one row."""
-        found = self._db.execute(f"SELECT {_COLUMNS} {_FROM} WHERE r.id = ?", (row_id,)).fetchone()
-        return None if found is None else _row(found)
+        found = self._select(f"SELECT {_COLUMNS} {_FROM} WHERE r.id = ?", row_id)
+        return _row(found[0]) if found else None
 
     def find(self, track: Track) -> LedgerRow | None:
         """Return the row of a track, without touching it."""
-        found = self._db.execute(f"SELECT {_COLUMNS} {_FROM} WHERE r.key = ?", (track.key,)).fetchone()
-        return None if found is None else _row(found)
+        found = self._select(f"SELECT {_COLUMNS} {_FROM} WHERE r.key = ?", track.key)
+        return _row(found[0]) if found else None
 
     def has_namesake(self, row: LedgerRow) -> bool:
         """Whether an older row has the same `suno_id`."""
         query = "SELECT EXISTS (SELECT 1 FROM rows WHERE suno_id = ? AND id < ?)"
-        (found,) = self._db.execute(query, (row.track.suno_id, row.id)).fetchone()
-        return bool(found)
+        return bool(self._select(query, row.track.suno_id, row.id)[0][0])
 
     def rows(self, *states: State, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:
         """Return rows in these states (any, when none are named) with ids above `after`, in their order."""
         wanted = [state.value for state in states or State]
-        found = self._db.execute(
+        found = self._select(
             f"SELECT {_COLUMNS} {_FROM} WHERE r.state IN ({', '.join('?' * len(wanted))}) AND r.id > ?"
             " ORDER BY r.id LIMIT ?",
-            (*wanted, after, most),
+            *wanted,
+            after,
+            most,
         )
         return [_row(values) for values in found]
 
     def untouched(self, state: State, *, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:
         """Return rows in a state that no `claim` of this run has touched."""
-        found = self._db.execute(
-            f"SELECT {_COLUMNS} {_FROM} WHERE r.state = ? AND r.id > ? AND r.run != ? ORDER BY r.id LIMIT ?",
-            (state.value, after, self._run, most),
+        # The state stands in the text: SQLite uses a partial index for literals only.
+        found = self._select(
+            f"SELECT {_COLUMNS} {_FROM} WHERE r.state = '{state.value}' AND r.id > ? AND r.run != ?"
+            " AND r.state NOT IN ('succeeded', 'downloaded') ORDER BY r.id LIMIT ?",
+            after,
+            self._run,
+            most,
         )
         return [_row(values) for values in found]
 
     def totals(self) -> Totals:
         """Return the sums."""
-        counts = self._db.execute("SELECT state, COUNT(*) FROM rows GROUP BY state")
+        counts = self._select("SELECT state, COUNT(*) FROM rows GROUP BY state")
         return Totals(
             states={State(state): number for state, number in counts}, spent=self._spent, reserved=self._reserved
         )
@@ -345,6 +366,10 @@ class SqliteLedger:
                     db.execute("ROLLBACK")
                 raise
 
+    def _select(self, query: str, *values: object) -> list[Any]:
+        with _translated(self.path):
+            return self._db.execute(query, values).fetchall()
+
     def _need(self, row_id: int) -> LedgerRow:
         row = self.row(row_id)
         if row is None:
@@ -352,11 +377,34 @@ class SqliteLedger:
         return row
 
     def _meta(self, name: str) -> str | None:
-        found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return None if found is None else str(found[0])
+        found = self._select("SELECT value FROM meta WHERE name = ?", name)
+        return str(found[0][0]) if found else None
 
     def _set_meta(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+
+def _stored(path: Path | None) -> str | bytes | None:
+    """Return a path as SQLite takes it: a name that is not UTF-8 goes in as its bytes."""
+    if path is None:
+        return None
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return str(path)
+
+
+def _printable(place: str) -> str:
+    return place.encode(errors="backslashreplace").decode()
+
+
+def _check_whole(row: LedgerRow, ending: Ending) -> None:
+    """Refuse a move that would leave a row without what its new state needs."""
+    if ending.state is State.SUBMITTING:
+        raise LedgerError(f"row {row.id} becomes submitting by an attempt: use begin_attempt")
+    if ending.state is State.SUBMITTED and ending.video_task_id is None and row.video_task_id is None:
+        raise LedgerError(f"row {row.id} cannot be submitted without a task's id")
 
 
 def _settled(row: LedgerRow, ending: Ending, cause: Cause) -> tuple[int, int]:
@@ -387,7 +435,7 @@ def _row(values: Sequence[Any]) -> LedgerRow:
         where=place,
         video_task_id=None if video is None else VideoTaskId(video),
         url=url,
-        path=None if path is None else Path(path),
+        path=None if path is None else Path(os.fsdecode(path)),
         cost=cost,
         reserved=reserved,
         failures=failures,
@@ -400,17 +448,19 @@ def _read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
 
 
-def _examine(path: Path, account: tuple[str, str] | None = None) -> None:
-    """Refuse a file that is not a ledger, or not this account's, without writing to it."""
+def _examine(path: Path, account: tuple[str, str] | None = None) -> bool:
+    """Refuse a file that is not a ledger, or not this account's, without writing to it; False when it is empty."""
+    if path.is_dir():
+        raise LedgerError(f"{path} is a folder: name a file for the ledger")
     if not path.exists() or path.stat().st_size == 0:
-        return
+        return False
     connection = _read_only(path)
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         if tables == 0:
-            return
+            return False
         if application != APPLICATION_ID:
             raise LedgerError(f"{path} is a database of another program: choose another file for the ledger")
         if version > len(MIGRATIONS):
@@ -424,6 +474,7 @@ def _examine(path: Path, account: tuple[str, str] | None = None) -> None:
     if account is not None and (meta.get("provider"), meta.get("fingerprint")) != account:
         whose = "another key" if meta.get("provider") == account[0] else str(meta.get("provider"))
         raise LedgerError(f"the ledger {path} belongs to {whose}: use its account, or another file for this one")
+    return True
 
 
 @contextmanager
@@ -435,3 +486,5 @@ def _translated(path: Path | None) -> Generator[None, None, None]:
         raise LedgerError(f"the ledger {where} cannot be used: {error}") from error
     except OSError as error:
         raise LedgerError(f"the ledger {path} cannot be read: {error.strerror}") from error
+    except (UnicodeError, OverflowError) as error:
+        raise LedgerError(f"the ledger {path or 'in memory'} cannot take a value: {error}") from error

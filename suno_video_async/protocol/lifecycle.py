@@ -7,7 +7,7 @@ A row is one track. What it must never do is be bought twice, so the moves are f
 - Back to `planned` goes only what is known not to have been bought: no byte left, or the server refused. The
   process that sent it knows; nobody else does, which is why `unknown` has no such move but by a person's hand.
 - `unknown` ends by evidence (`adopt`: a task was found that is this row's) or by decision (`resend`, `drop`).
-- A failed or refused row is tried again only when somebody asks for it.
+- A refused row cost nothing, so the next run may try it again; a failed one only when somebody asks for it.
 """
 
 from __future__ import annotations

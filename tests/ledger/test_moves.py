@@ -20,7 +20,17 @@ ALLOWED = [(*move, cause) for move, causes in MOVES.items() for cause in sorted(
 OTHERS = [move for move in product(State, State, Cause) if move not in ALLOWED]
 
 
-@pytest.mark.parametrize(("old", "new", "cause"), ALLOWED)
+def test_an_attempt_is_begun_and_not_moved_to(memory: SqliteLedger) -> None:
+    """A row becomes submitting together with its attempt; a task's id is part of being submitted."""
+    row = row_in(memory, State.PLANNED)
+    with pytest.raises(LedgerError, match="use begin_attempt"):
+        memory.move(row.id, Ending(state=State.SUBMITTING))
+    begin(memory, row)
+    with pytest.raises(LedgerError, match="without a task's id"):
+        memory.move(row.id, Ending(state=State.SUBMITTED))
+
+
+@pytest.mark.parametrize(("old", "new", "cause"), [move for move in ALLOWED if move[1] is not State.SUBMITTING])
 def test_an_allowed_move(memory: SqliteLedger, old: State, new: State, cause: Cause) -> None:
     """Every move of the table leads to its state, and the row that is returned is the one that is kept."""
     row = row_in(memory, old)
