@@ -19,7 +19,6 @@ from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.local.service import ApiService
 from suno_video_async.models import Track
 from suno_video_async.protocol.lifecycle import Cause
-from suno_video_async.protocol.wire import Operation
 from tests.simulation.known import hidden
 from tests.simulation.network import Flight, Key
 from tests.simulation.scenario import Scenario
@@ -295,13 +294,12 @@ class Audit:
         is known to nobody. How often the server itself then sees more is counted.
         """
         rate, arrived = self.scenario.rate, [flight for flight in flights if flight.arrived is not None]
-        counted = [min(flight.arrived or 0.0, flight.ended or self.world.moment) for flight in arrived]
-        most = most_in_any_window(counted, rate.per)
+        most = most_in_any_window([_counted(flight) for flight in arrived], rate.per)
         if most > rate.requests:
             raise Violation(f"{most} requests in one window of {rate}: {_crowded(arrived, rate.per, most)}")
         if most_in_any_window([flight.arrived or 0.0 for flight in arrived], rate.per) > rate.requests:
             self.met["windows over the limit by requests in the air at a crash"] += 1
-            if all((flight.arrived or 0.0) <= (flight.ended or self.world.moment) for flight in arrived):
+            if all((flight.arrived or 0.0) <= _counted(flight) for flight in arrived):
                 raise Violation("the window is over the limit without a late request")
 
     def check_rows(self) -> None:
@@ -333,17 +331,18 @@ class Audit:
                 raise Violation(f"{key} is unknown, but was seen as {seen}")
 
 
+def _counted(flight: Flight) -> float:
+    """Return when a request counts: at its arrival, or at its sender's end where that came first."""
+    return min(flight.arrived or 0.0, float("inf") if flight.ended is None else flight.ended)
+
+
 def _crowded(flights: list[Flight], per: float, most: int) -> str:
-    """Name the requests of the fullest window."""
-    counted = sorted(flights, key=lambda f: (min(f.arrived or 0.0, f.ended or 1e18), f.number))
-    for at in range(len(counted)):
-        window = counted[at : at + most]
-        first, last = window[0], window[-1]
-        if len(window) == most and (last.arrived or 0.0) - (first.arrived or 0.0) < per:
-            return ", ".join(f"{f} of life {f.life} at {f.arrived:.3f}" for f in (first, last))
+    """Name the first and the last request of the fullest window."""
+    ordered = sorted(flights, key=lambda flight: (_counted(flight), flight.number))
+    for at in range(len(ordered) - most + 1):
+        first, last = ordered[at], ordered[at + most - 1]
+        if _counted(last) - _counted(first) < per - 1e-9:
+            return ", ".join(
+                f"{flight} of life {flight.life} at {_counted(flight):.3f}" for flight in (first, last)
+            )
     return "-"
-
-
-def is_read(flight: Flight) -> bool:
-    """Whether a request costs nothing."""
-    return flight.request.operation is not Operation.CREATE_TASK

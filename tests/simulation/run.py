@@ -23,6 +23,7 @@ from suno_video_async import Conversion, Outcome, RetryPolicy, SunoVideoClient, 
 from suno_video_async.batch import Options
 from suno_video_async.books import Books, Hop, inline
 from suno_video_async.errors import LedgerError
+from suno_video_async.finishing import to_the_end
 from suno_video_async.local.faults import FaultPlan
 from suno_video_async.local.media import MediaFile
 from suno_video_async.local.producers import SimulatedProducer
@@ -430,13 +431,16 @@ def _hop(delay: float | None, simulation: Simulation, life: int) -> Hop:
         return inline
     seconds, rng, place = delay, stream(simulation.scenario.seed, f"hop {life}"), anyio.CapacityLimiter(1)
 
-    async def hop(call: Callable[[], T], /) -> T:
+    async def run_sync(call: Callable[[], T]) -> T:
         await anyio.lowlevel.checkpoint()
         loop = cast("SimLoop", asyncio.get_running_loop())
         async with place:
             with anyio.CancelScope(shield=True):
                 result = await _in_thread(call, loop, rng.uniform(0, seconds), rng.uniform(0, seconds))
         return result
+
+    async def hop(call: Callable[[], T], /) -> T:
+        return await to_the_end(run_sync(call))  # as the books' own hop does
 
     return hop
 

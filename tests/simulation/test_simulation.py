@@ -10,6 +10,11 @@ import pytest
 from tests.simulation.plants import planted
 from tests.simulation.run import cheap_garbage, simulate
 
+#: A process that is dropped closes nothing, and what it had open says so.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
+
 #: Enough to meet every fault, and quick enough for every change.
 SEEDS = 300
 #: Seeds that find a planted bug, and how many of them in a row it may take.
