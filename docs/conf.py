@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import cast
 
 import click
 from docutils import nodes
@@ -43,15 +44,18 @@ highlight_language = "none"
 
 
 class CommandHelp(Directive):
-    """Shows what `suno-video VERB --help` says."""
+    """Shows what `suno-video VERB --help` says; a verb of a verb is named after it."""
 
     required_arguments = 1
+    final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
         """Return the help as a literal block."""
-        verb = self.arguments[0]
-        command = app.commands[verb]
-        context = click.Context(command, info_name=f"suno-video {verb}", max_content_width=90, terminal_width=90)
+        path = self.arguments[0]
+        command: click.Command = app
+        for name in path.split():
+            command = cast("click.Group", command).commands[name]
+        context = click.Context(command, info_name=f"suno-video {path}", max_content_width=90, terminal_width=90)
         return [nodes.literal_block("", command.get_help(context), language="none")]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 import suno_video_async
@@ -13,12 +15,12 @@ from suno_video_async.cli.app import app
 from suno_video_async.cli.failures import Exit
 from suno_video_async.local import LocalServer
 from suno_video_async.local.faults import KINDS, PLANNED
+from suno_video_async.protocol.lifecycle import MOVES
 from tests.docs.examples import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
 COMMAND_LINE, LOCAL_SERVER = REFERENCE / "command-line.md", REFERENCE / "local-server.md"
-#: Of the ledger, which has no pages yet.
-NOT_YET = {"AlreadyBoughtError", "BudgetExceeded", "Ledger", "LedgerError", "SqliteLedger"}
+LEDGER = ROOT / "docs" / "explanation" / "ledger.md"
 
 
 def text_of(*pages: Path) -> str:
@@ -26,13 +28,21 @@ def text_of(*pages: Path) -> str:
     return "\n".join(page.read_text(encoding="utf-8") for page in pages)
 
 
-@pytest.mark.parametrize("name", sorted({*suno_video_async.__all__, *local.__all__} - NOT_YET))
+@pytest.mark.parametrize("name", sorted({*suno_video_async.__all__, *local.__all__}))
 def test_every_public_name_has_an_entry(name: str) -> None:
     """Every name of an `__all__` is documented from its docstring."""
     assert re.search(rf"^\.\. auto\w+:: (\S+\.)?{name}\b", text_of(*REFERENCE.glob("*.md")), re.MULTILINE)
 
 
-@pytest.mark.parametrize("verb", sorted(app.commands))
+def verbs(group: click.Group, *path: str) -> Iterator[str]:
+    """Yield the verbs of a group, and theirs."""
+    for name, command in group.commands.items():
+        yield " ".join((*path, name))
+        if isinstance(command, click.Group):
+            yield from verbs(command, *path, name)
+
+
+@pytest.mark.parametrize("verb", sorted(verbs(app)))
 def test_every_command_is_shown(verb: str) -> None:
     """The help of every command is shown."""
     assert f".. command-help:: {verb}\n" in text_of(COMMAND_LINE)
@@ -55,3 +65,10 @@ async def test_every_figure_of_the_books_is_explained() -> None:
     async with LocalServer(render_seconds=1) as server:
         missing = [name for name in server.service.stats() if f"`{name}`" not in text_of(LOCAL_SERVER)]
     assert missing == []
+
+
+def test_every_move_of_a_row_is_explained() -> None:
+    """The table of moves has those of the code, made by the same, and no others."""
+    lines = re.findall(r"^\| `(\w+)` \| `(\w+)` \| ([\w, ]+) \|", text_of(LEDGER), re.MULTILINE)
+    shown = {(old, new): set(causes.split(", ")) for old, new, causes in lines}
+    assert shown == {tuple(map(str, move)): set(map(str, causes)) for move, causes in MOVES.items()}
