@@ -49,7 +49,7 @@ def tests(session: nox.Session) -> None:
         return
     session.run("pytest", "--cov", "--cov-branch", "--cov-report=", env={"COVERAGE_FILE": ".coverage"})
     session.run("coverage", "report", "--fail-under=95")
-    for layer in ("protocol", "pacing"):
+    for layer in ("protocol", "pacing", "ledger"):
         session.run("coverage", "report", f"--include=suno_video_async/{layer}/*", "--fail-under=100")
 
 
@@ -71,8 +71,29 @@ def demo(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure the client's overhead, the renderer and a whole catalog, beside their peers."""
     install(session)
-    for name in ("overhead", "render", "catalog"):
+    for name in ("overhead", "render", "catalog", "faults", "ledger"):
         session.run("python", "-m", f"benchmarks.{name}", success_codes=[0, 1])
+
+
+@nox.session
+def million(session: nox.Session) -> None:
+    """Convert a million tracks in virtual time: takes a quarter of an hour or more."""
+    install(session)
+    session.run("python", "-m", "benchmarks.million", *session.posargs)
+
+
+@nox.session
+def simulate(session: nox.Session) -> None:
+    """Run as many seeds of the simulation as asked: `nox -s simulate -- --seeds 0:20000 --jobs 2`."""
+    install(session)
+    session.run("python", "-m", "tests.simulation", *(session.posargs or ["--seeds", "0:2000", "--jobs", "2"]))
+
+
+@nox.session
+def crash(session: nox.Session) -> None:
+    """Kill a conversion at every named point and print what became of its tracks."""
+    install(session)
+    session.run("python", "-m", "tests.crash")
 
 
 @nox.session

@@ -61,7 +61,7 @@ async def drain(outcomes: Conversion, *, into: list[str]) -> Exception | None:
     """Collect the states of all outcomes; return what is raised after them."""
     try:
         async for outcome in outcomes:
-            into.append(outcome.state)  # noqa: PERF401  what came before the error counts
+            into.append(outcome.state)
     except Exception as error:
         return error
     return None

@@ -21,9 +21,9 @@ class WriterLock:
     SQLite's own locks.
     """
 
-    def __init__(self, ledger: Path) -> None:
+    def __init__(self, ledger: Path, shown: Path | None = None) -> None:
         self.path: Path = ledger.with_name(ledger.name + ".lock")
-        self._ledger = ledger
+        self._ledger = shown or ledger
         self._descriptor: int | None = None
 
     def acquire(self) -> None:

@@ -100,7 +100,7 @@ class SqliteLedger:
         if self._connection is not None:
             raise LedgerError(f"{self!r} is in use: one run at a time")
         if self.path is not None:
-            self._take(self.path.resolve())  # a link to a ledger is no second ledger
+            self._take(self.path)
         try:
             with _translated(self.path):
                 if self.path is not None:
@@ -114,9 +114,10 @@ class SqliteLedger:
     def _take(self, path: Path) -> None:
         if path.is_dir():
             raise LedgerError(f"{path} is a folder: name a file for the ledger")
-        if kind := network_file_system(path.parent):
+        real = path.resolve()  # a link to a ledger is no second ledger
+        if kind := network_file_system(real.parent):
             raise LedgerError(f"the ledger {path} is on a network file system ({kind}): use a local disk")
-        lock = WriterLock(path)
+        lock = WriterLock(real, path)
         lock.acquire()
         self._lock = lock
 

@@ -281,3 +281,18 @@ def test_audio_that_is_none_is_refused(tmp_path: Path) -> None:
     (folder / "audio.mp3").write_bytes(b"this is no music " * 100)
     with pytest.raises(LibraryError, match="not audio that can be read"):
         FolderLibrary(tmp_path)
+
+
+def test_every_built_in_track_has_a_cover_and_a_sound_of_its_own(tmp_path: Path) -> None:
+    """Each cover is a picture that differs from the others, and is drawn once; one song stands for the sounds."""
+    library = BuiltinLibrary()
+    covers = [library.cover(track, tmp_path) for track in library.tracks()]
+    pictures = {cover.read_bytes() for cover in covers}
+    assert len(pictures) == len({cover.name for cover in covers}) >= 6
+    for cover in covers:
+        with Image.open(cover) as picture:
+            assert min(picture.size) >= 500
+    shortest = min(library.tracks(), key=lambda track: track.duration)
+    with av.open(str(library.audio(shortest, tmp_path))) as sound:
+        assert sound.duration is not None
+        assert abs(sound.duration / 1e6 - shortest.duration) < 1

@@ -222,6 +222,19 @@ def test_no_limit_at_all() -> None:
     run_virtual(main())
 
 
+def test_a_window_that_another_process_filled() -> None:
+    """After another process of the key has sent, the first request waits a period; without a rate none does."""
+
+    async def main() -> None:
+        limiter, unbounded = Limiter(RateLimit(20, 10)), Limiter(None)
+        limiter.assume_used()
+        unbounded.assume_used()
+        assert await use(unbounded) == 0.0
+        assert await use(limiter) == 10.0
+
+    run_virtual(main())
+
+
 def test_statistics_and_repr_tell_the_live_state() -> None:
     """One look says who waits, who is in the air and how full the window is."""
 
