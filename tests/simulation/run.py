@@ -23,13 +23,12 @@ from suno_video_async import Conversion, Outcome, RetryPolicy, SunoVideoClient, 
 from suno_video_async.batch import Options
 from suno_video_async.books import Books, Hop, inline
 from suno_video_async.errors import LedgerError
-from suno_video_async.finishing import to_the_end
 from suno_video_async.local.faults import FaultPlan
 from suno_video_async.local.media import MediaFile
 from suno_video_async.local.producers import SimulatedProducer
 from suno_video_async.local.service import ApiService
 from tests.simulation.audit import Audit, WatchedLedger, key_of
-from tests.simulation.known import PatientConversion, QuietCalls, hidden
+from tests.simulation.known import PatientConversion, QuietCalls, hidden, mended, to_the_end
 from tests.simulation.network import LifeTransport, Network
 from tests.simulation.scenario import Event, Life, Scenario
 from tests.simulation.world import ClientClock, Crash, SimLoop, Violation, World, stream
@@ -78,7 +77,7 @@ def simulate(seed: int, *, trace: bool = False) -> Report:
         simulation = Simulation(scenario, Path(folder) / "catalog.db", lines.append if trace else None)
         Violation.found.clear()
         try:
-            with contextlib.suppress(Violation):
+            with contextlib.suppress(Violation), mended():
                 simulation.run()
         finally:
             simulation.audit.close()

@@ -27,7 +27,7 @@ EPOCH = 1_700_000_000.0
 #: Virtual seconds without a request, a ledger write or an outcome after which a run counts as stuck.
 PATIENCE = 4 * 3600.0
 #: Loop steps after which one life counts as running in circles.
-MOST_STEPS = 3_000_000
+MOST_STEPS = 300_000
 
 
 class Violation(Exception):  # noqa: N818  it is what the simulation looks for
