@@ -83,9 +83,11 @@ def _link_or_literal(code: re.Match[str]) -> str:
 
 
 def adapt_signature(*event: object) -> tuple[str | None, object]:
-    """Show an attrs factory as what it makes."""
+    """Show an attrs factory as what it makes, and a function by its name."""
     signature, returns = event[-2:]
-    return (signature.replace("NOTHING", "{}") if isinstance(signature, str) else None), returns
+    if not isinstance(signature, str):
+        return None, returns
+    return signature.replace("NOTHING", "{}").replace("<built-in function time>", "time.time"), returns
 
 
 def setup(sphinx: Sphinx) -> None:
