@@ -393,7 +393,7 @@ class Conversion:
             case State.UNKNOWN | State.SUBMITTING:
                 error = SubmissionUnknown(row.track, row.since, row.error[2] if row.error else "interrupted")
                 return evolve(_known(row, "unknown"), error=error)
-            case State.FAILED if row.failures > self._options.retry_failed or _given_up(row):
+            case _ if row.failures > self._options.retry_failed or _given_up(row):
                 reason = row.error[2] if row.error else "failed in an earlier run"
                 snapshot = TaskSnapshot(task_id=row.video_task_id or VideoTaskId("-"), status="failed")
                 return evolve(_known(row, "skipped"), error=TaskFailed(snapshot, reason))
@@ -419,8 +419,6 @@ class Conversion:
 
     async def _submission(self, row: LedgerRow) -> Submission:
         reserve = 0 if self._options.max_credits is None else await self._cost(row.track)
-        if row.state is not State.PLANNED:
-            row = await self._books.move(row, Ending(state=State.PLANNED))
         entry = self._books.entry(
             row, reserve=reserve, most=micro(self._options.max_credits), strict=self._client.strict
         )
@@ -533,4 +531,6 @@ def _state_at(error: Exception, work: _Work) -> str:
 
 
 def _given_up(row: LedgerRow) -> bool:
-    return row.failures == 0 or (row.error is not None and row.error[0] == DROPPED)
+    """Whether a person gave a row up; it failed then without a task that failed."""
+    dropped = row.error is not None and row.error[0] == DROPPED
+    return row.state is State.FAILED and (dropped or row.failures == 0)

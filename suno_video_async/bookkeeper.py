@@ -22,10 +22,13 @@ from suno_video_async.errors import (
 )
 from suno_video_async.ledger.base import Ending, LedgerRow
 from suno_video_async.models import TaskSnapshot, Track, Video, VideoRequest, VideoTaskId
-from suno_video_async.protocol.lifecycle import State
+from suno_video_async.protocol.lifecycle import BOUGHT, State
 from suno_video_async.submission import Submission
 from suno_video_async.task import VideoTask
 from suno_video_async.telemetry import logger
+
+#: States in which a row's task can be shown again.
+_FOUND = frozenset({State.SUBMITTED, State.SUCCEEDED, State.DOWNLOADED, State.FAILED})
 
 
 class KeptClient(Protocol):
@@ -75,21 +78,23 @@ class Bookkeeper:
             row = claim.row
             submission = self._submitting.get(row.id)
             if submission is None:
-                if row.video_task_id is not None and row.state is not State.UNKNOWN:
+                if row.video_task_id is not None and row.state in _FOUND:
                     return self._resumed(row)
-                if claim.changed is not None:
+                if claim.changed is not None and self._is_bought(claim.changed):
                     raise AlreadyBoughtError(request.track, claim.changed.track.key)
-                submission = await self._begin(row, request)
+                submission = self._begin(row, request)
         return await submission.wait()
 
-    async def _begin(self, row: LedgerRow, request: VideoRequest) -> Submission:
+    def _is_bought(self, row: LedgerRow) -> bool:
+        return row.state in BOUGHT or row.id in self._submitting
+
+    def _begin(self, row: LedgerRow, request: VideoRequest) -> Submission:
         if row.state in {State.UNKNOWN, State.SUBMITTING}:
             raise SubmissionUnknown(row.track, row.since, row.error[2] if row.error else "interrupted")
-        if row.state is State.FAILED:
+        if row.state is State.FAILED or row.failures:
+            how = "has failed before" if row.failures else "was given up by hand"
             snapshot = TaskSnapshot(task_id=VideoTaskId("-"), status="failed")
-            raise TaskFailed(snapshot, f"{row.track.suno_id} was given up by hand (row {row.id} of the ledger)")
-        if row.state is State.REFUSED:
-            row = await self.books.move(row, Ending(state=State.PLANNED))
+            raise TaskFailed(snapshot, f"{row.track.suno_id} {how} (row {row.id} of the ledger)")
         submission = self._client.begin(request, entry=self.books.entry(row, strict=self._client.strict))
         self._submitting[row.id] = submission
         submission.outcome.add_done_callback(partial(self._submitted, row))

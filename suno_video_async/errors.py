@@ -176,7 +176,7 @@ class AlreadyBoughtError(SunoVideoError):
     def __init__(self, track: Track, key: str) -> None:
         super().__init__(
             f"{track.suno_id} is in the ledger under another author or brand ({key}):"
-            " ask for it with rebuy_changed to pay for a second video"
+            " convert it with rebuy_changed to pay for a second video"
         )
         self.key = key
 

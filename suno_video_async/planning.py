@@ -69,7 +69,7 @@ class Plan:
         done: tracks whose videos are made.
         submitted: tracks that are bought and not over; they would be followed.
         unknown: tracks that may be bought, those that are being sent right now included; they would be left alone.
-        failed: tracks that failed or were given up; they are bought again with `retry_failed` only.
+        failed: tracks that failed, which are bought again with `retry_failed` only, or were given up.
         refused: tracks that the service refused before; they would be submitted again.
         changed: tracks that are bought, or stand further up, under another author or brand; they are bought with
             `rebuy_changed` only.

@@ -23,6 +23,7 @@ from suno_video_async import (
     SqliteLedger,
     SubmissionUnknown,
     SystemClock,
+    TaskFailed,
     Track,
     TransportError,
     WaitTimeout,
@@ -411,3 +412,55 @@ async def test_a_changed_author_is_bought_only_when_asked(tmp_path: Path) -> Non
     assert isinstance(skipped.error, AlreadyBoughtError)
     assert [outcome.state for outcome in await run(rebuy_changed=True)] == ["skipped", "succeeded"]
     assert len(api.created) == 2
+
+
+async def test_a_retry_that_the_budget_stopped_is_not_made_later(tmp_path: Path) -> None:
+    """A failed row stays failed until a retry is really begun, and no later run buys it unasked."""
+    path, bought = tmp_path / "l.db", list[str]()
+
+    def failing(request: Request) -> Any:
+        if request.operation is Operation.CREATE_TASK:
+            bought.append(f"v{len(bought) + 1}")
+            return answer({"task_id": bought[-1]})
+        if request.operation is Operation.ESTIMATE_TASK:
+            return answer({"estimated_credits": 2, "balance": 9, "affordable": True})
+        return answer(task_data(request.task_id or "", "failed", credits=1))
+
+    async def run(**options: Any) -> Outcome:
+        client, _ = client_of(failing, clock=SystemClock(1000))
+        async with client, client.convert(tracks(1), ledger=path, **options) as outcomes:
+            return await anext(outcomes)
+
+    assert (await run()).state == "failed"
+    stopped = await run(retry_failed=1, max_credits=2)
+    assert (stopped.state, type(stopped.error)) == ("planned", BudgetExceeded)
+    skipped = await run()
+    assert (skipped.state, type(skipped.error)) == ("skipped", TaskFailed)
+    client, _ = client_of(failing, clock=SystemClock(1000), ledger=path)
+    async with client:
+        with pytest.raises(TaskFailed):
+            await client.generate(tracks(1)[0])
+    assert bought == ["v1"]
+
+
+async def test_a_row_that_was_given_up_is_not_retried(tmp_path: Path) -> None:
+    """A failed row that became unknown in its retry and was dropped stays dropped."""
+    path, broken = tmp_path / "l.db", False
+
+    def script(request: Request) -> Any:
+        if request.operation is Operation.CREATE_TASK:
+            return TransportError("broke off") if broken else answer({"task_id": "v1"})
+        return answer(task_data("v1", "failed", credits=0))
+
+    async def run(**options: Any) -> str:
+        client, _ = client_of(script, clock=SystemClock(1000))
+        async with client, client.convert(tracks(1), ledger=path, **options) as outcomes:
+            return (await anext(outcomes)).state
+
+    assert await run() == "failed"
+    broken = True
+    assert await run(retry_failed=1) == "unknown"
+    client, _ = client_of(script)
+    async with client, client.unknowns(path) as unknowns:
+        await unknowns.drop(1)
+    assert await run(retry_failed=9) == "skipped"

@@ -12,6 +12,7 @@ import pytest
 
 from suno_video_async import (
     AlreadyBoughtError,
+    InsufficientCreditsError,
     InvalidRequestError,
     LedgerError,
     Request,
@@ -171,8 +172,24 @@ async def test_another_author_is_not_bought_silently(tmp_path: Path) -> None:
     api = FakeAPI(seconds=0)
     async with client_on(tmp_path / "l.db", api) as client:
         await client.submit(TRACK)
-        with pytest.raises(AlreadyBoughtError, match="rebuy_changed"):
+        for _ in range(2):
+            with pytest.raises(AlreadyBoughtError, match="rebuy_changed"):
+                await client.submit(Track(task_id="m1", suno_id="s1", author="Ava"))
+    assert creates(api) == 1
+
+
+async def test_a_sibling_that_was_not_bought_stands_in_nobodys_way(tmp_path: Path) -> None:
+    """A submission that was refused for lack of credits does not block the same song under another author."""
+    api, poor = FakeAPI(seconds=0), True
+
+    def script(request: Request) -> Any:
+        return answer(code=402) if poor and request.operation is Operation.CREATE_TASK else api(request)
+
+    async with client_on(tmp_path / "l.db", script) as client:
+        with pytest.raises(InsufficientCreditsError):
             await client.submit(Track(task_id="m1", suno_id="s1", author="Ava"))
+        poor = False
+        await client.generate(TRACK)
     assert creates(api) == 1
 
 

@@ -122,6 +122,8 @@ class Ledger(Protocol):
     def begin_attempt(self, row_id: int, *, nonce: str, at: float, reserve: int, most: int | None) -> int:
         """Commit that a row's CreateTask is about to be sent, and return the attempt's number.
 
+        A failed or refused row is planned and begun in one step.
+
         Raises:
             BudgetExceeded: `reserve` micro-credits more would be over `most`; nothing changed.
             LedgerError: the row may not be submitted as it stands, or the ledger cannot be written.

@@ -197,7 +197,8 @@ class SqliteLedger:
             found = db.execute(f"SELECT {_COLUMNS}, r.run {_FROM} WHERE r.key = ?", (track.key,)).fetchone()
             if found is not None:
                 if found[-1] == self._run:
-                    return Claim(row=_row(found[:-1]), repeated=True)
+                    row = _row(found[:-1])
+                    return Claim(row=row, repeated=True, changed=self._bought_otherwise(db, row))
                 db.execute(
                     "UPDATE rows SET run = ?, place = ?, extra = ? WHERE id = ?",
                     (self._run, _printable(where), json.dumps(dict(track.extra)), found[0]),
@@ -231,7 +232,11 @@ class SqliteLedger:
         """Commit that a row's CreateTask is about to be sent, and return the attempt's number."""
         with self._transaction() as db:
             row = self._need(row_id)
-            check_move(row, State.SUBMITTING, Cause.RUN)
+            if row.state in {State.FAILED, State.REFUSED}:
+                # In one step with the attempt: a row that is not begun must not be left as planned.
+                check_move(row, State.PLANNED, Cause.RUN)
+            else:
+                check_move(row, State.SUBMITTING, Cause.RUN)
             committed = self._spent + self._reserved
             if most is not None and committed + reserve > most:
                 raise BudgetExceeded(

@@ -49,9 +49,17 @@ def test_another_move(memory: SqliteLedger, old: State, new: State, cause: Cause
     assert everything(memory) == before
 
 
-@pytest.mark.parametrize("old", [state for state in State if state is not State.PLANNED])
-def test_only_a_planned_row_is_submitted(memory: SqliteLedger, old: State) -> None:
-    """An attempt at a row in any other state is refused before it can be sent, and changes nothing."""
+@pytest.mark.parametrize("old", [State.FAILED, State.REFUSED])
+def test_a_row_is_tried_again_in_one_step(memory: SqliteLedger, old: State) -> None:
+    """A failed or refused row is begun again without a moment in which it is only planned."""
+    row = row_in(memory, old)
+    begin(memory, row)
+    assert reread(memory, row).state is State.SUBMITTING
+
+
+@pytest.mark.parametrize("old", [state for state in State if state not in {"planned", "failed", "refused"}])
+def test_what_is_bought_is_not_submitted(memory: SqliteLedger, old: State) -> None:
+    """An attempt at a row that is bought, or may be, is refused before it can be sent, and changes nothing."""
     row = row_in(memory, old)
     before = everything(memory)
     with pytest.raises(LedgerError, match="cannot become submitting"):
