@@ -17,6 +17,7 @@ from suno_video_async.errors import (
     SunoVideoError,
 )
 from suno_video_async.models import TaskSnapshot, TaskUpdate, VideoTaskId
+from suno_video_async.pacing.clock import TICK
 from suno_video_async.pacing.retrying import full_jitter
 from suno_video_async.pacing.schedule import PollSchedule
 from suno_video_async.protocol.verdicts import Verdict, verdict
@@ -99,7 +100,7 @@ class Watcher:
         clock = self.calls.clock
         while (due := self.schedule.next_due()) is None or due > clock.now():
             self._woken.clear()
-            timer = None if due is None else clock.call_later(due - clock.now(), self._woken.set)
+            timer = None if due is None else clock.call_later(max(due - clock.now(), TICK), self._woken.set)
             try:
                 await self._woken.wait()
             finally:

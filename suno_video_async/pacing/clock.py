@@ -11,6 +11,11 @@ from typing import Protocol
 SCALE_ORIGIN = 1_767_225_600.0
 
 
+#: The shortest wait worth setting a timer for, in seconds: a rounded difference of two times can be so small that
+#: adding it back changes nothing, and a waiter would wake up at the same moment for ever.
+TICK = 1e-6
+
+
 class TimerHandle(Protocol):
     """What `Clock.call_later` returns."""
 

@@ -17,7 +17,7 @@ from enum import Enum, auto
 from attrs import define, frozen
 
 from suno_video_async.models import RateLimit
-from suno_video_async.pacing.clock import Clock, SystemClock, TimerHandle
+from suno_video_async.pacing.clock import TICK, Clock, SystemClock, TimerHandle
 
 #: What the API allows one key (seen by several clients; an assumption of ours).
 DEFAULT_RATE = RateLimit(20, 10.0)
@@ -197,7 +197,7 @@ class Limiter:
         """Wake up after the shortest of `waits`; an endless one ends with a release, which serves by itself."""
         shortest = min(waits)
         if shortest < float("inf"):
-            self._timer = self._clock.call_later(shortest, self._serve)
+            self._timer = self._clock.call_later(max(shortest, TICK), self._serve)
 
     def _wait_for(self, lane: Lane) -> float:
         """Return the seconds until a request of `lane` may go, infinite where a release must come first."""
