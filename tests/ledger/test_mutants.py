@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from suno_video_async.errors import BudgetExceeded
 from suno_video_async.ledger.base import MICRO, Ending, all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
-from suno_video_async.protocol.lifecycle import State
-from tests.ledger.support import begin, row_in, track
+from suno_video_async.models import MusicTaskId, SunoId, Track, VideoTaskId
+from suno_video_async.protocol.lifecycle import Cause, State
+from tests.ledger.support import begin, connection, row_in, track
 
 PAGE = 500
 
@@ -35,3 +38,50 @@ def test_the_refusal_over_the_budget_names_credits(memory: SqliteLedger) -> None
     row_in(memory, State.SUBMITTED, "s2", reserve=4 * MICRO)
     with pytest.raises(BudgetExceeded, match=r"^5 credits more .* budget of 11: 3 are spent and 4 set aside$"):
         begin(memory, memory.claim(track("s3"), where="").row, reserve=5 * MICRO, most=11 * MICRO)
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_changed_author_within_a_run(memory: SqliteLedger, state: State) -> None:
+    """A song is not bought under a second author while it is planned, in the air or bought under a first."""
+    row = row_in(memory, state)
+    changed = memory.claim(track(author="Ava"), where="").changed
+    assert changed == (None if state is State.REFUSED else row)
+
+
+def test_the_same_id_in_another_music_task_is_another_song(memory: SqliteLedger) -> None:
+    """A track is left out for a bought one only where both ids are the same."""
+    row_in(memory, State.SUBMITTED)
+    other = Track(task_id=MusicTaskId("m2"), suno_id=SunoId("s1"))
+    assert memory.claim(other, where="").changed is None
+
+
+def test_the_task_that_a_person_names_is_the_rows(memory: SqliteLedger) -> None:
+    """Who adopts a task has looked: it replaces the candidate that stood in a broken answer."""
+    row = row_in(memory, State.SUBMITTING)
+    memory.move(row.id, Ending(state=State.UNKNOWN, video_task_id=VideoTaskId("perhaps")))
+    found = Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("found"))
+    assert memory.move(row.id, found, cause=Cause.PERSON).video_task_id == "found"
+
+
+def test_the_newest_url_counts(memory: SqliteLedger) -> None:
+    """A URL that was asked for again replaces the one that no longer served."""
+    row = row_in(memory, State.SUBMITTED)
+    memory.move(row.id, Ending(state=State.SUCCEEDED, url="https://x.test/old"))
+    row = memory.move(row.id, Ending(state=State.DOWNLOADED, url="https://x.test/new"))
+    assert row.url == "https://x.test/new"
+
+
+def test_a_row_is_no_namesake_of_its_own(memory: SqliteLedger) -> None:
+    """Only the later one of two rows of a song has a namesake, so that the first keeps its plain file name."""
+    first, second = (memory.claim(each, where="").row for each in (track(), track(author="Ava")))
+    assert (memory.has_namesake(first), memory.has_namesake(second)) == (False, True)
+
+
+def test_the_database_itself_keeps_one_row_a_track(memory: SqliteLedger) -> None:
+    """A second row of one track, which would be a second purchase, is refused whatever the code above does."""
+    row = row_in(memory, State.SUBMITTED)
+    columns = "key, task_id, suno_id, author, brand, extra, place, state, run, since"
+    with pytest.raises(sqlite3.IntegrityError, match=r"rows\.key"):
+        connection(memory).execute(
+            f"INSERT INTO rows ({columns}) SELECT {columns} FROM rows WHERE id = ?", (row.id,)
+        )
