@@ -37,6 +37,8 @@ _MOVES = {
     ("submitted", "unknown"),
     ("refused", "planned"),
     ("failed", "planned"),
+    ("refused", "submitting"),  # by way of planned, in one step
+    ("failed", "submitting"),
 }
 
 

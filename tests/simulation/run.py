@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import tempfile
 import time
@@ -31,7 +32,7 @@ from tests.simulation.audit import Audit, WatchedLedger, key_of
 from tests.simulation.known import PatientConversion, QuietCalls, hidden, mended, to_the_end
 from tests.simulation.network import LifeTransport, Network
 from tests.simulation.scenario import Event, Life, Scenario
-from tests.simulation.world import ClientClock, Crash, SimLoop, Violation, World, stream
+from tests.simulation.world import ClientClock, Crash, SimLoop, Violation, World, silence, stream
 
 T = TypeVar("T")
 
@@ -76,13 +77,18 @@ def simulate(seed: int, *, trace: bool = False) -> Report:
     with tempfile.TemporaryDirectory(prefix="simulation-", dir=_FOLDER) as folder:
         simulation = Simulation(scenario, Path(folder) / "catalog.db", lines.append if trace else None)
         Violation.found.clear()
+        logging.disable()  # records keep what they are about alive
         try:
             with contextlib.suppress(Violation), mended():
                 simulation.run()
         finally:
+            logging.disable(logging.NOTSET)
             simulation.audit.close()
-    violation = str(Violation.found[0]) if Violation.found else None
-    return Report(seed, violation, simulation.audit.met, lines, time.perf_counter() - started)
+    with silence():
+        met = simulation.audit.met
+        del simulation
+    violation = Violation.found[0] if Violation.found else None
+    return Report(seed, violation, met, lines, time.perf_counter() - started)
 
 
 @contextmanager
@@ -90,9 +96,12 @@ def cheap_garbage() -> Iterator[None]:
     """Keep what is loaded already out of the garbage collector's rounds, which each seed then can afford."""
     gc.collect()
     gc.freeze()
+    gc.disable()  # each life's end collects what is left of it
     try:
         yield
     finally:
+        with silence():
+            gc.enable()
         gc.unfreeze()
 
 
@@ -143,7 +152,14 @@ class Simulation:
                 # Nothing goes wrong any more: now every row must come to its end.
                 self.service._faults = FaultPlan((), 0)
                 self.network.quiet = True
-            _Run(self, life, number, last=last).live()
+            life_run = _Run(self, life, number, last=last)
+            try:
+                life_run.live()
+            finally:
+                with silence():
+                    life_run.error = None
+                    self.audit.happened = lambda _: None
+                    del life_run
             self.world.pass_by(life.rest)
         self.world.pass_by(3600.0)  # what is still in the air arrives
         self.audit.check_window(self.network.flights)
@@ -204,7 +220,7 @@ class _Run:
             audit.crashed()
             audit.say(f"life {self.number} crashed after {self.loop.steps} steps")
         else:
-            audit.say(f"life {self.number} ended after {self.loop.steps} steps: {self.error!r}")
+            audit.say(f"life {self.number} ended: {self.error!r}")
             self._check_end()
 
     def _end_process(self) -> None:

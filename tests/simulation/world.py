@@ -36,11 +36,11 @@ class Violation(Exception):  # noqa: N818  it is what the simulation looks for
     Each is kept, too: it is raised in the middle of the client, which may do with an exception what it likes.
     """
 
-    found: ClassVar[list[Violation]] = []
+    found: ClassVar[list[str]] = []
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.found.append(self)
+        self.found.append(message)
 
 
 class Crash(BaseException):
@@ -126,10 +126,15 @@ class ClientClock:
 
 
 class SimTask(asyncio.Task[Any]):
-    """A task with a number, so that its turn does not depend on where it lies in memory."""
+    """A task with a number, so that neither its turn nor its place in a set depends on where it lies in memory."""
 
-    number = 0
-    turns = 0
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], *, number: int, **options: Any) -> None:
+        self.number = number
+        self.turns = 0
+        super().__init__(coroutine, **options)
+
+    def __hash__(self) -> int:
+        return self.number
 
 
 class _Ready(deque[Any]):
@@ -228,10 +233,8 @@ class SimLoop(VirtualLoop):
     def _make_task(
         self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any
     ) -> SimTask:
-        task = SimTask(coroutine, loop=loop, **options)
         self._tasks_made += 1
-        task.number = self._tasks_made
-        return task
+        return SimTask(coroutine, number=self._tasks_made, loop=loop, **options)
 
     def _complain(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
@@ -245,7 +248,7 @@ class SimLoop(VirtualLoop):
         """Take the remains of a crashed life away: none of its code gets another turn."""
         self.on_step = lambda _: None
         self.set_exception_handler(lambda *_: None)
-        with _silence():
+        with silence():
             task = None
             for task in asyncio.all_tasks(self):
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -254,7 +257,6 @@ class SimLoop(VirtualLoop):
             self._scheduled.clear()  # type: ignore[attr-defined]
             self.close()
             del task
-            gc.collect()
 
 
 def _end(coroutine: Any) -> None:
@@ -265,13 +267,14 @@ def _end(coroutine: Any) -> None:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Let nobody hear what the code of a dead process complains about."""
+def silence() -> Iterator[None]:
+    """Collect what a dead process leaves behind; nobody hears what it complains about."""
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+            gc.collect()
     finally:
         sys.unraisablehook = hook
 
