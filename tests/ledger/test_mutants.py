@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from suno_video_async.errors import BudgetExceeded
+from suno_video_async.errors import BudgetExceeded, LedgerError
 from suno_video_async.ledger.base import MICRO, Ending, all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import MusicTaskId, SunoId, Track, VideoTaskId
 from suno_video_async.protocol.lifecycle import Cause, State
-from tests.ledger.support import begin, connection, row_in, track
+from tests.ledger.support import FINGERPRINT, PROVIDER, begin, connection, row_in, track
 
 PAGE = 500
 
@@ -85,3 +87,22 @@ def test_the_database_itself_keeps_one_row_a_track(memory: SqliteLedger) -> None
         connection(memory).execute(
             f"INSERT INTO rows ({columns}) SELECT {columns} FROM rows WHERE id = ?", (row.id,)
         )
+
+
+def test_a_reader_of_another_account_is_refused(path: Path, ledger: SqliteLedger) -> None:
+    """Who plans for one account is not shown what another one bought."""
+    reader = SqliteLedger(path)
+    with pytest.raises(LedgerError, match="belongs to another key"):
+        reader.open_to_read((PROVIDER, "another"))
+    assert reader.open_to_read((PROVIDER, FINGERPRINT))
+    reader.close()
+
+
+def test_a_reader_is_asked_from_any_thread(path: Path, ledger: SqliteLedger) -> None:
+    """A ledger is opened in one worker thread and read in another."""
+    row = row_in(ledger, State.UNKNOWN)
+    reader = SqliteLedger(path)
+    assert reader.open_to_read()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(reader.rows).result(20) == [row]
+    reader.close()

@@ -1,0 +1,1 @@
+"""The check that tests notice what a slip in the code would cost."""
