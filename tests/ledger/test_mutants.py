@@ -106,3 +106,11 @@ def test_a_reader_is_asked_from_any_thread(path: Path, ledger: SqliteLedger) -> 
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(reader.rows).result(20) == [row]
     reader.close()
+
+
+def test_a_writer_is_used_from_any_thread(ledger: SqliteLedger) -> None:
+    """What one worker thread opened another may write, or a run would stop between buying and noting it."""
+    row = row_in(ledger, State.SUBMITTING)
+    with ThreadPoolExecutor(1) as pool:
+        moved = pool.submit(ledger.move, row.id, Ending(state=State.UNKNOWN)).result(20)
+    assert moved.state is State.UNKNOWN
