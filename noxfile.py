@@ -111,6 +111,14 @@ def wheel(session: nox.Session) -> None:
         session.run(python, "-c", CORE_ONLY, external=True)
 
 
+@nox.session
+def mutate(session: nox.Session) -> None:
+    """Change the codec and the ledger, and print what no test notices; after `--`: seconds, names of mutants."""
+    install(session)
+    session.install("mutmut>=3.8,<4")
+    session.run("python", "-m", "tests.mutation.survivors", *session.posargs)
+
+
 CORE_ONLY = """
 import importlib.metadata, subprocess, sys
 import suno_video_async
