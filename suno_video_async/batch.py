@@ -91,11 +91,6 @@ class BatchClient(Protocol):
         """The window of the key."""
         ...
 
-    @property
-    def requests(self) -> int:
-        """How many requests were sent so far."""
-        ...
-
     async def open_books(self, books: Books) -> None:
         """Open a ledger as this account's."""
         ...
@@ -217,7 +212,13 @@ class Conversion:
             raise RuntimeError("a conversion is entered once: make another one")
         await self._client.open_books(self._books)
         send, self._outcomes = anyio.create_memory_object_stream[Outcome](self._client.max_in_flight)
-        self._client.start_soon(partial(self._run, send))
+        try:
+            self._client.start_soon(partial(self._run, send))
+        except ClientClosedError:  # closed while the ledger was opened
+            send.close()
+            self._outcomes.close()
+            await self._books.close()
+            raise
         return self
 
     async def __aexit__(
@@ -290,6 +291,8 @@ class Conversion:
         for submission in list(self._submissions):
             submission.abandon()
             await asyncio.wait([submission.outcome])
+        with contextlib.suppress(LedgerError):
+            await self._books.note_place(self._client.clock.time())
         await self._books.close()
 
     async def _pull(self, group: TaskGroup, handle: Handle) -> None:
@@ -328,16 +331,11 @@ class Conversion:
             self._stop_if_hopeless(error)
 
     async def _note_places(self) -> None:
-        """Keep the time of the newest requests, for whoever starts right after a crash."""
-        rate, seen = self._client.rate, self._client.requests
-        while rate is not None and not isinstance(self._failure, LedgerError):
-            await self._client.clock.sleep(rate.per / 2)
-            if self._client.requests != seen:
-                seen = self._client.requests
-                try:
-                    await self._books.note_place(self._client.clock.time())
-                except LedgerError as error:
-                    self._stop_if_hopeless(error)
+        if (rate := self._client.rate) is not None:
+            try:
+                await self._books.keep_places(self._client.clock, rate.per)
+            except LedgerError as error:
+                self._stop_if_hopeless(error)
 
     async def _handle(
         self, send: MemoryObjectSendStream[Outcome], claim: Claim | CatalogError | _Unclaimed, where: str
@@ -369,6 +367,9 @@ class Conversion:
         except LedgerError as error:
             self._stop_if_hopeless(error)
             return evolve(_known(claim.row, _state_at(error, work)), error=error)
+        except ClientClosedError as error:
+            state = "submitted" if claim.row.state is State.SUBMITTED else "planned"
+            return evolve(_known(claim.row, state), error=error)
         except Exception as error:
             # A defect: it must not take the other rows with it, nor be mistaken for an outcome.
             logger.exception("row %s broke off", work.where)

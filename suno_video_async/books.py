@@ -24,6 +24,7 @@ from suno_video_async.finishing import to_the_end
 from suno_video_async.ledger.base import MICRO, Claim, Ending, Ledger, LedgerRow, Totals
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import Track, Video, VideoTaskId
+from suno_video_async.pacing.clock import Clock
 from suno_video_async.protocol.lifecycle import Cause, State
 from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.protocol.wire import Operation
@@ -132,6 +133,23 @@ class Books:
     async def note_place(self, at: float) -> None:
         """Note that requests are being sent."""
         await self._hop(partial(self.ledger.note_place, at))
+
+    async def keep_places(self, clock: Clock, per: float) -> None:
+        """Keep the time of the newest requests, for whoever starts right after a crash.
+
+        Noted whether or not something was sent: what is sent until the next note must not look older than it is.
+
+        Args:
+            clock: the client's time.
+            per: the window's length in seconds.
+
+        Raises:
+            LedgerError: the ledger cannot be written.
+
+        """
+        while True:
+            await self.note_place(clock.time())
+            await clock.sleep(per / 2)
 
     def entry(self, row: LedgerRow, *, reserve: int = 0, most: int | None = None, strict: bool = False) -> Entry:
         """Return the writer of one row's submission."""

@@ -107,6 +107,9 @@ class Calls:
 
     def ask(self, place: Place, task_id: VideoTaskId, answered: Callable[[Result[TaskSnapshot]], None]) -> None:
         """Send one TaskInfo with a place that is held already; `answered` is told how it ended, once."""
+        if self.closed:
+            self.limiter.release(place, sent=False, answered=False)
+            return
         request = wire.task_info(task_id)
         self._launch(self._send(place, request, wire.read_snapshot, answered, None), request)
 
@@ -197,9 +200,10 @@ class Calls:
             await asyncio.wait(reading)
 
     async def _attempt(self, request: Request, decode: Callable[[Answer, Request], T]) -> T:
-        if self.closed:
-            raise ClientClosedError(f"{request.operation}: the client is closed")
         place = await self.limiter.acquire()
+        if self.closed:
+            self.limiter.release(place, sent=False, answered=False)
+            raise ClientClosedError(f"{request.operation}: the client is closed")
         return _value(await self._start(place, request, decode))
 
     def _start(

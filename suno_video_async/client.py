@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import warnings
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ from suno_video_async.errors import (
     APIError,
     ClientClosedError,
     DownloadError,
+    LedgerError,
     MalformedResponseError,
     SunoVideoError,
 )
@@ -219,6 +221,8 @@ class SunoVideoClient:
             keeper=keeper,
         )
         group.start_soon(watcher.run)
+        if keeper is not None:
+            group.start_soon(self._note_places, keeper.books)
         return self
 
     async def __aexit__(
@@ -245,6 +249,8 @@ class SunoVideoClient:
         await asyncio.wait([running.owner])
         running.watcher.stop(ClientClosedError("the client was closed while the task was followed"))
         if running.keeper is not None:
+            with contextlib.suppress(LedgerError):
+                await running.keeper.books.note_place(self.clock.time())
             await running.keeper.books.close()
         if running.session is not self._session:
             await running.session.close()
@@ -255,6 +261,13 @@ class SunoVideoClient:
         books = Books(as_ledger(self._ledger))
         await self.open_books(books)
         return Bookkeeper(self, books)
+
+    async def _note_places(self, books: Books) -> None:
+        if self.rate is not None:
+            try:
+                await books.keep_places(self.clock, self.rate.per)
+            except LedgerError:
+                logger.exception("the ledger cannot keep the time of the requests")
 
     def _make_transport(self, session: aiohttp.ClientSession) -> Transport:
         settings = self._settings
@@ -562,11 +575,6 @@ class SunoVideoClient:
     def rate(self) -> RateLimit | None:
         """The window of the key."""
         return self._limiter.rate
-
-    @property
-    def requests(self) -> int:
-        """How many requests were sent so far."""
-        return self._statistics.requests
 
     async def open_books(self, books: Books) -> None:
         """Open a ledger as this account's; the window begins full where another process has just used it.

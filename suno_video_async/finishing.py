@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+import anyio
+
 T = TypeVar("T")
 
 
@@ -16,11 +18,13 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     """
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
+    # The shield is for anyio's scopes, which would cancel again in every round of the loop, and so spin.
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as error:
+                cancelled = error
     if cancelled is not None:
         if not task.cancelled():
             task.exception()  # seen, so that nobody complains about it

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from multiprocessing import get_context
 
-from tests.simulation import known
 from tests.simulation.plants import PLANTS, planted
 from tests.simulation.run import Report, cheap_garbage, simulate
 from tests.simulation.scenario import Scenario
@@ -25,11 +24,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failing seed")
     parser.add_argument("--plant", choices=sorted(PLANTS), help="put a bug in, and see how many seeds find it")
-    parser.add_argument(
-        "--unmask", choices=sorted(known.KNOWN), action="append", default=[], help="show a known defect"
-    )
     options = parser.parse_args()
-    known.hidden.difference_update(options.unmask)
     with planted(options.plant):
         if options.seed is not None:
             return _one(options.seed, trace=options.trace)

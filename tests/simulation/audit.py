@@ -19,7 +19,6 @@ from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.local.service import ApiService
 from suno_video_async.models import Track
 from suno_video_async.protocol.lifecycle import Cause
-from tests.simulation.known import hidden
 from tests.simulation.network import Flight, Key
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import Violation, World
@@ -57,17 +56,6 @@ class WatchedLedger(SqliteLedger):
         self._audit.opened()
         self.opened = True
         self.run_began = self.last_place()
-        if "window" in hidden:
-            self.note_place(self._now())
-
-    def last_place(self) -> float | None:
-        # What stood there before the note that hides the defect.
-        return self.run_began if self.run_began is not None else super().last_place()
-
-    def close(self) -> None:
-        if self._connection is not None and not self.killed and "window" in hidden:
-            self.note_place(self._now())
-        super().close()
 
     @property
     def is_open(self) -> bool:

@@ -24,12 +24,12 @@ from suno_video_async import Conversion, Outcome, RetryPolicy, SunoVideoClient, 
 from suno_video_async.batch import Options
 from suno_video_async.books import Books, Hop, inline
 from suno_video_async.errors import LedgerError
+from suno_video_async.finishing import to_the_end
 from suno_video_async.local.faults import FaultPlan
 from suno_video_async.local.media import MediaFile
 from suno_video_async.local.producers import SimulatedProducer
 from suno_video_async.local.service import ApiService
 from tests.simulation.audit import Audit, WatchedLedger, key_of
-from tests.simulation.known import PatientConversion, QuietCalls, hidden, mended, to_the_end
 from tests.simulation.network import LifeTransport, Network
 from tests.simulation.scenario import Event, Life, Scenario
 from tests.simulation.world import ClientClock, Crash, SimLoop, Violation, World, silence, stream
@@ -79,7 +79,7 @@ def simulate(seed: int, *, trace: bool = False) -> Report:
         Violation.found.clear()
         logging.disable()  # records keep what they are about alive
         try:
-            with contextlib.suppress(Violation), mended():
+            with contextlib.suppress(Violation):
                 simulation.run()
         finally:
             logging.disable(logging.NOTSET)
@@ -293,8 +293,6 @@ class _Run:
             self.error = asyncio.CancelledError() if self.main.cancelled() else self.main.exception()
         self.transport.over = True
         await asyncio.sleep(1.0)  # for what a thread has begun
-        if "left-open" in hidden and "close" in self.done and not self.entered:
-            self.ledger.close()
         if self.ledger.opened and self.ledger.is_open and not isinstance(self.error, Violation):
             self.error = Violation("the ledger is left open")
         left = asyncio.all_tasks() - {asyncio.current_task()}
@@ -319,7 +317,6 @@ class _Run:
             assert client._running is not None
             calls = client._running.calls
             calls.rng = stream(scenario.seed, f"client {self.number}")
-            calls.__class__ = QuietCalls
             self.client = client
             await self._consume(client)
 
@@ -334,7 +331,7 @@ class _Run:
         )
         source = cast("AsyncIterator[Track]", self._rows())
         books = Books(self.ledger, _hop(self.life.hop_delay, self.simulation, self.number))
-        self.conversion = PatientConversion(client, source, books, options)
+        self.conversion = Conversion(client, source, books, options)
         async with self.conversion as outcomes:
             self.entered = True
             async for outcome in outcomes:
