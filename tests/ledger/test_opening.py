@@ -383,3 +383,12 @@ def test_a_folder_whose_name_is_no_text(memory: SqliteLedger) -> None:
 def test_a_catalog_whose_name_is_no_text(memory: SqliteLedger) -> None:
     """A catalog whose name is not UTF-8 can be converted."""
     assert memory.claim(track(), where=os.fsdecode(b"caf\xe9.csv:2")).row.state is State.PLANNED
+
+
+def test_a_ledger_in_use_is_not_reopened_to_read(path: Path) -> None:
+    """Its own connection would be lost: whoever writes reads with it, others open the file by themselves."""
+    ledger = SqliteLedger(path)
+    ledger.open(provider="p", fingerprint="f")
+    with pytest.raises(LedgerError, match="is open already"):
+        ledger.open_to_read()
+    ledger.close()
