@@ -22,7 +22,8 @@ from pathlib import Path
 
 from suno_video_async import Answer, RateLimit, Request, SqliteLedger, SunoVideoClient, Track
 from suno_video_async.batch import Conversion, Options
-from suno_video_async.books import Books, inline
+from suno_video_async.books import Books
+from suno_video_async.finishing import inline
 from suno_video_async.protocol.wire import Operation
 from tests.support.virtual import VirtualLoop
 

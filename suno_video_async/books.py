@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from os import PathLike
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-import anyio
-import anyio.to_thread
 from attrs import define
 
 from suno_video_async.errors import (
@@ -20,7 +18,7 @@ from suno_video_async.errors import (
     SunoVideoError,
     TaskFailed,
 )
-from suno_video_async.finishing import to_the_end
+from suno_video_async.finishing import Hop, in_one_thread, inline, to_the_end
 from suno_video_async.ledger.base import MICRO, Claim, Ending, Ledger, LedgerRow, Totals
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import Track, Video, VideoTaskId
@@ -33,30 +31,6 @@ T = TypeVar("T")
 
 #: No video and no account comes near it: a larger figure is an error of the server's.
 MOST_CREDITS = 1e9
-
-
-class Hop(Protocol):
-    """Runs a blocking call beside the event loop, and returns only when it is over."""
-
-    def __call__(self, call: Callable[[], T], /) -> Awaitable[T]:
-        """Run one call."""
-        ...
-
-
-async def inline(call: Callable[[], T], /) -> T:
-    """Run a call in place: for a ledger in memory, and in virtual time."""
-    return call()
-
-
-def in_one_thread() -> Hop:
-    """Return a hop that runs one call at a time in a worker thread."""
-    limiter = anyio.CapacityLimiter(1)
-
-    async def hop(call: Callable[[], T], /) -> T:
-        # To its end, whoever cancels: a commit that goes on in its thread must not be overtaken by the next call.
-        return await to_the_end(anyio.to_thread.run_sync(call, limiter=limiter))
-
-    return hop
 
 
 def as_ledger(ledger: Ledger | str | PathLike[str] | None) -> Ledger:

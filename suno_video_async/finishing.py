@@ -1,12 +1,13 @@
-"""Waiting for what must not be cut short, whoever cancels."""
+"""Waiting for what must not be cut short, whoever cancels; and blocking calls beside the event loop."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 import anyio
+import anyio.to_thread
 
 T = TypeVar("T")
 
@@ -30,3 +31,27 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
             task.exception()  # seen, so that nobody complains about it
         raise cancelled
     return task.result()
+
+
+class Hop(Protocol):
+    """Runs a blocking call beside the event loop, and returns only when it is over."""
+
+    def __call__(self, call: Callable[[], T], /) -> Awaitable[T]:
+        """Run one call."""
+        ...
+
+
+async def inline(call: Callable[[], T], /) -> T:
+    """Run a call in place: for a ledger in memory, and in virtual time."""
+    return call()
+
+
+def in_one_thread() -> Hop:
+    """Return a hop that runs one call at a time in a worker thread."""
+    limiter = anyio.CapacityLimiter(1)
+
+    async def hop(call: Callable[[], T], /) -> T:
+        # To its end, whoever cancels: a commit that goes on in its thread must not be overtaken by the next call.
+        return await to_the_end(anyio.to_thread.run_sync(call, limiter=limiter))
+
+    return hop

@@ -13,9 +13,9 @@ from typing import Protocol, TypeAlias
 import anyio
 from attrs import define, field, frozen
 
-from suno_video_async.books import in_one_thread, inline
 from suno_video_async.catalog import CatalogSource, Row, read_rows
 from suno_video_async.errors import CatalogError, InvalidRequestError, NotFoundError
+from suno_video_async.finishing import in_one_thread, inline
 from suno_video_async.ledger.base import all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import Estimate, Track

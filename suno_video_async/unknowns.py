@@ -10,8 +10,9 @@ from typing import Protocol
 
 import anyio
 
-from suno_video_async.books import Books, as_ledger, in_one_thread
+from suno_video_async.books import Books, as_ledger
 from suno_video_async.errors import LedgerError
+from suno_video_async.finishing import in_one_thread
 from suno_video_async.ledger.base import DROPPED, Ending, Ledger, LedgerRow, all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import TaskSnapshot, Track, VideoTaskId, normalised, video_task_id

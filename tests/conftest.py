@@ -23,5 +23,5 @@ def no_blocking_calls() -> Iterator[BlockBuster]:
     with blockbuster_ctx("suno_video_async") as blockbuster:
         for name, function in blockbuster.functions.items():
             if name.startswith("sqlite3."):  # a ledger in memory runs in place; one in a file never does
-                function.can_block_in("suno_video_async/books.py", "inline")
+                function.can_block_in("suno_video_async/finishing.py", "inline")
         yield blockbuster

@@ -10,9 +10,6 @@ from pathlib import Path
 
 from suno_video_async.errors import LedgerError
 
-#: File systems whose locks and syncs cannot be trusted across machines.
-_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "ceph", "glusterfs", "fuse.sshfs"})
-
 
 class WriterLock:
     """Held while a ledger is open for writing; it goes with its process, however that ends.
@@ -86,18 +83,3 @@ else:
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def network_file_system(path: Path, mounts: str = "/proc/self/mounts") -> str | None:
-    """Return the kind of network file system that `path` is on, as far as this system tells."""
-    try:
-        table = Path(mounts).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    resolved, best = str(path.resolve()), ("", "")
-    for line in table.splitlines():
-        _, point, kind, *_ = [*line.split(" "), "", "", ""]
-        point = point.replace("\\040", " ")
-        if (resolved + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(best[0]):
-            best = (point, kind)
-    return best[1] if best[1] in _NETWORK else None

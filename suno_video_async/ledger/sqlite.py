@@ -12,9 +12,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
+from suno_video_async.disks import network_file_system
 from suno_video_async.errors import BudgetExceeded, LedgerError
 from suno_video_async.ledger.base import MICRO, Claim, Ending, LedgerRow, Totals, check_move
-from suno_video_async.ledger.lock import WriterLock, network_file_system
+from suno_video_async.ledger.lock import WriterLock
 from suno_video_async.models import Track, VideoTaskId
 from suno_video_async.protocol.lifecycle import Cause, State
 

@@ -19,8 +19,9 @@ import pytest
 
 import suno_video_async.ledger.lock as lock_module
 import suno_video_async.ledger.sqlite as sqlite_module
+from suno_video_async.disks import network_file_system
 from suno_video_async.errors import LedgerError
-from suno_video_async.ledger.lock import WriterLock, network_file_system
+from suno_video_async.ledger.lock import WriterLock
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.protocol.lifecycle import State
 from tests.ledger.support import opened, row_in

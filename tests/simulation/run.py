@@ -22,9 +22,9 @@ from attrs import define, field, frozen
 
 from suno_video_async import Conversion, Outcome, RetryPolicy, SunoVideoClient, SunoVideoError, Timeout, Track
 from suno_video_async.batch import Options
-from suno_video_async.books import Books, Hop, inline
+from suno_video_async.books import Books
 from suno_video_async.errors import LedgerError
-from suno_video_async.finishing import to_the_end
+from suno_video_async.finishing import Hop, inline, to_the_end
 from suno_video_async.local.faults import FaultPlan
 from suno_video_async.local.media import MediaFile
 from suno_video_async.local.producers import SimulatedProducer
