@@ -51,7 +51,8 @@ from suno_video_async.models import (
     VideoTaskId,
 )
 from suno_video_async.pacing.clock import Clock, SystemClock
-from suno_video_async.pacing.limiter import Limiter, LimiterStatistics
+from suno_video_async.pacing.limiter import Limiter, LimiterStatistics, RateLimiter
+from suno_video_async.pacing.shared import SharedRateLimit
 from suno_video_async.planning import Plan
 from suno_video_async.protocol.wire import Answer, Request
 from suno_video_async.task import VideoTask
@@ -93,11 +94,13 @@ __all__ = [
     "Plan",
     "RateLimit",
     "RateLimitError",
+    "RateLimiter",
     "Request",
     "RequestEvent",
     "RetryEvent",
     "RetryPolicy",
     "ServerError",
+    "SharedRateLimit",
     "SqliteLedger",
     "SubmissionUnknown",
     "SubmitEvent",

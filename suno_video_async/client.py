@@ -52,7 +52,7 @@ from suno_video_async.models import (
     video_task_id,
 )
 from suno_video_async.pacing.clock import Clock, SystemClock
-from suno_video_async.pacing.limiter import DEFAULT_RATE, Limiter, LimiterStatistics
+from suno_video_async.pacing.limiter import DEFAULT_RATE, Limiter, LimiterStatistics, RateLimiter
 from suno_video_async.planning import Plan
 from suno_video_async.protocol import wire
 from suno_video_async.settings import Settings
@@ -122,8 +122,8 @@ class SunoVideoClient:
             is not bought again. `convert` takes a ledger of its own.
         session: an `aiohttp.ClientSession` of your own; it is used as it is, and not closed.
         transport: what carries the API's calls instead of aiohttp, as in tests.
-        limiter: a limiter that several clients of one key share on this loop, instead of `rate` and
-            `max_connections`.
+        limiter: what several clients of one key share, instead of `rate` and `max_connections`: a `Limiter` on
+            this loop, or a `SharedRateLimit` over processes. It is not closed.
         clock: the time of the window, the backoff, the polls and the waits.
         hooks: told what the client does.
 
@@ -145,7 +145,7 @@ class SunoVideoClient:
         ledger: Ledger | str | PathLike[str] | None = None,
         session: aiohttp.ClientSession | None = None,
         transport: Transport | None = None,
-        limiter: Limiter | None = None,
+        limiter: RateLimiter | None = None,
         clock: Clock | None = None,
         hooks: Sequence[Hooks] = (),
     ) -> None:
@@ -155,7 +155,7 @@ class SunoVideoClient:
         self.clock: Clock = clock or SystemClock()
         self.max_in_flight = max_in_flight
         self._timeout = timeout or Timeout()
-        self._limiter = limiter or Limiter(rate, max_connections=max_connections, clock=self.clock)
+        self._limiter: RateLimiter = limiter or Limiter(rate, max_connections=max_connections, clock=self.clock)
         self._retry = retry or RetryPolicy()
         self._ledger = ledger
         self._session = session
@@ -184,6 +184,7 @@ class SunoVideoClient:
     async def __aenter__(self) -> SunoVideoClient:
         if self._running is not None or self._closed:
             raise ClientClosedError("a client is opened once: make another one")
+        await self._limiter.open()
         keeper = await self._open_ledger()
         # One task owns the task group from its opening to its end, so that `async with` may be left from another
         # task than it was entered from, as test fixtures and web frameworks do.

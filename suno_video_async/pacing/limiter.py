@@ -13,6 +13,7 @@ import contextlib
 from collections import deque
 from collections.abc import Iterable, Sequence
 from enum import Enum, auto
+from typing import Protocol
 
 from attrs import define, frozen
 
@@ -64,6 +65,43 @@ class _Waiter:
     granted: asyncio.Future[Place]
 
 
+class RateLimiter(Protocol):
+    """What a client asks before it sends: a `Limiter`, or a `SharedRateLimit`."""
+
+    @property
+    def rate(self) -> RateLimit | None:
+        """The window of the key; None for no bound."""
+        ...
+
+    async def open(self) -> None:
+        """Make ready; a client does it when it opens, and each one that shares it does."""
+        ...
+
+    async def acquire(self, lane: Lane = Lane.ALL) -> Place:
+        """Wait for a place."""
+        ...
+
+    def release(self, place: Place, *, sent: bool = True, answered: bool = True) -> None:
+        """Give a place back."""
+        ...
+
+    def pause(self, lane: Lane, seconds: float) -> None:
+        """Hold up every caller of `lane`."""
+        ...
+
+    def holds(self, lane: Lane) -> bool:
+        """Whether a pause holds `lane` up at present."""
+        ...
+
+    def assume_used(self) -> None:
+        """Take the window as full."""
+        ...
+
+    def statistics(self) -> LimiterStatistics:
+        """Return the state of this moment."""
+        ...
+
+
 class Limiter:
     """Grants places in the window, first come first served.
 
@@ -113,6 +151,9 @@ class Limiter:
             paused_for=max((max(0.0, pause.until - now) for pause in self._pauses.values()), default=0.0),
             granted=self._granted,
         )
+
+    async def open(self) -> None:
+        """Do nothing: it is ready from the start."""
 
     async def acquire(self, lane: Lane = Lane.ALL) -> Place:
         """Wait for a place; a cancelled waiter leaves no trace."""

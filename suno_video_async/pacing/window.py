@@ -1,0 +1,270 @@
+"""PURE: one window, shared by several owners: who may send now, and who has to wait for when.
+
+A place is taken from the moment it is granted until one `per` after its end. The end of one in the air is not
+known, so it counts as the end of its lease, which the owner moves on while it lives: what a killed owner leaves
+behind becomes free by itself, and not too early.
+
+Places are shared out by start-time fair queueing: each owner that wants places has a ticket with a tag, its n-th
+wish is due at tag + n, and every grant moves the tag on by one. A wish is granted when more places are free than
+wishes of others are due before it. Those places stay reserved, so that the first in the queue need not be the
+quickest to look; a ticket has a lease as well, and a much shorter one.
+
+Reference: Goyal, Vin, Cheng, "Start-time Fair Queueing", IEEE/ACM Transactions on Networking 5(5), 1997.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import asdict, define, field, frozen
+
+from suno_video_async.models import RateLimit
+
+#: Seconds that a place in the air is kept for an owner that is not heard of.
+PLACE_LEASE = 30.0
+#: Seconds that a place in the queue is kept for such an owner.
+TICKET_LEASE = 5.0
+#: Seconds after which a waiting owner looks again where nothing tells it when to, and keeps its ticket alive.
+RECHECK = 1.0
+
+#: What holds up a lane: the pauses by these names.
+LANES: Mapping[str, Sequence[str]] = {"CREATE": ("ALL", "CREATE"), "ALL": ("ALL",)}
+
+
+@frozen
+class Released:
+    """An attempt is over: at `ended`, or None where nothing was sent."""
+
+    place: int
+    ended: float | None
+    answered: bool
+
+
+@frozen
+class Paused:
+    """The server wants less until then."""
+
+    lane: str
+    until: float
+
+
+@frozen
+class Filled:
+    """Somebody who does not know of this window may have used all of it until now."""
+
+    at: float
+
+
+Write = Released | Paused | Filled
+
+
+@frozen(kw_only=True)
+class Ask:
+    """What one owner tells and asks for at one moment.
+
+    Attributes:
+        writes: what happened since the last time, in order.
+        in_air: the places that it holds.
+        wants: the lanes of those who wait, in order.
+        room: the most places that it can use.
+
+    """
+
+    owner: str
+    now: float
+    writes: Sequence[Write] = ()
+    in_air: Sequence[int] = ()
+    wants: Sequence[str] = ()
+    room: int = 0
+
+
+@frozen(kw_only=True)
+class Turn:
+    """What became of it.
+
+    Attributes:
+        granted: the indices in `wants` of those who may go, with their places.
+        wake: when to ask again, infinite where nobody waits who could be helped by time.
+        frees: when the places in use are free again, as far as known.
+        pauses: until when each lane is paused; while a request probes, until the next look.
+
+    """
+
+    granted: Sequence[tuple[int, int]] = ()
+    wake: float = float("inf")
+    frees: Sequence[float] = ()
+    pauses: Mapping[str, float] = field(factory=dict[str, float])
+
+
+@define
+class _Use:
+    ends: float
+    in_air: bool
+
+
+@define
+class _Ticket:
+    tag: int
+    until: float
+    room: int
+    wants: dict[str, int]
+
+
+@define
+class _Pause:
+    until: float
+    probe: int | None = None
+
+
+@define
+class Window:
+    """The state of the window.
+
+    Attributes:
+        rate: its size.
+        uses: the places in use, by number.
+        tickets: who waits, by owner.
+        pauses: by lane.
+        newest: the highest number of a place so far.
+        served: the tag of a ticket that is issued now.
+        seen: the newest time of all askers.
+
+    """
+
+    rate: RateLimit
+    uses: dict[int, _Use] = field(factory=dict[int, _Use])
+    tickets: dict[str, _Ticket] = field(factory=dict[str, _Ticket])
+    pauses: dict[str, _Pause] = field(factory=dict[str, _Pause])
+    newest: int = 0
+    served: int = 0
+    seen: float = 0.0
+
+    def step(self, ask: Ask) -> Turn:
+        """Take in what happened, grant what can be granted now, and say when more can be."""
+        for write in ask.writes:
+            self._take_in(write)
+        for place in ask.in_air:
+            self.uses[place] = _Use(ask.now + PLACE_LEASE, in_air=True)
+        self._forget(ask.now)
+        granted = self._grant(ask)
+        return Turn(
+            granted=granted,
+            wake=self._wake(ask, {index for index, _ in granted}),
+            frees=[use.ends + self.rate.per for use in self.uses.values()],
+            pauses={
+                lane: ask.now + RECHECK if self._probing(pause, ask.now) else pause.until
+                for lane, pause in self.pauses.items()
+            },
+        )
+
+    def _take_in(self, write: Write) -> None:
+        match write:
+            case Released(place, ended, answered):
+                self.uses.pop(place, None)
+                if ended is not None:
+                    self.uses[place] = _Use(ended, in_air=False)
+                self._end_probe(place, answered=answered)
+            case Paused(lane, until):
+                current = self.pauses.get(lane)
+                self.pauses[lane] = _Pause(max(until, current.until) if current else until)
+            case Filled(at):
+                for _ in range(self.rate.requests):
+                    self.newest += 1
+                    self.uses[self.newest] = _Use(at, in_air=False)
+
+    def _end_probe(self, place: int, *, answered: bool) -> None:
+        for lane, pause in list(self.pauses.items()):
+            if pause.probe == place:
+                pause.probe = None
+                if answered:
+                    del self.pauses[lane]
+
+    def _forget(self, now: float) -> None:
+        self.seen = max(self.seen, now)
+        self.uses = {place: use for place, use in self.uses.items() if use.ends + self.rate.per > now}
+        self.tickets = {owner: ticket for owner, ticket in self.tickets.items() if ticket.until > now}
+
+    def _grant(self, ask: Ask) -> list[tuple[int, int]]:
+        """Grant wishes in their order, and leave a ticket for the others."""
+        old = self.tickets.pop(ask.owner, None)
+        granted = list[tuple[int, int]]()
+        rest = dict[str, int]()
+        tag = old.tag if old else self.served
+        for index, lane in enumerate(ask.wants):
+            if len(granted) < ask.room and not self._is_held(lane, ask.now) and self._missing(ask, tag) <= 0:
+                granted.append((index, self._take(lane, ask.now)))
+                self.served = max(self.served, tag := tag + 1)
+            else:
+                rest[lane] = rest.get(lane, 0) + 1
+        room = ask.room - len(granted)
+        if rest and room:
+            self.tickets[ask.owner] = _Ticket(tag, ask.now + TICKET_LEASE, room, rest)
+        return granted
+
+    def _take(self, lane: str, now: float) -> int:
+        self.newest += 1
+        self.uses[self.newest] = _Use(now + PLACE_LEASE, in_air=True)
+        for name in LANES[lane]:
+            if name in self.pauses:
+                self.pauses[name].probe = self.newest
+        return self.newest
+
+    def _missing(self, ask: Ask, tag: int) -> int:
+        """Return how many places more must be free before a wish that is due at `tag` is granted."""
+        before = 0
+        for owner, other in self.tickets.items():
+            if owner != ask.owner:
+                open_to = sum(number for lane, number in other.wants.items() if not self._is_held(lane, ask.now))
+                due = tag - other.tag + (owner < ask.owner)
+                before += max(0, min(due, open_to, other.room))
+        return before + 1 - (self.rate.requests - len(self.uses))
+
+    def _is_held(self, lane: str, now: float) -> bool:
+        pauses = [self.pauses[name] for name in LANES[lane] if name in self.pauses]
+        return any(pause.until > now or self._probing(pause, now) for pause in pauses)
+
+    def _probing(self, pause: _Pause, now: float) -> bool:
+        probe = None if pause.probe is None else self.uses.get(pause.probe)
+        return probe is not None and probe.in_air and probe.ends > now
+
+    def _wake(self, ask: Ask, granted: set[int]) -> float:
+        lanes = {lane for index, lane in enumerate(ask.wants) if index not in granted}
+        if not lanes or len(granted) == ask.room:
+            return float("inf")
+        return min(self._wake_of(lane, ask) for lane in lanes)
+
+    def _wake_of(self, lane: str, ask: Ask) -> float:
+        if self._is_held(lane, ask.now):
+            pauses = [self.pauses[name] for name in LANES[lane] if name in self.pauses]
+            probing = any(self._probing(pause, ask.now) for pause in pauses)
+            return ask.now + RECHECK if probing else max(pause.until for pause in pauses)
+        missing = self._missing(ask, self.tickets[ask.owner].tag)
+        known = sorted(use.ends + self.rate.per for use in self.uses.values() if not use.in_air)
+        return min([*known[missing - 1 : missing], ask.now + RECHECK])
+
+    # As JSON
+
+    def dump(self) -> dict[str, Any]:
+        """Return the state as JSON has it; the rate is kept elsewhere."""
+        state = asdict(self)
+        del state["rate"]
+        return state
+
+    @classmethod
+    def load(cls, rate: RateLimit, state: dict[str, Any]) -> Window:
+        """Return the state that was dumped.
+
+        Raises:
+            KeyError, TypeError, ValueError: this is none.
+
+        """
+        return cls(
+            rate,
+            uses={int(place): _Use(**use) for place, use in state["uses"].items()},
+            tickets={owner: _Ticket(**ticket) for owner, ticket in state["tickets"].items()},
+            pauses={lane: _Pause(**pause) for lane, pause in state["pauses"].items()},
+            newest=state["newest"],
+            served=state["served"],
+            seen=state["seen"],
+        )
