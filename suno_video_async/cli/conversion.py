@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Callable
 from functools import partial
@@ -28,6 +29,7 @@ from suno_video_async.errors import BudgetExceeded, SunoVideoError
 from suno_video_async.ledger.base import LedgerRow, all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import Outcome, RateLimit
+from suno_video_async.pacing.shared import SharedRateLimit
 from suno_video_async.protocol.lifecycle import State
 
 _STOPPING = "finishing what is submitted, submitting no more; Ctrl+C again leaves now (it goes on without you)"
@@ -49,6 +51,7 @@ class Job:
 
     Attributes:
         client: not open yet; it must have `books` among its hooks.
+        shared: the client's limiter, where it is shared with other processes.
         source: the catalog.
         title: its name, for people, and in the places of its rows.
         total: its rows, where they can be counted.
@@ -77,6 +80,7 @@ class Job:
     records: Records = field(factory=Records)
     told: Callable[[Outcome], object] = field(default=lambda _: None)
     ephemeral: bool = False
+    shared: SharedRateLimit | None = None
 
 
 async def convert(job: Job, output: Output, interrupts: Interrupts) -> tuple[Tally, dict[str, object]]:
@@ -88,7 +92,7 @@ async def convert(job: Job, output: Output, interrupts: Interrupts) -> tuple[Tal
     started = job.client.clock.now()
     with job.books.listening(), interrupts.meaning(once=None, leave=lambda: output.note(_PATIENCE)):
         try:
-            async with job.client:
+            async with job.shared or contextlib.nullcontext(), job.client:
                 await _follow(job, tally, output, interrupts)
         finally:
             # Only now: the answers of submissions that were in the air have come.

@@ -33,6 +33,8 @@ from suno_video_async.cli.output import Output
 from suno_video_async.cli.records import Records
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT
 from suno_video_async.models import RateLimit, RetryPolicy, Timeout
+from suno_video_async.pacing.clock import SystemClock
+from suno_video_async.pacing.shared import SharedRateLimit
 
 #: Attempts to reach the service before anything is bought, and the first real wait between them, in seconds.
 REACH_ATTEMPTS, REACH_BACKOFF = 4, 0.25
@@ -50,6 +52,7 @@ class ConvertOptions:
     records: Records
     again: tuple[str, ...]
     rate: RateLimit
+    share_limit: Path | None
     max_in_flight: int
     strict: bool
     task_timeout: float
@@ -99,6 +102,12 @@ class ConvertOptions:
 )
 @rate_option()
 @click.option(
+    "--share-limit",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Share the rate with the other processes of this machine that name the same FILE and use the same key.",
+)
+@click.option(
     "--max-in-flight",
     type=click.IntRange(min=1),
     default=100,
@@ -131,6 +140,7 @@ def convert_command(
     outcomes: Path | None,
     failed: Path | None,
     rate: RateLimit,
+    share_limit: Path | None,
     max_in_flight: int,
     strict: bool,
     task_timeout: float,
@@ -166,13 +176,14 @@ def convert_command(
         records=Records(outcomes=outcomes, failed=failed),
         again=("suno-video", *(context.find_root().obj or ["convert", str(catalog)])),
         rate=rate,
+        share_limit=share_limit,
         max_in_flight=max_in_flight,
         strict=strict,
         task_timeout=task_timeout,
         reach=ClientOptions(base_url=base_url, timeout=timeout, time_scale=time_scale),
     )
     job, base_url = _job(options), options.reach.resolved_base_url()
-    options.records.check(CATALOG=catalog, **{"--ledger": options.ledger})
+    options.records.check(CATALOG=catalog, **{"--ledger": options.ledger, "--share-limit": options.share_limit})
     if options.output_dir is not None:
         writable_folder(options.output_dir)
     return run_interruptible(partial(_convert, options, base_url, job, Output(as_json=as_json)))
@@ -180,14 +191,19 @@ def convert_command(
 
 def _job(options: ConvertOptions) -> conversion.Job:
     books = Books()
+    share = options.share_limit
+    clock = SystemClock(options.reach.time_scale)
+    limiter = None if share is None else SharedRateLimit(share, options.rate, clock=clock)
     client = options.reach.client(
         hooks=[books],
         retry=RetryPolicy(strict=options.strict),
         rate=options.rate,
         max_in_flight=options.max_in_flight,
+        limiter=limiter,
     )
     return conversion.Job(
         client=client,
+        shared=limiter,
         books=books,
         source=options.catalog,
         title=options.catalog.name,

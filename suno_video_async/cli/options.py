@@ -18,7 +18,7 @@ from suno_video_async.cli.failures import UsageProblem
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.models import RateLimit, RetryPolicy, Timeout
 from suno_video_async.pacing.clock import SystemClock
-from suno_video_async.pacing.limiter import DEFAULT_RATE
+from suno_video_async.pacing.limiter import DEFAULT_RATE, RateLimiter
 from suno_video_async.settings import Settings
 from suno_video_async.telemetry import Hooks
 
@@ -92,6 +92,7 @@ class ClientOptions:
         retry: RetryPolicy | None = None,
         rate: RateLimit = DEFAULT_RATE,
         max_in_flight: int = 100,
+        limiter: RateLimiter | None = None,
     ) -> SunoVideoClient:
         """Return a client that is not open yet.
 
@@ -105,6 +106,7 @@ class ClientOptions:
             rate=rate,
             max_in_flight=max_in_flight,
             retry=retry,
+            limiter=limiter,
             clock=SystemClock(self.time_scale),
             hooks=hooks,
         )

@@ -159,19 +159,18 @@ class Window:
         )
 
     def _take_in(self, write: Write) -> None:
-        match write:
-            case Released(place, ended, answered):
-                self.uses.pop(place, None)
-                if ended is not None:
-                    self.uses[place] = _Use(ended, in_air=False)
-                self._end_probe(place, answered=answered)
-            case Paused(lane, until):
-                current = self.pauses.get(lane)
-                self.pauses[lane] = _Pause(max(until, current.until) if current else until)
-            case Filled(at):
-                for _ in range(self.rate.requests):
-                    self.newest += 1
-                    self.uses[self.newest] = _Use(at, in_air=False)
+        if isinstance(write, Released):
+            self.uses.pop(write.place, None)
+            if write.ended is not None:
+                self.uses[write.place] = _Use(write.ended, in_air=False)
+            self._end_probe(write.place, answered=write.answered)
+        elif isinstance(write, Paused):
+            current = self.pauses.get(write.lane)
+            self.pauses[write.lane] = _Pause(max(write.until, current.until) if current else write.until)
+        else:
+            for _ in range(self.rate.requests):
+                self.newest += 1
+                self.uses[self.newest] = _Use(write.at, in_air=False)
 
     def _end_probe(self, place: int, *, answered: bool) -> None:
         for lane, pause in list(self.pauses.items()):

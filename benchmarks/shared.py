@@ -1,0 +1,139 @@
+"""Several `suno-video convert --share-limit` processes of one key against one local server, within one window.
+
+Each process has a catalog and a ledger of its own, and its part of the tasks that may run at once; the server runs
+in another process, without faults. Times are in model seconds, from the first to the last request in the server's
+books. `of_bound` is against two requests a track at the rate limit, as for one process; `of_window` against the
+requests that were sent, so it is the limiter's part alone. With --kill one process is killed in the middle and
+started again with the same command.
+
+Usage: python -m benchmarks.shared [--tracks 300] [--processes 3] [--time-scale 50] [--kill]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.catalog import PER, RATE, Server, server
+
+#: The most that a run may take, as a multiple of the bound.
+MOST = 1.10
+#: Tasks of one account that the server lets run at once.
+RUNNING = 100
+#: Real seconds after which a process that does not end is given up.
+PATIENCE = 300
+
+
+def start(at: Server, folder: Path, catalog: Path, time_scale: float, in_flight: int) -> subprocess.Popen[str]:
+    """Start one conversion."""
+    options = ["--share-limit", str(folder / "limit.db"), "--no-download", "--json"]
+    options += ["--time-scale", f"{time_scale:g}", "--max-in-flight", str(in_flight)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "suno_video_async", "convert", str(catalog), *options],
+        env={**os.environ, "CRUN_BASE_URL": at.url, "CRUN_API_KEY": at.key},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def catalogs(folder: Path, tracks: int, processes: int) -> list[Path]:
+    """Write a catalog for each process, of different tracks."""
+    paths = list[Path]()
+    for process in range(processes):
+        path = folder / f"catalog{process}.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["task_id", "suno_id"])
+            writer.writerows(["music", f"suno_{number}"] for number in range(process, tracks, processes))
+        paths.append(path)
+    return paths
+
+
+def kill_one(at: Server, victim: subprocess.Popen[str], tracks: int) -> None:
+    """Kill a process when about a third of all is bought."""
+    while at.stats()["charged"] < tracks / 3 and victim.poll() is None:
+        time.sleep(0.01)
+    victim.kill()
+    victim.communicate()
+
+
+def summary_of(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Wait for a conversion and return its summary."""
+    said, errors = process.communicate(timeout=PATIENCE)
+    if not said.strip():
+        raise RuntimeError(f"a conversion printed nothing: {errors[-500:]}")
+    summary: dict[str, Any] = json.loads(said.splitlines()[-1])["summary"]
+    return summary
+
+
+def measure(tracks: int, processes: int, time_scale: float, *, kill: bool) -> dict[str, Any]:
+    """Run the processes and read the server's books."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        files = catalogs(folder, tracks, processes)
+        in_flight = max(1, RUNNING // processes)
+        with server(folder, time_scale=time_scale, seed=1, faults="") as at:
+            running = [start(at, folder, file, time_scale, in_flight) for file in files]
+            try:
+                if kill:
+                    kill_one(at, running[0], tracks)
+                    running[0] = start(at, folder, files[0], time_scale, in_flight)
+                summaries = [summary_of(process) for process in running]
+            finally:
+                for process in running:
+                    process.kill()
+            books = at.stats()
+    charged = books["charged_by_track"]
+    seconds = books["last_request_at"] - books["first_request_at"]
+    return {
+        "tracks": tracks,
+        "processes": processes,
+        "killed": int(kill),
+        "done": sum(summary["done"] + summary["skipped"] for summary in summaries),
+        "unknown": sum(summary["unknown"] for summary in summaries),
+        "charged": books["charged"],
+        "charged_twice": sum(count > 1 for count in charged.values()),
+        "refused": books["refused"],
+        "max_in_any_window": books["max_in_any_window"],
+        "requests": sum(books["requests"].values()),
+        "seconds": seconds,
+        "of_bound": seconds / ((2 * tracks / RATE - 1) * PER),
+        "of_window": seconds / ((sum(books["requests"].values()) / RATE - 1) * PER),
+        "each_took": [summary["seconds"] for summary in summaries],
+    }
+
+
+def holds(result: dict[str, Any], *, kill: bool) -> bool:
+    """Whether a run is as it should be.
+
+    A submission that was in the air when its process was killed is unknown: it is never sent again by itself.
+    """
+    whole: bool = result["done"] + (result["unknown"] if kill else 0) == result["tracks"]
+    within: bool = kill or result["of_bound"] <= MOST
+    return whole and within and result["charged_twice"] == 0 and not result["refused"]
+
+
+def main() -> int:
+    """Print a line of JSON; return 1 where a bound is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tracks", type=int, default=300)
+    parser.add_argument("--processes", type=int, default=3)
+    parser.add_argument("--time-scale", type=float, default=50.0)
+    parser.add_argument("--kill", action="store_true")
+    args = parser.parse_args()
+    result = measure(args.tracks, args.processes, args.time_scale, kill=args.kill)
+    print(json.dumps({"shared": result}))
+    return int(not holds(result, kill=args.kill))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
