@@ -282,15 +282,15 @@ class SharedRateLimit:
             if self._closed:
                 raise ClientClosedError(f"{self!r} is closed: make another one")
             loop = asyncio.get_running_loop()
+            if self._loop not in (None, loop):
+                raise RuntimeError(
+                    "a SharedRateLimit belongs to the event loop it was opened on: make one on this"
+                )
             if self._loop is None:
                 self._hop = self._hop or in_one_thread()
                 await self._hop(partial(self._file.open, self._clock.now()))
                 self._loop = loop
                 self._stir()
-            elif self._loop is not loop:
-                raise RuntimeError(
-                    "a SharedRateLimit belongs to the event loop it was opened on: make one on this"
-                )
 
     async def aclose(self) -> None:
         """Leave the queue and close the file; places that are held stay in use until their leases end.

@@ -323,8 +323,8 @@ def test_a_waiter_that_is_cancelled_while_the_limiter_closes(path: Path) -> None
         waiters = [asyncio.ensure_future(limiter.acquire()) for _ in range(2)]
         await settle()
         waiters[0].cancel()
-        closing = asyncio.ensure_future(limiter.aclose())
-        await asyncio.sleep(0)
+        closing = limiter.aclose()
+        limiter._fail(ClientClosedError("as closing does first"))
         waiters[1].cancel()
         await closing
         assert [waiter.cancelled() for waiter in waiters] == [True, True]

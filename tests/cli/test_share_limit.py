@@ -1,0 +1,30 @@
+"""`convert --share-limit` from the command line."""
+
+from __future__ import annotations
+
+from .conftest import Home
+from .serving import served
+
+
+def test_two_catalogs_share_a_limit(home: Home) -> None:
+    """Catalogs that are converted after one another use one window, and the file stays."""
+    with served() as server:
+        options = ("--share-limit", "limit.db", "--base-url", server.url, "--time-scale", 20)
+        ran = [home.run("convert", home.catalog(*ids), *options) for ids in (("s1",), ("s1", "s2"))]
+        stats = server.stats()
+    assert [one.code for one in ran] == [0, 0]
+    assert stats["charged"] == 2
+    assert (home.folder / "limit.db").is_file()
+
+
+def test_a_file_that_is_no_shared_limit(home: Home) -> None:
+    """A ledger, or a limit of another rate, is refused before anything is bought."""
+    with served() as server:
+        reach = ("--base-url", server.url, "--time-scale", 20)
+        first = home.run("convert", home.catalog("s1"), "--share-limit", "limit.db", *reach)
+        ledger = home.run("convert", "catalog.csv", "--share-limit", "catalog.ledger.db", *reach)
+        rate = home.run("convert", "catalog.csv", "--share-limit", "limit.db", "--rate", "10/10", *reach)
+        assert server.stats()["charged"] == 1
+    assert (first.code, ledger.code, rate.code) == (0, 2, 2)
+    assert "another program" in ledger.err
+    assert "is 20/10 at the time scale 20, not 10/10" in rate.err
