@@ -96,12 +96,17 @@ class BatchClient(Protocol):
         ...
 
     def begin(
-        self, request: VideoRequest, *, refused: Callable[[APIError], None], entry: Entry | None
+        self,
+        request: VideoRequest,
+        *,
+        refused: Callable[[APIError], None],
+        entry: Entry | None,
+        patient: bool,
     ) -> Submission:
         """Begin to buy one video."""
         ...
 
-    def follow(self, task_id: VideoTaskId, track: Track) -> VideoTask:
+    def follow(self, task_id: VideoTaskId, track: Track, *, patient: bool) -> VideoTask:
         """Follow a task of the account's own."""
         ...
 
@@ -423,7 +428,9 @@ class Conversion:
         entry = self._books.entry(
             row, reserve=reserve, most=micro(self._options.max_credits), strict=self._client.strict
         )
-        submission = self._client.begin(VideoRequest(track=row.track), refused=self._stop_if_hopeless, entry=entry)
+        submission = self._client.begin(
+            VideoRequest(track=row.track), refused=self._stop_if_hopeless, entry=entry, patient=True
+        )
         self._submissions.add(submission)
         submission.outcome.add_done_callback(lambda _: self._submissions.discard(submission))
         if self._stopping:  # while the ledger was asked
@@ -468,7 +475,7 @@ class Conversion:
         row = claim.row
         if row.video_task_id is None:
             raise LedgerError(f"row {row.id} is submitted without a task's id: the ledger is damaged")
-        work.task = work.task or self._client.follow(row.video_task_id, row.track)
+        work.task = work.task or self._client.follow(row.video_task_id, row.track, patient=True)
         end: Video | SunoVideoError
         try:
             end = await work.task.result(timeout=self._options.task_timeout)

@@ -29,7 +29,7 @@ from suno_video_async.errors import (
 )
 from suno_video_async.models import RetryPolicy, TaskSnapshot, VideoRequest, VideoTaskId
 from suno_video_async.pacing.clock import Clock
-from suno_video_async.pacing.limiter import Lane, Limiter, Place
+from suno_video_async.pacing.limiter import Lane, Place, RateLimiter
 from suno_video_async.pacing.retrying import Backoff, full_jitter, retry_after_failure
 from suno_video_async.protocol import wire
 from suno_video_async.protocol.verdicts import Verdict, verdict
@@ -79,7 +79,7 @@ class Calls:
     """
 
     transport: Transport
-    limiter: Limiter
+    limiter: RateLimiter
     clock: Clock
     policy: RetryPolicy
     hooks: Sequence[Hooks] = ()
@@ -117,6 +117,7 @@ class Calls:
         self,
         submission: VideoRequest,
         *,
+        turn: Callable[[], Awaitable[Place]],
         accepted: Callable[[VideoTaskId], None],
         refused: Callable[[APIError], None],
         sending: Callable[[bool], None],
@@ -127,6 +128,7 @@ class Calls:
 
         Args:
             submission: what to buy.
+            turn: waits for the place of each send.
             accepted: told the new task's id in the send's own task, even when nobody waits any more.
             refused: told of each refusal likewise, before anybody else gets a place in the window.
             sending: told True before each physical send and False after it.
@@ -155,7 +157,7 @@ class Calls:
 
         async def attempt() -> VideoTaskId:
             nonlocal since, last
-            place = await self.limiter.acquire(Lane.CREATE)
+            place = await turn()
             if self.closed or not wanted():
                 self.limiter.release(place, sent=False, answered=False)
                 raise ClientClosedError("the submission was given up before it was sent")

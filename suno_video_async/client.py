@@ -7,6 +7,7 @@ import contextlib
 import random
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +54,7 @@ from suno_video_async.models import (
 )
 from suno_video_async.pacing.clock import Clock, SystemClock
 from suno_video_async.pacing.limiter import DEFAULT_RATE, Limiter, LimiterStatistics, RateLimiter
+from suno_video_async.pacing.schedule import PollSchedule
 from suno_video_async.planning import Plan
 from suno_video_async.protocol import wire
 from suno_video_async.settings import Settings
@@ -208,14 +210,15 @@ class SunoVideoClient:
             rng=random.Random(),
             statistics=self._statistics,
         )
-        watcher = Watcher(calls)
+        slots = anyio.Semaphore(self.max_in_flight)
+        watcher = Watcher(calls, PollSchedule(self.rate), blocked=lambda: slots.statistics().tasks_waiting)
         calls.in_flight = lambda: len(watcher)
         self._running = _Running(
             loop=asyncio.get_running_loop(),
             session=session,
             calls=calls,
             watcher=watcher,
-            slots=anyio.Semaphore(self.max_in_flight),
+            slots=slots,
             group=group,
             owner=owner,
             closing=closing,
@@ -533,8 +536,12 @@ class SunoVideoClient:
         *,
         refused: Callable[[APIError], None] = lambda _: None,
         entry: Entry | None = None,
+        patient: bool = False,
     ) -> Submission:
-        """Begin a submission in the client's own task group, and return it to be waited for."""
+        """Begin a submission in the client's own task group, and return it to be waited for.
+
+        Those that are `patient` let direct ones go first, and their tasks are asked about when it should pay.
+        """
         running = self._open()
 
         def accepted(task_id: VideoTaskId, sends: int) -> VideoTask:
@@ -546,12 +553,18 @@ class SunoVideoClient:
             task.requests = sends
             # A new task is pending, by the contract: its first update needs no question.
             task.publish(TaskUpdate(snapshot=TaskSnapshot(task_id=task_id, status="pending"), elapsed=0.0))
-            running.watcher.follow(task, own=True, on_end=running.slots.release)
+            running.watcher.follow(task, own=True, new=True, patient=patient, on_end=running.slots.release)
             tell(self._hooks, lambda hook: hook.on_submit(SubmitEvent(request=request, task_id=task_id)))
             return task
 
         submission = Submission(
-            running.calls, request, slots=running.slots, accepted=accepted, refused=refused, entry=entry
+            running.calls,
+            request,
+            slots=running.slots,
+            turn=partial(running.watcher.turn, patient=patient),
+            accepted=accepted,
+            refused=refused,
+            entry=entry,
         )
         running.submissions.add(submission)
         submission.outcome.add_done_callback(lambda _: running.submissions.discard(submission))
@@ -594,13 +607,13 @@ class SunoVideoClient:
         if last is not None and self.rate is not None and self.clock.time() - last < 1.5 * self.rate.per:
             self._limiter.assume_used()
 
-    def follow(self, task_id: VideoTaskId, track: Track) -> VideoTask:
+    def follow(self, task_id: VideoTaskId, track: Track, *, patient: bool = False) -> VideoTask:
         """Follow a task of this account's own ledger: "not found" is waited out as after a submission."""
         running = self._open()
         if (task := running.watcher.find(task_id)) is not None:
             return task
         task = VideoTask(task_id, clock=self.clock, track=track)
-        running.watcher.follow(task, own=True)
+        running.watcher.follow(task, own=True, patient=patient)
         return task
 
     def start_soon(self, run: Callable[[], Any]) -> None:

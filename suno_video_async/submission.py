@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 
 from suno_video_async.calls import Calls, Entry
 from suno_video_async.errors import APIError, ClientClosedError, SubmissionUnknown, SunoVideoError
 from suno_video_async.models import VideoRequest, VideoTaskId
+from suno_video_async.pacing.limiter import Place
 from suno_video_async.task import VideoTask
 from suno_video_async.telemetry import logger
 
@@ -24,6 +25,7 @@ class Submission:
         calls: how it is sent.
         request: what to buy.
         slots: one is taken before the first send; `accepted` then owns it.
+        turn: waits for the place of each send.
         accepted: makes the handle of the new task and begins to follow it.
         refused: told of each refusal, before anything else is sent.
         entry: keeps the books of it.
@@ -35,6 +37,7 @@ class Submission:
         request: VideoRequest,
         *,
         slots: anyio.Semaphore,
+        turn: Callable[[], Awaitable[Place]],
         accepted: Callable[[VideoTaskId, int], VideoTask],
         refused: Callable[[APIError], None],
         entry: Entry | None = None,
@@ -45,6 +48,7 @@ class Submission:
         self._accepted = accepted
         self._refused = refused
         self._slots = slots
+        self._turn = turn
         self._entry = entry
         self._task: VideoTask | None = None
         self._wanted = True
@@ -62,6 +66,7 @@ class Submission:
                 try:
                     await self._calls.create(
                         self.request,
+                        turn=self._turn,
                         accepted=self._accept,
                         refused=self._refused,
                         sending=self._note_sending,

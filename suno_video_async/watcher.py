@@ -1,4 +1,8 @@
-"""One watcher for all live tasks: it asks about them within the limit and tells their consumers."""
+"""One watcher for all live tasks: it spends the places of the window on questions and submissions.
+
+It holds one waiter in the limiter's queue, and decides only once it has the place. So another call, such
+as `client.status`, waits behind one request of the watcher and not behind a whole catalog.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from attrs import define, field
+import anyio
+from attrs import define, evolve, field
 
 from suno_video_async.calls import Calls, Result
 from suno_video_async.errors import (
@@ -18,12 +23,14 @@ from suno_video_async.errors import (
 )
 from suno_video_async.models import TaskSnapshot, TaskUpdate, VideoTaskId
 from suno_video_async.pacing.clock import TICK
+from suno_video_async.pacing.limiter import Lane, Place
 from suno_video_async.pacing.retrying import full_jitter
-from suno_video_async.pacing.schedule import PollSchedule
+from suno_video_async.pacing.schedule import Ask, Backlog, Decision, PollSchedule, Submit, Wait
 from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.protocol.wire import Operation
 from suno_video_async.task import VideoTask
 from suno_video_async.telemetry import tell
+from suno_video_async.turns import Turns
 
 #: A task of our own may be "not found" for a moment after its creation: how many answers, over how many seconds,
 #: it takes to believe it (an assumption of ours).
@@ -35,7 +42,9 @@ class _Followed:
     task: VideoTask
     since: float
     own: bool
+    new: bool
     on_end: Callable[[], None] | None
+    progress: float | None = None
     failures: int = 0
     missing: int = 0
     missing_since: float = 0.0
@@ -43,12 +52,25 @@ class _Followed:
 
 @define(eq=False)
 class Watcher:
-    """Follows tasks until they end; polls and callbacks meet in `observe`."""
+    """Follows tasks until they end; polls and callbacks meet in `observe`.
+
+    Attributes:
+        calls: how questions are sent.
+        schedule: says what a place is used for.
+        blocked: says how many submissions wait for room in flight.
+
+    """
 
     calls: Calls
     schedule: PollSchedule = field(factory=PollSchedule)
+    blocked: Callable[[], int] = lambda: 0
+    _turns: Turns = field(init=False)
     _followed: dict[VideoTaskId, _Followed] = field(factory=dict[VideoTaskId, _Followed], init=False)
     _woken: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _held_up: asyncio.Event = field(factory=asyncio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._turns = Turns(self.calls.limiter)
 
     def __len__(self) -> int:
         return len(self._followed)
@@ -58,18 +80,39 @@ class Watcher:
         followed = self._followed.get(task_id)
         return followed.task if followed else None
 
-    def follow(self, task: VideoTask, *, own: bool, on_end: Callable[[], None] | None = None) -> None:
+    async def turn(self, *, patient: bool) -> Place:
+        """Wait for the place of one submission.
+
+        Args:
+            patient: whether it belongs to a catalog; others go first.
+
+        """
+        turn = self._turns.take(patient=patient)
+        self._woken.set()
+        return await turn
+
+    def follow(
+        self,
+        task: VideoTask,
+        *,
+        own: bool,
+        new: bool = False,
+        patient: bool = False,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
         """Begin to follow a task.
 
         Args:
             task: its handle.
-            own: whether this client created it just now: a 404 is then waited out.
+            own: whether it belongs to this account for sure: a 404 is then waited out.
+            new: whether this client has created it just now; the age of others has to be asked for.
+            patient: whether it belongs to a catalog, and nobody waits for it alone.
             on_end: called once, when the task is over or can no longer be followed.
 
         """
         now = self.calls.clock.now()
-        self._followed[task.id] = _Followed(task, now, own, on_end)
-        self.schedule.add(task.id, now, first=None if own else 0.0)
+        self._followed[task.id] = _Followed(task, now, own, new, on_end)
+        self.schedule.add(task.id, now, age=0.0 if new else None, eager=not patient)
         self._woken.set()
 
     def forget(self, task: VideoTask, error: SunoVideoError) -> None:
@@ -84,28 +127,55 @@ class Watcher:
             self._end(followed, error)
 
     async def run(self) -> None:
-        """Ask about due tasks, for ever."""
-        while True:
-            await self._until_due()
-            place = await self.calls.limiter.acquire()
-            # Decided only now: whoever was due when the wait for the place began may be over by now.
-            task_id = self.schedule.take(self.calls.clock.now())
-            if task_id is None:
-                self.calls.limiter.release(place, sent=False, answered=False)
-            else:
-                self._followed[task_id].task.requests += 1
-                self.calls.ask(place, task_id, partial(self._answered, task_id))
+        """Spend places, for ever."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._submit_held_up)
+            while True:
+                await self._until_wanted()
+                place = await self.calls.limiter.acquire()
+                # Decided anew: what was worth a request when the wait for the place began may be over by now.
+                self._use(place, self._decision())
 
-    async def _until_due(self) -> None:
+    def _use(self, place: Place, decision: Decision) -> None:
+        now = self.calls.clock.now()
+        if isinstance(decision, Ask):
+            task_id = decision.task_id
+            self.schedule.taken(task_id, now)
+            self._followed[task_id].task.requests += 1
+            self.calls.ask(place, task_id, partial(self._answered, task_id))
+        elif isinstance(decision, Submit) and self._turns.hand_over(place):
+            self.schedule.submitting(now)
+        else:
+            self.calls.limiter.release(place, sent=False, answered=False)
+
+    def _decision(self) -> Decision:
+        ready = len(self._turns)
+        if ready and self.calls.limiter.holds(Lane.CREATE):
+            self._held_up.set()
+            ready = 0
+        return self.schedule.decide(self.calls.clock.now(), Backlog(ready, self.blocked()))
+
+    async def _until_wanted(self) -> None:
         clock = self.calls.clock
-        while (due := self.schedule.next_due()) is None or due > clock.now():
+        while isinstance(decision := self._decision(), Wait):
             self._woken.clear()
-            timer = None if due is None else clock.call_later(max(due - clock.now(), TICK), self._woken.set)
+            timer = None
+            if decision.until is not None:
+                timer = clock.call_later(max(decision.until - clock.now(), TICK), self._woken.set)
             try:
                 await self._woken.wait()
             finally:
                 if timer is not None:
                     timer.cancel()
+
+    async def _submit_held_up(self) -> None:
+        """Send submissions through a pause of theirs, one by one: the limiter knows when it is over."""
+        while True:
+            await self._held_up.wait()
+            self._held_up.clear()
+            place = await self.calls.limiter.acquire(Lane.CREATE)
+            self._use(place, Submit())
+            self._woken.set()
 
     def _answered(self, task_id: VideoTaskId, result: Result[TaskSnapshot]) -> None:
         if result.value is not None:
@@ -119,20 +189,32 @@ class Watcher:
         if followed is None:
             return
         followed.failures = followed.missing = 0
-        update = TaskUpdate(snapshot=snapshot, elapsed=self._elapsed(followed, snapshot))
+        now = self.calls.clock.now()
+        elapsed = self._elapsed(followed, snapshot)
         if snapshot.is_final:
+            self.schedule.ended(snapshot.task_id, now, snapshot.duration_s)
+            update = TaskUpdate(snapshot=snapshot, elapsed=elapsed, progress=1.0, eta=0.0)
             self._end(followed, None)
         else:
-            self.schedule.asked(snapshot.task_id, self.calls.clock.now())
+            self.schedule.unfinished(snapshot.task_id, now, age=None if followed.new else elapsed)
+            update = self._estimated(followed, TaskUpdate(snapshot=snapshot, elapsed=elapsed))
             self._woken.set()
         followed.task.publish(update)
         if self.calls.hooks:
             tell(self.calls.hooks, lambda hook: hook.on_update(update))
 
+    def _estimated(self, followed: _Followed, update: TaskUpdate) -> TaskUpdate:
+        """Add what is expected of a running task; its progress never falls back."""
+        left = self.schedule.durations.remaining(update.elapsed)
+        if left is None:
+            return update
+        followed.progress = max(left.progress, followed.progress or 0.0)
+        return evolve(update, progress=followed.progress, eta=left.eta)
+
     def _elapsed(self, followed: _Followed, snapshot: TaskSnapshot) -> float:
         if snapshot.is_final and snapshot.duration_s is not None:
             return snapshot.duration_s
-        if not followed.own and snapshot.create_at is not None:
+        if not followed.new and snapshot.create_at is not None:
             return max(0.0, self.calls.clock.time() - snapshot.create_at)
         return self.calls.clock.now() - followed.since
 
@@ -145,15 +227,19 @@ class Watcher:
         if isinstance(error, AuthenticationError | FeatureDisabledError):
             self.stop(error)
         elif isinstance(error, NotFoundError) and self._still_unborn(followed):
-            self.schedule.ask_again(task_id, self.calls.clock.now() + NOT_FOUND_SECONDS / NOT_FOUND_ANSWERS)
+            self._ask_again(task_id, NOT_FOUND_SECONDS / NOT_FOUND_ANSWERS)
         elif isinstance(error, APIError) and verdict(Operation.TASK_INFO, error) is Verdict.STOP:
             self._end(followed, error)
         else:
             followed.failures += 1
             wait = full_jitter(self.calls.policy, error, followed.failures, self.calls.rng)
-            self.schedule.ask_again(task_id, self.calls.clock.now() + wait)
+            self._ask_again(task_id, wait)
             self.calls.pause(Operation.TASK_INFO, error, wait)
             self.calls.tell_retry(Operation.TASK_INFO, error, followed.failures, wait)
+
+    def _ask_again(self, task_id: VideoTaskId, wait: float) -> None:
+        now = self.calls.clock.now()
+        self.schedule.ask_again(task_id, now, now + wait)
 
     def _still_unborn(self, followed: _Followed) -> bool:
         """Whether a 404 may still be the moment right after the creation."""

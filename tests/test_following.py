@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -18,6 +19,7 @@ from suno_video_async import (
     SunoVideoClient,
     TaskFailed,
     TaskUpdate,
+    Track,
     TransportError,
     VideoMissingError,
     WaitTimeout,
@@ -352,3 +354,55 @@ def test_elapsed_of_an_attached_task_runs_from_its_creation() -> None:
             return (await main(client)).elapsed
 
     assert abs(run_virtual(run()) - 100) < 5
+
+
+def test_somebody_who_waits_for_one_video_is_not_starved_by_a_catalog() -> None:
+    """Its submission goes next, and its task is asked about early, while a catalog uses the limit to the full."""
+    api = FakeAPI(seconds=60, rng=random.Random(1))
+
+    async def main(client: SunoVideoClient) -> tuple[float, float]:
+        rows = [Track(task_id="m", suno_id=f"s{n}") for n in range(400)]
+        loop = asyncio.get_running_loop()
+        async with client.convert(rows) as outcomes:
+            async for _ in outcomes:
+                break
+            started = loop.time()
+            task = await client.submit(Track(task_id="m", suno_id="mine"))
+            submitted = loop.time()
+            await task.result()
+            return submitted - started, loop.time() - submitted
+
+    (waited, took), _ = in_client(api, main, max_in_flight=400)
+    assert waited <= 10.1
+    assert took < 60 + 30
+
+
+def test_progress_and_eta_are_told_once_something_is_known() -> None:
+    """Nothing at first; then a share that never falls back, and the whole at the end."""
+    api = FakeAPI(seconds=60)
+
+    async def main(client: SunoVideoClient) -> list[TaskUpdate]:
+        first = await client.submit(TRACK)
+        await asyncio.sleep(30)
+        assert first.latest is not None
+        assert first.latest.progress is None
+        for number in range(6):
+            task = await client.submit(Track(task_id="m", suno_id=f"n{number}"))
+            await task.result()
+        last = await client.submit(Track(task_id="m", suno_id="last"))
+        seen = list[TaskUpdate]()
+        while not last.done:
+            await asyncio.sleep(1)
+            if last.latest is not None and (not seen or seen[-1] is not last.latest):
+                seen.append(last.latest)
+        return seen
+
+    seen, _ = in_client(api, main)
+    told = [update.progress for update in seen if update.progress is not None]
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    running = [update for update in seen if update.progress is not None and not update.is_final]
+    assert running
+    for update in running:
+        assert update.eta is not None
+        assert abs(update.elapsed + update.eta - 60) < 12

@@ -201,6 +201,10 @@ class Limiter:
         self._pauses[lane] = _Pause(lane, max(until, current.until) if current else until)
         self._serve()
 
+    def holds(self, lane: Lane) -> bool:
+        """Whether a pause holds `lane` up, be it that its probe is still in the air."""
+        return bool(self._pauses_of(lane))
+
     def assume_used(self) -> None:
         """Begin with a full window, as after another process of the same key has just sent requests."""
         if self.rate is not None:

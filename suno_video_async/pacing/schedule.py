@@ -1,100 +1,367 @@
-"""Which task to ask about next, and when: pure, so that it can be tested and simulated without a loop.
+"""What to do with a place in the window: submit the next track, ask about which task, or wait.
 
-A task is asked about soon after it was submitted, then ever less often as it grows older: the wait is a share of
-its age, between two bounds. What a user waits is then a fixed share of a task's duration, whatever that is.
+Pure: no loop, no clock, no I/O; all times are the caller's, in seconds. `docs/explanation/pacing.md` explains the
+policy. In short: asking about a task is worth what the chance is that it has ended since the last look. Each live
+task climbs a *ladder* of such chances as it grows older; how high it must stand to be asked about depends on what
+else the place could be used for.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
+from bisect import bisect_right
+from collections import deque
 from itertools import count
+from operator import itemgetter
+from typing import TypeAlias
 
 from attrs import define, field, frozen
 
-from suno_video_async.models import VideoTaskId
+from suno_video_async.models import RateLimit, VideoTaskId
+from suno_video_async.pacing.durations import Durations
+
+#: The rungs of the ladder: the chance that a task has ended since it was last looked at.
+RUNGS = (0.03, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.935, 0.97)
+#: Where a question must pay: a submission waits for the place. Little knowledge errs on the late side.
+PRESSED, PRESSED_EARLY = RUNGS.index(0.935), RUNGS.index(0.8)
+#: Submissions wait for a video to end, none for a place: the lower, the more places went by unused.
+CAPPED = tuple(map(RUNGS.index, (0.8, 0.7, 0.55, 0.4, 0.25, 0.15, 0.08, 0.03)))
+#: Nothing waits: the place would be left unused. With many tasks alive even then a question should have a chance.
+SPARE, SPARE_OF_MANY = 0, RUNGS.index(0.7)
+#: Somebody waits for this very task beside a catalog: at most one place in `EAGER_SHARE` goes to such.
+EAGER, EAGER_SHARE = RUNGS.index(0.15), 4
+#: As long as next to nothing is known: ask where half may be done, with one place in `SCOUT_SHARE`.
+SCOUT, SCOUT_SHARE = RUNGS.index(0.4), 5
+#: The periods over which it is counted how many places went by unused: places come free in bursts.
+LOOKED_BACK = 3
+#: From how many ends on the law is known at all, and well.
+KNOWN, WELL_KNOWN = 10, 40
+#: The share of the tasks that the end of a catalog is planned for; the last few may come after it.
+PLANNED_FOR = 0.98
+#: Two questions about one task are at least so many seconds apart.
+SHORTEST = 1.0
+#: The share of tasks after which one is asked about whatever the law says.
+ALMOST_ALL = 0.995
+#: After a change of the law all tasks are placed anew, at most so many for each question: the work stays linear.
+REVIEWED = 20
+
+#: Rounding must not leave a task a hair below a rung whose time has come.
+_ROUNDING = 1e-9
+_NEEDS = tuple(-math.log1p(-chance) for chance in RUNGS)
 
 
-@frozen(kw_only=True)
-class PollIntervals:
-    """How long to wait between two questions about one task, in seconds.
+@frozen
+class Ask:
+    """Ask about this task."""
 
-    Args:
-        shortest: the least wait, and the one before the first question.
-        longest: the most.
-        share: of the task's age, in between.
+    task_id: VideoTaskId
+
+
+@frozen
+class Submit:
+    """Submit the next track."""
+
+
+@frozen
+class Wait:
+    """Nothing is worth a request before `until`; None where nothing will be."""
+
+    until: float | None
+
+
+Decision: TypeAlias = Ask | Submit | Wait
+
+
+@frozen
+class Backlog:
+    """What waits to be submitted.
+
+    Attributes:
+        ready: submissions that wait for a place in the window alone.
+        blocked: those that wait for a video to end first, as `max_in_flight` are unfinished.
 
     """
 
-    shortest: float = 1.0
-    longest: float = 30.0
-    share: float = 0.1
+    ready: int = 0
+    blocked: int = 0
 
 
-@define
-class _Entry:
-    since: float
-    version: int
+@define(eq=False)
+class _Live:
+    """A task that is followed."""
+
+    task_id: VideoTaskId
+    born: float
+    eager: bool
+    aged: bool
+    looked: float = 0.0  # its age when it was last seen unfinished
+    not_before: float = -math.inf
+    rung: int = -1
+    in_air: bool = False
+    ticket: int = -1
 
 
-@define
+@define(eq=False)
+class _Ladder:
+    """Tasks by the rung that they have reached; on one rung the first to arrive is the first to go."""
+
+    rungs: list[dict[VideoTaskId, None]] = field(factory=lambda: [{} for _ in RUNGS])
+
+    def put(self, live: _Live, rung: int) -> None:
+        if rung != live.rung:
+            self.drop(live)
+            live.rung = rung
+            if rung >= 0:
+                self.rungs[rung][live.task_id] = None
+
+    def drop(self, live: _Live) -> None:
+        if live.rung >= 0:
+            del self.rungs[live.rung][live.task_id]
+            live.rung = -1
+
+    def highest(self, floor: int) -> tuple[int, VideoTaskId] | None:
+        for rung in range(len(RUNGS) - 1, floor - 1, -1):
+            for task_id in self.rungs[rung]:
+                return rung, task_id
+        return None
+
+
+@define(eq=False)
 class PollSchedule:
-    """Knows when each live task is to be asked about; all times are the caller's, in seconds."""
+    """Decides about places in the window, for all live tasks of a client.
 
-    intervals: PollIntervals = field(factory=PollIntervals)
-    _entries: dict[VideoTaskId, _Entry] = field(factory=dict[VideoTaskId, _Entry], init=False)
-    _due: list[tuple[float, int, VideoTaskId]] = field(factory=list[tuple[float, int, VideoTaskId]], init=False)
-    _versions: count[int] = field(factory=count, init=False, repr=False)
+    Args:
+        rate: what the key may send; None for no bound.
+        durations: how long tasks take, as far as it is known.
+
+    """
+
+    rate: RateLimit | None = None
+    durations: Durations = field(factory=Durations)
+    _live: dict[VideoTaskId, _Live] = field(factory=dict[VideoTaskId, _Live], init=False)
+    _climbs: list[tuple[float, int, VideoTaskId]] = field(
+        factory=list[tuple[float, int, VideoTaskId]], init=False, repr=False
+    )
+    _patient: _Ladder = field(factory=_Ladder, init=False, repr=False)
+    _eager: _Ladder = field(factory=_Ladder, init=False, repr=False)
+    _tickets: count[int] = field(factory=count, init=False, repr=False)
+    _asked_at: float = field(default=-math.inf, init=False)
+    _after_question: int = field(default=0, init=False)
+    _after_eager: int = field(default=EAGER_SHARE, init=False)
+    _used: deque[float] = field(init=False, repr=False)
+    _law: int = field(default=0, init=False, repr=False)
+    _asked_since_review: int = field(default=0, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._used = deque(maxlen=LOOKED_BACK * self.rate.requests if self.rate is not None else 1)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._live)
 
     def __contains__(self, task_id: object) -> bool:
-        return task_id in self._entries
+        return task_id in self._live
 
-    def add(self, task_id: VideoTaskId, now: float, *, age: float = 0.0, first: float | None = None) -> None:
-        """Begin to follow a task that is `age` seconds old; ask first after `first` seconds."""
-        self._entries[task_id] = _Entry(now - age, 0)
-        self._put(task_id, now + (self.intervals.shortest if first is None else first))
+    # What happens to tasks
+
+    def add(self, task_id: VideoTaskId, now: float, *, age: float | None = 0.0, eager: bool = False) -> None:
+        """Begin to follow a task.
+
+        Args:
+            task_id: the task.
+            now: the time.
+            age: its age; None where that is not known: it is then asked about as soon as possible.
+            eager: somebody waits for it, beside whatever else goes on.
+
+        """
+        self.remove(task_id)
+        live = self._live[task_id] = _Live(task_id, now - (age or 0.0), eager, aged=age is not None)
+        self._land(live, now, now if age is None else now + SHORTEST)
 
     def remove(self, task_id: VideoTaskId) -> None:
         """Stop following a task; harmless when it is not followed."""
-        self._entries.pop(task_id, None)
-        self._drop_stale()
+        if (live := self._live.pop(task_id, None)) is not None:
+            self._ladder(live).drop(live)
 
-    def next_due(self) -> float | None:
-        """Return the time of the next question, or None when there is none to come."""
-        self._drop_stale()
-        return self._due[0][0] if self._due else None
+    def ended(self, task_id: VideoTaskId, now: float, duration: float | None) -> None:
+        """Learn that a task is over, and stop following it.
 
-    def take(self, now: float) -> VideoTaskId | None:
-        """Return the task to ask about now, if one is due; it is due again only after `asked` or `ask_again`."""
-        due = self.next_due()
-        if due is None or due > now:
+        Args:
+            task_id: the task.
+            now: the time.
+            duration: what the server says that it took; believed as far as it agrees with what was seen.
+
+        """
+        if (live := self._live.get(task_id)) is None:
+            return
+        if live.aged:
+            age = max(now - live.born, live.looked)
+            self.durations.ended(live.looked, age if duration is None else min(max(duration, live.looked), age))
+        elif duration is not None:
+            self.durations.ended(0.0, duration)
+        self.remove(task_id)
+
+    def unfinished(self, task_id: VideoTaskId, now: float, *, age: float | None = None) -> None:
+        """Learn that a task is not over.
+
+        Args:
+            task_id: the task.
+            now: the time.
+            age: its age, where the server has told it; None where it is known.
+
+        """
+        if (live := self._live.get(task_id)) is not None:
+            if age is not None:
+                live.born = now - age
+            live.aged = True
+            seen = max(now - live.born, live.looked)
+            self.durations.unfinished(live.looked, seen)
+            live.looked = seen
+            self._land(live, now, now + SHORTEST)
+
+    def ask_again(self, task_id: VideoTaskId, now: float, at: float) -> None:
+        """Ask about a task, but not before `at`, such as after a failed question."""
+        if (live := self._live.get(task_id)) is not None:
+            self._land(live, now, at)
+
+    # Decisions
+
+    def decide(self, now: float, backlog: Backlog) -> Decision:
+        """Say what a place in the window is best used for now; a question counts when it is `taken`."""
+        self._advance(now)
+        if not backlog.ready and not backlog.blocked:
+            return self._idle(now)
+        if (ask := self._paying(now, backlog) or self._for_the_eager()) is not None:
+            return Ask(ask)
+        return Submit() if backlog.ready else Wait(self._next_change(now))
+
+    def taken(self, task_id: VideoTaskId, now: float) -> None:
+        """Note that a question is being sent: its task waits for `ended`, `unfinished` or `ask_again`."""
+        live = self._live[task_id]
+        self._use(now)
+        self._asked_at, self._after_question = now, 0
+        if live.eager:
+            self._after_eager = 0
+        self._asked_since_review += 1
+        self._ladder(live).drop(live)
+        live.in_air = True
+        live.ticket = -1
+
+    def submitting(self, now: float) -> None:
+        """Note that a submission is being sent."""
+        self._use(now)
+        self._after_question += 1
+
+    def _use(self, now: float) -> None:
+        self._after_eager += 1
+        self._used.append(now)
+
+    def _idle(self, now: float) -> Decision:
+        """Spend what nobody else needs, evenly: a window used up at once would leave its rest blind."""
+        many = self.rate is not None and len(self._live) > self.rate.requests
+        ask = self._highest(SPARE_OF_MANY if many else SPARE, eager=SPARE)
+        if ask is None:
+            return Wait(self._next_change(now))
+        at = self._asked_at + self._place
+        return Ask(ask) if now >= at else Wait(at)
+
+    def _paying(self, now: float, backlog: Backlog) -> VideoTaskId | None:
+        """Return the task that a question is likely enough to pay for, while submissions wait."""
+        if not backlog.ready:
+            return self._highest(CAPPED[self._unused(now)])
+        if self._is_last_stretch(backlog):
             return None
-        return heapq.heappop(self._due)[2]
+        if self.durations.ends >= KNOWN:
+            return self._highest(PRESSED if self.durations.ends >= WELL_KNOWN else PRESSED_EARLY)
+        return self._highest(SCOUT) if self._after_question >= SCOUT_SHARE - 1 else None
 
-    def asked(self, task_id: VideoTaskId, now: float) -> None:
-        """Note that an unfinished task was asked about: its next question waits a share of its age."""
-        if entry := self._entries.get(task_id):
-            age = now - entry.since
-            wait = min(max(age * self.intervals.share, self.intervals.shortest), self.intervals.longest)
-            self._put(task_id, now + wait)
+    def _highest(self, floor: int, *, eager: int | None = None) -> VideoTaskId | None:
+        """Return the task that stands highest on either ladder; the eager may have a floor of their own."""
+        tops = (self._eager.highest(floor if eager is None else eager), self._patient.highest(floor))
+        found = [top for top in tops if top is not None]
+        return max(found, key=itemgetter(0))[1] if found else None
 
-    def ask_again(self, task_id: VideoTaskId, at: float) -> None:
-        """Ask about a task at a time of the caller's choice, such as after a failed question."""
-        if task_id in self._entries:
-            self._put(task_id, at)
+    def _unused(self, now: float) -> int:
+        """Return how far the price of a place has fallen, by the share of places that went by unused."""
+        if self.rate is None:
+            return len(CAPPED) - 1
+        period = LOOKED_BACK * self.rate.per
+        while self._used and self._used[0] <= now - period:
+            self._used.popleft()
+        unused = 1 - len(self._used) / (LOOKED_BACK * self.rate.requests)
+        return min(int(unused * len(CAPPED)), len(CAPPED) - 1)
 
-    def _put(self, task_id: VideoTaskId, at: float) -> None:
-        version = next(self._versions)
-        self._entries[task_id].version = version
-        heapq.heappush(self._due, (at, version, task_id))
+    def _for_the_eager(self) -> VideoTaskId | None:
+        top = self._eager.highest(EAGER) if self._after_eager >= EAGER_SHARE - 1 else None
+        return top[1] if top is not None else None
 
-    def _drop_stale(self) -> None:
-        """Forget heap entries that were replaced or removed."""
-        while self._due:
-            _, version, task_id = self._due[0]
-            entry = self._entries.get(task_id)
-            if entry is not None and entry.version == version:
-                return
-            heapq.heappop(self._due)
+    def _is_last_stretch(self, backlog: Backlog) -> bool:
+        """Whether all that is left to ask fits into the time that the last track to be submitted takes anyway."""
+        if self.rate is None or self.durations.ends < WELL_KNOWN:
+            return False
+        left = len(self._live) + backlog.ready + backlog.blocked
+        return left * self.rate.per < self.rate.requests * self.durations.quantile(PLANNED_FOR)
+
+    @property
+    def _place(self) -> float:
+        """The seconds that one place stands for."""
+        return self.rate.per / self.rate.requests if self.rate is not None else 0.0
+
+    def _next_change(self, now: float) -> float | None:
+        """Return when the next task climbs, or a bounded time later: shares come free without a climb."""
+        if not self._live:
+            return None
+        climb = self._climbs[0][0] if self._climbs else math.inf
+        return min(climb, now + max(self._place, SHORTEST))
+
+    # The ladder
+
+    def _ladder(self, live: _Live) -> _Ladder:
+        return self._eager if live.eager else self._patient
+
+    def _land(self, live: _Live, now: float, not_before: float) -> None:
+        """Put a task that was asked about back on the ladder."""
+        live.in_air = False
+        live.not_before = not_before
+        self._climb(live, now)
+
+    def _climb(self, live: _Live, now: float) -> None:
+        """Put a task where it stands now, and note when it reaches the next rung."""
+        law = self.durations
+        looked = law.hazard(live.looked)
+        top = len(RUNGS) - 1
+        # Whatever the law says, no task is left alone for longer than it took to look at it last.
+        latest = live.born + max(law.quantile(ALMOST_ALL), 2 * live.looked)
+        if now < live.not_before:
+            rung, at = -1, live.not_before
+        elif now >= latest or not live.aged:
+            rung, at = top, math.inf
+        else:
+            rung = bisect_right(_NEEDS, law.hazard(now - live.born) - looked + _ROUNDING) - 1
+            at = math.inf if rung == top else min(live.born + law.age_at(looked + _NEEDS[rung + 1]), latest)
+        self._ladder(live).put(live, rung)
+        live.ticket = next(self._tickets)
+        if at < math.inf:
+            heapq.heappush(self._climbs, (at, live.ticket, live.task_id))
+
+    def _advance(self, now: float) -> None:
+        """Let those climb whose time has come; let all climb anew when the law has changed."""
+        if self._law != self.durations.version and self._asked_since_review * REVIEWED >= len(self._live):
+            self._review(now)
+        while self._climbs:
+            at, ticket, task_id = self._climbs[0]
+            live = self._live.get(task_id)
+            if live is not None and live.ticket == ticket:
+                if at > now:
+                    return
+                heapq.heappop(self._climbs)
+                self._climb(live, now)
+            else:
+                heapq.heappop(self._climbs)
+
+    def _review(self, now: float) -> None:
+        self._law, self._asked_since_review = self.durations.version, 0
+        self._climbs.clear()
+        for live in self._live.values():
+            if not live.in_air and live.rung < len(RUNGS) - 1:
+                self._climb(live, now)

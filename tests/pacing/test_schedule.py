@@ -1,60 +1,256 @@
-"""The simple schedule: pure, no loop."""
+"""The schedule: what a place is used for, without a loop."""
 
 from __future__ import annotations
 
-from suno_video_async import VideoTaskId
-from suno_video_async.pacing.schedule import PollIntervals, PollSchedule
+import math
+import random
+from itertools import pairwise
+
+import pytest
+
+from suno_video_async import RateLimit, VideoTaskId
+from suno_video_async.pacing.durations import Durations
+from suno_video_async.pacing.schedule import Ask, Backlog, PollSchedule, Submit, Wait
+from tests.pacing.test_durations import taught
 
 A, B = VideoTaskId("a"), VideoTaskId("b")
+RATE = RateLimit(20, 10)
+NOTHING, READY, BLOCKED = Backlog(), Backlog(ready=1000), Backlog(blocked=50)
 
 
-def test_a_new_task_is_asked_about_after_the_shortest_wait() -> None:
-    """Nothing is due before, and a task is given out once."""
-    schedule = PollSchedule()
-    assert schedule.next_due() is None
-    assert schedule.take(0.0) is None
-    schedule.add(A, 0.0)
-    assert (len(schedule), A in schedule, schedule.next_due()) == (1, True, 1.0)
-    assert schedule.take(0.9) is None
-    assert schedule.take(1.0) == A
-    assert schedule.take(1.0) is None
+def schedule(law: Durations | None = None) -> PollSchedule:
+    return PollSchedule(RATE, law or Durations())
 
 
-def test_the_wait_is_a_share_of_the_age() -> None:
-    """Young tasks are asked about often, old ones seldom, within bounds."""
-    schedule = PollSchedule(PollIntervals(shortest=1, longest=30, share=0.1))
-    schedule.add(A, 0.0)
-    for now, due in [(1.0, 2.0), (50.0, 55.0), (1000.0, 1030.0)]:
-        schedule.asked(A, now)
-        assert schedule.next_due() == due
+def first_question(plan: PollSchedule, backlog: Backlog, start: float = 0.0, step: float = 0.5) -> float:
+    """Return when the first question is asked, places being free every `step` seconds."""
+    now = start
+    while now < start + 1e5:
+        decision = plan.decide(now, backlog)
+        if isinstance(decision, Ask):
+            return now
+        if isinstance(decision, Submit):
+            plan.submitting(now)
+        now += step
+    raise AssertionError("never asked")
 
 
-def test_an_attached_task_is_asked_about_at_once_and_by_its_age() -> None:
-    """A task that is old already is not asked about every second."""
-    schedule = PollSchedule()
-    schedule.add(A, 100.0, age=200.0, first=0.0)
-    assert schedule.take(100.0) == A
-    schedule.asked(A, 100.0)
-    assert schedule.next_due() == 120.0
+def test_without_tasks_there_is_nothing_to_wait_for() -> None:
+    """Until something comes."""
+    assert schedule().decide(0.0, NOTHING) == Wait(None)
+    assert schedule().decide(0.0, READY) == Submit()
+    assert schedule().decide(0.0, BLOCKED) == Wait(None)
 
 
-def test_the_earliest_due_goes_first() -> None:
-    """Among several that are due, the one that waits longest is next."""
-    schedule = PollSchedule()
-    schedule.add(A, 5.0)
-    schedule.add(B, 0.0)
-    assert [schedule.take(10.0), schedule.take(10.0), schedule.take(10.0)] == [B, A, None]
+def test_a_lone_task_is_asked_about_when_it_may_be_done_and_not_too_often() -> None:
+    """A task of about a minute costs under 40 requests and is found within two seconds."""
+    plan, now, asked = schedule(), 0.0, list[float]()
+    plan.add(A, 0.0, eager=True)
+    while now < 66:
+        decision = plan.decide(now, NOTHING)
+        if isinstance(decision, Ask):
+            plan.taken(A, now)
+            plan.unfinished(A, now)
+            asked.append(now)
+        else:
+            assert isinstance(decision, Wait)
+            assert decision.until is not None
+            assert decision.until > now
+            now = decision.until
+    assert len(asked) < 40
+    assert min(b - a for a, b in pairwise(asked)) >= 1
+    assert max(b - a for a, b in pairwise(asked) if a > 50) < 3
 
 
-def test_a_removed_task_is_never_given_out() -> None:
-    """What ended, or was put off, leaves no stale question behind."""
-    schedule = PollSchedule()
-    schedule.add(A, 0.0)
-    schedule.add(B, 0.0)
-    schedule.ask_again(A, 60.0)
-    schedule.remove(B)
-    schedule.remove(B)
-    assert schedule.next_due() == 60.0
-    schedule.asked(B, 1.0)
-    schedule.ask_again(B, 1.0)
-    assert schedule.next_due() == 60.0
+def test_while_submissions_wait_a_question_must_pay() -> None:
+    """With a known law the first question comes where nearly all are done, or where somebody waits for it."""
+    patient, eager = schedule(taught()), schedule(taught())
+    patient.add(A, 0.0)
+    eager.add(A, 0.0, eager=True)
+    late, early = first_question(patient, READY), first_question(eager, READY)
+    assert taught().chance(0.0, late) > 0.9
+    assert 0.1 < taught().chance(0.0, early) < 0.25
+
+
+def test_when_videos_in_flight_are_the_bound_tasks_are_asked_about_earlier() -> None:
+    """The more so, the more places go by unused."""
+    idle, busy = schedule(taught()), schedule(taught())
+    idle.add(A, 0.0)
+    busy.add(A, 0.0)
+    for number in range(400):
+        busy.submitting(number / 2)
+    assert first_question(idle, BLOCKED) < 45
+    late = next(now / 2 for now in range(400) if isinstance(busy.decide(now / 2, BLOCKED), Ask))
+    assert taught().chance(0.0, late) > 0.75
+
+
+def test_as_long_as_nothing_is_known_a_few_scouts_are_sent() -> None:
+    """One place in five goes to tasks that may be half done, and the rest to submissions."""
+    plan = schedule()
+    for number in range(100):
+        plan.add(VideoTaskId(f"v{number}"), 0.0)
+    decisions = list[object]()
+    for _ in range(50):
+        decision = plan.decide(70.0, READY)
+        decisions.append(type(decision))
+        if isinstance(decision, Ask):
+            plan.taken(decision.task_id, 70.0)
+        else:
+            plan.submitting(70.0)
+    assert decisions.count(Ask) == 10
+
+
+def test_little_knowledge_is_enough_to_begin() -> None:
+    """Between a few ends and many, a question needs a smaller chance."""
+    little, much = taught(20), taught(600)
+    assert first_question(with_task(little), READY) < first_question(with_task(much), READY) + 10
+    assert little.ends < 40
+
+
+def with_task(law: Durations) -> PollSchedule:
+    plan = schedule(law)
+    plan.add(A, 0.0)
+    return plan
+
+
+def test_at_the_end_of_a_catalog_what_is_left_is_submitted_first() -> None:
+    """The last track takes its time, and that is long enough for all questions that are left."""
+    plan = with_task(taught())
+    now = first_question(plan, READY)
+    assert plan.decide(now, Backlog(ready=20)) == Submit()
+    assert plan.decide(now, NOTHING) == Ask(A)
+
+
+def test_spare_places_are_spent_evenly() -> None:
+    """Two questions in a row are half a second apart: a window used up at once would be blind for its rest."""
+    plan = schedule(taught())
+    for task in (A, B):
+        plan.add(task, 0.0)
+    assert isinstance(plan.decide(60.0, NOTHING), Ask)
+    plan.taken(A, 60.0)
+    assert plan.decide(60.1, NOTHING) == Wait(60.5)
+    assert plan.decide(60.5, NOTHING) == Ask(B)
+
+
+def test_many_tasks_at_the_end_are_not_asked_about_in_vain() -> None:
+    """Spare places go to tasks with a chance; somebody who waits for one of them is served all the same."""
+    plan = schedule(taught())
+    for number in range(30):
+        plan.add(VideoTaskId(f"v{number}"), 0.0)
+    assert isinstance(plan.decide(50.0, NOTHING), Wait)
+    plan.add(A, 0.0, eager=True)
+    plan.decide(1.0, NOTHING)
+    assert plan.decide(50.0, NOTHING) == Ask(A)
+
+
+def test_a_task_of_unknown_age_is_asked_about_at_once() -> None:
+    """Then its age is known; a failed question is asked again, not before its time."""
+    plan = schedule(taught())
+    plan.add(A, 100.0, age=None)
+    assert plan.decide(100.0, READY) == Ask(A)
+    plan.taken(A, 100.0)
+    plan.ask_again(A, 100.0, 107.0)
+    assert plan.decide(106.9, READY) == Submit()
+    assert plan.decide(107.0, READY) == Ask(A)
+    plan.taken(A, 107.0)
+    plan.unfinished(A, 107.0, age=60.0)
+    assert first_question(plan, READY, 107.0) > 130.0
+
+
+def test_the_eager_leave_places_to_others() -> None:
+    """At most one place in four goes to tasks that somebody waits for, while submissions wait."""
+    plan = schedule(taught())
+    for number in range(40):
+        plan.add(VideoTaskId(f"v{number}"), 0.0, eager=True)
+    asked = 0
+    for _ in range(40):
+        decision = plan.decide(55.0, READY)
+        if isinstance(decision, Ask):
+            asked += 1
+            plan.taken(decision.task_id, 55.0)
+        else:
+            plan.submitting(55.0)
+    assert asked == 10
+
+
+def test_a_stuck_task_is_asked_about_ever_less_often() -> None:
+    """The wait grows with its age, and never beyond its age."""
+    plan, now, waits = with_task(taught()), 0.0, list[float]()
+    while now < 20_000:
+        asked = first_question(plan, READY, now, step=1.0)
+        waits.append(asked - now)
+        now = asked
+        plan.taken(A, now)
+        plan.unfinished(A, now)
+    assert waits[-1] > 4 * waits[0]
+    assert all(wait <= 2 * sum(waits[:number]) + 200 for number, wait in enumerate(waits))
+    assert len(waits) < 60
+
+
+def test_what_ended_is_learned_from_and_gone() -> None:
+    """The server's word on its duration counts within what was seen; what is not followed teaches nothing."""
+    plan = schedule()
+    for duration, now in [(60.0, 70.0), (None, 65.0), (1e9, 66.0)]:
+        plan.add(A, 0.0)
+        plan.ended(A, now, duration)
+        assert A not in plan
+    plan.add(A, 0.0, age=None)
+    plan.ended(A, 1.0, 55.0)
+    plan.add(A, 0.0, age=None)
+    plan.ended(A, 1.0, None)
+    assert (plan.durations.ends, len(plan)) == (4, 0)
+    plan.ended(A, 1.0, 5.0)
+    plan.unfinished(A, 1.0)
+    plan.ask_again(A, 1.0, 2.0)
+    plan.remove(A)
+    assert (plan.durations.ends, len(plan)) == (4, 0)
+
+
+def test_without_a_rate_nobody_is_held_back() -> None:
+    """No share of places has to be kept; a task is still asked about once a second at most."""
+    plan = PollSchedule(None, taught())
+    plan.add(A, 0.0)
+    assert first_question(plan, BLOCKED) < 45
+    plan.taken(A, 45.0)
+    plan.unfinished(A, 45.0)
+    assert isinstance(plan.decide(45.5, NOTHING), Wait)
+    assert isinstance(plan.decide(60.0, NOTHING), Ask)
+    assert plan.decide(60.0, Backlog(ready=1)) == Submit()
+
+
+@pytest.mark.parametrize(("cap", "makespan", "requests"), [(300, 1.15, 2.3), (60, 2.0, 2.8)])
+def test_a_whole_catalog_takes_little_more_than_two_requests_a_track(
+    cap: int, makespan: float, requests: float
+) -> None:
+    """In a model of the window and of the server, the bounds of both hold with some room."""
+    took, sent = model(300, cap)
+    assert took < makespan * 300
+    assert sent < requests * 300
+
+
+def model(tracks: int, cap: int, seed: int = 1) -> tuple[float, int]:
+    """Return the seconds and the requests of a catalog, with a place free every half second."""
+    rng, plan = random.Random(seed), schedule()
+    ends, submitted, done, sent, now = dict[VideoTaskId, tuple[float, float]](), 0, 0, 0, 0.0
+    while done < tracks:
+        room = cap - (submitted - done)
+        left = tracks - submitted
+        decision = plan.decide(now, Backlog(min(left, room), max(left - room, 0)))
+        sent += not isinstance(decision, Wait)
+        if isinstance(decision, Submit):
+            task = VideoTaskId(f"v{submitted}")
+            seconds = 65 * math.exp(rng.gauss(0, 0.35))
+            submitted += 1
+            ends[task] = (now + seconds, seconds)
+            plan.submitting(now)
+            plan.add(task, now)
+        elif isinstance(decision, Ask):
+            plan.taken(decision.task_id, now)
+            end, seconds = ends[decision.task_id]
+            if end <= now:
+                plan.ended(decision.task_id, now, seconds)
+                done += 1
+            else:
+                plan.unfinished(decision.task_id, now)
+        now += RATE.per / RATE.requests
+    return now, sent
