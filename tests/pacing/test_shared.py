@@ -543,7 +543,7 @@ import asyncio, sys
 from suno_video_async import RateLimit, SharedRateLimit, SystemClock
 
 async def main():
-    limiter = SharedRateLimit(sys.argv[1], RateLimit(2, 10), clock=SystemClock(200))
+    limiter = SharedRateLimit(sys.argv[1], RateLimit(2, 10), clock=SystemClock(40))
     await limiter.acquire()
     await limiter.acquire()
     print("held", flush=True)
@@ -573,4 +573,4 @@ def test_a_killed_process_gives_its_places_back(path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        asyncio.run(main(process, SystemClock(200)))
+        asyncio.run(main(process, SystemClock(40)))
