@@ -30,6 +30,8 @@ FAULTS = "".join(
     for code in (429, 455, 500)
 )
 RATE, PER = 20, 10
+#: Real seconds for one run.
+PATIENCE = 300
 
 
 @frozen
@@ -47,11 +49,14 @@ class Server:
 
 
 @contextmanager
-def server(folder: Path, *, time_scale: float, seed: int, faults: str = FAULTS) -> Iterator[Server]:
+def server(
+    folder: Path, *, time_scale: float, seed: int, faults: str = FAULTS, median: float = 60, running: int = 100
+) -> Iterator[Server]:
     """Run `suno-video serve` in a process of its own."""
     file = folder / "faults.toml"
     file.write_text(faults, encoding="utf-8")
-    options = f"--port 0 --credits 1000000 --rate {RATE}/{PER} --render-seconds 60:0.35"
+    options = f"--port 0 --credits 1000000 --rate {RATE}/{PER} --max-running {running}"
+    options += f" --render-seconds {median:g}:0.35"
     command = [sys.executable, "-m", "suno_video_async", "serve", *options.split()]
     command += ["--time-scale", f"{time_scale:g}", "--faults", str(file), "--seed", str(seed)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -66,26 +71,34 @@ def server(folder: Path, *, time_scale: float, seed: int, faults: str = FAULTS) 
 def run(command: list[str], environment: dict[str, str]) -> str:
     """Return what a command prints; it may end with any code."""
     done = subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=600, check=False
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     if not done.stdout.strip():
         raise RuntimeError(f"{command} printed nothing: {done.stderr[-500:]}")
     return done.stdout
 
 
-def ours(at: Server, catalog: Path, time_scale: float) -> dict[str, Any]:
+def ours(at: Server, catalog: Path, time_scale: float, in_flight: int = 100) -> dict[str, Any]:
     """Convert with our command line."""
-    options = ["--no-ledger", "--no-download", "--json", "--time-scale", f"{time_scale:g}"]
+    options = [
+        "--no-ledger",
+        "--max-in-flight",
+        str(in_flight),
+        "--no-download",
+        "--json",
+        "--time-scale",
+        f"{time_scale:g}",
+    ]
     command = [sys.executable, "-m", "suno_video_async", "convert", str(catalog), *options]
     lines = run(command, {"CRUN_BASE_URL": at.url, "CRUN_API_KEY": at.key}).splitlines()
     summary: dict[str, Any] = json.loads(lines[-1])["summary"]
     return {"done": summary["done"], "lost": summary["total"] - summary["done"], "summary": summary}
 
 
-def handwritten(at: Server, catalog: Path, time_scale: float) -> dict[str, Any]:
-    """Convert with the script."""
-    script = Path(__file__).parent / "peers" / "handwritten.py"
-    command = [sys.executable, str(script), at.url, at.key, str(catalog)]
+def handwritten(at: Server, catalog: Path, time_scale: float, script: str = "handwritten.py") -> dict[str, Any]:
+    """Convert with a script of `benchmarks/peers`."""
+    peer = Path(__file__).parent / "peers" / script
+    command = [sys.executable, str(peer), at.url, at.key, str(catalog)]
     command += ["--interval", f"{5 / time_scale:g}", "--backoff", f"{1 / time_scale:g}"]
     said: dict[str, Any] = json.loads(run(command, {}))
     return {"done": said["done"], "lost": said["failed"], "summary": said}
@@ -101,7 +114,7 @@ def measure(name: str, tracks: int, time_scale: float, seed: int) -> dict[str, A
             writer.writerow(["task_id", "suno_id"])
             writer.writerows(["music", f"suno_{number}"] for number in range(tracks))
         with server(folder, time_scale=time_scale, seed=seed) as at:
-            result = {"ours": ours, "handwritten": handwritten}[name](at, catalog, time_scale)
+            result = (ours if name == "ours" else handwritten)(at, catalog, time_scale)
             books = at.stats()
     seconds = books["last_request_at"] - books["first_request_at"]
     charged = books["charged_by_track"]

@@ -35,7 +35,7 @@ class Turns:
         except asyncio.CancelledError:
             if turn in queue:
                 queue.remove(turn)
-            elif not turn.cancelled():
+            elif not turn.cancelled() and turn.exception() is None:
                 self.limiter.release(turn.result(), sent=False, answered=False)
             raise
 
@@ -47,6 +47,14 @@ class Turns:
                 turn.set_result(place)
                 return True
         return False
+
+    def fail(self, error: Exception) -> None:
+        """Let all who wait fail: there will be no places."""
+        for queue in (self._direct, self._patient):
+            while queue:
+                turn = queue.popleft()
+                if not turn.done():
+                    turn.set_exception(error)
 
     def _next(self) -> deque[asyncio.Future[Place]]:
         if self._direct and (self._in_a_row < DIRECT_IN_A_ROW or not self._patient):

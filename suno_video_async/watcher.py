@@ -132,9 +132,9 @@ class Watcher:
             group.start_soon(self._submit_held_up)
             while True:
                 await self._until_wanted()
-                place = await self.calls.limiter.acquire()
                 # Decided anew: what was worth a request when the wait for the place began may be over by now.
-                self._use(place, self._decision())
+                if (place := await self._place(Lane.ALL)) is not None:
+                    self._use(place, self._decision())
 
     def _use(self, place: Place, decision: Decision) -> None:
         now = self.calls.clock.now()
@@ -173,9 +173,18 @@ class Watcher:
         while True:
             await self._held_up.wait()
             self._held_up.clear()
-            place = await self.calls.limiter.acquire(Lane.CREATE)
-            self._use(place, Submit())
+            if (place := await self._place(Lane.CREATE)) is not None:
+                self._use(place, Submit())
             self._woken.set()
+
+    async def _place(self, lane: Lane) -> Place | None:
+        """Wait for a place; None where the limiter is broken, and then nobody waits any more."""
+        try:
+            return await self.calls.limiter.acquire(lane)
+        except SunoVideoError as error:
+            self._turns.fail(error)
+            self.stop(error)
+            return None
 
     def _answered(self, task_id: VideoTaskId, result: Result[TaskSnapshot]) -> None:
         if result.value is not None:

@@ -15,6 +15,8 @@ from suno_video_async import (
     Hooks,
     InsufficientCreditsError,
     InvalidRequestError,
+    LedgerError,
+    Limiter,
     RateLimitError,
     Request,
     RetryEvent,
@@ -26,6 +28,7 @@ from suno_video_async import (
     SunoVideoError,
     TransportError,
 )
+from suno_video_async.pacing.limiter import Lane, Place
 from suno_video_async.protocol.wire import Operation
 from tests.support.clients import TRACK, FakeAPI, client_of
 from tests.support.fakes import Script, answer, settle
@@ -321,3 +324,22 @@ def test_hooks_hear_of_retries_and_cannot_break_anything() -> None:
     script, _ = scripted(answer(code=429), answer(code=455), answer(code=500), ACCEPTED)
     in_client(script, submit, hooks=[Broken(), Book()])
     assert heard[:3] == [("CreateTask", 1), ("CreateTask", 2), ("CreateTask", 3)]
+
+
+class BrokenLimiter(Limiter):
+    """A shared limit whose file went away."""
+
+    async def acquire(self, lane: Lane = Lane.ALL) -> Place:
+        raise LedgerError("the limit's file is gone")
+
+
+def test_a_limiter_that_breaks_is_told_to_all_who_wait() -> None:
+    """Whoever submits or follows gets its error, and nothing waits for ever."""
+
+    async def main(client: SunoVideoClient) -> None:
+        followed = client.attach("v9")
+        for waiting in (client.submit(TRACK), followed.result()):
+            with pytest.raises(LedgerError, match="is gone"):
+                await waiting
+
+    in_client(FakeAPI(), main, limiter=BrokenLimiter())

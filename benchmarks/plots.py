@@ -1,0 +1,81 @@
+"""Draws what the pacing does, and how it compares, into `docs/images/`.
+
+Usage: python -m benchmarks.plots
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+from benchmarks.pacing import USUAL, Server, ours
+from tests.support.virtual import VirtualLoop
+
+mpl.use("Agg")
+
+from matplotlib import pyplot as plt
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+COLOURS = {"submitted": "#4269d0", "done": "#3ca951", "not done": "#ff725c"}
+WORDS = {"submitted": "submissions", "done": "questions that paid", "not done": "questions in vain"}
+
+
+def policy() -> None:
+    """Draw the requests of two catalogs over time, in tens of seconds."""
+    figure, both = plt.subplots(2, 1, figsize=(9, 5.2), sharex=True, layout="constrained")
+    for axes, cap in zip(both, (1000, 100), strict=True):
+        server = Server(USUAL, 1000, 1)
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            runner.run(ours(server, cap, None))
+        start = server.times[0][0]
+        edges = range(0, int(server.times[-1][0] - start) + 20, 10)
+        kinds = [[at - start for at, what in server.times if what == kind] for kind in COLOURS]
+        axes.hist(kinds, bins=list(edges), stacked=True, color=list(COLOURS.values()), label=list(WORDS.values()))
+        axes.set_title(f"1,000 tracks, at most {cap} videos in flight", fontsize=10, loc="left")
+        axes.set_ylabel("requests in 10 s")
+        axes.spines[["top", "right"]].set_visible(False)
+    both[0].legend(ncols=3, frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1))
+    both[1].set_xlabel("seconds")
+    figure.savefig(IMAGES / "pacing-policy.png", dpi=110)
+
+
+def comparison(rows: list[dict[str, Any]]) -> None:
+    """Draw the makespan, the wait and the requests of both policies."""
+    titles = {
+        "of_bound": "makespan / bound",
+        "notice": "seconds until noticed",
+        "requests_a_track": "requests a track",
+    }
+    figure, axes = plt.subplots(1, 3, figsize=(9, 2.9), layout="constrained")
+    names = [f"{row['tracks']:,} tracks\ncap {row['cap']:,}" for row in rows if row["who"] == "ours"]
+    for panel, (key, title) in zip(axes, titles.items(), strict=True):
+        for place, (who, colour) in enumerate((("ours", "#4269d0"), ("fixed", "#9c9c9c"))):
+            values = [row[key] for row in rows if row["who"] == who]
+            label = "learning schedule" if who == "ours" else "every 5 s, FIFO"
+            bars = panel.bar(
+                [n + 0.38 * place for n in range(len(values))], values, 0.36, color=colour, label=label
+            )
+            panel.bar_label(bars, fmt="%.3g", fontsize=7)
+        panel.set_title(title, fontsize=10)
+        panel.set_xticks([n + 0.19 for n in range(len(names))], names, fontsize=6.5)
+        panel.spines[["top", "right"]].set_visible(False)
+    axes[1].set_yscale("log")
+    axes[1].legend(frameon=False, fontsize=8)
+    figure.savefig(IMAGES / "pacing-comparison.png", dpi=110)
+
+
+def main() -> int:
+    """Draw all pictures."""
+    policy()
+    results: dict[str, Any] = json.loads((Path(__file__).parent / "results.json").read_text(encoding="utf-8"))
+    comparison(results["pacing"]["figures"]["gate"])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
