@@ -404,7 +404,13 @@ class Conversion:
                 snapshot = TaskSnapshot(task_id=row.video_task_id or VideoTaskId("-"), status="failed")
                 return evolve(_known(row, "skipped"), error=TaskFailed(snapshot, reason))
             case _:
-                return await self._buy(claim, work)
+                return await self._as_it_stands(row, await self._buy(claim, work))
+
+    async def _as_it_stands(self, row: LedgerRow, outcome: Outcome) -> Outcome:
+        """Say of a row that was to be bought again, and was not, how it ended before."""
+        again = row.state in {State.FAILED, State.REFUSED} and outcome.state == "planned"
+        kept = await self._books.row(row.id) if again else None
+        return outcome if kept is None else evolve(_known(kept, kept.state.value), error=outcome.error)
 
     async def _buy(self, claim: Claim, work: _Work) -> Outcome:
         track = claim.row.track

@@ -433,7 +433,7 @@ async def test_a_retry_that_the_budget_stopped_is_not_made_later(tmp_path: Path)
 
     assert (await run()).state == "failed"
     stopped = await run(retry_failed=1, max_credits=2)
-    assert (stopped.state, type(stopped.error)) == ("planned", BudgetExceeded)
+    assert (stopped.state, type(stopped.error)) == ("failed", BudgetExceeded)
     skipped = await run()
     assert (skipped.state, type(skipped.error)) == ("skipped", TaskFailed)
     client, _ = client_of(failing, clock=SystemClock(1000), ledger=path)

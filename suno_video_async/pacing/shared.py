@@ -233,7 +233,7 @@ class SharedRateLimit:
     ) -> None:
         if max_connections < 1:
             raise ValueError(f"max_connections must be at least 1, not {max_connections}")
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self.rate = rate
         self.max_connections = max_connections
         self._clock = clock or SystemClock()

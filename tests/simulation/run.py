@@ -412,8 +412,7 @@ class _Run:
             self._check_all_over(rows)
 
     def _check_outcome(self, outcome: Outcome, state: str) -> None:
-        # TODO: a failed or refused row that is not bought again after all is reported as planned.
-        if outcome.state != state and not (outcome.state == "planned" and state in {"failed", "refused"}):
+        if outcome.state != state:
             raise Violation(f"{outcome.track} ended as {outcome.state}, but its row is {state}")
         if outcome.state == "planned" and outcome.error is None and "stop" not in self.done:
             raise Violation(f"{outcome.track} is left planned for no reason")
