@@ -55,14 +55,14 @@ def comparison(rows: list[dict[str, Any]]) -> None:
     names = [f"{row['tracks']:,} tracks\ncap {row['cap']:,}" for row in rows if row["who"] == "ours"]
     for panel, (key, title) in zip(axes, titles.items(), strict=True):
         for place, (who, colour) in enumerate((("ours", "#4269d0"), ("fixed", "#9c9c9c"))):
-            values = [row[key] for row in rows if row["who"] == who]
+            values = [row[key] for row in rows if row["who"] == who and row[key]]  # small ones have no bound
             label = "learning schedule" if who == "ours" else "every 5 s, FIFO"
             bars = panel.bar(
                 [n + 0.38 * place for n in range(len(values))], values, 0.36, color=colour, label=label
             )
             panel.bar_label(bars, fmt="%.3g", fontsize=7)
         panel.set_title(title, fontsize=10)
-        panel.set_xticks([n + 0.19 for n in range(len(names))], names, fontsize=6.5)
+        panel.set_xticks([n + 0.19 for n in range(len(values))], names[: len(values)], fontsize=6.5)
         panel.spines[["top", "right"]].set_visible(False)
     axes[1].set_yscale("log")
     axes[1].legend(frameon=False, fontsize=8)
