@@ -1,14 +1,15 @@
 """How much of the rate limit a catalog uses, and how soon finished videos are noticed, beside a fixed interval.
 
 The real client converts catalogs in virtual time, against a model of the API with the local server's own rate
-window (20 requests in 10 s) and a latency of 10 ms each way. Times are model seconds, from the first to the last
-request in the server's books; the bound is two requests a track at the rate limit.
+window (20 requests in 10 s) and a latency of 10 ms each way (`--latency`). Times are model seconds, from the first
+to the last request in the server's books; the bound is two requests a track at the rate limit.
 
 Three tables: the gate (durations lognormal, median 65 s, sigma 0.35), other laws of the durations beside an oracle
-(the same client, told the true law before it begins), and the calibration of `update.progress`. With `--sockets`
+(the same client, told the true law at every moment), and the calibration of `update.progress`. With `--sockets`
 also 1,000 tracks over real sockets at time scale 50, beside two hand-written scripts.
 
-Usage: python -m benchmarks.pacing [--quick] [--jobs 2] [--only gate laws progress] [--sockets]
+Usage: python -m benchmarks.pacing [--quick] [--jobs 2] [--only gate laws progress] [--rows 1000/100 1/100]
+    [--cases "2 % stuck"] [--latency 0.01] [--sockets]
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,8 @@ RATE = RateLimit(20, 10)
 LATENCY = 0.01
 #: A stuck task ends after an hour; it is left out of the times.
 STUCK = 3600.0
+#: Real seconds after which a hand-written script is cut.
+CUT = 180.0
 
 #: The seconds that the n-th of so many tasks takes.
 Law = Callable[[random.Random, int, int], float]
@@ -82,6 +86,7 @@ def two_kinds(rng: random.Random, n: int, of: int) -> float:
 
 USUAL = lognormal(65, 0.35)
 LAWS: dict[str, Law] = {
+    "usual": USUAL,
     "median 20": lognormal(20, 0.35),
     "median 240": lognormal(240, 0.35),
     "sigma 0.1": lognormal(65, 0.1),
@@ -99,9 +104,11 @@ class Server:
     law: Law
     tracks: int
     seed: int
+    latency: float = LATENCY
     window: RateWindow = field(factory=lambda: RateWindow(RATE.requests, RATE.per))
     ends: list[tuple[float, float]] = field(factory=list[tuple[float, float]])
     noticed: dict[int, float] = field(factory=dict[int, float])
+    noticed_early: int = 0
     answers: Counter[int] = field(factory=Counter[int])
     times: list[tuple[float, str]] = field(factory=list[tuple[float, str]])
     rng: random.Random = field(init=False)
@@ -111,13 +118,15 @@ class Server:
 
     async def send(self, request: Request) -> Answer:
         """Be a transport."""
-        await asyncio.sleep(LATENCY)
+        await asyncio.sleep(self.latency)
         code, data = self._answer(request, asyncio.get_running_loop().time())
         self.answers[code] += 1
-        await asyncio.sleep(LATENCY)
+        await asyncio.sleep(self.latency)
         if isinstance(data, dict) and data.get("status") == "success":
             number = int(data["task_id"][1:])
-            self.noticed.setdefault(number, asyncio.get_running_loop().time() - self.ends[number][0])
+            if number not in self.noticed:
+                self.noticed[number] = asyncio.get_running_loop().time() - self.ends[number][0]
+                self.noticed_early += number < self.tracks // 2
         return Answer(200, {}, json.dumps({"code": code, "message": "", "data": data}).encode())
 
     def _answer(self, request: Request, now: float) -> tuple[int, Any]:
@@ -145,7 +154,7 @@ class Server:
         last = max(self.ends[number][0] + self.noticed.get(number, math.inf) for number in usual)
         delays = sorted(self.noticed[number] for number in usual if number in self.noticed)
         return {
-            "of_bound": (last - LATENCY - self.times[0][0]) / bound if bound > 0 else 0.0,
+            "of_bound": (last - self.latency - self.times[0][0]) / bound if bound > 0 else 0.0,
             "notice": statistics.median(delays),
             "notice_p90": delays[int(0.9 * len(delays))],
             "requests_a_track": len(self.times) / self.tracks,
@@ -170,28 +179,50 @@ class Said:
 
 @define(eq=False)
 class Oracle(Durations):
-    """Knows the true law from the beginning, and learns nothing."""
+    """Knows the true law at every moment, and learns nothing.
 
-    knows: bool = False
+    A law that shifts is two laws: it goes by the one that most of the tasks alive follow.
+    """
+
+    server: Server
+    laws: Sequence[Durations]
 
     @classmethod
-    def of(cls, law: Law, tracks: int) -> Oracle:
-        """Return one that has seen thousands of tasks of this law."""
-        oracle, rng = cls(), random.Random("oracle")
-        for _ in range(4):
-            for number in range(tracks):
-                oracle.ended(0.0, law(rng, number, tracks))
-        oracle.hazard(1.0)
-        oracle.knows = True
-        return oracle
+    def of(cls, law: str, server: Server) -> Oracle:
+        """Return the one for a run."""
+        return cls(server, [known(law, part) for part in (0, 1)])
 
-    def ended(self, since: float, age: float) -> None:
-        """Learn only before the beginning."""
-        if not self.knows:
-            super().ended(since, age)
+    def __attrs_post_init__(self) -> None:
+        self._tell(self.laws[0])
+
+    def _tell(self, law: Durations) -> None:
+        if law._hazard is not self._hazard:
+            self._hazard, self._pace, self.ends = law._hazard, None, law.ends
+            self.version += 1
+
+    def _table(self) -> list[float]:
+        return self._hazard
+
+    def ended(self, since: float, age: float) -> None:  # noqa: ARG002  it knows already
+        """See whether the law has shifted."""
+        half = self.server.tracks // 2
+        begun, early = len(self.server.ends), self.server.noticed_early
+        late = (begun - half) - (len(self.server.noticed) - early)
+        self._tell(self.laws[late > half - early])
 
     def unfinished(self, since: float, age: float) -> None:
         """Learn nothing."""
+
+
+@cache
+def known(law: str, part: int) -> Durations:
+    """Return what 5,000 tasks teach, of the first or the second half of a catalog, all of the same weight."""
+    durations, rng = Durations(), random.Random("oracle")
+    for number in range(5000):
+        durations.ended(0.0, LAWS[law](rng, number + 5000 * part, 10_000))
+        durations._weight = 1.0
+    durations.hazard(1.0)
+    return durations
 
 
 async def ours(server: Server, cap: int, oracle: Oracle | None, said: Said | None = None) -> None:
@@ -246,30 +277,47 @@ class Job:
     tracks: int
     cap: int
     seed: int
+    latency: float = LATENCY
 
 
 def run(job: Job) -> dict[str, Any]:
     """Carry out one run in virtual time."""
-    law = LAWS.get(job.law, USUAL)
-    server = Server(law, job.tracks, job.seed)
+    server = Server(LAWS[job.law], job.tracks, job.seed, job.latency)
     said = Said(server)
     if job.who == "fixed":
         main = fixed(server, job.cap)
     elif job.who == "progress":
         main = ours(server, job.cap, None, said)
     else:
-        main = ours(server, job.cap, Oracle.of(law, 1000) if job.who == "oracle" else None)
+        main = ours(server, job.cap, Oracle.of(job.law, server) if job.who == "oracle" else None)
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(main)
     return server.report() | {"said": said.shares}
 
 
-def medians(pool: Any, who: str, law: str, tracks: int, cap: int, seeds: int) -> dict[str, float]:
+@frozen
+class Chosen:
+    """What is asked for on the command line; no rows or cases are all of them."""
+
+    quick: bool
+    latency: float
+    rows: Sequence[str]
+    cases: Sequence[str]
+
+    def row(self, tracks: int, cap: int) -> bool:
+        """Whether a row is asked for."""
+        return not self.rows or f"{tracks}/{cap}" in self.rows
+
+
+def medians(pool: Any, seeds: int, *job: Any) -> dict[str, float]:
     """Return the median of each figure over the seeds; the worst of what must not happen at all."""
-    reports = pool.map(run, [Job(who, law, tracks, cap, seed) for seed in range(seeds)])
+    who, law, tracks, cap, latency = job
+    reports = pool.map(run, [Job(who, law, tracks, cap, seed, latency) for seed in range(seeds)])
     found = {name: statistics.median(r[name] for r in reports) for name in reports[0] if name != "said"}
     worst = {name: max(r[name] for r in reports) for name in ("refused", "lost")}
-    return found | worst | {"requests_most": max(r["requests_a_track"] for r in reports) * tracks}
+    worst["of_bound_most"] = max(r["of_bound"] for r in reports)
+    worst["requests_most"] = max(r["requests_a_track"] for r in reports) * tracks
+    return found | worst
 
 
 @frozen
@@ -288,7 +336,7 @@ GATES = (
     Gate(1000, 1000, 20, 1.03, 60.0, 2.1),
     Gate(1000, 100, 20, 1.18, 40.0, 2.25),
     Gate(10, 100, 200, math.inf, 2.0, math.inf),
-    Gate(1, 100, 200, math.inf, 1.0, 40.0),
+    Gate(1, 100, 200, math.inf, 1.0, math.nextafter(40.0, 0.0)),  # under 40
 )
 
 
@@ -296,21 +344,24 @@ def _share(of_bound: float) -> str:
     return f"{of_bound:.3f}" if of_bound else "-"
 
 
-def gate(pool: Any, quick: bool) -> tuple[list[dict[str, Any]], list[str]]:
+def gate(pool: Any, chosen: Chosen) -> tuple[list[dict[str, Any]], list[str]]:
     """Measure the rows of the gate; return them, and what was missed."""
     rows, missed = list[dict[str, Any]](), list[str]()
     print(
-        f"{'tracks':>7} {'cap':>5} {'who':>6} {'of bound':>9} {'noticed':>9} {'p90':>7} {'requests':>9} 429 lost"
+        f"{'tracks':>7} {'cap':>5} {'who':>6} {'of bound':>9} {'noticed':>9} {'p90':>7} {'requests':>9}"
+        f" {'at most':>8} 429 lost"
     )
     for goal in GATES:
-        seeds = max(3, goal.seeds // 10) if quick else goal.seeds
+        if not chosen.row(goal.tracks, goal.cap):
+            continue
+        seeds = max(3, goal.seeds // 10) if chosen.quick else goal.seeds
         for who in ("ours", "fixed"):
-            found = medians(pool, who, "", goal.tracks, goal.cap, seeds)
+            found = medians(pool, seeds, who, "usual", goal.tracks, goal.cap, chosen.latency)
             rows.append({"who": who, "tracks": goal.tracks, "cap": goal.cap, "seeds": seeds, **found})
             print(
                 f"{goal.tracks:>7} {goal.cap:>5} {who:>6} {_share(found['of_bound']):>9} {found['notice']:>7.1f} s"
-                f" {found['notice_p90']:>5.0f} s {found['requests_a_track']:>9.3f} {found['refused']:>3.0f}"
-                f" {found['lost']:>4.0f}",
+                f" {found['notice_p90']:>5.0f} s {found['requests_a_track']:>9.3f} {found['requests_most']:>8.0f}"
+                f" {found['refused']:>3.0f} {found['lost']:>4.0f}",
                 flush=True,
             )
             if who == "ours":
@@ -325,20 +376,27 @@ def gate(pool: Any, quick: bool) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, missed
 
 
-def laws(pool: Any, quick: bool) -> tuple[list[dict[str, Any]], list[str]]:
+def laws(pool: Any, chosen: Chosen) -> tuple[list[dict[str, Any]], list[str]]:
     """Measure other laws beside the oracle; return the rows, and what was missed."""
     rows, missed = list[dict[str, Any]](), list[str]()
     print(
-        f"\n{'law':>12} {'cap':>5} {'of bound':>9} {'oracle':>7} {'ratio':>6} {'noticed':>9} {'oracle':>8} a track"
+        f"\n{'law':>12} {'cap':>5} {'of bound':>9} {'worst':>6} {'oracle':>7} {'ratio':>6}"
+        f" {'noticed':>9} {'oracle':>8} {'ratio':>6} a track"
     )
-    for law in LAWS:
+    for law in chosen.cases or LAWS:
         for cap in (1000, 100):
-            mine, best = (medians(pool, who, law, 1000, cap, 2 if quick else 5) for who in ("ours", "oracle"))
-            ratio = mine["of_bound"] / best["of_bound"]
-            rows.append({"law": law, "cap": cap, "ratio": ratio, "ours": mine, "oracle": best})
+            if not chosen.row(1000, cap):
+                continue
+            seeds = 3 if chosen.quick else 5
+            mine, best = (medians(pool, seeds, who, law, 1000, cap, chosen.latency) for who in ("ours", "oracle"))
+            ratio, notice = mine["of_bound"] / best["of_bound"], mine["notice"] / best["notice"]
+            rows.append(
+                {"law": law, "cap": cap, "ratio": ratio, "notice_ratio": notice, "ours": mine, "oracle": best}
+            )
             print(
-                f"{law:>12} {cap:>5} {mine['of_bound']:>9.3f} {best['of_bound']:>7.3f} {ratio:>6.3f}"
-                f" {mine['notice']:>7.1f} s {best['notice']:>6.1f} s {mine['requests_a_track']:>8.3f}",
+                f"{law:>12} {cap:>5} {mine['of_bound']:>9.3f} {mine['of_bound_most']:>6.2f}"
+                f" {best['of_bound']:>7.3f} {ratio:>6.3f} {mine['notice']:>7.1f} s {best['notice']:>6.1f} s {notice:>6.2f}"
+                f" {mine['requests_a_track']:>7.3f}",
                 flush=True,
             )
             if cap == 1000 and ratio > 1.35:
@@ -348,9 +406,10 @@ def laws(pool: Any, quick: bool) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, missed
 
 
-def progress(pool: Any, quick: bool) -> tuple[list[dict[str, Any]], list[str]]:
+def progress(pool: Any, chosen: Chosen) -> tuple[list[dict[str, Any]], list[str]]:
     """Compare what updates said with the truth, in tenths."""
-    jobs = [Job("progress", "", 300, cap, seed) for cap in (20, 50) for seed in range(2 if quick else 6)]
+    seeds = range(2 if chosen.quick else 6)
+    jobs = [Job("progress", "usual", 300, cap, seed, chosen.latency) for cap in (20, 50) for seed in seeds]
     tenths: dict[int, list[float]] = {}
     for report in pool.map(run, jobs):
         for said, over in report["said"]:
@@ -367,16 +426,20 @@ def progress(pool: Any, quick: bool) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def sockets(tracks: int, scale: float, runs: int) -> list[dict[str, Any]]:
-    """Convert over real sockets, beside the two hand-written scripts; each has three minutes."""
+    """Convert over real sockets, beside the two hand-written scripts; those are cut after three minutes."""
     rows = list[dict[str, Any]]()
-    print(f"\n{'who':>12} {'done':>5} {'lost':>5} {'charged':>8} {'requests':>9} {'429':>6} {'of bound':>9}")
+    print(f"\n{'who':>12} {'done':>5} {'lost':>5} {'charged':>8} {'requests':>9} {'429':>6} {'of bound':>9} cut")
     for name in ("ours", "handwritten", "limited"):
         found = [over_sockets(name, tracks, scale, seed) for seed in range(runs)]
-        row = {key: statistics.median(r[key] for r in found) for key in found[0]}
-        rows.append({"who": name, "runs": runs, **row})
+        cut = sum(bool(one.pop("cut")) for one in found)
+        # What a script that was cut had done is not known; the books are then those of the moment of the cut.
+        keys = sorted(set[str]().union(*found))
+        row = {key: statistics.median(one[key] for one in found if key in one) for key in keys}
+        rows.append({"who": name, "runs": runs, "cut": cut, **row})
+        done, lost = (f"{row[key]:.0f}" if key in row else "-" for key in ("done", "lost"))
         print(
-            f"{name:>12} {row['done']:>5.0f} {row['lost']:>5.0f} {row['charged']:>8.0f} {row['requests']:>9.0f}"
-            f" {row['refused']:>6.0f} {row['of_bound']:>9.2f}",
+            f"{name:>12} {done:>5} {lost:>5} {row['charged']:>8.0f} {row['requests']:>9.0f}"
+            f" {row['refused']:>6.0f} {row['of_bound']:>9.2f} {cut:>3}",
             flush=True,
         )
     return rows
@@ -394,9 +457,10 @@ def over_sockets(name: str, tracks: int, scale: float, seed: int) -> dict[str, f
             said = _peer(name, at, file, scale)
             books = at.stats()
     seconds = books["last_request_at"] - books["first_request_at"]
+    ended = {} if said is None else {"done": said["done"], "lost": tracks - said["done"]}
     return {
-        "done": said["done"],
-        "lost": tracks - said["done"],
+        **ended,
+        "cut": said is None,
         "charged": books["charged"],
         "requests": sum(books["requests"].values()),
         "refused": books["refused"].get("429", 0),
@@ -404,13 +468,18 @@ def over_sockets(name: str, tracks: int, scale: float, seed: int) -> dict[str, f
     }
 
 
-def _peer(name: str, at: catalog.Server, file: Path, scale: float) -> dict[str, Any]:
+def _peer(name: str, at: catalog.Server, file: Path, scale: float) -> dict[str, Any] | None:
+    """Return what a run said at its end, or None where it was cut."""
     if name == "ours":
         return catalog.ours(at, file, scale)
+    command = [sys.executable, str(Path(__file__).parent / "peers" / f"{name}.py"), at.url, at.key, str(file)]
+    command += ["--interval", f"{5 / scale:g}", "--backoff", f"{1 / scale:g}"]
     try:
-        return catalog.handwritten(at, file, scale, script=f"{name}.py")
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=CUT, check=True)
     except subprocess.TimeoutExpired:
-        return {"done": 0}
+        return None
+    said: dict[str, Any] = json.loads(ended.stdout)
+    return said
 
 
 TABLES = {"gate": gate, "laws": laws, "progress": progress}
@@ -422,14 +491,19 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="few seeds")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--only", nargs="*", choices=sorted(TABLES), default=list(TABLES))
+    rows = [f"{goal.tracks}/{goal.cap}" for goal in GATES]
+    parser.add_argument("--rows", nargs="*", choices=rows, default=[], help="only these: tracks/cap")
+    parser.add_argument("--cases", nargs="*", choices=list(LAWS), default=[], help="only these laws")
+    parser.add_argument("--latency", type=float, default=LATENCY, help="seconds each way")
     parser.add_argument("--sockets", action="store_true", help="also over real sockets")
     parser.add_argument("--tracks", type=int, default=1000, help="of the runs over real sockets")
     parser.add_argument("--runs", type=int, default=3, help="over real sockets")
     args = parser.parse_args()
+    chosen = Chosen(args.quick, args.latency, args.rows, args.cases)
     results, missed = dict[str, Any](), list[str]()
     with get_context("fork").Pool(args.jobs) as pool:
         for name in args.only:
-            results[name], some = TABLES[name](pool, args.quick)
+            results[name], some = TABLES[name](pool, chosen)
             missed += some
     if args.sockets:
         results["sockets"] = sockets(args.tracks, 50.0, args.runs)
