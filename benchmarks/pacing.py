@@ -95,6 +95,9 @@ LAWS: dict[str, Law] = {
     "2 % stuck": sometimes_stuck,
     "two kinds": two_kinds,
 }
+#: What an oracle is told instead. Stuck tasks do not count in the times, and the same policy that knew of them
+#: would leave the others alone for an hour as well: it would be no oracle, and easy to be as good as.
+TOLD = {"2 % stuck": "usual"}
 
 
 @define
@@ -219,7 +222,7 @@ def known(law: str, part: int) -> Durations:
     """Return what 5,000 tasks teach, of the first or the second half of a catalog, all of the same weight."""
     durations, rng = Durations(), random.Random("oracle")
     for number in range(5000):
-        durations.ended(0.0, LAWS[law](rng, number + 5000 * part, 10_000))
+        durations.ended(0.0, LAWS[TOLD.get(law, law)](rng, number + 5000 * part, 10_000))
         durations._weight = 1.0
     durations.hazard(1.0)
     return durations
@@ -395,12 +398,14 @@ def laws(pool: Any, chosen: Chosen) -> tuple[list[dict[str, Any]], list[str]]:
             )
             print(
                 f"{law:>12} {cap:>5} {mine['of_bound']:>9.3f} {mine['of_bound_most']:>6.2f}"
-                f" {best['of_bound']:>7.3f} {ratio:>6.3f} {mine['notice']:>7.1f} s {best['notice']:>6.1f} s {notice:>6.2f}"
-                f" {mine['requests_a_track']:>7.3f}",
+                f" {best['of_bound']:>7.3f} {ratio:>6.3f} {mine['notice']:>7.1f} s {best['notice']:>6.1f} s"
+                f" {notice:>6.2f} {mine['requests_a_track']:>7.3f}",
                 flush=True,
             )
             if cap == 1000 and ratio > 1.35:
                 missed.append(f"{law}: {ratio:.2f} times the oracle's makespan, not 1.35")
+            elif ratio > 1.35:
+                print(f"    beside the gate: {ratio:.2f} times the oracle's makespan at cap {cap}")
             if mine["refused"] or mine["lost"]:
                 missed.append(f"{law}: refused {mine['refused']}, lost {mine['lost']}")
     return rows, missed
