@@ -69,11 +69,43 @@ def comparison(rows: list[dict[str, Any]]) -> None:
     figure.savefig(IMAGES / "pacing-comparison.png", dpi=110)
 
 
+def peers(rows: list[dict[str, Any]]) -> None:
+    """Draw what became of a catalog over real sockets, beside hand-written scripts."""
+    words = {"ours": "suno-video convert", "handwritten": "hand-written", "limited": "the same behind\naiolimiter"}
+    titles = {
+        "of_bound": "makespan / bound",
+        "lost": "tracks lost",
+        "requests": "requests",
+        "refused": "refused (429)",
+    }
+    figure, axes = plt.subplots(1, 4, figsize=(9, 2.4), layout="constrained", sharey=True)
+    for panel, (key, title) in zip(axes, titles.items(), strict=True):
+        # A script that was cut never told what it had done.
+        values = [row.get(key, 0) for row in rows]
+        labels = [
+            f"{row[key]:.3g}" if key == "of_bound" else f"{row[key]:,.0f}" if key in row else "?" for row in rows
+        ]
+        bars = panel.barh(range(len(rows)), values, color=["#4269d0", "#9c9c9c", "#c4c4c4"][: len(rows)])
+        panel.bar_label(bars, labels, fontsize=7, padding=2)
+        panel.margins(x=0.25)
+        panel.set_title(title, fontsize=10)
+        panel.set_yticks(range(len(rows)), [words[row["who"]] for row in rows], fontsize=8)
+        panel.tick_params(axis="x", labelsize=7)
+        panel.spines[["top", "right"]].set_visible(False)
+    axes[0].invert_yaxis()
+    figure.savefig(IMAGES / "pacing-peers.png", dpi=110)
+
+
 def main() -> int:
-    """Draw all pictures."""
+    """Draw all pictures for which there are results."""
     policy()
     results: dict[str, Any] = json.loads((Path(__file__).parent / "results.json").read_text(encoding="utf-8"))
-    comparison(results["pacing"]["figures"]["gate"])
+    figures = results.get("pacing", {}).get("figures", {})
+    for name, draw in (("gate", comparison), ("sockets", peers)):
+        if figures.get(name):
+            draw(figures[name])
+        else:
+            print(f"no picture of pacing/{name}: it was not measured")
     return 0
 
 
