@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,39 +68,41 @@ def server(
             process.terminate()
 
 
-def run(command: list[str], environment: dict[str, str]) -> str:
-    """Return what a command prints; it may end with any code."""
+def write_catalog(path: Path, numbers: Iterable[int]) -> None:
+    """Write a catalog of one music task's tracks."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["task_id", "suno_id"])
+        writer.writerows(["music", f"suno_{number}"] for number in numbers)
+
+
+def run(command: list[str], environment: dict[str, str], patience: float = PATIENCE) -> str:
+    """Return what a command prints within so many real seconds; it may end with any code."""
     done = subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=PATIENCE, check=False
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=patience, check=False
     )
     if not done.stdout.strip():
         raise RuntimeError(f"{command} printed nothing: {done.stderr[-500:]}")
     return done.stdout
 
 
-def ours(at: Server, catalog: Path, time_scale: float, in_flight: int = 100) -> dict[str, Any]:
+def ours(at: Server, catalog: Path, time_scale: float) -> dict[str, Any]:
     """Convert with our command line."""
-    options = [
-        "--no-ledger",
-        "--max-in-flight",
-        str(in_flight),
-        "--no-download",
-        "--json",
-        "--time-scale",
-        f"{time_scale:g}",
-    ]
+    options = ["--no-ledger", "--no-download", "--json", "--time-scale", f"{time_scale:g}"]
     command = [sys.executable, "-m", "suno_video_async", "convert", str(catalog), *options]
     lines = run(command, {"CRUN_BASE_URL": at.url, "CRUN_API_KEY": at.key}).splitlines()
     summary: dict[str, Any] = json.loads(lines[-1])["summary"]
     return {"done": summary["done"], "lost": summary["total"] - summary["done"], "summary": summary}
 
 
-def handwritten(at: Server, catalog: Path, time_scale: float, script: str = "handwritten.py") -> dict[str, Any]:
+def handwritten(
+    at: Server, catalog: Path, time_scale: float, script: str = "handwritten.py", patience: float = PATIENCE
+) -> dict[str, Any]:
     """Convert with a script of `benchmarks/peers`."""
     peer = Path(__file__).parent / "peers" / script
     command = [sys.executable, str(peer), at.url, at.key, str(catalog)]
     command += ["--interval", f"{5 / time_scale:g}", "--backoff", f"{1 / time_scale:g}"]
-    said: dict[str, Any] = json.loads(run(command, {}))
+    said: dict[str, Any] = json.loads(run(command, {}, patience))
     return {"done": said["done"], "lost": said["failed"], "summary": said}
 
 
@@ -109,10 +111,7 @@ def measure(name: str, tracks: int, time_scale: float, seed: int) -> dict[str, A
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         catalog = folder / "catalog.csv"
-        with catalog.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["task_id", "suno_id"])
-            writer.writerows(["music", f"suno_{number}"] for number in range(tracks))
+        write_catalog(catalog, range(tracks))
         with server(folder, time_scale=time_scale, seed=seed) as at:
             result = (ours if name == "ours" else handwritten)(at, catalog, time_scale)
             books = at.stats()

@@ -13,21 +13,14 @@ import asyncio
 import gc
 import json
 import math
-import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+from benchmarks.million import rss
 from benchmarks.pacing import KEY, Server, lognormal
 from suno_video_async import RateLimit, SunoVideoClient, Track
 from tests.support.virtual import VirtualLoop
-
-
-def rss() -> int:
-    """Return the bytes in memory."""
-    with Path("/proc/self/statm").open(encoding="ascii") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
 
 
 async def follow(tasks: int) -> dict[str, float]:

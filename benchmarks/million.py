@@ -60,9 +60,10 @@ def _tracks(count: int) -> Iterator[Track]:
         yield Track(task_id="music", suno_id=f"suno_{number}")
 
 
-def _rss_mb() -> float:
+def rss() -> int:
+    """Return the bytes in memory."""
     with Path("/proc/self/statm").open(encoding="ascii") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 1e6
+        return int(file.read().split()[1]) * resource.getpagesize()
 
 
 async def convert(path: Path, count: int, report: int) -> list[tuple[int, float]]:
@@ -83,7 +84,7 @@ async def convert(path: Path, count: int, report: int) -> list[tuple[int, float]
             states[outcome.state] += 1
             done = states.total()
             if done % report == 0:
-                memory.append((done, _rss_mb()))
+                memory.append((done, rss() / 1e6))
                 print(
                     f"{done:>9} tracks  {memory[-1][1]:6.1f} MB  {time.perf_counter() - started:7.1f} s",
                     flush=True,

@@ -12,7 +12,6 @@ Usage: python -m benchmarks.shared [--tracks 300] [--processes 3] [--time-scale 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -22,14 +21,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.catalog import PER, RATE, Server, server
+from benchmarks.catalog import PATIENCE, PER, RATE, Server, server, write_catalog
 
 #: The most that a run may take, as a multiple of the bound.
 MOST = 1.10
 #: Tasks of one account that the server lets run at once: no bound.
 RUNNING = 10_000
-#: Real seconds after which a process that does not end is given up.
-PATIENCE = 300
 
 
 def start(at: Server, folder: Path, catalog: Path, time_scale: float, in_flight: int) -> subprocess.Popen[str]:
@@ -50,10 +47,7 @@ def catalogs(folder: Path, tracks: int, processes: int) -> list[Path]:
     paths = list[Path]()
     for process in range(processes):
         path = folder / f"catalog{process}.csv"
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["task_id", "suno_id"])
-            writer.writerows(["music", f"suno_{number}"] for number in range(process, tracks, processes))
+        write_catalog(path, range(process, tracks, processes))
         paths.append(path)
     return paths
 

@@ -87,9 +87,8 @@ class Watcher:
             patient: whether it belongs to a catalog; others go first.
 
         """
-        turn = self._turns.take(patient=patient)
-        self._woken.set()
-        return await turn
+        self._woken.set()  # nobody runs before the turn is queued
+        return await self._turns.take(patient=patient)
 
     def follow(
         self,
