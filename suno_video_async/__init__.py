@@ -4,6 +4,7 @@ Begin with `SunoVideoClient`.
 """
 
 from suno_video_async.batch import Conversion
+from suno_video_async.callbacks import CallbackReceiver, CallbackStatistics
 from suno_video_async.client import ClientStatistics, SunoVideoClient
 from suno_video_async.errors import (
     AlreadyBoughtError,
@@ -11,6 +12,7 @@ from suno_video_async.errors import (
     APITimeoutError,
     AuthenticationError,
     BudgetExceeded,
+    CallbackRejected,
     CatalogError,
     ClientClosedError,
     ConfigurationError,
@@ -67,6 +69,9 @@ __all__ = [
     "Answer",
     "AuthenticationError",
     "BudgetExceeded",
+    "CallbackReceiver",
+    "CallbackRejected",
+    "CallbackStatistics",
     "CatalogError",
     "ClientClosedError",
     "ClientStatistics",

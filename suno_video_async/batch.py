@@ -18,6 +18,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from attrs import Attribute, define, evolve, field, frozen
 
 from suno_video_async.books import Books, ending_of, micro
+from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.calls import Entry
 from suno_video_async.catalog import CatalogSource, Row, read_rows
 from suno_video_async.download import file_name
@@ -63,6 +64,10 @@ DOWNLOADS = 4
 #: What a media server says when a URL has run out; TaskInfo has a fresh one.
 EXPIRED = frozenset({403, 404, 410})
 
+
+#: A submission whose answer was lost waits for its callback as long as this share of the tasks takes, and at least
+#: so many seconds, from its send on.
+ALMOST_ALL, UNKNOWN_GRACE = 0.99, 120.0
 
 #: Works on one row, which stands at a place in a catalog.
 Handle: TypeAlias = "Callable[[Claim | CatalogError | _Unclaimed, str], Coroutine[Any, Any, None]]"
@@ -116,6 +121,10 @@ class BatchClient(Protocol):
 
     async def status(self, task_id: VideoTaskId) -> TaskSnapshot:
         """Ask once about a task."""
+        ...
+
+    def usual_duration(self, share: float) -> float:
+        """Return the seconds within which this share of the tasks ends."""
         ...
 
     async def estimate(self, track: Track) -> Estimate:
@@ -189,12 +198,20 @@ class Conversion:
 
     """
 
-    def __init__(self, client: BatchClient, source: CatalogSource, books: Books, options: Options) -> None:
+    def __init__(
+        self,
+        client: BatchClient,
+        source: CatalogSource,
+        books: Books,
+        options: Options,
+        callbacks: CallbackReceiver | None = None,
+    ) -> None:
         self.stopped_by: SunoVideoError | None = None
         self._client = client
         self._source = source
         self._books = books
         self._options = options
+        self._callbacks = callbacks
         self._stopping = False
         self._submissions = set[Submission]()
         self._failure: Exception | None = None
@@ -224,6 +241,8 @@ class Conversion:
             self._outcomes.close()
             await self._books.close()
             raise
+        if self._callbacks is not None:
+            self._callbacks.open(self._books)
         return self
 
     async def __aexit__(
@@ -293,6 +312,8 @@ class Conversion:
 
     async def _close_books(self) -> None:
         """Let the submissions in the air reach the ledger before it is closed."""
+        if self._callbacks is not None:
+            self._callbacks.close(self._books)
         for submission in list(self._submissions):
             submission.abandon()
             await asyncio.wait([submission.outcome])
@@ -397,8 +418,7 @@ class Conversion:
                     else (_known(row, "skipped"))
                 )
             case State.UNKNOWN | State.SUBMITTING:
-                error = SubmissionUnknown(row.track, row.since, row.error[2] if row.error else "interrupted")
-                return evolve(_known(row, "unknown"), error=error)
+                return await self._find(claim, work)
             case _ if row.failures > self._options.retry_failed or _given_up(row):
                 reason = row.error[2] if row.error else "failed in an earlier run"
                 snapshot = TaskSnapshot(task_id=row.video_task_id or VideoTaskId("-"), status="failed")
@@ -424,15 +444,41 @@ class Conversion:
             work.task = await work.submission.wait()
         except LedgerError:
             raise
+        except SubmissionUnknown as error:
+            row = await self._adopted(await self._books.row(claim.row.id) or claim.row)
+            if row is None:
+                return self._not_bought(track, error)
         except SunoVideoError as error:
             return self._not_bought(track, error)
-        row = evolve(claim.row, state=State.SUBMITTED, video_task_id=work.task.id)
+        else:
+            row = evolve(claim.row, state=State.SUBMITTED, video_task_id=work.task.id)
+            if self._callbacks is not None:
+                await self._callbacks.catch_up(self._books, row)
         return await self._follow(evolve(claim, row=row), work)
+
+    async def _find(self, claim: Claim, work: _Work) -> Outcome:
+        """Go on with a row of an earlier run that may be bought, where its callback comes."""
+        row = claim.row
+        if (adopted := await self._adopted(row)) is not None:
+            return await self._follow(evolve(claim, row=adopted), work)
+        error = SubmissionUnknown(row.track, row.since, row.error[2] if row.error else "interrupted")
+        return evolve(_known(row, "unknown"), error=error)
+
+    async def _adopted(self, row: LedgerRow) -> LedgerRow | None:
+        """Wait for the callback of a submission whose answer was lost, for as long as one may still come."""
+        if self._callbacks is None:
+            return None
+        grace = max(UNKNOWN_GRACE, self._client.usual_duration(ALMOST_ALL))
+        return await self._callbacks.adopt(self._books, row, row.since + grace - self._client.clock.time())
 
     async def _submission(self, row: LedgerRow) -> Submission:
         reserve = 0 if self._options.max_credits is None else await self._cost(row.track)
         entry = self._books.entry(
-            row, reserve=reserve, most=micro(self._options.max_credits), strict=self._client.strict
+            row,
+            reserve=reserve,
+            most=micro(self._options.max_credits),
+            strict=self._client.strict,
+            callback_url=self._callbacks.url if self._callbacks is not None else None,
         )
         submission = self._client.begin(
             VideoRequest(track=row.track), refused=self._stop_if_hopeless, entry=entry, patient=True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from functools import partial
 from os import PathLike
 from typing import TypeVar
@@ -19,9 +19,9 @@ from suno_video_async.errors import (
     TaskFailed,
 )
 from suno_video_async.finishing import Hop, in_one_thread, inline, to_the_end
-from suno_video_async.ledger.base import MICRO, Claim, Ending, Ledger, LedgerRow, Totals
+from suno_video_async.ledger.base import MICRO, Attempt, Claim, Ending, Ledger, LedgerRow, Totals
 from suno_video_async.ledger.sqlite import SqliteLedger
-from suno_video_async.models import Track, Video, VideoTaskId
+from suno_video_async.models import TaskSnapshot, Track, Video, VideoTaskId, normalised
 from suno_video_async.pacing.clock import Clock
 from suno_video_async.protocol.lifecycle import Cause, State
 from suno_video_async.protocol.verdicts import Verdict, verdict
@@ -125,15 +125,36 @@ class Books:
             await self.note_place(clock.time())
             await clock.sleep(per / 2)
 
-    def entry(self, row: LedgerRow, *, reserve: int = 0, most: int | None = None, strict: bool = False) -> Entry:
-        """Return the writer of one row's submission."""
-        return Entry(self, row, reserve, most, strict)
+    async def attempt(self, nonce: str) -> Attempt | None:
+        """Return the attempt that a callback's URL belongs to."""
+        return await self._hop(partial(self.ledger.attempt, nonce))
 
-    async def begin(self, row: LedgerRow, at: float, reserve: int, most: int | None) -> None:
-        """Commit that a row is about to be sent."""
+    async def note_candidate(self, nonce: str, task_id: VideoTaskId) -> None:
+        """Commit which task a callback named for an attempt."""
+        await self._hop(partial(self.ledger.note_candidate, nonce, task_id))
+
+    async def candidate(self, row: LedgerRow) -> tuple[str, VideoTaskId] | None:
+        """Return the nonce of a row's last attempt, and the task that a callback named for it."""
+        return await self._hop(partial(self.ledger.candidate, row.id))
+
+    def entry(
+        self,
+        row: LedgerRow,
+        *,
+        reserve: int = 0,
+        most: int | None = None,
+        strict: bool = False,
+        callback_url: Callable[[str], str] | None = None,
+    ) -> Entry:
+        """Return the writer of one row's submission; `callback_url` makes an attempt's URL of its nonce."""
+        return Entry(self, row, reserve, most, strict, callback_url)
+
+    async def begin(self, row: LedgerRow, at: float, reserve: int, most: int | None) -> str:
+        """Commit that a row is about to be sent, and return the attempt's nonce."""
         nonce = secrets.token_hex(16)
         begin: Callable[..., int] = self.ledger.begin_attempt
         await self._hop(partial(begin, row.id, nonce=nonce, at=at, reserve=reserve, most=most))
+        return nonce
 
 
 @define(eq=False)
@@ -145,10 +166,12 @@ class Entry:
     reserve: int
     most: int | None
     strict: bool
+    callback_url: Callable[[str], str] | None = None
 
-    async def before(self, at: float) -> None:
-        """Commit, before a byte leaves, that the row may be bought from now on."""
-        await self.books.begin(self.row, at, self.reserve, self.most)
+    async def before(self, at: float) -> str | None:
+        """Commit, before a byte leaves, that the row may be bought from now on; return the callback's URL."""
+        nonce = await self.books.begin(self.row, at, self.reserve, self.most)
+        return None if self.callback_url is None else self.callback_url(nonce)
 
     async def after(self, task_id: VideoTaskId | None, error: SunoVideoError | None) -> None:
         """Commit what the send came to."""
@@ -185,3 +208,23 @@ def described(error: Exception) -> tuple[str, int | None, str]:
 def micro(amount: float | None) -> int | None:
     """Return an amount of credits in whole micro-credits; one that makes no sense counts as not said."""
     return None if amount is None or not 0 <= amount <= MOST_CREDITS else round(amount * MICRO)
+
+
+def origin_problem(snapshot: TaskSnapshot, row: LedgerRow) -> str | None:
+    """Return why a task cannot be what a row bought, or None where it is made from exactly what the row says."""
+    if not snapshot.input:
+        return (
+            f"the service does not say what task {snapshot.task_id} is made from,"
+            f" so that it cannot be taken for row {row.id}"
+        )
+    differences = "; ".join(_differences(snapshot, row.track))
+    return f"task {snapshot.task_id} is not of row {row.id}: {differences}" if differences else None
+
+
+def _differences(snapshot: TaskSnapshot, track: Track) -> Iterator[str]:
+    wanted = {"task_id": track.task_id, "suno_id": track.suno_id, "author": track.author, "brand": track.brand}
+    for name, mine in wanted.items():
+        said: object = snapshot.input.get(name)
+        its = normalised(said) if isinstance(said, str) else said
+        if (its if its is not None else "") != (mine or ""):
+            yield f"its {name} is {str(its or 'absent')[:80]!r}, the row's {mine or 'absent'!r}"

@@ -51,8 +51,11 @@ class Result(Generic[T]):
 class Entry(Protocol):
     """Keeps the books of one submission, in its send's own task."""
 
-    async def before(self, at: float) -> None:
-        """Note, before a byte leaves, that it is sent; an error here stops the send."""
+    async def before(self, at: float) -> str | None:
+        """Note, before a byte leaves, that it is sent; return the URL to be called back, if there is one.
+
+        An error here stops the send.
+        """
         ...
 
     async def after(self, task_id: VideoTaskId | None, error: SunoVideoError | None) -> None:
@@ -256,8 +259,8 @@ class Calls:
         """Send once and read the answer; the place is given back at the end of the attempt."""
         sent = answered = False
         try:
-            if entry is not None:
-                await entry.before(self.clock.time())
+            if entry is not None and (url := await entry.before(self.clock.time())) is not None:
+                request = wire.called_back(request, url)
             sent = True
             self.statistics.requests += 1
             value = decode(await self.transport.send(request), request)

@@ -24,6 +24,7 @@ from suno_video_async import planning
 from suno_video_async.batch import Conversion, Options
 from suno_video_async.bookkeeper import Bookkeeper
 from suno_video_async.books import Books, as_ledger
+from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.calls import Calls, CallStatistics, Entry
 from suno_video_async.catalog import CatalogSource
 from suno_video_async.errors import (
@@ -454,6 +455,7 @@ class SunoVideoClient:
         retry_failed: int = 0,
         rebuy_changed: bool = False,
         max_credits: float | None = None,
+        callbacks: CallbackReceiver | None = None,
     ) -> Conversion:
         """Turn a catalog into videos.
 
@@ -470,6 +472,8 @@ class SunoVideoClient:
             rebuy_changed: buy a song again that is bought under another author or brand.
             max_credits: the most to spend over the ledger's whole life; what is not settled counts with its
                 estimate.
+            callbacks: a receiver of this client's: each attempt gets a URL of its own at it, a finished video is
+                noticed when it is called, and a submission whose answer was lost is found again by its callback.
 
         Raises:
             ValueError: an argument makes no sense.
@@ -483,7 +487,7 @@ class SunoVideoClient:
             rebuy_changed=rebuy_changed,
             max_credits=max_credits,
         )
-        return Conversion(self, source, Books(as_ledger(ledger)), options)
+        return Conversion(self, source, Books(as_ledger(ledger)), options, callbacks)
 
     async def plan(
         self, source: CatalogSource, *, ledger: SqliteLedger | str | PathLike[str] | None = None
@@ -615,6 +619,15 @@ class SunoVideoClient:
         task = VideoTask(task_id, clock=self.clock, track=track)
         running.watcher.follow(task, own=True, patient=patient)
         return task
+
+    def hint(self, task_id: VideoTaskId) -> None:
+        """Ask about a followed task soon, at most once in 30 seconds: somebody says that it is over."""
+        if self._running is not None:
+            self._running.watcher.hint(task_id)
+
+    def usual_duration(self, share: float) -> float:
+        """Return the seconds within which this share of the tasks ends, as far as it is known."""
+        return self._open().watcher.schedule.durations.quantile(share)
 
     def start_soon(self, run: Callable[[], Any]) -> None:
         """Run a coroutine function in the client's own task group."""

@@ -251,5 +251,18 @@ class LedgerError(SunoVideoError):
         self.sent = sent
 
 
+class CallbackRejected(SunoVideoError):  # noqa: N818  a fixed public name
+    """A callback is not one for this receiver, or cannot be taken now.
+
+    Attributes:
+        status: the HTTP status to answer it with.
+
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"the callback was rejected with {status}: {reason}")
+        self.status: int = status
+
+
 class BudgetExceeded(SunoVideoError):  # noqa: N818  a fixed public name
     """A submission would go over the budget; nothing was sent."""

@@ -179,9 +179,18 @@ class TaskSnapshot:
     @property
     def input(self) -> Mapping[str, Any]:
         """What was submitted, as the server repeats it (`param.input`); empty when it does not."""
-        param: object = self.raw.get("param")
-        submitted = cast("Mapping[str, object]", param).get("input") if isinstance(param, Mapping) else None
+        submitted = self._param("input")
         return cast("Mapping[str, Any]", submitted) if isinstance(submitted, Mapping) else {}
+
+    @property
+    def callback_url(self) -> str | None:
+        """The URL that is called when the task ends, as the server repeats it (`param.callback_url`)."""
+        url = self._param("callback_url")
+        return url if isinstance(url, str) else None
+
+    def _param(self, name: str) -> object:
+        param: object = self.raw.get("param")
+        return cast("Mapping[str, object]", param).get(name) if isinstance(param, Mapping) else None
 
 
 @frozen(kw_only=True)

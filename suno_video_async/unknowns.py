@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from os import PathLike
 from types import TracebackType
@@ -10,12 +10,12 @@ from typing import Protocol
 
 import anyio
 
-from suno_video_async.books import Books, as_ledger
+from suno_video_async.books import Books, as_ledger, origin_problem
 from suno_video_async.errors import LedgerError
 from suno_video_async.finishing import in_one_thread
 from suno_video_async.ledger.base import DROPPED, Ending, Ledger, LedgerRow, all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
-from suno_video_async.models import TaskSnapshot, Track, VideoTaskId, normalised, video_task_id
+from suno_video_async.models import TaskSnapshot, VideoTaskId, video_task_id
 from suno_video_async.protocol.lifecycle import Cause, State
 
 #: Type, code and message of a row that a person gave up.
@@ -94,7 +94,8 @@ class Unknowns:
         """
         known = video_task_id(task_id)
         row = await self._unknown(row_id)
-        _check_origin(await self._client.status(known), row)
+        if problem := origin_problem(await self._client.status(known), row):
+            raise LedgerError(problem)
         return await self._move(row, Ending(state=State.SUBMITTED, video_task_id=known))
 
     async def resend(self, *row_ids: int) -> list[LedgerRow]:
@@ -158,23 +159,3 @@ def _read(ledger: SqliteLedger) -> list[LedgerRow]:
 def no_ledger(path: object) -> LedgerError:
     """Return the error for a ledger that does not exist."""
     return LedgerError(f"there is no ledger {path}: check the path")
-
-
-def _check_origin(snapshot: TaskSnapshot, row: LedgerRow) -> None:
-    """Refuse a task that is not made from exactly what a row says."""
-    if not snapshot.input:
-        raise LedgerError(
-            f"the service does not say what task {snapshot.task_id} is made from,"
-            f" so that it cannot be taken for row {row.id}"
-        )
-    if differences := "; ".join(_differences(snapshot, row.track)):
-        raise LedgerError(f"task {snapshot.task_id} is not of row {row.id}: {differences}")
-
-
-def _differences(snapshot: TaskSnapshot, track: Track) -> Iterator[str]:
-    wanted = {"task_id": track.task_id, "suno_id": track.suno_id, "author": track.author, "brand": track.brand}
-    for name, mine in wanted.items():
-        said: object = snapshot.input.get(name)
-        its = normalised(said) if isinstance(said, str) else said
-        if (its if its is not None else "") != (mine or ""):
-            yield f"its {name} is {str(its or 'absent')[:80]!r}, the row's {mine or 'absent'!r}"

@@ -7,6 +7,7 @@ as `client.status`, waits behind one request of the watcher and not behind a who
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -35,6 +36,8 @@ from suno_video_async.turns import Turns
 #: A task of our own may be "not found" for a moment after its creation: how many answers, over how many seconds,
 #: it takes to believe it (an assumption of ours).
 NOT_FOUND_ANSWERS, NOT_FOUND_SECONDS = 3, 60.0
+#: Whatever callbacks say, they cause at most one question about a task in so many seconds.
+HINTED_AGAIN = 30.0
 
 
 @define(eq=False)
@@ -48,6 +51,7 @@ class _Followed:
     failures: int = 0
     missing: int = 0
     missing_since: float = 0.0
+    hinted_at: float = -math.inf
 
 
 @define(eq=False)
@@ -113,6 +117,14 @@ class Watcher:
         self._followed[task.id] = _Followed(task, now, own, new, on_end)
         self.schedule.add(task.id, now, age=0.0 if new else None, eager=not patient)
         self._woken.set()
+
+    def hint(self, task_id: VideoTaskId) -> None:
+        """Ask about a task soon: a callback says that it is over."""
+        followed, now = self._followed.get(task_id), self.calls.clock.now()
+        if followed is not None and now - followed.hinted_at >= HINTED_AGAIN:
+            followed.hinted_at = now
+            self.schedule.hint(task_id, now)
+            self._woken.set()
 
     def forget(self, task: VideoTask, error: SunoVideoError) -> None:
         """Stop following a task; its consumers get `error`."""

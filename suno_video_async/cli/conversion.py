@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from suno_video_async.batch import Conversion
+from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.catalog import CatalogSource
 from suno_video_async.cli import failures
 from suno_video_async.cli.books import Books, resume_command
@@ -46,6 +47,14 @@ class Buying:
 
 
 @frozen(kw_only=True)
+class Callbacks:
+    """Where the service reaches us, and the port of this machine that it comes out at."""
+
+    url: str
+    port: int
+
+
+@frozen(kw_only=True)
 class Job:
     """What to convert, and how it is told.
 
@@ -61,6 +70,7 @@ class Job:
         resume_options: what another command needs to reach the same tasks.
         records: the files that are written.
         told: hears of every outcome.
+        callbacks: how the service calls back; None polls alone.
         ephemeral: the service goes away with the command: nothing can be resumed.
 
     """
@@ -81,6 +91,7 @@ class Job:
     told: Callable[[Outcome], object] = field(default=lambda _: None)
     ephemeral: bool = False
     shared: SharedRateLimit | None = None
+    callbacks: Callbacks | None = None
 
 
 async def convert(job: Job, output: Output, interrupts: Interrupts) -> tuple[Tally, dict[str, object]]:
@@ -104,9 +115,34 @@ async def convert(job: Job, output: Output, interrupts: Interrupts) -> tuple[Tal
     return tally, tally.summary(job.client.statistics(), job.client.clock.now() - started)
 
 
+@contextlib.asynccontextmanager
+async def _receiving(job: Job) -> AsyncGenerator[CallbackReceiver | None, None]:
+    """Listen for callbacks while the block runs, where the job has a URL for them."""
+    if job.callbacks is None:
+        yield None
+        return
+    receiver = CallbackReceiver(job.client, public_url=job.callbacks.url)
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(receiver.listen(port=job.callbacks.port))
+        except OSError as error:
+            raise UsageProblem(
+                f"cannot listen for callbacks on port {job.callbacks.port}: {error.strerror or error}; nothing was"
+                " bought: choose another --callback-port"
+            ) from error
+        yield receiver
+
+
 async def _follow(job: Job, tally: Tally, output: Output, interrupts: Interrupts) -> None:
     if interrupts.happened:
         return
+    async with _receiving(job) as receiver:
+        await _follow_all(job, receiver, tally, output, interrupts)
+
+
+async def _follow_all(
+    job: Job, receiver: CallbackReceiver | None, tally: Tally, output: Output, interrupts: Interrupts
+) -> None:
     progress = Progress(title=job.title, tally=tally, statistics=job.client.statistics, rate=job.rate)
     conversion = job.client.convert(
         job.source,
@@ -116,6 +152,7 @@ async def _follow(job: Job, tally: Tally, output: Output, interrupts: Interrupts
         retry_failed=job.buying.retry_failed,
         rebuy_changed=job.buying.rebuy_changed,
         max_credits=job.buying.max_credits,
+        callbacks=receiver,
     )
     async with conversion as outcomes, shown(progress, output):
         await _written(tally, job.records.open)

@@ -26,6 +26,7 @@ from suno_video_async.cli.options import (
     ledger_options,
     not_negative,
     output_dir_option,
+    public_url,
     rate_option,
     writable_folder,
 )
@@ -53,6 +54,7 @@ class ConvertOptions:
     again: tuple[str, ...]
     rate: RateLimit
     share_limit: Path | None
+    callbacks: conversion.Callbacks | None
     max_in_flight: int
     strict: bool
     task_timeout: float
@@ -108,6 +110,21 @@ class ConvertOptions:
     help="Share the rate with the other processes of this machine that name the same FILE and use the same key.",
 )
 @click.option(
+    "--callback-url",
+    callback=public_url,
+    metavar="URL",
+    help="Let the service call URL, below which this command is reached from outside, when a video is over: it is"
+    " noticed at once, and a submission whose answer was lost comes back by itself.",
+)
+@click.option(
+    "--callback-port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    metavar="PORT",
+    help="Listen for these calls on PORT of 127.0.0.1, where your tunnel or proxy leads.",
+)
+@click.option(
     "--max-in-flight",
     type=click.IntRange(min=1),
     default=100,
@@ -141,6 +158,8 @@ def convert_command(
     failed: Path | None,
     rate: RateLimit,
     share_limit: Path | None,
+    callback_url: str | None,
+    callback_port: int,
     max_in_flight: int,
     strict: bool,
     task_timeout: float,
@@ -177,6 +196,7 @@ def convert_command(
         again=("suno-video", *(context.find_root().obj or ["convert", str(catalog)])),
         rate=rate,
         share_limit=share_limit,
+        callbacks=None if callback_url is None else conversion.Callbacks(url=callback_url, port=callback_port),
         max_in_flight=max_in_flight,
         strict=strict,
         task_timeout=task_timeout,
@@ -215,6 +235,7 @@ def _job(options: ConvertOptions) -> conversion.Job:
         buying=options.buying,
         again=options.again,
         records=options.records,
+        callbacks=options.callbacks,
         resume_options=tuple(options.reach.repeated()),
     )
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 from attrs import frozen
 
+from suno_video_async.callbacks import checked_public_url
 from suno_video_async.cli.failures import UsageProblem
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.models import RateLimit, RetryPolicy, Timeout
@@ -38,6 +39,14 @@ def read_rate(ctx: click.Context, param: click.Parameter, value: str) -> RateLim
         return RateLimit.parse(value)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from None
+
+
+def public_url(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Read a URL for callbacks, as a click callback."""
+    try:
+        return None if value is None else checked_public_url(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def above_zero(ctx: click.Context, param: click.Parameter, value: str | float | None) -> float | None:

@@ -84,6 +84,24 @@ class Ending:
 
 
 @frozen(kw_only=True)
+class Attempt:
+    """One submission of a row, found by its nonce.
+
+    Attributes:
+        row: its row, as it stands.
+        newest: whether it is the row's last attempt.
+        video_task_id: its task, when known.
+        candidate: the task that a callback named for it, confirmed or not.
+
+    """
+
+    row: LedgerRow
+    newest: bool
+    video_task_id: VideoTaskId | None
+    candidate: VideoTaskId | None
+
+
+@frozen(kw_only=True)
 class Totals:
     """A ledger's sums, over its whole life.
 
@@ -138,6 +156,18 @@ class Ledger(Protocol):
             LedgerError: the move is not allowed, or the ledger cannot be written.
 
         """
+        ...
+
+    def attempt(self, nonce: str) -> Attempt | None:
+        """Return the attempt that a callback's URL belongs to."""
+        ...
+
+    def note_candidate(self, nonce: str, task_id: VideoTaskId) -> None:
+        """Commit which task a callback named for an attempt, before the callback is answered."""
+        ...
+
+    def candidate(self, row_id: int) -> tuple[str, VideoTaskId] | None:
+        """Return the nonce of a row's last attempt, and the task that a callback named for it."""
         ...
 
     def row(self, row_id: int) -> LedgerRow | None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from suno_video_async.disks import network_file_system
 from suno_video_async.errors import BudgetExceeded, LedgerError
-from suno_video_async.ledger.base import MICRO, Claim, Ending, LedgerRow, Totals, check_move
+from suno_video_async.ledger.base import MICRO, Attempt, Claim, Ending, LedgerRow, Totals, check_move
 from suno_video_async.ledger.lock import WriterLock
 from suno_video_async.models import Track, VideoTaskId
 from suno_video_async.protocol.lifecycle import Cause, State
@@ -58,6 +58,7 @@ MIGRATIONS = (
         PRIMARY KEY (row_id, n)
     ) WITHOUT ROWID;
     """,
+    "ALTER TABLE attempts ADD COLUMN candidate TEXT",
 )
 
 _COLUMNS = """r.id, r.task_id, r.suno_id, r.author, r.brand, r.extra, r.place, r.state, a.video_task_id, r.url,
@@ -293,7 +294,34 @@ class SqliteLedger:
                 f"task {ending.video_task_id} belongs to another row of the ledger already"
             ) from None
 
+    def note_candidate(self, nonce: str, task_id: VideoTaskId) -> None:
+        """Commit which task a callback named for an attempt, before the callback is answered."""
+        with self._transaction() as db:
+            db.execute("UPDATE attempts SET candidate = ? WHERE nonce = ?", (task_id, nonce))
+
     # What can be asked
+
+    def attempt(self, nonce: str) -> Attempt | None:
+        """Return the attempt that a callback's URL belongs to."""
+        query = "SELECT row_id, n, video_task_id, candidate FROM attempts WHERE nonce = ?"
+        for row_id, n, video, candidate in self._select(query, nonce):
+            ((last,),) = self._select("SELECT attempt FROM rows WHERE id = ?", row_id)
+            return Attempt(
+                row=self._need(row_id),
+                newest=n == last,
+                video_task_id=None if video is None else VideoTaskId(video),
+                candidate=None if candidate is None else VideoTaskId(candidate),
+            )
+        return None
+
+    def candidate(self, row_id: int) -> tuple[str, VideoTaskId] | None:
+        """Return the nonce of a row's last attempt, and the task that a callback named for it."""
+        found = self._select(
+            "SELECT a.nonce, a.candidate FROM attempts a JOIN rows r ON r.id = a.row_id AND a.n = r.attempt"
+            " WHERE r.id = ? AND a.candidate IS NOT NULL",
+            row_id,
+        )
+        return (found[0][0], VideoTaskId(found[0][1])) if found else None
 
     def row(self, row_id: int) -> LedgerRow | None:
         """Return one row."""

@@ -98,6 +98,7 @@ class _Live:
     looked: float = 0.0  # its age when it was last seen unfinished
     not_before: float = -math.inf
     rung: int = -1
+    hinted: bool = False
     in_air: bool = False
     ticket: int = -1
 
@@ -219,6 +220,13 @@ class PollSchedule:
             live.looked = seen
             self._land(live, now, now + SHORTEST)
 
+    def hint(self, task_id: VideoTaskId, now: float) -> None:
+        """Learn from somebody who is not to be trusted that a task is over: it is the next to be asked about."""
+        if (live := self._live.get(task_id)) is not None:
+            live.hinted = True
+            if not live.in_air:
+                self._climb(live, now)
+
     def ask_again(self, task_id: VideoTaskId, now: float, at: float) -> None:
         """Ask about a task, but not before `at`, such as after a failed question."""
         if (live := self._live.get(task_id)) is not None:
@@ -244,7 +252,7 @@ class PollSchedule:
             self._after_eager = 0
         self._asked_since_review += 1
         self._ladder(live).drop(live)
-        live.in_air = True
+        live.in_air, live.hinted = True, False
         live.ticket = -1
 
     def submitting(self, now: float) -> None:
@@ -334,7 +342,7 @@ class PollSchedule:
         latest = live.born + max(law.quantile(ALMOST_ALL), 2 * live.looked)
         if now < live.not_before:
             rung, at = -1, live.not_before
-        elif now >= latest or not live.aged:
+        elif now >= latest or live.hinted or not live.aged:
             rung, at = top, math.inf
         else:
             rung = bisect_right(_NEEDS, law.hazard(now - live.born) - looked + _ROUNDING) - 1

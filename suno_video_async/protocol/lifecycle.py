@@ -6,7 +6,8 @@ A row is one track. What it must never do is be bought twice, so the moves are f
   that is found in this state by another process was interrupted: whether it was bought is not known.
 - Back to `planned` goes only what is known not to have been bought: no byte left, or the server refused. The
   process that sent it knows; nobody else does, which is why `unknown` has no such move but by a person's hand.
-- `unknown` ends by evidence (`adopt`: a task was found that is this row's) or by decision (`resend`, `drop`).
+- `unknown` ends by evidence (`adopt`, or a callback: a task was found that is this row's) or by decision
+  (`resend`, `drop`).
 - A refused row cost nothing, so the next run may try it again; a failed one only when somebody asks for it.
 """
 
@@ -46,6 +47,8 @@ class Cause(StrEnum):
     """A later process, on what an interrupted one left."""
     PERSON = "person"
     """Somebody who looked and decided."""
+    CALLBACK = "callback"
+    """A callback that named a task, which TaskInfo confirmed."""
 
 
 #: (from, to): who may make the move.
@@ -61,7 +64,7 @@ MOVES: Mapping[tuple[State, State], frozenset[Cause]] = {
     (State.SUCCEEDED, State.DOWNLOADED): frozenset({Cause.RUN}),
     (State.REFUSED, State.PLANNED): frozenset({Cause.RUN}),
     (State.FAILED, State.PLANNED): frozenset({Cause.RUN}),
-    (State.UNKNOWN, State.SUBMITTED): frozenset({Cause.PERSON}),
+    (State.UNKNOWN, State.SUBMITTED): frozenset({Cause.PERSON, Cause.CALLBACK}),
     (State.UNKNOWN, State.PLANNED): frozenset({Cause.PERSON}),
     (State.UNKNOWN, State.FAILED): frozenset({Cause.PERSON}),
 }

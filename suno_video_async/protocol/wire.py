@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, NoReturn, cast
 from urllib.parse import quote
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from suno_video_async.errors import (
     APIError,
@@ -98,6 +98,24 @@ class Answer:
 def create_task(request: VideoRequest) -> Request:
     """Return the call that buys a video."""
     return Request(Operation.CREATE_TASK, "POST", _JOB + "CreateTask", _submission(request))
+
+
+def called_back(request: Request, url: str) -> Request:
+    """Return a CreateTask with this callback URL: each attempt has its own."""
+    body = {**json.loads(request.body or b"{}"), "callback_url": url}
+    return evolve(request, body=json.dumps(body, ensure_ascii=False).encode())
+
+
+def read_callback(body: bytes) -> TaskSnapshot:
+    """Return what a callback says: the data of a TaskInfo, bare or in the envelope. It is not to be trusted.
+
+    Raises:
+        MalformedResponseError: it is neither.
+
+    """
+    said = _object(body)
+    data = _mapping(said.get("data")) if "code" in said else said
+    return snapshot(data, asked=None)
 
 
 def estimate_task(request: VideoRequest) -> Request:
@@ -290,13 +308,18 @@ def _data(answer: Answer, request: Request) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", data)
 
 
-def _envelope(body: bytes) -> Mapping[str, Any]:
-    """Return the body as an envelope, or `{}` when it is none."""
+def _object(body: bytes) -> Mapping[str, Any]:
+    """Return the body as a JSON object, or `{}` when it is none."""
     try:
         parsed: object = _JSON.decode(body.decode())
     except (ValueError, RecursionError):
         return {}
-    envelope = _mapping(parsed)
+    return _mapping(parsed)
+
+
+def _envelope(body: bytes) -> Mapping[str, Any]:
+    """Return the body as an envelope, or `{}` when it is none."""
+    envelope = _object(body)
     data: object = envelope.get("data")
     if not isinstance(envelope.get("message"), str) or not (data is None or isinstance(data, dict)):
         return {}

@@ -201,3 +201,36 @@ def test_a_claim_that_fails_keeps_nothing(memory: SqliteLedger, monkeypatch: pyt
     with pytest.raises(LedgerError, match="in memory cannot be used: disk I/O error"):
         memory.claim(track(), where="")
     assert everything(memory) == before
+
+
+def test_a_callbacks_url_leads_to_its_attempt(memory: SqliteLedger) -> None:
+    """An attempt is found by its nonce, with its row, its task and the task that a callback named for it."""
+    row = row_in(memory, State.PLANNED)
+    memory.begin_attempt(row.id, nonce="first", at=1.0, reserve=0, most=None)
+    memory.move(row.id, Ending(state=State.PLANNED))
+    memory.begin_attempt(row.id, nonce="second", at=2.0, reserve=0, most=None)
+    memory.note_candidate("first", VideoTaskId("v1"))
+    assert memory.candidate(row.id) is None
+    first, second = memory.attempt("first"), memory.attempt("second")
+    assert first is not None
+    assert second is not None
+    assert (first.newest, first.candidate, first.video_task_id) == (False, "v1", None)
+    assert (second.newest, second.candidate, second.row.state) == (True, None, State.SUBMITTING)
+    memory.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("v2")))
+    memory.note_candidate("second", VideoTaskId("v2"))
+    assert memory.candidate(row.id) == ("second", "v2")
+    found = memory.attempt("second")
+    assert found is not None
+    assert found.video_task_id == "v2"
+    assert memory.attempt("third") is None
+
+
+def test_a_confirmed_callback_makes_an_unknown_row_submitted(memory: SqliteLedger) -> None:
+    """An unknown row goes on as submitted when a callback's task is confirmed, and back to planned never by one."""
+    row = row_in(memory, State.UNKNOWN)
+    moved = memory.move(
+        row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("v7")), cause=Cause.CALLBACK
+    )
+    assert (moved.state, moved.video_task_id) == (State.SUBMITTED, "v7")
+    with pytest.raises(LedgerError, match="cannot become planned"):
+        memory.move(row_in(memory, State.UNKNOWN, "s2").id, Ending(state=State.PLANNED), cause=Cause.CALLBACK)

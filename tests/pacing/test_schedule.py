@@ -254,3 +254,27 @@ def model(tracks: int, cap: int, seed: int = 1) -> tuple[float, int]:
                 plan.unfinished(decision.task_id, now)
         now += RATE.per / RATE.requests
     return now, sent
+
+
+def test_a_hint_makes_a_task_the_next_to_be_asked_about() -> None:
+    """A task that is said to be over is asked about before submissions go on; once, and only if it is followed."""
+    plan = schedule(taught())
+    plan.add(A, 0.0)
+    plan.add(B, 0.0)
+    assert plan.decide(5.0, READY) == Submit()
+    plan.hint(B, 5.0)
+    plan.hint(VideoTaskId("c"), 5.0)
+    assert plan.decide(5.0, READY) == Ask(B)
+    plan.taken(B, 5.0)
+    plan.unfinished(B, 5.0)
+    assert plan.decide(7.0, READY) == Submit()
+
+
+def test_a_hint_during_a_question_counts_after_it() -> None:
+    """The answer in the air may be older than the end: the task is asked about once more."""
+    plan = schedule(taught())
+    plan.add(A, 0.0)
+    plan.taken(A, 5.0)
+    plan.hint(A, 5.0)
+    plan.unfinished(A, 5.0)
+    assert plan.decide(7.0, READY) == Ask(A)

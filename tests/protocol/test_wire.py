@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -462,3 +463,29 @@ def test_unknown_fields_and_unknown_statuses_survive(data: dict[str, Any]) -> No
     assert snapshot.raw == data
     assert snapshot.status == "a new word"
     assert not snapshot.is_final
+
+
+def test_an_attempts_own_callback_url_is_all_that_changes() -> None:
+    """A CreateTask gets the URL of its attempt; what it buys stays as it is."""
+    called = wire.called_back(CREATE, "https://me.example.test/x")
+    bare, body = json.loads(CREATE.body or b""), json.loads(called.body or b"")
+    assert body == {**bare, "callback_url": "https://me.example.test/x"}
+    assert (called.operation, called.method, called.path) == (CREATE.operation, CREATE.method, CREATE.path)
+    assert wire.called_back(wire.balance(), "https://me.example.test/x").body == (
+        b'{"callback_url": "https://me.example.test/x"}'
+    )
+
+
+@pytest.mark.parametrize("wrap", [lambda data: data, lambda data: {"code": 200, "data": data}])
+def test_a_callback_comes_bare_or_in_the_envelope(wrap: Callable[[Any], Any]) -> None:
+    """Both ways it says the same; what repeats the submission is found in it."""
+    data = {"task_id": "v1", "status": "success", "param": {"callback_url": "https://me.example.test/x"}}
+    found = wire.read_callback(json.dumps(wrap(data)).encode())
+    assert (found.task_id, found.is_success, found.callback_url) == ("v1", True, "https://me.example.test/x")
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b"[1]", b"{}", b'{"code": 200}', b'{"code": 1, "data": [2]}'])
+def test_what_is_no_callback_is_refused(body: bytes) -> None:
+    """A body without a task's id and status is no callback."""
+    with pytest.raises(MalformedResponseError):
+        wire.read_callback(body)

@@ -1,0 +1,309 @@
+"""`CallbackReceiver`: takes what the service calls when a task ends, as a hint and never as the truth.
+
+A callback carries no signature. What makes it worth anything is its URL, of which each attempt has its own, with a
+random nonce in it: whoever knows it may say "ask again about this attempt", and nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from suno_video_async.books import Books, origin_problem
+from suno_video_async.errors import CallbackRejected, LedgerError, MalformedResponseError, SunoVideoError
+from suno_video_async.ledger.base import Attempt, Ending, LedgerRow
+from suno_video_async.models import TaskSnapshot, VideoTaskId
+from suno_video_async.pacing.clock import Clock
+from suno_video_async.protocol import wire
+from suno_video_async.protocol.lifecycle import Cause, State
+from suno_video_async.telemetry import logger
+
+if TYPE_CHECKING:  # a part of aiohttp that only those who listen need
+    from aiohttp import web
+
+#: The most bytes of one callback.
+MAX_BODY = 256 * 1024
+#: Callbacks at once; one more is told to come again.
+AT_ONCE = 32
+#: Real seconds that a callback may take to arrive whole.
+READING = 10.0
+#: The most different tasks that callbacks may name for one submission, between two looks.
+CANDIDATES = 8
+_NONCE = re.compile(r"[0-9a-f]{32}")
+#: How much of a nonce the log may show.
+_SHOWN = 6
+
+
+class HintedClient(Protocol):
+    """What a receiver needs of a client."""
+
+    @property
+    def clock(self) -> Clock:
+        """The client's time."""
+        ...
+
+    def hint(self, task_id: VideoTaskId) -> None:
+        """Ask about a followed task soon."""
+        ...
+
+    async def status(self, task_id: VideoTaskId) -> TaskSnapshot:
+        """Ask once about a task."""
+        ...
+
+
+@frozen(kw_only=True)
+class CallbackStatistics:
+    """What a receiver has seen so far.
+
+    Attributes:
+        accepted: callbacks that were answered with 200, repeated ones included.
+        refused: those answered with another status.
+        adopted: submissions whose answer was lost, and whose task a callback brought back.
+
+    """
+
+    accepted: int = 0
+    refused: int = 0
+    adopted: int = 0
+
+
+def checked_public_url(url: str) -> str:
+    """Return a URL that the nonce of an attempt can be added to.
+
+    Raises:
+        ValueError: this is no such URL.
+
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(
+            f"must be an http(s) URL without query, such as https://me.example/callbacks, not {url!r}"
+        )
+    return url.rstrip("/")
+
+
+class CallbackReceiver:
+    """Receives the callbacks of a client's conversions.
+
+    Give it to `client.convert(…, callbacks=receiver)`, and let the service reach it: `async with
+    receiver.listen("127.0.0.1", 8765):` behind a tunnel or a proxy, or `app.add_subapp("/callbacks",
+    receiver.app())` in an aiohttp application of your own.
+
+    Args:
+        client: whose tasks they are about.
+        public_url: the http(s) URL under which the service reaches the receiver; each attempt's nonce is added to
+            its path.
+
+    Raises:
+        ValueError: this is no such URL.
+
+    """
+
+    def __init__(self, client: HintedClient, *, public_url: str) -> None:
+        self._client = client
+        self._public = checked_public_url(public_url)
+        self._books = list[Books]()
+        self._heard = dict[tuple[int, int], asyncio.Queue[tuple[str, VideoTaskId]]]()
+        self._busy = 0
+        self._accepted = self._refused = self._adopted = 0
+
+    def __repr__(self) -> str:
+        return f"<CallbackReceiver {self._public} {self._accepted} accepted, {self._refused} refused>"
+
+    def statistics(self) -> CallbackStatistics:
+        """Return what was seen until now."""
+        return CallbackStatistics(accepted=self._accepted, refused=self._refused, adopted=self._adopted)
+
+    def url(self, nonce: str) -> str:
+        """Return the URL of one attempt."""
+        return f"{self._public}/{nonce}"
+
+    # From the network
+
+    def app(self) -> web.Application:
+        """Return an aiohttp application that takes callbacks as POST to `/{nonce}`."""
+        from aiohttp import web  # noqa: PLC0415  a part of aiohttp that only those who listen need
+
+        async def handle(request: web.Request) -> web.Response:
+            return web.Response(status=await self.handle(request.match_info["nonce"], request.read))
+
+        # One byte more, so that a body of the very limit still passes.
+        app = web.Application(client_max_size=MAX_BODY + 1)
+        app.router.add_post("/{nonce}", handle)
+        return app
+
+    @contextlib.asynccontextmanager
+    async def listen(self, host: str = "127.0.0.1", port: int = 8765) -> AsyncGenerator[int, None]:
+        """Listen for callbacks while the block runs, below the path of `public_url`; yields the port.
+
+        Args:
+            host: the address to listen on.
+            port: the port; 0 picks a free one.
+
+        Raises:
+            OSError: the address is taken, or not this machine's.
+
+        """
+        from aiohttp import web  # noqa: PLC0415  as above
+
+        app, path = self.app(), urlsplit(self._public).path
+        if path:
+            app, inner = web.Application(), app
+            app.add_subapp(path, inner)
+        # No access log: a URL holds its nonce.
+        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port).start()
+            yield runner.addresses[0][1]
+        finally:
+            await runner.cleanup()
+
+    async def handle(self, nonce: str, read: Callable[[], Awaitable[bytes]]) -> int:
+        """Take one callback and return the HTTP status to answer with.
+
+        Args:
+            nonce: the last segment of its path.
+            read: reads its body, whole.
+
+        """
+        try:
+            await self._take(nonce, read)
+        except CallbackRejected as error:
+            self._refused += 1
+            logger.debug("for %s…: %s", nonce[:_SHOWN], error)
+            return error.status
+        self._accepted += 1
+        return 200
+
+    async def _take(self, nonce: str, read: Callable[[], Awaitable[bytes]]) -> None:
+        if not _NONCE.fullmatch(nonce):
+            raise CallbackRejected(404, "its path has no nonce")
+        if self._busy >= AT_ONCE:
+            raise CallbackRejected(503, "too many at once")
+        self._busy += 1
+        try:
+            said = await self._read(read)
+            books, attempt = await self._attempt(nonce)
+            await self._note(books, attempt, nonce, said.task_id)
+        except MalformedResponseError as error:
+            raise CallbackRejected(400, str(error)) from None
+        except LedgerError as error:
+            logger.exception("the ledger cannot take the callback for %s…", nonce[:_SHOWN])
+            raise CallbackRejected(503, "the ledger cannot take it") from error  # it is sent again
+        finally:
+            self._busy -= 1
+
+    async def _read(self, read: Callable[[], Awaitable[bytes]]) -> TaskSnapshot:
+        try:
+            async with asyncio.timeout(READING):
+                body = await read()
+        except TimeoutError:
+            raise CallbackRejected(408, f"it did not arrive whole in {READING:g} seconds") from None
+        if len(body) > MAX_BODY:
+            raise CallbackRejected(413, f"it is over {MAX_BODY} bytes")
+        return wire.read_callback(body)
+
+    async def _attempt(self, nonce: str) -> tuple[Books, Attempt]:
+        for books in self._books:
+            if (attempt := await books.attempt(nonce)) is not None:
+                return books, attempt
+        raise CallbackRejected(404, "no attempt has this nonce")
+
+    async def _note(self, books: Books, attempt: Attempt, nonce: str, task_id: VideoTaskId) -> None:
+        """Commit what a callback says about an attempt before it is answered, and let it be looked at."""
+        row = attempt.row
+        if attempt.video_task_id is not None:
+            if attempt.video_task_id != task_id:
+                raise CallbackRejected(409, "its attempt bought another task")
+            self._client.hint(task_id)
+            return
+        if attempt.candidate != task_id:
+            await books.note_candidate(nonce, task_id)
+            if not (attempt.newest and row.state in {State.SUBMITTING, State.UNKNOWN}):
+                logger.warning(
+                    "row %d (%s) may have been charged twice: a callback names task %s for an attempt that counted"
+                    " as not bought",
+                    *(row.id, row.track.suno_id, task_id),
+                )
+        if (heard := self._heard.get((id(books), row.id))) is not None:
+            with contextlib.suppress(asyncio.QueueFull):
+                heard.put_nowait((nonce, task_id))
+
+    # For a conversion
+
+    def open(self, books: Books) -> None:
+        """Accept callbacks for the attempts of a ledger."""
+        self._books.append(books)
+
+    def close(self, books: Books) -> None:
+        """Accept none of them any more."""
+        self._books.remove(books)
+
+    async def catch_up(self, books: Books, row: LedgerRow) -> None:
+        """Look at a callback that came before the answer of its submission."""
+        found = await books.candidate(row)
+        if found is not None and found[1] == row.video_task_id:
+            self._client.hint(found[1])
+
+    async def adopt(self, books: Books, row: LedgerRow, seconds: float) -> LedgerRow | None:
+        """Wait for the callback of an unknown row and return the row as submitted, or None when none came.
+
+        Args:
+            books: the ledger of it.
+            row: the row, unknown.
+            seconds: how long to wait for one that has not come yet; at 0 or less only what has come counts.
+
+        """
+        key, deadline = (id(books), row.id), self._client.clock.now() + seconds
+        heard = self._heard[key] = asyncio.Queue[tuple[str, VideoTaskId]](CANDIDATES)
+        seen = set[tuple[str, VideoTaskId]]()
+        try:
+            if (found := await books.candidate(row)) is not None:
+                heard.put_nowait(found)
+            while (found := await self._next(heard, deadline)) is not None:
+                if found in seen:
+                    continue
+                seen.add(found)
+                if (adopted := await self._confirmed(books, row, *found)) is not None:
+                    self._adopted += 1
+                    return adopted
+            return None
+        finally:
+            del self._heard[key]
+
+    async def _next(
+        self, heard: asyncio.Queue[tuple[str, VideoTaskId]], deadline: float
+    ) -> tuple[str, VideoTaskId] | None:
+        clock = self._client.clock
+        if not heard.empty() or deadline <= clock.now():
+            return None if heard.empty() else heard.get_nowait()
+        getter = asyncio.ensure_future(heard.get())
+        timer = clock.call_later(deadline - clock.now(), getter.cancel)
+        try:
+            await asyncio.wait([getter])
+        finally:
+            timer.cancel()
+            getter.cancel()
+        return None if getter.cancelled() else getter.result()
+
+    async def _confirmed(self, books: Books, row: LedgerRow, nonce: str, task_id: VideoTaskId) -> LedgerRow | None:
+        """Ask the service whether a task is what an attempt bought, and commit that it is."""
+        try:
+            snapshot = await self._client.status(task_id)
+            problem = origin_problem(snapshot, row)
+            if problem is None and not (snapshot.callback_url or "").endswith(f"/{nonce}"):
+                problem = f"task {task_id} has not the callback URL of row {row.id}"
+            if problem is None:
+                ending = Ending(state=State.SUBMITTED, video_task_id=task_id)
+                return await books.move(row, ending, cause=Cause.CALLBACK)
+        except SunoVideoError as error:
+            problem = str(error)
+        logger.warning("a callback for row %d (%s) was not believed: %s", row.id, row.track.suno_id, problem)
+        return None

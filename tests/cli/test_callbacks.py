@@ -1,0 +1,51 @@
+"""`convert --callback-url` from the command line."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from suno_video_async.local import Fault
+
+from .conftest import Home
+from .serving import served
+
+
+def test_a_lost_answer_comes_back(home: Home, unused_port: int) -> None:
+    """A submission that was charged and not answered is finished by its callback, without a second charge."""
+    with served(faults=[Fault(on="CreateTask", kind="drop-after", calls=(1,))]) as server:
+        url = f"http://127.0.0.1:{unused_port}/callbacks"
+        options = ("--callback-url", url, "--callback-port", unused_port, "--no-download")
+        ran = home.run("convert", home.catalog("s1", "s2"), *options, "--base-url", server.url, "--time-scale", 20)
+        stats = server.stats()
+    assert ran.code == 0, ran.err
+    assert stats["charged"] == 2
+
+
+@pytest.mark.parametrize("url", ["me.example.test", "https://me.example.test/?x=1"])
+def test_a_url_that_cannot_be_called(home: Home, url: str) -> None:
+    """A callback URL that cannot work is a usage error, before anything is opened."""
+    ran = home.run("convert", home.catalog("s1"), "--callback-url", url)
+    assert ran.code == 2
+    assert "must be an http(s) URL without query" in " ".join(ran.err.split())
+
+
+def test_a_port_that_is_taken(home: Home) -> None:
+    """A callback port of somebody else's is told with the fix, and nothing is bought."""
+    with served() as server, socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ran = home.run(
+            *("convert", home.catalog("s1"), "--callback-url", "http://127.0.0.1/x", "--callback-port", port),
+            *("--base-url", server.url, "--time-scale", 20),
+        )
+        assert server.stats()["charged"] == 0
+    assert ran.code == 2
+    assert "choose another --callback-port" in " ".join(ran.err.split())
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

@@ -1,0 +1,419 @@
+"""Callbacks: hints that a task is over, and the way back to a submission whose answer was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from suno_video_async import (
+    CallbackReceiver,
+    LedgerError,
+    Outcome,
+    Request,
+    SqliteLedger,
+    SunoVideoClient,
+    SystemClock,
+    TransportError,
+)
+from suno_video_async.books import Books
+from suno_video_async.callbacks import AT_ONCE, MAX_BODY
+from suno_video_async.errors import SubmissionUnknown
+from suno_video_async.ledger.base import Ending
+from suno_video_async.models import VideoTaskId
+from suno_video_async.protocol.lifecycle import State
+from suno_video_async.protocol.wire import Answer, Operation
+from tests.ledger.support import track
+from tests.support.clients import FakeAPI, client_of
+from tests.support.fakes import answer, task_data
+from tests.support.virtual import run_virtual
+
+PUBLIC = "https://me.example.test/callbacks/"
+NONCE = "0" * 32
+
+
+class CallingAPI(FakeAPI):
+    """Calls each task's URL when the task ends, as the service does.
+
+    Args:
+        seconds: how long tasks run.
+        drop: the submissions, counted from 1, whose answers are lost.
+        silent: those that are never called back.
+        forge: a task id that a stranger names first, for each of them.
+        early: call back before the submission is answered.
+
+    """
+
+    def __init__(
+        self,
+        seconds: float = 60.0,
+        *,
+        drop: tuple[int, ...] = (),
+        silent: tuple[int, ...] = (),
+        forge: str | None = None,
+        early: bool = False,
+    ) -> None:
+        super().__init__(seconds)
+        self.drop, self.silent, self.forge, self.early = drop, silent, forge, early
+        self.params: dict[str, dict[str, Any]] = {}
+        self.receiver: CallbackReceiver | None = None
+        self.answered: list[int] = []
+        self.calls = set[asyncio.Task[None]]()
+
+    def __call__(self, request: Request) -> Any:
+        if request.operation is not Operation.CREATE_TASK:
+            return super().__call__(request)
+        said: Answer = super().__call__(request)
+        number = len(self.born)
+        self.params[f"v{number}"] = json.loads(request.body or b"{}")
+        if number not in self.silent and self.receiver is not None:
+            if self.early:
+                return self._after_the_callback(number, said)
+            self._soon(self._call_back(number, self.seconds))
+        if number in self.drop:
+            return TransportError("the connection broke", sent=True)
+        return said
+
+    def _soon(self, call: Any) -> None:
+        task = asyncio.get_running_loop().create_task(call)
+        self.calls.add(task)
+        task.add_done_callback(self.calls.discard)
+
+    async def _after_the_callback(self, number: int, said: Answer) -> Answer:
+        await self._call_back(number, 0.0)
+        return said
+
+    async def _call_back(self, number: int, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        nonce = self.params[f"v{number}"]["callback_url"].rsplit("/", 1)[1]
+        for task_id in filter(None, (self.forge, f"v{number}")):
+            self.answered.append(await self.deliver(nonce, json.dumps(task_data(task_id, "success")).encode()))
+
+    async def deliver(self, nonce: str, body: bytes) -> int:
+        async def read() -> bytes:
+            return body
+
+        assert self.receiver is not None
+        return await self.receiver.handle(nonce, read)
+
+    def info(self, task_id: str) -> Answer:
+        said = super().info(task_id)
+        data = json.loads(said.body)["data"]
+        return answer({**data, "param": self.params[task_id]})
+
+
+def converted(
+    api: CallingAPI, source: Any, *, rate: Any = None, **arguments: Any
+) -> tuple[list[Outcome], CallbackReceiver]:
+    """Convert with callbacks, in virtual time."""
+
+    async def run() -> tuple[list[Outcome], CallbackReceiver]:
+        client, _ = client_of(api, rate=rate)
+        async with client:
+            api.receiver = CallbackReceiver(client, public_url=PUBLIC)
+            async with client.convert(source, callbacks=api.receiver, **arguments) as outcomes:
+                return [outcome async for outcome in outcomes], api.receiver
+
+    return run_virtual(run())
+
+
+def test_each_submission_names_a_url_of_its_own() -> None:
+    """Every attempt has a callback URL below the public one, with a nonce that no other attempt has."""
+    api = CallingAPI()
+    converted(api, [track(f"s{n}") for n in range(5)])
+    urls = {param["callback_url"] for param in api.params.values()}
+    assert len(urls) == 5
+    assert all(url.startswith(PUBLIC) and len(url) == len(PUBLIC) + 32 for url in urls)
+
+
+def test_a_callback_is_a_hint_and_taskinfo_the_truth() -> None:
+    """What a callback says about a task's end is asked about, and the answer is what counts."""
+    api = CallingAPI(seconds=30.0)
+    outcomes, receiver = converted(api, [track()])
+    assert [(outcome.state, outcome.credits) for outcome in outcomes] == [("succeeded", 2)]
+    assert receiver.statistics().accepted == 1
+    assert set(api.answered) == {200}
+
+
+def test_a_lost_answer_comes_back_by_its_callback() -> None:
+    """A submission that was charged and never answered is followed when its callback names its task."""
+    api = CallingAPI(drop=(1, 3))
+    outcomes, receiver = converted(api, [track(f"s{n}") for n in range(4)])
+    assert [outcome.state for outcome in outcomes] == ["succeeded"] * 4
+    assert len(api.created) == 4
+    assert receiver.statistics().adopted == 2
+
+
+def test_without_a_callback_a_lost_answer_stays_unknown() -> None:
+    """A row whose callback does not come ends as unknown, after a bounded time and without a second charge."""
+    api = CallingAPI(drop=(1,), silent=(1,))
+    (outcome,), receiver = converted(api, [track()])
+    assert outcome.state == "unknown"
+    assert isinstance(outcome.error, SubmissionUnknown)
+    assert 120 <= (outcome.seconds or 0) < 600
+    assert len(api.created) == 1
+    assert receiver.statistics().adopted == 0
+
+
+def test_another_tracks_task_is_not_adopted(caplog: pytest.LogCaptureFixture) -> None:
+    """A callback that names a task of another track is not believed, and the true one after it is."""
+    api = CallingAPI(drop=(2,), forge="v1")
+    outcomes, _ = converted(api, [track("s1"), track("s2")])
+    assert sorted((outcome.track.suno_id, outcome.video_task_id) for outcome in outcomes if outcome.track) == [
+        ("s1", "v1"),
+        ("s2", "v2"),
+    ]
+    assert "was not believed" in caplog.text
+
+
+def test_a_task_with_another_callback_url_is_not_adopted() -> None:
+    """A task of the same track that was submitted by somebody else is not taken for the row's own."""
+    api = CallingAPI(drop=(1,))
+    info = api.info
+
+    def elsewhere(task_id: str) -> Answer:
+        api.params[task_id] = {**api.params[task_id], "callback_url": "https://elsewhere.example.test/x"}
+        return info(task_id)
+
+    api.info = elsewhere  # type: ignore[method-assign]
+    (outcome,), _ = converted(api, [track()])
+    assert outcome.state == "unknown"
+
+
+def test_a_task_that_cannot_be_asked_about_is_not_adopted() -> None:
+    """A callback that names a task which the account does not have changes nothing."""
+    api = CallingAPI(drop=(1,), forge="v9")
+    api.info = lambda task_id: answer(None, code=404)  # type: ignore[method-assign]
+    (outcome,), _ = converted(api, [track()])
+    assert outcome.state == "unknown"
+
+
+def test_a_callback_before_the_answer_counts() -> None:
+    """A callback that comes before the answer of its own submission is looked at once that is there."""
+    api = CallingAPI(seconds=0.0, early=True)
+    outcomes, _ = converted(api, [track()])
+    assert [outcome.state for outcome in outcomes] == ["succeeded"]
+    assert api.answered == [200]
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path) -> Path:
+    """Return the ledger of a run that was killed while it submitted, and whose callback was taken."""
+    ledger = SqliteLedger(tmp_path / "catalog.db")
+    provider, fingerprint = client_of(FakeAPI())[0].account
+    ledger.open(provider=provider, fingerprint=fingerprint)
+    row = ledger.claim(track(), where="catalog.csv:2").row
+    ledger.begin_attempt(row.id, nonce=NONCE, at=0.0, reserve=0, most=None)
+    ledger.note_candidate(NONCE, VideoTaskId("v1"))
+    ledger.close()
+    return tmp_path / "catalog.db"
+
+
+async def test_a_crashed_submission_comes_back_in_the_next_run(interrupted: Path) -> None:
+    """What an earlier run left unknown is adopted when a callback has named its task."""
+    api = CallingAPI(seconds=0.0)
+    api.born["v1"] = 0.0
+    wanted = {"task_id": track().task_id, "suno_id": track().suno_id}
+    api.params["v1"] = {"callback_url": PUBLIC + NONCE, "input": wanted}
+    client, _ = client_of(api, clock=SystemClock(1000))
+    async with client:
+        receiver = CallbackReceiver(client, public_url=PUBLIC)
+        async with client.convert([track()], ledger=interrupted, callbacks=receiver) as outcomes:
+            states = [(outcome.state, outcome.video_task_id) async for outcome in outcomes]
+    assert states == [("succeeded", "v1")]
+    assert api.created == []
+
+
+class Told:
+    """A client that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.clock = SystemClock()
+        self.hints: list[str] = []
+
+    def hint(self, task_id: VideoTaskId) -> None:
+        self.hints.append(task_id)
+
+    async def status(self, task_id: VideoTaskId) -> Any:
+        raise AssertionError("nothing is asked here")
+
+
+class Scene:
+    """A receiver over a ledger in memory with one row, whose attempt has the nonce `NONCE`."""
+
+    def __init__(self) -> None:
+        self.client = Told()
+        self.receiver = CallbackReceiver(self.client, public_url=PUBLIC)
+        self.ledger = SqliteLedger()
+        self.ledger.open(provider="p", fingerprint="f")
+        self.row = self.ledger.claim(track(), where="").row
+        self.ledger.begin_attempt(self.row.id, nonce=NONCE, at=0.0, reserve=0, most=None)
+        self.receiver.open(Books(self.ledger))
+
+    def submitted(self) -> None:
+        self.ledger.move(self.row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("v1")))
+
+    def call(self, body: bytes | Callable[[], Awaitable[bytes]], nonce: str = NONCE) -> int:
+        async def read() -> bytes:
+            return body if isinstance(body, bytes) else await body()
+
+        return run_virtual(self.receiver.handle(nonce, read))
+
+
+def said(task_id: str = "v1") -> bytes:
+    return json.dumps(task_data(task_id, "success")).encode()
+
+
+def test_bare_and_in_the_envelope() -> None:
+    """The payload is taken both ways, as often as it comes."""
+    scene = Scene()
+    scene.submitted()
+    wrapped = json.dumps({"code": 200, "message": "success", "data": task_data("v1", "success")}).encode()
+    assert [scene.call(said()), scene.call(wrapped), scene.call(said())] == [200, 200, 200]
+    assert scene.client.hints == ["v1"] * 3
+    assert "3 accepted, 0 refused" in repr(scene.receiver)
+
+
+@pytest.mark.parametrize(
+    ("body", "nonce", "status"),
+    [
+        (said(), "1" * 32, 404),
+        (said(), "short", 404),
+        (b"", NONCE, 400),
+        (b"<html>", NONCE, 400),
+        (b"[]", NONCE, 400),
+        (b'{"task_id": "v1"}', NONCE, 400),
+        (b'{"code": 200, "data": null}', NONCE, 400),
+        (b" " * (MAX_BODY + 1), NONCE, 413),
+        (said("v2"), NONCE, 409),
+    ],
+)
+def test_what_is_refused(body: bytes, nonce: str, status: int) -> None:
+    """What does not belong to an attempt, or is no callback, is refused, and causes no question."""
+    scene = Scene()
+    scene.submitted()
+    assert scene.call(body, nonce) == status
+    assert scene.client.hints == []
+    assert scene.receiver.statistics().refused == 1
+
+
+def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    """A sender who stops in the middle gets a 408."""
+
+    async def never() -> bytes:
+        await asyncio.sleep(3600)
+        return b""
+
+    assert Scene().call(never) == 408
+
+
+def test_a_flood_is_bounded() -> None:
+    """More callbacks at once than there is room for are told to come again."""
+    scene = Scene()
+
+    async def flood() -> list[int]:
+        gate = asyncio.Event()
+
+        async def read() -> bytes:
+            await gate.wait()
+            return said()
+
+        calls = [asyncio.ensure_future(scene.receiver.handle(NONCE, read)) for _ in range(AT_ONCE + 1)]
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        gate.set()
+        return await asyncio.gather(*calls)
+
+    assert sorted(run_virtual(flood())) == [200] * AT_ONCE + [503]
+
+
+def test_the_candidate_is_committed_before_the_answer() -> None:
+    """When a callback is answered with 200, the task that it names stands in the ledger."""
+    scene = Scene()
+    assert scene.call(said()) == 200
+    assert scene.ledger.candidate(scene.row.id) == (NONCE, "v1")
+
+
+def test_a_broken_ledger_asks_for_the_callback_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the ledger cannot take is answered with 503, so that it is sent again."""
+    scene = Scene()
+
+    def broken(*_: object) -> None:
+        raise LedgerError("the disk is full")
+
+    monkeypatch.setattr(scene.ledger, "note_candidate", broken)
+    assert scene.call(said()) == 503
+
+
+def test_a_second_charge_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A callback for an attempt that counted as not bought warns of a double charge."""
+    scene = Scene()
+    scene.ledger.move(scene.row.id, Ending(state=State.PLANNED))
+    assert scene.call(said()) == 200
+    assert scene.call(said()) == 200
+    assert caplog.text.count("may have been charged twice") == 1
+
+
+def test_a_closed_ledgers_attempts_are_refused() -> None:
+    """After a conversion its callbacks are no longer taken."""
+    scene = Scene()
+    books = Books(scene.ledger)
+    scene.receiver.open(books)
+    assert scene.call(said()) == 200
+    scene.receiver._books.clear()
+    assert scene.call(said()) == 404
+
+
+@pytest.mark.parametrize("url", ["me.example.test", "ftp://me.example.test", "https://", "https://me.test/?a=1"])
+def test_a_public_url_that_cannot_work(url: str) -> None:
+    """A public URL that nobody could call, or that a nonce cannot be added to, is refused at once."""
+    with pytest.raises(ValueError, match="must be an http"):
+        CallbackReceiver(Told(), public_url=url)
+
+
+@pytest.mark.parametrize("public", [PUBLIC, "https://me.example.test"])
+async def test_over_http(public: str) -> None:
+    """The receiver listens below the path of its public URL and answers with the status alone."""
+    receiver = CallbackReceiver(Told(), public_url=public)
+    path = receiver.url(NONCE).removeprefix("https://me.example.test")
+    async with receiver.listen(port=0) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+
+        async def post(where: str, body: bytes) -> int:
+            async with session.post(where, data=body) as response:
+                return response.status
+
+        assert await post(path, said()) == 404
+        assert await post(path, b" " * (MAX_BODY + 2)) == 413
+        assert await post(path + "/more", b"") == 404
+
+
+def test_a_hint_causes_one_question_in_half_a_minute() -> None:
+    """However often a running task is called over, it is asked about once in 30 seconds for that."""
+
+    async def asked(hints: int) -> int:
+        api = FakeAPI(seconds=10_000.0)
+        client, transport = client_of(api)
+        async with client:
+            task = await client.submit(track())
+            await asyncio.sleep(2000)
+            before = len(transport.sent)
+            for _ in range(hints):
+                client.hint(task.id)
+                client.hint(VideoTaskId("not followed"))
+                await asyncio.sleep(1)
+            await asyncio.sleep(60 - hints)
+            return len(transport.sent) - before
+
+    quiet, flooded = run_virtual(asked(0)), run_virtual(asked(59))
+    assert quiet < flooded <= quiet + 2
+
+
+def test_a_hint_after_the_end_of_the_client_is_harmless() -> None:
+    """A callback that comes when the client is closed changes nothing."""
+    client: SunoVideoClient = client_of(FakeAPI())[0]
+    client.hint(VideoTaskId("v1"))
+    assert client.statistics().in_flight == 0
