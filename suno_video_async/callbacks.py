@@ -266,7 +266,8 @@ class CallbackReceiver:
         seen = set[tuple[str, VideoTaskId]]()
         try:
             if (found := await books.candidate(row)) is not None:
-                heard.put_nowait(found)
+                with contextlib.suppress(asyncio.QueueFull):
+                    heard.put_nowait(found)
             while (found := await self._next(heard, deadline)) is not None:
                 if found in seen:
                     continue

@@ -44,7 +44,7 @@ class CallingAPI(FakeAPI):
         seconds: how long tasks run.
         drop: the submissions, counted from 1, whose answers are lost.
         silent: those that are never called back.
-        forge: a task id that a stranger names first, for each of them.
+        forge: a task id that a stranger names twice, before each of them.
         early: call back before the submission is answered.
 
     """
@@ -91,7 +91,7 @@ class CallingAPI(FakeAPI):
     async def _call_back(self, number: int, seconds: float) -> None:
         await asyncio.sleep(seconds)
         nonce = self.params[f"v{number}"]["callback_url"].rsplit("/", 1)[1]
-        for task_id in filter(None, (self.forge, f"v{number}")):
+        for task_id in filter(None, (self.forge, self.forge, f"v{number}")):
             self.answered.append(await self.deliver(nonce, json.dumps(task_data(task_id, "success")).encode()))
 
     async def deliver(self, nonce: str, body: bytes) -> int:

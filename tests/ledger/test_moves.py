@@ -226,7 +226,7 @@ def test_a_callbacks_url_leads_to_its_attempt(memory: SqliteLedger) -> None:
 
 
 def test_a_confirmed_callback_makes_an_unknown_row_submitted(memory: SqliteLedger) -> None:
-    """An unknown row goes on as submitted when a callback's task is confirmed, and back to planned never by one."""
+    """An unknown row goes on as submitted by a confirmed callback, and never back to planned by one."""
     row = row_in(memory, State.UNKNOWN)
     moved = memory.move(
         row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("v7")), cause=Cause.CALLBACK

@@ -22,6 +22,7 @@ ALLOWED = {
     ("succeeded", "downloaded", "run"),
     ("refused", "planned", "run"),
     ("failed", "planned", "run"),
+    ("unknown", "submitted", "callback"),
     ("unknown", "submitted", "person"),
     ("unknown", "planned", "person"),
     ("unknown", "failed", "person"),
