@@ -91,9 +91,8 @@ def checked_public_url(url: str) -> str:
 class CallbackReceiver:
     """Receives the callbacks of a client's conversions.
 
-    Give it to `client.convert(…, callbacks=receiver)`, and let the service reach it: `async with
-    receiver.listen("127.0.0.1", 8765):` behind a tunnel or a proxy, or `app.add_subapp("/callbacks",
-    receiver.app())` in an aiohttp application of your own.
+    Give it to `client.convert(…, callbacks=receiver)`, and let the service reach it: with `receiver.listen()` behind a
+    tunnel or a proxy, or with `receiver.app()` as a sub-application of an aiohttp application of your own.
 
     Args:
         client: whose tasks they are about.
