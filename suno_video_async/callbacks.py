@@ -91,8 +91,8 @@ def checked_public_url(url: str) -> str:
 class CallbackReceiver:
     """Receives the callbacks of a client's conversions.
 
-    Give it to `client.convert(…, callbacks=receiver)`, and let the service reach it: with `receiver.listen()` behind a
-    tunnel or a proxy, or with `receiver.app()` as a sub-application of an aiohttp application of your own.
+    Give it to `client.convert(…, callbacks=receiver)`, and let the service reach it: by `receiver.listen()` behind
+    a tunnel or a proxy, or by `receiver.app()` as a sub-application of an aiohttp application of your own.
 
     Args:
         client: whose tasks they are about.
