@@ -19,6 +19,7 @@ ALL: dict[str, list[str]] = {
     "shared": [],
     "following": [],
     "catalog": [],
+    "callbacks": [],
     "faults": [],
     "render": [],
 }

@@ -86,9 +86,9 @@ def run(command: list[str], environment: dict[str, str], patience: float = PATIE
     return done.stdout
 
 
-def ours(at: Server, catalog: Path, time_scale: float) -> dict[str, Any]:
-    """Convert with our command line."""
-    options = ["--no-ledger", "--no-download", "--json", "--time-scale", f"{time_scale:g}"]
+def ours(at: Server, catalog: Path, time_scale: float, *more: str) -> dict[str, Any]:
+    """Convert with our command line, and more options of it."""
+    options = ["--no-ledger", "--no-download", "--json", "--time-scale", f"{time_scale:g}", *more]
     command = [sys.executable, "-m", "suno_video_async", "convert", str(catalog), *options]
     lines = run(command, {"CRUN_BASE_URL": at.url, "CRUN_API_KEY": at.key}).splitlines()
     summary: dict[str, Any] = json.loads(lines[-1])["summary"]

@@ -625,6 +625,10 @@ class SunoVideoClient:
         if self._running is not None:
             self._running.watcher.hint(task_id)
 
+    def believe(self, snapshot: TaskSnapshot) -> bool:
+        """Take an end as a callback tells it; False where that cannot be trusted and has to be asked about."""
+        return self._running is not None and self._running.watcher.believe(snapshot)
+
     def usual_duration(self, share: float) -> float:
         """Return the seconds within which this share of the tasks ends, as far as it is known."""
         return self._open().watcher.schedule.durations.quantile(share)

@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from functools import partial
+from urllib.parse import urlsplit
 
 import anyio
 from attrs import define, evolve, field
@@ -70,6 +71,7 @@ class Watcher:
     blocked: Callable[[], int] = lambda: 0
     _turns: Turns = field(init=False)
     _followed: dict[VideoTaskId, _Followed] = field(factory=dict[VideoTaskId, _Followed], init=False)
+    _hosts: set[str | None] = field(factory=set[str | None], init=False)
     _woken: asyncio.Event = field(factory=asyncio.Event, init=False)
     _held_up: asyncio.Event = field(factory=asyncio.Event, init=False)
 
@@ -125,6 +127,15 @@ class Watcher:
             followed.hinted_at = now
             self.schedule.hint(task_id, now)
             self._woken.set()
+
+    def believe(self, snapshot: TaskSnapshot) -> bool:
+        """Take an end as a callback tells it, where its media are on a host that TaskInfo has named before."""
+        hosts = {urlsplit(url).hostname for url in snapshot.media_urls[:1]}
+        if not snapshot.is_final or (snapshot.is_success and not (hosts and hosts <= self._hosts)):
+            return False
+        self.schedule.hint(snapshot.task_id, self.calls.clock.now())
+        self.observe(snapshot)
+        return True
 
     def forget(self, task: VideoTask, error: SunoVideoError) -> None:
         """Stop following a task; its consumers get `error`."""
@@ -199,6 +210,7 @@ class Watcher:
 
     def _answered(self, task_id: VideoTaskId, result: Result[TaskSnapshot]) -> None:
         if result.value is not None:
+            self._hosts.update(urlsplit(url).hostname for url in result.value.media_urls[:1])
             self.observe(result.value)
         elif result.error is not None:
             self._not_answered(task_id, result.error)

@@ -15,6 +15,7 @@ from suno_video_async import (
     CallbackReceiver,
     LedgerError,
     Outcome,
+    RateLimit,
     Request,
     SqliteLedger,
     SunoVideoClient,
@@ -63,6 +64,7 @@ class CallingAPI(FakeAPI):
         self.params: dict[str, dict[str, Any]] = {}
         self.receiver: CallbackReceiver | None = None
         self.answered: list[int] = []
+        self.lie = self.media  # where callbacks say that the video is
         self.calls = set[asyncio.Task[None]]()
 
     def __call__(self, request: Request) -> Any:
@@ -92,7 +94,8 @@ class CallingAPI(FakeAPI):
         await asyncio.sleep(seconds)
         nonce = self.params[f"v{number}"]["callback_url"].rsplit("/", 1)[1]
         for task_id in filter(None, (self.forge, self.forge, f"v{number}")):
-            self.answered.append(await self.deliver(nonce, json.dumps(task_data(task_id, "success")).encode()))
+            body = json.dumps(task_data(task_id, "success", media=self.lie, credits=2)).encode()
+            self.answered.append(await self.deliver(nonce, body))
 
     async def deliver(self, nonce: str, body: bytes) -> int:
         async def read() -> bytes:
@@ -108,14 +111,14 @@ class CallingAPI(FakeAPI):
 
 
 def converted(
-    api: CallingAPI, source: Any, *, rate: Any = None, **arguments: Any
+    api: CallingAPI, source: Any, *, rate: Any = None, trust_callbacks: bool = False, **arguments: Any
 ) -> tuple[list[Outcome], CallbackReceiver]:
     """Convert with callbacks, in virtual time."""
 
     async def run() -> tuple[list[Outcome], CallbackReceiver]:
         client, _ = client_of(api, rate=rate)
         async with client:
-            api.receiver = CallbackReceiver(client, public_url=PUBLIC)
+            api.receiver = CallbackReceiver(client, public_url=PUBLIC, trust_callbacks=trust_callbacks)
             async with client.convert(source, callbacks=api.receiver, **arguments) as outcomes:
                 return [outcome async for outcome in outcomes], api.receiver
 
@@ -193,6 +196,35 @@ def test_a_task_that_cannot_be_asked_about_is_not_adopted() -> None:
     assert outcome.state == "unknown"
 
 
+@pytest.mark.parametrize(("trusting", "most"), [(True, 1.25), (False, 2.2)])
+def test_requests_a_track_while_callbacks_flow(trusting: bool, most: float) -> None:
+    """A trusted callback spares the question; one that is only a hint costs a single one."""
+    api = CallingAPI(seconds=65.0)
+    outcomes, _ = converted(
+        api, [track(f"s{n}") for n in range(200)], rate=RateLimit(20, 10), trust_callbacks=trusting
+    )
+    assert {outcome.state for outcome in outcomes} == {"succeeded"}
+    assert sum(outcome.requests for outcome in outcomes) < most * 200
+
+
+def test_polling_takes_over_where_callbacks_stop() -> None:
+    """A run whose callbacks stop in the middle ends as it would without them."""
+    api = CallingAPI(seconds=65.0, silent=tuple(range(60, 201)))
+    outcomes, _ = converted(
+        api, [track(f"s{n}") for n in range(200)], rate=RateLimit(20, 10), trust_callbacks=True
+    )
+    assert {outcome.state for outcome in outcomes} == {"succeeded"}
+    assert max(outcome.seconds or 0.0 for outcome in outcomes) < 400
+
+
+def test_a_trusted_callback_may_not_name_a_strange_host() -> None:
+    """A video on a host that TaskInfo never named is asked about, whatever the callback says."""
+    api = CallingAPI(seconds=30.0)
+    api.lie = "https://evil.example.test"
+    outcomes, _ = converted(api, [track(f"s{n}") for n in range(10)], trust_callbacks=True)
+    assert {outcome.url and outcome.url.split("/")[2] for outcome in outcomes} == {"media.example.test"}
+
+
 def test_a_callback_before_the_answer_counts() -> None:
     """A callback that comes before the answer of its own submission is looked at once that is there."""
     api = CallingAPI(seconds=0.0, early=True)
@@ -238,6 +270,9 @@ class Told:
 
     def hint(self, task_id: VideoTaskId) -> None:
         self.hints.append(task_id)
+
+    def believe(self, snapshot: Any) -> bool:
+        raise AssertionError("nothing is believed here")
 
     async def status(self, task_id: VideoTaskId) -> Any:
         raise AssertionError("nothing is asked here")

@@ -43,6 +43,9 @@ PLANNED_FOR = 0.98
 SHORTEST = 1.0
 #: The share of tasks after which one is asked about whatever the law says.
 ALMOST_ALL = 0.995
+#: Callbacks flow when this share of the last ends was announced by one, counted from so few on: a task without one
+#: is then asked about only when almost all others are over at its age.
+ANNOUNCED, ANNOUNCED_FROM, ANNOUNCED_SHARE = 20, 5, 0.85
 #: After a change of the law all tasks are placed anew, at most so many for each question: the work stays linear.
 REVIEWED = 20
 
@@ -99,6 +102,7 @@ class _Live:
     not_before: float = -math.inf
     rung: int = -1
     hinted: bool = False
+    announced: bool = False
     in_air: bool = False
     ticket: int = -1
 
@@ -152,6 +156,8 @@ class PollSchedule:
     _after_eager: int = field(default=EAGER_SHARE, init=False)
     _used: deque[float] = field(init=False, repr=False)
     _law: int = field(default=0, init=False, repr=False)
+    _announced: deque[bool] = field(factory=lambda: deque[bool](maxlen=ANNOUNCED), init=False, repr=False)
+    _called_back: bool = field(default=False, init=False)
     _asked_since_review: int = field(default=0, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -201,6 +207,16 @@ class PollSchedule:
         elif duration is not None:
             self.durations.ended(0.0, duration)
         self.remove(task_id)
+        self._note_announcement(live.announced)
+
+    def _note_announcement(self, announced: bool) -> None:
+        """Learn whether callbacks flow: polling takes over where they stop."""
+        self._announced.append(announced)
+        known = len(self._announced) >= ANNOUNCED_FROM
+        called_back = known and sum(self._announced) >= ANNOUNCED_SHARE * len(self._announced)
+        if called_back != self._called_back:
+            self._called_back = called_back
+            self._law, self._asked_since_review = -1, len(self._live)  # all are placed anew
 
     def unfinished(self, task_id: VideoTaskId, now: float, *, age: float | None = None) -> None:
         """Learn that a task is not over.
@@ -223,7 +239,7 @@ class PollSchedule:
     def hint(self, task_id: VideoTaskId, now: float) -> None:
         """Learn from somebody who is not to be trusted that a task is over: it is the next to be asked about."""
         if (live := self._live.get(task_id)) is not None:
-            live.hinted = True
+            live.hinted = live.announced = True
             if not live.in_air:
                 self._climb(live, now)
 
@@ -344,6 +360,8 @@ class PollSchedule:
             rung, at = -1, live.not_before
         elif now >= latest or live.hinted or not live.aged:
             rung, at = top, math.inf
+        elif self._called_back:
+            rung, at = -1, latest
         else:
             rung = bisect_right(_NEEDS, law.hazard(now - live.born) - looked + _ROUNDING) - 1
             at = math.inf if rung == top else min(live.born + law.age_at(looked + _NEEDS[rung + 1]), latest)

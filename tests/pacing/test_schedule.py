@@ -278,3 +278,19 @@ def test_a_hint_during_a_question_counts_after_it() -> None:
     plan.hint(A, 5.0)
     plan.unfinished(A, 5.0)
     assert plan.decide(7.0, READY) == Ask(A)
+
+
+def test_while_callbacks_flow_only_what_is_late_is_asked_about() -> None:
+    """Ends that are announced make questions needless; ends that are not bring them back."""
+    plan, polling = schedule(taught()), schedule(taught())
+    polling.add(A, 0.0)
+    usual = first_question(polling, NOTHING)
+    for number in range(5):
+        plan.add(VideoTaskId(f"t{number}"), 0.0)
+        plan.hint(VideoTaskId(f"t{number}"), 60.0)
+        plan.ended(VideoTaskId(f"t{number}"), 60.0, 60.0)
+    plan.add(A, 0.0)
+    assert first_question(plan, NOTHING) > 2 * usual
+    plan.ended(A, 300.0, 65.0)
+    plan.add(B, 0.0)
+    assert first_question(plan, NOTHING) < 1.5 * usual
