@@ -103,8 +103,8 @@ class CallbackReceiver:
         public_url: the http(s) URL under which the service reaches the receiver; each attempt's nonce is added to
             its path.
         trust_callbacks: take the end of a task as its callback tells it, without a TaskInfo, when its video is on
-            a host that TaskInfo has named before. It saves half of the requests; but who learns a nonce, from a log
-            of your proxy for example, can say that a task failed, what it cost, or name another file of that host.
+            a host that TaskInfo has named before. It saves half of the requests; but who learns a nonce, as from a
+            log of your proxy, can say that a task failed, what it cost, or name another file of that host.
 
     Raises:
         ValueError: this is no such URL.
