@@ -17,6 +17,7 @@ from attrs import frozen
 
 from suno_video_async.books import Books, origin_problem
 from suno_video_async.errors import CallbackRejected, LedgerError, MalformedResponseError, SunoVideoError
+from suno_video_async.finishing import to_the_end
 from suno_video_async.ledger.base import Attempt, Ending, LedgerRow
 from suno_video_async.models import TaskSnapshot, VideoTaskId
 from suno_video_async.pacing.clock import Clock
@@ -33,6 +34,8 @@ MAX_BODY = 256 * 1024
 AT_ONCE = 32
 #: Real seconds that a callback may take to arrive whole.
 READING = 10.0
+#: Real seconds that a callback in the air has when the receiver stops listening.
+LEAVING = 1.0
 #: The most different tasks that callbacks may name for one submission, between two looks.
 CANDIDATES = 8
 _NONCE = re.compile(r"[0-9a-f]{32}")
@@ -90,6 +93,20 @@ def checked_public_url(url: str) -> str:
             f"must be an http(s) URL without query, such as https://me.example/callbacks, not {url!r}"
         )
     return url.rstrip("/")
+
+
+async def _stop_listening(server: asyncio.Server) -> None:
+    """Stop accepting, then let what was accepted arrive, and only then close.
+
+    asyncio forgets a connection, and leaves it open, whose server is closed between the two.
+    """
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        with contextlib.suppress(NotImplementedError):  # a loop without readers, as on Windows
+            loop.remove_reader(listening.fileno())
+    for _ in range(3):  # the rounds of the loop that it takes
+        await asyncio.sleep(0)
+    server.close()
 
 
 class CallbackReceiver:
@@ -164,13 +181,18 @@ class CallbackReceiver:
             app, inner = web.Application(), app
             app.add_subapp(path, inner)
         # No access log: a URL holds its nonce.
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=LEAVING)
         await runner.setup()
         try:
-            await web.TCPSite(runner, host, port).start()
-            yield runner.addresses[0][1]
+            if runner.server is None:
+                raise RuntimeError("aiohttp's runner has no server after its set-up")
+            server = await asyncio.get_running_loop().create_server(runner.server, host, port)
+            try:
+                yield server.sockets[0].getsockname()[1]
+            finally:
+                await to_the_end(_stop_listening(server))
         finally:
-            await runner.cleanup()
+            await to_the_end(runner.cleanup())
 
     async def handle(self, nonce: str, read: Callable[[], Awaitable[bytes]]) -> int:
         """Take one callback and return the HTTP status to answer with.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -424,6 +426,18 @@ async def test_over_http(public: str) -> None:
         assert await post(path, said()) == 404
         assert await post(path, b" " * (MAX_BODY + 2)) == 413
         assert await post(path + "/more", b"") == 404
+
+
+@pytest.mark.parametrize("rounds", range(6))
+async def test_a_connection_at_the_very_end_is_closed(rounds: int) -> None:
+    """Whoever connects while the receiver stops listening is let go of, and leaves nothing open."""
+    receiver = CallbackReceiver(Told(), public_url=PUBLIC)
+    async with receiver.listen(port=0) as port:
+        caller = socket.create_connection(("127.0.0.1", port))
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+    caller.close()
+    gc.collect()
 
 
 def test_a_hint_causes_one_question_in_half_a_minute() -> None:
