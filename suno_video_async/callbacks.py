@@ -17,7 +17,7 @@ from attrs import frozen
 
 from suno_video_async.books import Books, origin_problem
 from suno_video_async.errors import CallbackRejected, LedgerError, MalformedResponseError, SunoVideoError
-from suno_video_async.finishing import to_the_end
+from suno_video_async.finishing import stop_listening, to_the_end
 from suno_video_async.ledger.base import Attempt, Ending, LedgerRow
 from suno_video_async.models import TaskSnapshot, VideoTaskId
 from suno_video_async.pacing.clock import Clock
@@ -93,20 +93,6 @@ def checked_public_url(url: str) -> str:
             f"must be an http(s) URL without query, such as https://me.example/callbacks, not {url!r}"
         )
     return url.rstrip("/")
-
-
-async def _stop_listening(server: asyncio.Server) -> None:
-    """Stop accepting, then let what was accepted arrive, and only then close.
-
-    asyncio forgets a connection, and leaves it open, whose server is closed between the two.
-    """
-    loop = asyncio.get_running_loop()
-    for listening in server.sockets:
-        with contextlib.suppress(NotImplementedError):  # a loop without readers, as on Windows
-            loop.remove_reader(listening.fileno())
-    for _ in range(3):  # the rounds of the loop that it takes
-        await asyncio.sleep(0)
-    server.close()
 
 
 class CallbackReceiver:
@@ -190,7 +176,7 @@ class CallbackReceiver:
             try:
                 yield server.sockets[0].getsockname()[1]
             finally:
-                await to_the_end(_stop_listening(server))
+                await to_the_end(stop_listening(server))
         finally:
             await to_the_end(runner.cleanup())
 

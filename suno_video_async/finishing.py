@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
@@ -31,6 +32,20 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
             task.exception()  # seen, so that nobody complains about it
         raise cancelled
     return task.result()
+
+
+async def stop_listening(server: asyncio.Server) -> None:
+    """Stop accepting, then let what was accepted arrive, and only then close.
+
+    asyncio forgets a connection, and leaves it open, whose server is closed between the two.
+    """
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        with contextlib.suppress(NotImplementedError):  # a loop without readers, as on Windows
+            loop.remove_reader(listening.fileno())
+    for _ in range(3):  # the rounds of the loop that it takes
+        await asyncio.sleep(0)
+    server.close()
 
 
 class Hop(Protocol):

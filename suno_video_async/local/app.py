@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 
 import anyio
 import anyio.to_thread
 from aiohttp import web
 
+from suno_video_async.finishing import stop_listening
 from suno_video_async.pacing.clock import Clock
 
 from .errors import LocalServerError
@@ -17,6 +19,8 @@ from .service import ApiService
 _CHUNK = 256 * 1024
 #: Real seconds that answers on their way get when the server stops.
 _GRACE = 0.5
+#: Connections that may wait to be accepted.
+_BACKLOG = 128
 
 
 class Edge:
@@ -107,7 +111,9 @@ class Listener:
     """Listens on one address from `start` to `aclose`."""
 
     def __init__(self, edge: Edge) -> None:
-        self._runner = web.ServerRunner(web.Server(edge, access_log=None), shutdown_timeout=_GRACE)
+        self._protocols = web.Server(edge, access_log=None)
+        self._runner = web.ServerRunner(self._protocols, shutdown_timeout=_GRACE)
+        self._listening: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Begin to listen; return the port.
@@ -118,14 +124,17 @@ class Listener:
         """
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host, port).start()
+            loop = asyncio.get_running_loop()
+            self._listening = await loop.create_server(self._protocols, host, port, backlog=_BACKLOG)
         except OSError as error:
             await self._runner.cleanup()
             raise LocalServerError(error.errno, _why_not(host, port, error)) from error
-        return int(self._runner.addresses[0][1])
+        return int(self._listening.sockets[0].getsockname()[1])
 
     async def aclose(self) -> None:
         """Close all connections; answers on their way get a moment."""
+        if self._listening is not None:
+            await stop_listening(self._listening)
         await self._runner.cleanup()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import sys
 import tempfile
@@ -316,3 +317,14 @@ async def test_the_sdk_and_the_server_understand_each_other() -> None:
         assert video.credits == 2
         assert await client.balance() == 998
         assert [track.title for track in await client.tracks("task_harbour01")]
+
+
+@pytest.mark.parametrize("rounds", range(6))
+async def test_a_connection_at_the_very_end_is_closed(rounds: int) -> None:
+    """Whoever connects while the server stops is let go of, and leaves nothing open."""
+    async with LocalServer(render_seconds=1) as server:
+        caller = socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+    caller.close()
+    gc.collect()
