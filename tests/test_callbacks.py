@@ -6,7 +6,7 @@ import asyncio
 import gc
 import json
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -302,13 +302,20 @@ class Scene:
         return run_virtual(self.receiver.handle(nonce, read))
 
 
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    """Return a receiver and the ledger that it looks into."""
+    scene = Scene()
+    yield scene
+    scene.ledger.close()
+
+
 def said(task_id: str = "v1") -> bytes:
     return json.dumps(task_data(task_id, "success")).encode()
 
 
-def test_bare_and_in_the_envelope() -> None:
+def test_bare_and_in_the_envelope(scene: Scene) -> None:
     """The payload is taken both ways, as often as it comes."""
-    scene = Scene()
     scene.submitted()
     wrapped = json.dumps({"code": 200, "message": "success", "data": task_data("v1", "success")}).encode()
     assert [scene.call(said()), scene.call(wrapped), scene.call(said())] == [200, 200, 200]
@@ -330,28 +337,26 @@ def test_bare_and_in_the_envelope() -> None:
         (said("v2"), NONCE, 409),
     ],
 )
-def test_what_is_refused(body: bytes, nonce: str, status: int) -> None:
+def test_what_is_refused(scene: Scene, body: bytes, nonce: str, status: int) -> None:
     """What does not belong to an attempt, or is no callback, is refused, and causes no question."""
-    scene = Scene()
     scene.submitted()
     assert scene.call(body, nonce) == status
     assert scene.client.hints == []
     assert scene.receiver.statistics().refused == 1
 
 
-def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+def test_a_body_that_does_not_come_is_not_waited_for(scene: Scene) -> None:
     """A sender who stops in the middle gets a 408."""
 
     async def never() -> bytes:
         await asyncio.sleep(3600)
         return b""
 
-    assert Scene().call(never) == 408
+    assert scene.call(never) == 408
 
 
-def test_a_flood_is_bounded() -> None:
+def test_a_flood_is_bounded(scene: Scene) -> None:
     """More callbacks at once than there is room for are told to come again."""
-    scene = Scene()
 
     async def flood() -> list[int]:
         gate = asyncio.Event()
@@ -368,16 +373,14 @@ def test_a_flood_is_bounded() -> None:
     assert sorted(run_virtual(flood())) == [200] * AT_ONCE + [503]
 
 
-def test_the_candidate_is_committed_before_the_answer() -> None:
+def test_the_candidate_is_committed_before_the_answer(scene: Scene) -> None:
     """When a callback is answered with 200, the task that it names stands in the ledger."""
-    scene = Scene()
     assert scene.call(said()) == 200
     assert scene.ledger.candidate(scene.row.id) == (NONCE, "v1")
 
 
-def test_a_broken_ledger_asks_for_the_callback_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_ledger_asks_for_the_callback_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the ledger cannot take is answered with 503, so that it is sent again."""
-    scene = Scene()
 
     def broken(*_: object) -> None:
         raise LedgerError("the disk is full")
@@ -386,18 +389,16 @@ def test_a_broken_ledger_asks_for_the_callback_again(monkeypatch: pytest.MonkeyP
     assert scene.call(said()) == 503
 
 
-def test_a_second_charge_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_second_charge_is_told(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     """A callback for an attempt that counted as not bought warns of a double charge."""
-    scene = Scene()
     scene.ledger.move(scene.row.id, Ending(state=State.PLANNED))
     assert scene.call(said()) == 200
     assert scene.call(said()) == 200
     assert caplog.text.count("may have been charged twice") == 1
 
 
-def test_a_closed_ledgers_attempts_are_refused() -> None:
+def test_a_closed_ledgers_attempts_are_refused(scene: Scene) -> None:
     """After a conversion its callbacks are no longer taken."""
-    scene = Scene()
     books = Books(scene.ledger)
     scene.receiver.open(books)
     assert scene.call(said()) == 200
