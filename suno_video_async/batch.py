@@ -42,7 +42,7 @@ from suno_video_async.errors import (
     WaitTimeout,
 )
 from suno_video_async.finishing import to_the_end
-from suno_video_async.ledger.base import DROPPED, MICRO, Claim, Ending, LedgerRow
+from suno_video_async.ledger.base import AWAITED, DROPPED, MICRO, Claim, Ending, LedgerRow
 from suno_video_async.models import (
     Estimate,
     Outcome,
@@ -54,7 +54,7 @@ from suno_video_async.models import (
     VideoTaskId,
 )
 from suno_video_async.pacing.clock import Clock
-from suno_video_async.protocol.lifecycle import State
+from suno_video_async.protocol.lifecycle import Cause, State
 from suno_video_async.submission import Submission
 from suno_video_async.task import VideoTask, video_of
 from suno_video_async.telemetry import logger
@@ -68,6 +68,8 @@ EXPIRED = frozenset({403, 404, 410})
 #: A submission whose answer was lost waits for its callback as long as this share of the tasks takes, and at least
 #: so many seconds, from its send on.
 ALMOST_ALL, UNKNOWN_GRACE = 0.99, 120.0
+#: How often a row is sent in one run where every answer is a 500 and no callback comes.
+SENDS_AFTER_500 = 3
 
 #: Works on one row, which stands at a place in a catalog.
 Handle: TypeAlias = "Callable[[Claim | CatalogError | _Unclaimed, str], Coroutine[Any, Any, None]]"
@@ -167,6 +169,7 @@ class _Work:
 
     where: str
     started: float
+    sends: int = 0
     submission: Submission | None = None
     task: VideoTask | None = None
 
@@ -440,44 +443,67 @@ class Conversion:
             error = AlreadyBoughtError(track, claim.changed.track.key)
             return Outcome(track=track, state="skipped", error=error)
         try:
-            work.submission = await self._submission(claim.row)
+            work.submission = await self._submission(claim.row, sent_before=work.sends > 0)
+            work.sends += 1
             work.task = await work.submission.wait()
         except LedgerError:
             raise
         except SubmissionUnknown as error:
-            row = await self._adopted(await self._books.row(claim.row.id) or claim.row)
-            if row is None:
-                return self._not_bought(track, error)
+            row = await self._books.row(claim.row.id) or claim.row
+            return await self._go_on_in_doubt(evolve(claim, row=row), work, error)
         except SunoVideoError as error:
             return self._not_bought(track, error)
-        else:
-            row = evolve(claim.row, state=State.SUBMITTED, video_task_id=work.task.id)
-            if self._callbacks is not None:
-                await self._callbacks.catch_up(self._books, row)
+        row = evolve(claim.row, state=State.SUBMITTED, video_task_id=work.task.id)
+        if self._callbacks is not None:
+            await self._callbacks.catch_up(self._books, row)
         return await self._follow(evolve(claim, row=row), work)
 
     async def _find(self, claim: Claim, work: _Work) -> Outcome:
-        """Go on with a row of an earlier run that may be bought, where its callback comes."""
+        """Go on with a row of an earlier run that may be bought."""
         row = claim.row
-        if (adopted := await self._adopted(row)) is not None:
-            return await self._follow(evolve(claim, row=adopted), work)
+        work.sends = 1
         error = SubmissionUnknown(row.track, row.since, row.error[2] if row.error else "interrupted")
-        return evolve(_known(row, "unknown"), error=error)
+        return await self._go_on_in_doubt(claim, work, error)
 
-    async def _adopted(self, row: LedgerRow) -> LedgerRow | None:
-        """Wait for the callback of a submission whose answer was lost, for as long as one may still come."""
+    async def _go_on_in_doubt(self, claim: Claim, work: _Work, error: SubmissionUnknown) -> Outcome:
+        """Follow a row that may be bought where its callback comes, and buy it where it counts as not bought."""
+        row = await self._adopted(claim.row)
+        if row.state is State.SUBMITTED:
+            return await self._follow(evolve(claim, row=row), work)
+        if row.state is State.PLANNED:
+            if work.sends < SENDS_AFTER_500:
+                return await self._buy(evolve(claim, row=row), work)
+            return Outcome(track=row.track, state="planned", error=error)
+        kept = row.video_task_id or (None if error.task_id is None else VideoTaskId(error.task_id))
+        return evolve(_known(row, "unknown"), video_task_id=kept, error=error)
+
+    async def _adopted(self, row: LedgerRow) -> LedgerRow:
+        """Wait for the callback of a submission in doubt, for as long as one may still come.
+
+        Returns the row as submitted; as planned where none came after a 500, by which the API says that it failed;
+        or as unknown still.
+        """
         if self._callbacks is None:
-            return None
+            return row
         grace = max(UNKNOWN_GRACE, self._client.usual_duration(ALMOST_ALL))
-        return await self._callbacks.adopt(self._books, row, row.since + grace - self._client.clock.time())
+        left = row.since + grace - self._client.clock.time()
+        if (adopted := await self._callbacks.adopt(self._books, row, left)) is not None:
+            return adopted
+        if self._client.strict or row.error is None or row.error[0] != AWAITED:
+            return row
+        row = await self._books.move(row, Ending(state=State.PLANNED, error=row.error), cause=Cause.SILENCE)
+        # A callback that came at the last moment has kept it as it was.
+        called = None if row.state is State.PLANNED else await self._callbacks.adopt(self._books, row, 0.0)
+        return called or row
 
-    async def _submission(self, row: LedgerRow) -> Submission:
+    async def _submission(self, row: LedgerRow, *, sent_before: bool) -> Submission:
         reserve = 0 if self._options.max_credits is None else await self._cost(row.track)
         entry = self._books.entry(
             row,
             reserve=reserve,
             most=micro(self._options.max_credits),
             strict=self._client.strict,
+            sent_before=sent_before,
             callback_url=self._callbacks.url if self._callbacks is not None else None,
         )
         submission = self._client.begin(
@@ -507,9 +533,6 @@ class Conversion:
     def _not_bought(self, track: Track, error: SunoVideoError) -> Outcome:
         if isinstance(error, ClientClosedError) and self._stopping:
             return Outcome(track=track, state="planned", error=self.stopped_by)
-        if isinstance(error, SubmissionUnknown):
-            kept = None if error.task_id is None else VideoTaskId(error.task_id)
-            return Outcome(track=track, state="unknown", error=error, video_task_id=kept)
         self._stop_if_hopeless(error)
         refused = isinstance(error, InvalidRequestError | NotFoundError) and error.operation == "CreateTask"
         return Outcome(track=track, state="refused" if refused else "planned", error=error)

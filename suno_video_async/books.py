@@ -15,11 +15,12 @@ from suno_video_async.errors import (
     InvalidRequestError,
     MalformedResponseError,
     NotFoundError,
+    ServerError,
     SunoVideoError,
     TaskFailed,
 )
 from suno_video_async.finishing import Hop, in_one_thread, inline, to_the_end
-from suno_video_async.ledger.base import MICRO, Attempt, Claim, Ending, Ledger, LedgerRow, Totals
+from suno_video_async.ledger.base import AWAITED, MICRO, Attempt, Claim, Ending, Ledger, LedgerRow, Totals
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import TaskSnapshot, Track, Video, VideoTaskId, normalised
 from suno_video_async.pacing.clock import Clock
@@ -129,6 +130,10 @@ class Books:
         """Return the attempt that a callback's URL belongs to."""
         return await self._hop(partial(self.ledger.attempt, nonce))
 
+    async def bought_by(self, task_id: VideoTaskId) -> int | None:
+        """Return the number of the row that bought a task."""
+        return await self._hop(partial(self.ledger.bought_by, task_id))
+
     async def note_candidate(self, nonce: str, task_id: VideoTaskId) -> None:
         """Commit which task a callback named for an attempt."""
         await self._hop(partial(self.ledger.note_candidate, nonce, task_id))
@@ -144,10 +149,22 @@ class Books:
         reserve: int = 0,
         most: int | None = None,
         strict: bool = False,
+        sent_before: bool = False,
         callback_url: Callable[[str], str] | None = None,
     ) -> Entry:
-        """Return the writer of one row's submission; `callback_url` makes an attempt's URL of its nonce."""
-        return Entry(self, row, reserve, most, strict, callback_url)
+        """Return the writer of one row's submission.
+
+        Args:
+            row: the row.
+            reserve: micro-credits to set aside for it.
+            most: the ledger's budget in micro-credits.
+            strict: whether a 500 leaves the row unknown for good.
+            sent_before: whether it is sent again after a 500 that was waited out.
+            callback_url: makes the URL of an attempt of its nonce; a 500 then waits for it to be called.
+
+        """
+        awaits = callback_url is not None and not strict
+        return Entry(self, row, reserve, most, strict or awaits, awaits, sent_before, callback_url)
 
     async def begin(self, row: LedgerRow, at: float, reserve: int, most: int | None) -> str:
         """Commit that a row is about to be sent, and return the attempt's nonce."""
@@ -166,6 +183,8 @@ class Entry:
     reserve: int
     most: int | None
     strict: bool
+    awaits: bool
+    sent_before: bool
     callback_url: Callable[[str], str] | None = None
 
     async def before(self, at: float) -> str | None:
@@ -184,7 +203,10 @@ class Entry:
         if meaning is Verdict.UNKNOWN:
             kept = error.task_id if isinstance(error, MalformedResponseError) else None
             candidate = None if kept is None else VideoTaskId(kept)
-            return Ending(state=State.UNKNOWN, video_task_id=candidate, error=described(error))
+            name, code, said = described(error)
+            if self.awaits and isinstance(error, ServerError):
+                name = AWAITED
+            return Ending(state=State.UNKNOWN, video_task_id=candidate, error=(name, code, said))
         refused = isinstance(error, InvalidRequestError | NotFoundError)
         return Ending(state=State.REFUSED if refused else State.PLANNED, error=described(error))
 

@@ -72,12 +72,14 @@ class CallbackStatistics:
         accepted: callbacks that were answered with 200, repeated ones included.
         refused: those answered with another status.
         adopted: submissions whose answer was lost, and whose task a callback brought back.
+        double_charges: attempts that counted as not bought, and for which a callback named a task after all.
 
     """
 
     accepted: int = 0
     refused: int = 0
     adopted: int = 0
+    double_charges: int = 0
 
 
 def checked_public_url(url: str) -> str:
@@ -121,14 +123,19 @@ class CallbackReceiver:
         self._books = list[Books]()
         self._heard = dict[tuple[int, int], asyncio.Queue[tuple[str, VideoTaskId]]]()
         self._busy = 0
-        self._accepted = self._refused = self._adopted = 0
+        self._accepted = self._refused = self._adopted = self._double = 0
 
     def __repr__(self) -> str:
         return f"<CallbackReceiver {self._public} {self._accepted} accepted, {self._refused} refused>"
 
     def statistics(self) -> CallbackStatistics:
         """Return what was seen until now."""
-        return CallbackStatistics(accepted=self._accepted, refused=self._refused, adopted=self._adopted)
+        return CallbackStatistics(
+            accepted=self._accepted,
+            refused=self._refused,
+            adopted=self._adopted,
+            double_charges=self._double,
+        )
 
     def url(self, nonce: str) -> str:
         """Return the URL of one attempt."""
@@ -234,15 +241,19 @@ class CallbackReceiver:
     async def _note(self, books: Books, attempt: Attempt, nonce: str, said: TaskSnapshot) -> None:
         """Commit what a callback says about an attempt before it is answered, and let it be looked at."""
         row, task_id = attempt.row, said.task_id
-        if attempt.video_task_id is not None:
+        in_doubt = attempt.newest and row.state in {State.SUBMITTING, State.UNKNOWN}
+        if attempt.video_task_id is not None and not in_doubt:
             if attempt.video_task_id != task_id:
                 raise CallbackRejected(409, "its attempt bought another task")
             if not (self._trusting and self._client.believe(said)):
                 self._client.hint(task_id)
             return
+        if await books.bought_by(task_id) is not None:
+            raise CallbackRejected(409, "its task is what another attempt bought")
         if attempt.candidate != task_id:
             await books.note_candidate(nonce, task_id)
-            if not (attempt.newest and row.state in {State.SUBMITTING, State.UNKNOWN}):
+            if not in_doubt:
+                self._double += attempt.candidate is None
                 logger.warning(
                     "row %d (%s) may have been charged twice: a callback names task %s for an attempt that counted"
                     " as not bought",

@@ -49,7 +49,19 @@ class Result(Generic[T]):
 
 
 class Entry(Protocol):
-    """Keeps the books of one submission, in its send's own task."""
+    """Keeps the books of one submission, in its send's own task.
+
+    Attributes:
+        strict: whether a 500 leaves it unknown.
+        sent_before: whether it is sent again after a 500 that was waited out.
+
+    """
+
+    @property
+    def strict(self) -> bool: ...
+
+    @property
+    def sent_before(self) -> bool: ...
 
     async def before(self, at: float) -> str | None:
         """Note, before a byte leaves, that it is sent; return the URL to be called back, if there is one.
@@ -147,7 +159,8 @@ class Calls:
         """
         request = wire.create_task(submission)
         since = self.clock.time()
-        last: SunoVideoError | None = None
+        after_500 = entry is not None and entry.sent_before
+        strict = self.policy.strict if entry is None else entry.strict
 
         def decode(answer: Answer, request: Request) -> VideoTaskId:
             try:
@@ -159,24 +172,24 @@ class Calls:
             return task_id
 
         async def attempt() -> VideoTaskId:
-            nonlocal since, last
+            nonlocal since, after_500
             place = await turn()
             if self.closed or not wanted():
                 self.limiter.release(place, sent=False, answered=False)
                 raise ClientClosedError("the submission was given up before it was sent")
             since = self.clock.time()
-            self.statistics.resent_after_500 += isinstance(last, ServerError)
+            self.statistics.resent_after_500 += after_500
             sending(True)
             try:
                 return _value(await self._start(place, request, decode, entry))
             except SunoVideoError as error:
-                last = error
+                after_500 = isinstance(error, ServerError)
                 raise
             finally:
                 sending(False)
 
         def retryable(error: SunoVideoError) -> bool:
-            return wanted() and verdict(Operation.CREATE_TASK, error, strict=self.policy.strict) is Verdict.RETRY
+            return wanted() and verdict(Operation.CREATE_TASK, error, strict=strict) is Verdict.RETRY
 
         try:
             try:
@@ -187,7 +200,7 @@ class Calls:
                 first = error
             return await self._go_on(first, Operation.CREATE_TASK, attempt, retryable)
         except SunoVideoError as error:
-            if verdict(Operation.CREATE_TASK, error, strict=self.policy.strict) is not Verdict.UNKNOWN:
+            if verdict(Operation.CREATE_TASK, error, strict=strict) is not Verdict.UNKNOWN:
                 raise
             kept = error.task_id if isinstance(error, MalformedResponseError) else None
             raise SubmissionUnknown(submission.track, since, str(error), task_id=kept) from error

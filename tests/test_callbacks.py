@@ -19,11 +19,13 @@ from suno_video_async import (
     Outcome,
     RateLimit,
     Request,
+    RetryPolicy,
     SqliteLedger,
     SunoVideoClient,
     SystemClock,
     TransportError,
 )
+from suno_video_async.batch import SENDS_AFTER_500
 from suno_video_async.books import Books
 from suno_video_async.callbacks import AT_ONCE, MAX_BODY
 from suno_video_async.errors import SubmissionUnknown
@@ -46,6 +48,8 @@ class CallingAPI(FakeAPI):
     Args:
         seconds: how long tasks run.
         drop: the submissions, counted from 1, whose answers are lost.
+        fail: those that are bought and answered with a 500.
+        empty: those that are answered with a 500 and not bought.
         silent: those that are never called back.
         forge: a task id that a stranger names twice, before each of them.
         early: call back before the submission is answered.
@@ -57,12 +61,15 @@ class CallingAPI(FakeAPI):
         seconds: float = 60.0,
         *,
         drop: tuple[int, ...] = (),
+        fail: tuple[int, ...] = (),
+        empty: tuple[int, ...] = (),
         silent: tuple[int, ...] = (),
         forge: str | None = None,
         early: bool = False,
     ) -> None:
         super().__init__(seconds)
         self.drop, self.silent, self.forge, self.early = drop, silent, forge, early
+        self.fail, self.empty, self.sent = fail, empty, 0
         self.params: dict[str, dict[str, Any]] = {}
         self.receiver: CallbackReceiver | None = None
         self.answered: list[int] = []
@@ -72,6 +79,9 @@ class CallingAPI(FakeAPI):
     def __call__(self, request: Request) -> Any:
         if request.operation is not Operation.CREATE_TASK:
             return super().__call__(request)
+        self.sent += 1
+        if self.sent in self.empty:
+            return answer(None, code=500)
         said: Answer = super().__call__(request)
         number = len(self.born)
         self.params[f"v{number}"] = json.loads(request.body or b"{}")
@@ -81,7 +91,7 @@ class CallingAPI(FakeAPI):
             self._soon(self._call_back(number, self.seconds))
         if number in self.drop:
             return TransportError("the connection broke", sent=True)
-        return said
+        return answer(None, code=500) if self.sent in self.fail else said
 
     def _soon(self, call: Any) -> None:
         task = asyncio.get_running_loop().create_task(call)
@@ -165,13 +175,63 @@ def test_without_a_callback_a_lost_answer_stays_unknown() -> None:
     assert receiver.statistics().adopted == 0
 
 
+def test_a_500_waits_for_its_callback() -> None:
+    """A submission that was bought and answered with a 500 is followed when its callback comes."""
+    api = CallingAPI(fail=(1, 3))
+    outcomes, receiver = converted(api, [track(f"s{n}") for n in range(4)])
+    assert [outcome.state for outcome in outcomes] == ["succeeded"] * 4
+    assert len(api.created) == 4
+    assert receiver.statistics().adopted == 2
+
+
+def test_a_500_without_a_callback_is_sent_again() -> None:
+    """A submission that was answered with a 500, and not called back in good time, is sent again, and counted."""
+    api = CallingAPI(empty=(1,))
+
+    async def run() -> tuple[Outcome, int]:
+        client, _ = client_of(api)
+        async with client:
+            api.receiver = CallbackReceiver(client, public_url=PUBLIC)
+            async with client.convert([track()], callbacks=api.receiver) as outcomes:
+                (outcome,) = [outcome async for outcome in outcomes]
+            return outcome, client.statistics().resent_after_500
+
+    outcome, resent = run_virtual(run())
+    assert (outcome.state, api.sent, resent) == ("succeeded", 2, 1)
+    assert (outcome.seconds or 0) > 120
+
+
+def test_a_500_for_ever_ends_as_planned() -> None:
+    """A track that only gets 500s and no callback is left planned after a bounded number of submissions."""
+    api = CallingAPI(empty=tuple(range(1, 20)))
+    (outcome,), _ = converted(api, [track()])
+    assert (outcome.state, api.sent) == ("planned", SENDS_AFTER_500)
+
+
+def test_a_strict_client_never_sends_again_after_a_500() -> None:
+    """With `strict` a 500 that no callback follows ends as unknown."""
+    api = CallingAPI(empty=(1,))
+
+    async def run() -> Outcome:
+        client, _ = client_of(api, retry=RetryPolicy(strict=True))
+        async with client:
+            api.receiver = CallbackReceiver(client, public_url=PUBLIC)
+            async with client.convert([track()], callbacks=api.receiver) as outcomes:
+                (outcome,) = [outcome async for outcome in outcomes]
+            return outcome
+
+    assert run_virtual(run()).state == "unknown"
+    assert api.sent == 1
+
+
 def test_another_tracks_task_is_not_adopted(caplog: pytest.LogCaptureFixture) -> None:
     """A callback that names a task of another track is not believed, and the true one after it is."""
-    api = CallingAPI(drop=(2,), forge="v1")
+    api = CallingAPI(drop=(2,), forge="elsewhere")
+    api.born["elsewhere"], api.params["elsewhere"] = 0.0, {"input": {"task_id": "m1", "suno_id": "other"}}
     outcomes, _ = converted(api, [track("s1"), track("s2")])
     assert sorted((outcome.track.suno_id, outcome.video_task_id) for outcome in outcomes if outcome.track) == [
-        ("s1", "v1"),
-        ("s2", "v2"),
+        ("s1", "v2"),
+        ("s2", "v3"),
     ]
     assert "was not believed" in caplog.text
 
@@ -395,6 +455,25 @@ def test_a_second_charge_is_told(scene: Scene, caplog: pytest.LogCaptureFixture)
     assert scene.call(said()) == 200
     assert scene.call(said()) == 200
     assert caplog.text.count("may have been charged twice") == 1
+    assert scene.receiver.statistics().double_charges == 1
+
+
+def test_another_rows_task_is_no_second_charge(scene: Scene) -> None:
+    """A callback that names what another row bought is refused, and tells of no double charge."""
+    scene.ledger.move(scene.row.id, Ending(state=State.PLANNED))
+    other = scene.ledger.claim(track("s2"), where="").row
+    scene.ledger.begin_attempt(other.id, nonce="1" * 32, at=0.0, reserve=0, most=None)
+    scene.ledger.move(other.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("v2")))
+    assert scene.call(said("v2")) == 409
+    assert scene.receiver.statistics().double_charges == 0
+
+
+def test_an_id_in_a_broken_answer_binds_nobody(scene: Scene) -> None:
+    """What a callback names for an unknown attempt counts, whatever id a broken answer had in it."""
+    scene.ledger.move(scene.row.id, Ending(state=State.UNKNOWN, video_task_id=VideoTaskId("v7")))
+    assert [scene.call(said("v7")), scene.call(said("v1"))] == [200, 200]
+    assert scene.ledger.candidate(scene.row.id) == (NONCE, "v1")
+    assert scene.receiver.statistics().double_charges == 0
 
 
 def test_a_closed_ledgers_attempts_are_refused(scene: Scene) -> None:

@@ -137,7 +137,11 @@ async def _follow(job: Job, tally: Tally, output: Output, interrupts: Interrupts
     if interrupts.happened:
         return
     async with _receiving(job) as receiver:
-        await _follow_all(job, receiver, tally, output, interrupts)
+        try:
+            await _follow_all(job, receiver, tally, output, interrupts)
+        finally:
+            if receiver is not None:
+                tally.double_charges = receiver.statistics().double_charges
 
 
 async def _follow_all(
@@ -294,6 +298,13 @@ def _tell_end(job: Job, tally: Tally, output: Output) -> None:
     ending = tally.failure or tally.stopped_by
     if ending is not None:
         output.note(f"stopped: {failures.line(ending)}", style="red")
+    if tally.double_charges:
+        output.note(
+            f"{tally.double_charges} tracks may have been charged twice: a submission that counted as refused or"
+            " failed was called back after all; the warnings above name their tasks, so that you can ask for the"
+            " credits back",
+            style="red",
+        )
     if tally.counts["unknown"]:
         output.note(
             f"{tally.counts['unknown']} submissions have an unknown outcome: see in your account whether a task"

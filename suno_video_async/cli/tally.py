@@ -32,6 +32,8 @@ class Tally:
         undelivered: the tasks whose videos are made and paid for, but could not be downloaded.
         failure: what broke the conversion off, if anything.
         stopped_by: what ended the submissions early, if anything.
+        double_charges: attempts that counted as not bought, and that a callback named a task for;
+            None where nobody could call back.
 
     """
 
@@ -42,6 +44,7 @@ class Tally:
     undelivered: list[VideoTaskId] = field(factory=list[VideoTaskId], init=False)
     failure: Exception | None = field(default=None, init=False)
     stopped_by: Exception | None = field(default=None, init=False)
+    double_charges: int | None = field(default=None, init=False)
 
     @property
     def ended(self) -> int:
@@ -101,6 +104,7 @@ class Tally:
             "requests": statistics.requests,
             "refused_429": statistics.refused_429,
             "resent_after_500": statistics.resent_after_500,
+            **({} if self.double_charges is None else {"double_charges": self.double_charges}),
             "credits": _number(self.credits),
             "seconds": round(seconds, 3),
         }

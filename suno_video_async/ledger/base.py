@@ -16,6 +16,9 @@ from suno_video_async.protocol.lifecycle import Cause, State, may_move
 MICRO = 1_000_000
 #: The error type of a row that a person gave up; it is never bought again by itself.
 DROPPED = "Dropped"
+#: The error type of a row that the server answered with a 500, and that its callback may still bring back; when
+#: none comes in good time, it counts as not bought.
+AWAITED = "AwaitsCallback"
 
 
 @frozen(kw_only=True)
@@ -152,6 +155,8 @@ class Ledger(Protocol):
     def move(self, row_id: int, ending: Ending, *, cause: Cause = Cause.RUN) -> LedgerRow:
         """Commit how a row goes on, by the table of moves, and return it.
 
+        By silence a row moves only where no callback has named a task for its last attempt; else it stays.
+
         Raises:
             LedgerError: the move is not allowed, or the ledger cannot be written.
 
@@ -160,6 +165,10 @@ class Ledger(Protocol):
 
     def attempt(self, nonce: str) -> Attempt | None:
         """Return the attempt that a callback's URL belongs to."""
+        ...
+
+    def bought_by(self, task_id: VideoTaskId) -> int | None:
+        """Return the number of the row that is known to have bought a task."""
         ...
 
     def note_candidate(self, nonce: str, task_id: VideoTaskId) -> None:

@@ -264,6 +264,8 @@ class SqliteLedger:
             row = self._need(row_id)
             check_move(row, ending.state, cause)
             _check_whole(row, ending)
+            if cause is Cause.SILENCE and self.candidate(row_id) is not None:
+                return row
             cost, reserved = _settled(row, ending, cause)
             db.execute(
                 "UPDATE rows SET state = ?, url = COALESCE(?, url), path = COALESCE(?, path), cost = ?,"
@@ -313,6 +315,11 @@ class SqliteLedger:
                 candidate=None if candidate is None else VideoTaskId(candidate),
             )
         return None
+
+    def bought_by(self, task_id: VideoTaskId) -> int | None:
+        """Return the number of the row that bought a task."""
+        found = self._select("SELECT row_id FROM attempts WHERE video_task_id = ? AND state != 'unknown'", task_id)
+        return int(found[0][0]) if found else None
 
     def candidate(self, row_id: int) -> tuple[str, VideoTaskId] | None:
         """Return the nonce of a row's last attempt, and the task that a callback named for it."""

@@ -16,11 +16,12 @@ def test_a_lost_answer_comes_back(home: Home, unused_port: int) -> None:
     """A submission that was charged and not answered is finished by its callback, without a second charge."""
     with served(faults=[Fault(on="CreateTask", kind="drop-after", calls=(1,))]) as server:
         url = f"http://127.0.0.1:{unused_port}/callbacks"
-        options = ("--callback-url", url, "--callback-port", unused_port, "--no-download")
+        options = ("--callback-url", url, "--callback-port", unused_port, "--no-download", "--json")
         ran = home.run("convert", home.catalog("s1", "s2"), *options, "--base-url", server.url, "--time-scale", 20)
         stats = server.stats()
     assert ran.code == 0, ran.err
     assert stats["charged"] == 2
+    assert ran.summary()["double_charges"] == 0
 
 
 @pytest.mark.parametrize("url", ["me.example.test", "https://me.example.test/?x=1"])

@@ -234,3 +234,13 @@ def test_a_confirmed_callback_makes_an_unknown_row_submitted(memory: SqliteLedge
     assert (moved.state, moved.video_task_id) == (State.SUBMITTED, "v7")
     with pytest.raises(LedgerError, match="cannot become planned"):
         memory.move(row_in(memory, State.UNKNOWN, "s2").id, Ending(state=State.PLANNED), cause=Cause.CALLBACK)
+
+
+def test_silence_plans_a_row_only_where_nobody_called(memory: SqliteLedger) -> None:
+    """An unknown row that no callback names is planned by silence; one that is named stays as it is."""
+    silent, named = row_in(memory, State.UNKNOWN, "s1"), row_in(memory, State.UNKNOWN, "s2")
+    ((nonce,),) = memory._select("SELECT nonce FROM attempts WHERE row_id = ?", named.id)
+    memory.note_candidate(nonce, VideoTaskId("v9"))
+    planned = Ending(state=State.PLANNED)
+    assert memory.move(silent.id, planned, cause=Cause.SILENCE).state is State.PLANNED
+    assert memory.move(named.id, planned, cause=Cause.SILENCE).state is State.UNKNOWN

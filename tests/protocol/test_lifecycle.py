@@ -25,6 +25,7 @@ ALLOWED = {
     ("unknown", "submitted", "callback"),
     ("unknown", "submitted", "person"),
     ("unknown", "planned", "person"),
+    ("unknown", "planned", "silence"),
     ("unknown", "failed", "person"),
 }
 
@@ -45,10 +46,10 @@ def test_a_run_moves_by_default() -> None:
 
 
 def test_a_row_that_may_be_bought_is_never_planned_again_by_a_machine() -> None:
-    """Back to planned go only the process that sent it, what ended, and a person."""
+    """Back to planned puts a row the process that sent it, a person, or the silence after a 500."""
     back = {(old, cause) for (old, new), causes in MOVES.items() for cause in causes if new is State.PLANNED}
-    assert {cause for old, cause in back if old is State.UNKNOWN} == {Cause.PERSON}
-    assert {cause for old, cause in back if old in BOUGHT} == {Cause.RUN, Cause.PERSON}
+    assert {cause for old, cause in back if old is State.UNKNOWN} == {Cause.PERSON, Cause.SILENCE}
+    assert {cause for old, cause in back if old in BOUGHT} == {Cause.RUN, Cause.PERSON, Cause.SILENCE}
     assert not {State.SUBMITTED, State.SUCCEEDED, State.DOWNLOADED} & {old for old, _ in back}
 
 
