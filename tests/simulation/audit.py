@@ -39,6 +39,8 @@ _MOVES = {
     ("refused", "submitting"),  # by way of planned, in one step
     ("failed", "submitting"),
 }
+#: Those that a callback makes, or that it never comes.
+_CALLED = {("unknown", "submitted"), ("unknown", "planned")}
 
 
 class WatchedLedger(SqliteLedger):
@@ -92,6 +94,7 @@ class Audit:
     Attributes:
         trace: takes a line for everything that happens, when somebody wants to read it.
         happened: told of each `write` and `arrival`.
+        calling: whether the client that lives can be called back.
 
     """
 
@@ -100,12 +103,14 @@ class Audit:
     path: Path
     trace: Callable[[str], None] | None = None
     happened: Callable[[str], None] = lambda _: None
+    calling: bool = False
     met: Counter[str] = field(factory=Counter[str])
     service: ApiService = field(init=False)
     states: dict[Key, str] = field(factory=dict[Key, str])
     excused: set[Key] = field(factory=set[Key])
     latest: dict[Key, Flight] = field(factory=dict[Key, Flight])
     bought: dict[Key, list[Flight]] = field(factory=dict[Key, list[Flight]])
+    _called_back: set[str] = field(factory=set[str], init=False)
     _reader: sqlite3.Connection | None = field(default=None, init=False)
 
     def say(self, line: str) -> None:
@@ -168,7 +173,8 @@ class Audit:
         self.say(f"ledger {what} {'/'.join(key)}: {old} -> {new}")
         if old is None and new != "planned":
             raise Violation(f"{key} begins as {new}")
-        if old is not None and old != new and (old, new) not in _MOVES:
+        moves = _MOVES | _CALLED if self.calling else _MOVES
+        if old is not None and old != new and (old, new) not in moves:
             raise Violation(f"{key} went from {old} to {new}")
         if old != new:
             self._check_reason(key, old, new)
@@ -180,14 +186,17 @@ class Audit:
         """A row leaves `submitting` only for what the client has really seen."""
         if old == "submitted" and new == "unknown":
             self._check_missing(key)
+        if old == "unknown":
+            self._check_found(key, new)
         if old != "submitting":
             return
         flight = self.latest.get(key)
         seen = flight.seen if flight is not None else "nothing"
-        unknown = {"unknown"} | ({"failed"} if self.scenario.strict else set())
+        doubtful = self.scenario.strict or self.calling
+        unknown = {"unknown"} | ({"failed"} if doubtful else set())
         allowed = {
             "submitted": {"accepted"},
-            "planned": {"refused", "not sent"} | (set() if self.scenario.strict else {"failed"}),
+            "planned": {"refused", "not sent"} | (set() if doubtful else {"failed"}),
             "refused": {"refused"},
             "unknown": unknown,
         }[new]
@@ -200,6 +209,28 @@ class Audit:
         named = self.all_rows()[key][1]
         if named in self.service._videos and "code:404" not in self._kinds():
             raise Violation(f"{key} is given up as unknown, but the server knows its task {named} ({flight})")
+
+    def _check_found(self, key: Key, new: str) -> None:
+        """What may be bought is settled by its own task, or by silence after a 500."""
+        flight, named = self.latest.get(key), self.all_rows()[key][1]
+        task = self.service._videos.get(named or "")
+        self.met[f"unknown {new} by {'callback' if new == 'submitted' else 'silence'}"] += 1
+        if new == "submitted" and (task is None or (*task.order.track.split("/"),) != key):
+            raise Violation(f"{key} adopts {named}, which is not its task")
+        if new == "planned" and (self.scenario.strict or flight is None or flight.seen != "failed"):
+            raise Violation(f"{key} is planned again by silence, though it was not failed ({flight})")
+
+    def called_back(self, task_id: str) -> None:
+        """Note a true callback that was taken while its row was in doubt: it may not be bought again."""
+        task = self.service._videos.get(task_id)
+        self.met["callbacks taken"] += 1
+        if task is None:
+            return
+        task_of, suno_id, author, brand = task.order.track.split("/")
+        key = (task_of, suno_id, author, brand)
+        flight = self.latest.get(key)
+        if flight is not None and flight.created == task_id and self.read(key) in {"submitting", "unknown"}:
+            self._called_back.add(task_id)
 
     def _kinds(self) -> set[str]:
         return {rule.kind for rule in self.scenario.faults if rule.on == "TaskInfo"}
@@ -267,7 +298,8 @@ class Audit:
         return task.status if task is not None else "gone"
 
     def _is_risk_by_design(self, flight: Flight) -> bool:
-        return flight.struck == "commit-then-500" and not self.scenario.strict
+        struck = flight.struck == "commit-then-500" and not self.scenario.strict
+        return struck and flight.created not in self._called_back
 
     def _may_be_repeated(self, flight: Flight) -> bool:
         if self._is_risk_by_design(flight):

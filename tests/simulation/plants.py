@@ -9,11 +9,13 @@ from itertools import count
 from typing import Any
 from unittest.mock import patch
 
-from suno_video_async import SunoVideoError, Track, TransportError, books, calls
+from suno_video_async import CallbackReceiver, SunoVideoError, Track, TransportError, books, calls
+from suno_video_async.ledger.base import Ending, LedgerRow
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import RateLimit, VideoTaskId
 from suno_video_async.pacing.limiter import Limiter, Place
 from suno_video_async.protocol import verdicts
+from suno_video_async.protocol.lifecycle import Cause, State
 from suno_video_async.protocol.verdicts import Verdict
 from suno_video_async.protocol.wire import Operation
 
@@ -45,6 +47,20 @@ def commit_late() -> Iterator[None]:
         await real(self, task_id, error)
 
     with patch.object(books.Entry, "before", before), patch.object(books.Entry, "after", after):
+        yield
+
+
+@contextmanager
+def adopt_unchecked() -> Iterator[None]:
+    """A task that a callback names is taken for the row's own without a question."""
+
+    async def confirmed(
+        self: CallbackReceiver, of: books.Books, row: LedgerRow, nonce: str, task_id: VideoTaskId
+    ) -> LedgerRow:
+        ending = Ending(state=State.SUBMITTED, video_task_id=task_id)
+        return await of.move(row, ending, cause=Cause.CALLBACK)
+
+    with patch.object(CallbackReceiver, "_confirmed", confirmed):
         yield
 
 
@@ -109,6 +125,7 @@ PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "resend-after-timeout": resend_after_timeout,
     "commit-late": commit_late,
     "one-too-many": one_too_many,
+    "adopt-unchecked": adopt_unchecked,
     "window-from-send": window_from_send,
     "absent-differs": absent_differs,
     "forget-interrupted": forget_interrupted,

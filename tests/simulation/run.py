@@ -20,7 +20,16 @@ import anyio.lowlevel
 from aiohttp import ClientSession
 from attrs import define, field, frozen
 
-from suno_video_async import Conversion, Outcome, RetryPolicy, SunoVideoClient, SunoVideoError, Timeout, Track
+from suno_video_async import (
+    CallbackReceiver,
+    Conversion,
+    Outcome,
+    RetryPolicy,
+    SunoVideoClient,
+    SunoVideoError,
+    Timeout,
+    Track,
+)
 from suno_video_async.batch import Options
 from suno_video_async.books import Books
 from suno_video_async.errors import LedgerError
@@ -30,6 +39,7 @@ from suno_video_async.local.media import MediaFile
 from suno_video_async.local.producers import SimulatedProducer
 from suno_video_async.local.service import ApiService
 from tests.simulation.audit import Audit, WatchedLedger, key_of
+from tests.simulation.calling import Caller
 from tests.simulation.network import LifeTransport, Network
 from tests.simulation.scenario import Event, Life, Scenario
 from tests.simulation.world import ClientClock, Crash, SimLoop, Violation, World, silence, stream
@@ -134,6 +144,12 @@ class Simulation:
             make_id=lambda: f"v{ids.getrandbits(64):016x}",
         )
         self.audit.service = self.service
+        self.caller = None
+        if scenario.calling is not None:
+            self.caller = Caller(
+                *(self.world, scenario.calling, scenario.seed, self.audit.called_back, self.audit.say)
+            )
+            self.service._send_callback = self.caller.due
         self.network = Network(
             self.world,
             scenario,
@@ -198,6 +214,7 @@ class _Run:
         self.loop = SimLoop(world, self.life.order)
         self.loop.on_step = self._on_step
         self.transport = self.simulation.network.transport(self.number)
+        audit.calling = self.simulation.scenario.called[self.number]
         self.ledger = WatchedLedger(audit.path, audit, world)
         audit.happened = self._happened
         audit.say(f"life {self.number} begins: {', '.join(map(str, self.life.events)) or 'undisturbed'}")
@@ -227,6 +244,7 @@ class _Run:
         """Do what the operating system does at the end of a process: close what it had open."""
         if self.client is not None:
             self.client._running = None  # it would warn that it was never closed
+        self._hang_up()
         self.ledger.killed = True
         self.ledger.close()
         self.transport.crash()
@@ -292,6 +310,7 @@ class _Run:
         if self.error is None:
             self.error = asyncio.CancelledError() if self.main.cancelled() else self.main.exception()
         self.transport.over = True
+        self._hang_up()
         await asyncio.sleep(1.0)  # for what a thread has begun
         if self.ledger.opened and self.ledger.is_open and not isinstance(self.error, Violation):
             self.error = Violation("the ledger is left open")
@@ -331,7 +350,7 @@ class _Run:
         )
         source = cast("AsyncIterator[Track]", self._rows())
         books = Books(self.ledger, _hop(self.life.hop_delay, self.simulation, self.number))
-        self.conversion = Conversion(client, source, books, options)
+        self.conversion = Conversion(client, source, books, options, self._receiver(client))
         async with self.conversion as outcomes:
             self.entered = True
             async for outcome in outcomes:
@@ -340,6 +359,19 @@ class _Run:
                     return
                 if self.life.consumer_delay:
                     await asyncio.sleep(self.life.consumer_delay)
+
+    def _receiver(self, client: SunoVideoClient) -> CallbackReceiver | None:
+        """Let the service reach this life, where it can."""
+        caller, calling = self.simulation.caller, self.simulation.scenario.calling
+        if caller is None or calling is None or not self.audit.calling:
+            return None
+        receiver = CallbackReceiver(client, public_url="http://me.test/x", trust_callbacks=calling.trusting)
+        caller.listening = (self.loop, receiver)
+        return receiver
+
+    def _hang_up(self) -> None:
+        if self.simulation.caller is not None:
+            self.simulation.caller.listening = None
 
     async def _rows(self) -> AsyncIterator[object]:
         for row in self.life.catalog:

@@ -61,8 +61,19 @@ class Event:
 
 
 @frozen(kw_only=True)
+class Calling:
+    """How the service calls back: shares of the callbacks, and seconds."""
+
+    never: float
+    twice: float
+    forged: float
+    late: float
+    trusting: bool
+
+
+@frozen(kw_only=True)
 class Life:
-    """One run of the client."""
+    """One run of the client; whether it can be called is drawn apart."""
 
     events: tuple[Event, ...]
     rest: float
@@ -96,6 +107,8 @@ class Scenario:
     travel: float
     lost: float
     faults: tuple[Fault, ...]
+    calling: Calling | None
+    called: tuple[bool, ...]
 
     @classmethod
     def of(cls, seed: int) -> Scenario:
@@ -110,6 +123,10 @@ class Scenario:
         disturbed = rng.choice([0, 1, 1, 2, 3])
         lives = [_life(rng, catalog, scale, disturbed=True) for _ in range(disturbed)]
         lives.append(_life(rng, catalog, scale, disturbed=False))
+        apart = stream(seed, "calling")
+        calling = _calling(apart)
+        if calling is not None and apart.random() < 0.5:
+            faults = (*faults, Fault(on="CreateTask", kind="commit-then-500", rate=0.1))
         return cls(
             seed=seed,
             lives=tuple(lives),
@@ -131,7 +148,21 @@ class Scenario:
             travel=rng.choice([0.0, 0.005, 0.3, 2.0]),
             lost=rng.choice([0.0, 0.0, 0.02, 0.1]),
             faults=faults,
+            calling=calling,
+            called=tuple(calling is not None and apart.random() < 0.85 for _ in lives),
         )
+
+
+def _calling(rng: random.Random) -> Calling | None:
+    if rng.random() < 0.6:
+        return None
+    return Calling(
+        never=rng.choice([0.0, 0.0, 0.2, 1.0]),
+        twice=rng.choice([0.0, 0.3]),
+        forged=rng.choice([0.0, 1.0]),
+        late=rng.choice([0.0, 20.0, 150.0, 900.0]),
+        trusting=rng.random() < 0.4,
+    )
 
 
 def _faults(rng: random.Random, *, strict: bool) -> tuple[Fault, ...]:

@@ -22,6 +22,7 @@ FOUND_AT = {
     "resend-after-timeout": 0,
     "commit-late": 0,
     "one-too-many": 0,
+    "adopt-unchecked": 140,
     "window-from-send": 0,
     "absent-differs": 0,
     "forget-interrupted": 0,
@@ -49,7 +50,8 @@ def test_nothing_is_lost_and_nothing_is_bought_twice() -> None:
         met += report.met
     events = {f"event {what}" for what in ("crash", "cancel", "stop", "leave", "close")}
     rows = {f"rows {state}" for state in ("planned", "submitted", "succeeded", "failed", "unknown")}
-    assert met.keys() >= events | rows
+    found = {"unknown submitted by callback", "unknown planned by silence"}
+    assert met.keys() >= events | rows | found
     assert met["crashes"] > SEEDS / 10
     assert len([name for name in met if name.startswith(("CreateTask ", "TaskInfo "))]) > 30
 
