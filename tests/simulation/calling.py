@@ -95,7 +95,7 @@ class Caller:
 
         async def deliver() -> None:
             status = await receiver.handle(nonce, read)
-            self.say(f"a callback for {nonce[:6]} about {task_id or 'a forged task'} is answered with {status}")
+            self.say(f"a callback about {task_id or 'a forged task'} is answered with {status}")
             answers.append(status)
             if status == 200 and task_id is not None:
                 self.taken(task_id)
