@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -161,6 +161,9 @@ class Options:
     retry_failed: int = field(validator=_not_negative)
     rebuy_changed: bool
     max_credits: float | None = field(validator=_not_negative)
+    unknown_grace: float | None = field(default=None, validator=_not_negative)
+    """Seconds that unknown rows wait for their callback, however old they are, in a run that buys nothing and
+    goes on with all that the ledger holds; None where a catalog says what is wanted."""
 
 
 @define(eq=False)
@@ -215,7 +218,7 @@ class Conversion:
         self._books = books
         self._options = options
         self._callbacks = callbacks
-        self._stopping = False
+        self._stopping = options.unknown_grace is not None
         self._submissions = set[Submission]()
         self._failure: Exception | None = None
         self._scope = anyio.CancelScope()
@@ -300,7 +303,7 @@ class Conversion:
                     async with anyio.create_task_group() as rows:
                         handle = partial(self._handle, send)
                         await self._pull(rows, handle)
-                        await self._pick_up(rows, handle)
+                        await self._pick_up(rows, handle, self._left())
                     background.cancel_scope.cancel()
         except Exception as error:
             self._failure = error
@@ -350,10 +353,16 @@ class Conversion:
         # As the catalog has it now: the ledger may hold other columns of an earlier one.
         return evolve(claim, row=evolve(claim.row, track=row.track))
 
-    async def _pick_up(self, group: TaskGroup, handle: Handle) -> None:
-        """Follow what earlier runs submitted and this catalog does not name: it is paid for."""
+    def _left(self) -> AsyncGenerator[LedgerRow, None]:
+        """Return the rows to go on with that no catalog names: they are paid for."""
+        if self._options.unknown_grace is None:
+            return self._books.untouched(State.SUBMITTED)
+        made = () if self._options.output_dir is None else (State.SUCCEEDED,)
+        return self._books.in_state(State.SUBMITTED, State.UNKNOWN, *made)
+
+    async def _pick_up(self, group: TaskGroup, handle: Handle, rows: AsyncGenerator[LedgerRow, None]) -> None:
         try:
-            async for row in self._books.untouched(State.SUBMITTED):
+            async for row in rows:
                 await self._room.acquire()
                 group.start_soon(handle, Claim(row=row), row.where)
         except LedgerError as error:
@@ -486,7 +495,7 @@ class Conversion:
         if self._callbacks is None:
             return row
         grace = max(UNKNOWN_GRACE, self._client.usual_duration(ALMOST_ALL))
-        left = row.since + grace - self._client.clock.time()
+        left = max(row.since + grace - self._client.clock.time(), self._options.unknown_grace or 0.0)
         if (adopted := await self._callbacks.adopt(self._books, row, left)) is not None:
             return adopted
         if self._client.strict or row.error is None or row.error[0] != AWAITED:

@@ -27,6 +27,8 @@ from suno_video_async.telemetry import logger
 
 if TYPE_CHECKING:  # a part of aiohttp that only those who listen need
     from aiohttp import web
+    from starlette.applications import Starlette
+    from starlette.requests import Request
 
 #: The most bytes of one callback.
 MAX_BODY = 256 * 1024
@@ -154,6 +156,18 @@ class CallbackReceiver:
         app = web.Application(client_max_size=MAX_BODY + 1)
         app.router.add_post("/{nonce}", handle)
         return app
+
+    def asgi(self) -> Starlette:
+        """Return the same for ASGI, to be mounted in FastAPI or Starlette; needs the extra `asgi`."""
+        # What only those who mount it need.
+        from starlette.applications import Starlette  # noqa: PLC0415
+        from starlette.responses import Response  # noqa: PLC0415
+        from starlette.routing import Route  # noqa: PLC0415
+
+        async def handle(request: Request) -> Response:
+            return Response(status_code=await self.handle(request.path_params["nonce"], lambda: _bounded(request)))
+
+        return Starlette(routes=[Route("/{nonce}", handle, methods=["POST"])])
 
     @contextlib.asynccontextmanager
     async def listen(self, host: str = "127.0.0.1", port: int = 8765) -> AsyncGenerator[int, None]:
@@ -335,3 +349,13 @@ class CallbackReceiver:
             problem = str(error)
         logger.warning("a callback for row %d (%s) was not believed: %s", row.id, row.track.suno_id, problem)
         return None
+
+
+async def _bounded(request: Request) -> bytes:
+    """Read a body; of one that is too long no more than shows it."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            break
+    return bytes(body)

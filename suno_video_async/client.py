@@ -21,7 +21,7 @@ from attrs import evolve, field, frozen
 
 from suno_video_async import download as downloading
 from suno_video_async import planning
-from suno_video_async.batch import Conversion, Options
+from suno_video_async.batch import UNKNOWN_GRACE, Conversion, Options
 from suno_video_async.bookkeeper import Bookkeeper
 from suno_video_async.books import Books, as_ledger
 from suno_video_async.callbacks import CallbackReceiver
@@ -488,6 +488,42 @@ class SunoVideoClient:
             max_credits=max_credits,
         )
         return Conversion(self, source, Books(as_ledger(ledger)), options, callbacks)
+
+    def resume(
+        self,
+        ledger: Ledger | str | PathLike[str],
+        *,
+        output_dir: str | PathLike[str] | None = None,
+        task_timeout: float = DEFAULT_TASK_TIMEOUT,
+        callbacks: CallbackReceiver | None = None,
+        unknown_grace: float = UNKNOWN_GRACE,
+    ) -> Conversion:
+        """Go on with what a ledger's runs have bought, and buy nothing: no catalog is needed.
+
+        Submitted rows are followed, videos that are not on disk are downloaded, and unknown rows wait for their
+        callbacks. It is used as `convert` is.
+
+        Args:
+            ledger: the ledger, or its file; nobody else may be writing it.
+            output_dir: the folder for the videos; None downloads nothing.
+            task_timeout: seconds after which an unfinished task is left as `submitted`.
+            callbacks: a receiver of this client's.
+            unknown_grace: seconds that an unknown row waits for its callback, where there is a receiver.
+
+        Raises:
+            ValueError: an argument makes no sense.
+
+        """
+        self._open()
+        options = Options(
+            output_dir=None if output_dir is None else Path(output_dir),
+            task_timeout=task_timeout,
+            retry_failed=0,
+            rebuy_changed=False,
+            max_credits=None,
+            unknown_grace=unknown_grace,
+        )
+        return Conversion(self, (), Books(as_ledger(ledger)), options, callbacks)
 
     async def plan(
         self, source: CatalogSource, *, ledger: SqliteLedger | str | PathLike[str] | None = None

@@ -31,7 +31,7 @@ from suno_video_async.pacing.schedule import Ask, Backlog, Decision, PollSchedul
 from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.protocol.wire import Operation
 from suno_video_async.task import VideoTask
-from suno_video_async.telemetry import tell
+from suno_video_async.telemetry import logger, tell
 from suno_video_async.turns import Turns
 
 #: A task of our own may be "not found" for a moment after its creation: how many answers, over how many seconds,
@@ -72,6 +72,7 @@ class Watcher:
     _turns: Turns = field(init=False)
     _followed: dict[VideoTaskId, _Followed] = field(factory=dict[VideoTaskId, _Followed], init=False)
     _hosts: set[str | None] = field(factory=set[str | None], init=False)
+    _told: bool = field(default=False, init=False)
     _woken: asyncio.Event = field(factory=asyncio.Event, init=False)
     _held_up: asyncio.Event = field(factory=asyncio.Event, init=False)
 
@@ -224,7 +225,10 @@ class Watcher:
         now = self.calls.clock.now()
         elapsed = self._elapsed(followed, snapshot)
         if snapshot.is_final:
+            flowed = self.schedule.called_back
             self.schedule.ended(snapshot.task_id, now, snapshot.duration_s)
+            if flowed and not self.schedule.called_back:
+                self._tell_that_callbacks_stopped()
             update = TaskUpdate(snapshot=snapshot, elapsed=elapsed, progress=1.0, eta=0.0)
             self._end(followed, None)
         else:
@@ -234,6 +238,14 @@ class Watcher:
         followed.task.publish(update)
         if self.calls.hooks:
             tell(self.calls.hooks, lambda hook: hook.on_update(update))
+
+    def _tell_that_callbacks_stopped(self) -> None:
+        if not self._told:
+            self._told = True
+            logger.warning(
+                "callbacks have stopped coming: all tasks are asked about again, as without callbacks; see whether"
+                " the tunnel or proxy of the callback URL still leads here"
+            )
 
     def _estimated(self, followed: _Followed, update: TaskUpdate) -> TaskUpdate:
         """Add what is expected of a running task; its progress never falls back."""

@@ -29,7 +29,7 @@ from suno_video_async.batch import SENDS_AFTER_500
 from suno_video_async.books import Books
 from suno_video_async.callbacks import AT_ONCE, MAX_BODY
 from suno_video_async.errors import SubmissionUnknown
-from suno_video_async.ledger.base import Ending
+from suno_video_async.ledger.base import AWAITED, Ending
 from suno_video_async.models import VideoTaskId
 from suno_video_async.protocol.lifecycle import State
 from suno_video_async.protocol.wire import Answer, Operation
@@ -269,14 +269,15 @@ def test_requests_a_track_while_callbacks_flow(trusting: bool, most: float) -> N
     assert sum(outcome.requests for outcome in outcomes) < most * 200
 
 
-def test_polling_takes_over_where_callbacks_stop() -> None:
-    """A run whose callbacks stop in the middle ends as it would without them."""
+def test_polling_takes_over_where_callbacks_stop(caplog: pytest.LogCaptureFixture) -> None:
+    """A run whose callbacks stop in the middle ends as it would without them, and says so once."""
     api = CallingAPI(seconds=65.0, silent=tuple(range(60, 201)))
     outcomes, _ = converted(
         api, [track(f"s{n}") for n in range(200)], rate=RateLimit(20, 10), trust_callbacks=True
     )
     assert {outcome.state for outcome in outcomes} == {"succeeded"}
     assert max(outcome.seconds or 0.0 for outcome in outcomes) < 400
+    assert caplog.text.count("callbacks have stopped coming") == 1
 
 
 def test_a_trusted_callback_may_not_name_a_strange_host() -> None:
@@ -304,6 +305,7 @@ def interrupted(tmp_path: Path) -> Path:
     row = ledger.claim(track(), where="catalog.csv:2").row
     ledger.begin_attempt(row.id, nonce=NONCE, at=0.0, reserve=0, most=None)
     ledger.note_candidate(NONCE, VideoTaskId("v1"))
+    ledger.claim(track("planned"), where="catalog.csv:3")
     ledger.close()
     return tmp_path / "catalog.db"
 
@@ -321,6 +323,44 @@ async def test_a_crashed_submission_comes_back_in_the_next_run(interrupted: Path
             states = [(outcome.state, outcome.video_task_id) async for outcome in outcomes]
     assert states == [("succeeded", "v1")]
     assert api.created == []
+
+
+async def test_a_ledger_is_gone_on_with_without_a_catalog(interrupted: Path) -> None:
+    """`resume` follows what is submitted, waits for what is unknown, and buys nothing that is planned."""
+    api = CallingAPI(seconds=0.0)
+    wanted = {"task_id": track().task_id, "suno_id": track().suno_id}
+    api.params["v1"], api.born["v1"] = {"callback_url": PUBLIC + NONCE, "input": wanted}, 0.0
+    client, _ = client_of(api, clock=SystemClock(1000))
+    async with client:
+        receiver = CallbackReceiver(client, public_url=PUBLIC)
+        async with client.resume(interrupted, callbacks=receiver, unknown_grace=1.0) as outcomes:
+            states = [(outcome.state, outcome.video_task_id) async for outcome in outcomes]
+    assert states == [("succeeded", "v1")]
+    assert api.created == []
+
+
+@pytest.fixture
+def waited_out(tmp_path: Path) -> Path:
+    """Return a ledger with a row that was answered with a 500 long ago, and never called back."""
+    ledger = SqliteLedger(tmp_path / "l.db")
+    provider, fingerprint = client_of(FakeAPI())[0].account
+    ledger.open(provider=provider, fingerprint=fingerprint)
+    row = ledger.claim(track(), where="").row
+    ledger.begin_attempt(row.id, nonce=NONCE, at=0.0, reserve=0, most=None)
+    ledger.move(row.id, Ending(state=State.UNKNOWN, error=(AWAITED, 500, "500")))
+    ledger.close()
+    return tmp_path / "l.db"
+
+
+async def test_a_500_that_was_waited_out_is_not_bought_by_resume(waited_out: Path) -> None:
+    """A row that counts as not bought after a 500 is left planned where nothing is to be bought."""
+    api = CallingAPI()
+    client, _ = client_of(api, clock=SystemClock(1000))
+    async with client:
+        receiver = CallbackReceiver(client, public_url=PUBLIC)
+        async with client.resume(waited_out, callbacks=receiver, unknown_grace=0.0) as outcomes:
+            assert [outcome.state async for outcome in outcomes] == ["planned"]
+    assert api.sent == 0
 
 
 class Told:
@@ -546,3 +586,29 @@ def test_a_hint_after_the_end_of_the_client_is_harmless() -> None:
     client: SunoVideoClient = client_of(FakeAPI())[0]
     client.hint(VideoTaskId("v1"))
     assert client.statistics().in_flight == 0
+
+
+async def over_asgi(scene: Scene, nonce: str, body: bytes) -> int:
+    """POST to the receiver's ASGI application in pieces; return the status."""
+    pieces = [body[at : at + 65536] for at in range(0, len(body), 65536)] or [b""]
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": f"/{nonce}", "headers": [], "query_string": b""}
+    await scene.receiver.asgi()(scope, receive, send)
+    return int(sent[0]["status"])
+
+
+@pytest.mark.parametrize(
+    ("nonce", "body", "status"),
+    [(NONCE, said(), 200), ("1" * 32, said(), 404), (NONCE, b" " * 4 * MAX_BODY, 413), (NONCE, b"", 400)],
+)
+def test_over_asgi(scene: Scene, nonce: str, body: bytes, status: int) -> None:
+    """The ASGI application answers as the aiohttp one does, and reads no more than a callback may have."""
+    scene.submitted()
+    assert run_virtual(over_asgi(scene, nonce, body)) == status

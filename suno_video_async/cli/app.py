@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import traceback
@@ -18,6 +19,7 @@ from suno_video_async.cli.convert import convert_command
 from suno_video_async.cli.demo import demo_command
 from suno_video_async.cli.failures import Exit, UsageProblem
 from suno_video_async.cli.follow import download_command, wait_command, watch_command
+from suno_video_async.cli.listen import listen_command
 from suno_video_async.cli.output import discard_stdout, plain, redacted
 from suno_video_async.cli.plan import plan_command
 from suno_video_async.cli.serve import serve_command
@@ -30,6 +32,7 @@ _VERBS = (
     demo_command,
     convert_command,
     plan_command,
+    listen_command,
     unknown_group,
     submit_command,
     status_command,
@@ -99,7 +102,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given[: next((n for n, word in enumerate(given) if not word.startswith("-")), len(given))]
     main = partial(app.main, given, prog_name="suno-video", standalone_mode=False, obj=given)
-    with _warnings_as_lines():
+    with _warnings_as_lines(), contextlib.nullcontext() if debug else _logged(_Warnings(logging.WARNING)):
         code = _caught(main, debug=debug)
     return _flushed(code)
 
@@ -161,18 +164,31 @@ def _warnings_as_lines() -> Generator[None, None, None]:
 
 @contextmanager
 def _log_on_stderr() -> Generator[None, None, None]:
-    handler = _Lines()
     before = logger.level
-    logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
+    try:
+        with _logged(_Lines()):
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
+def _logged(handler: logging.Handler) -> Generator[None, None, None]:
+    logger.addHandler(handler)
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        logger.setLevel(before)
 
 
 class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record to stderr."""
         click.echo(redacted(self.format(record)), err=True)
+
+
+class _Warnings(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write what a user has to know to stderr, without a traceback."""
+        click.echo(f"warning: {redacted(plain(record.getMessage()))}", err=True)

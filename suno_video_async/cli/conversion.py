@@ -71,6 +71,8 @@ class Job:
         records: the files that are written.
         told: hears of every outcome.
         callbacks: how the service calls back; None polls alone.
+        unknown_grace: seconds that unknown rows wait for their callbacks, where nothing is bought and the ledger
+            alone says what to go on with.
         ephemeral: the service goes away with the command: nothing can be resumed.
 
     """
@@ -92,6 +94,7 @@ class Job:
     ephemeral: bool = False
     shared: SharedRateLimit | None = None
     callbacks: Callbacks | None = None
+    unknown_grace: float | None = None
 
 
 async def convert(job: Job, output: Output, interrupts: Interrupts) -> tuple[Tally, dict[str, object]]:
@@ -148,16 +151,7 @@ async def _follow_all(
     job: Job, receiver: CallbackReceiver | None, tally: Tally, output: Output, interrupts: Interrupts
 ) -> None:
     progress = Progress(title=job.title, tally=tally, statistics=job.client.statistics, rate=job.rate)
-    conversion = job.client.convert(
-        job.source,
-        ledger=job.ledger,
-        output_dir=job.output_dir,
-        task_timeout=job.task_timeout,
-        retry_failed=job.buying.retry_failed,
-        rebuy_changed=job.buying.rebuy_changed,
-        max_credits=job.buying.max_credits,
-        callbacks=receiver,
-    )
+    conversion = _begun(job, receiver)
     async with conversion as outcomes, shown(progress, output):
         await _written(tally, job.records.open)
         if tally.failure is not None:
@@ -177,6 +171,27 @@ async def _follow_all(
             with interrupts.meaning(once=None if job.ephemeral else stop, leave=leave):
                 await _take(outcomes, job, tally, output)
     tally.stopped_by = conversion.stopped_by
+
+
+def _begun(job: Job, receiver: CallbackReceiver | None) -> Conversion:
+    if job.ledger is not None and job.unknown_grace is not None:
+        return job.client.resume(
+            job.ledger,
+            output_dir=job.output_dir,
+            task_timeout=job.task_timeout,
+            callbacks=receiver,
+            unknown_grace=job.unknown_grace,
+        )
+    return job.client.convert(
+        job.source,
+        ledger=job.ledger,
+        output_dir=job.output_dir,
+        task_timeout=job.task_timeout,
+        retry_failed=job.buying.retry_failed,
+        rebuy_changed=job.buying.rebuy_changed,
+        max_credits=job.buying.max_credits,
+        callbacks=receiver,
+    )
 
 
 async def _take(outcomes: Conversion, job: Job, tally: Tally, output: Output) -> None:

@@ -19,6 +19,7 @@ from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import (
     ClientOptions,
     above_zero,
+    callback_port_option,
     catalog_source,
     client_options,
     is_stream,
@@ -116,14 +117,7 @@ class ConvertOptions:
     help="Let the service call URL, below which this command is reached from outside, when a video is over: it is"
     " noticed at once, and a submission whose answer was lost comes back by itself.",
 )
-@click.option(
-    "--callback-port",
-    type=click.IntRange(0, 65535),
-    default=8765,
-    show_default=True,
-    metavar="PORT",
-    help="Listen for these calls on PORT of 127.0.0.1, where your tunnel or proxy leads.",
-)
+@callback_port_option
 @click.option(
     "--max-in-flight",
     type=click.IntRange(min=1),

@@ -231,6 +231,18 @@ def rate_option(default: str = "20/10") -> Callable[[Command], Command]:
     )
 
 
+def callback_port_option(command: Command) -> Command:
+    """Give a command `--callback-port`."""
+    return click.option(
+        "--callback-port",
+        type=click.IntRange(0, 65535),
+        default=8765,
+        show_default=True,
+        metavar="PORT",
+        help="Listen for these calls on PORT of 127.0.0.1, where your tunnel or proxy leads.",
+    )(command)
+
+
 def output_dir_option(default: Path | None = DEFAULT_OUTPUT_DIR, *, says: str) -> Callable[[Command], Command]:
     """Return a decorator that gives a command `--output-dir`."""
     return click.option(

@@ -169,6 +169,11 @@ class PollSchedule:
     def __contains__(self, task_id: object) -> bool:
         return task_id in self._live
 
+    @property
+    def called_back(self) -> bool:
+        """Whether callbacks flow, so that polls rest."""
+        return self._called_back
+
     # What happens to tasks
 
     def add(self, task_id: VideoTaskId, now: float, *, age: float | None = 0.0, eager: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 
 import pytest
@@ -43,6 +44,29 @@ def test_a_port_that_is_taken(home: Home) -> None:
         assert server.stats()["charged"] == 0
     assert ran.code == 2
     assert "choose another --callback-port" in " ".join(ran.err.split())
+
+
+def test_listen_finishes_what_an_earlier_run_left(home: Home, unused_port: int) -> None:
+    """`listen` finds by its callback what a killed run has submitted without an answer, and needs no catalog."""
+    url = ("--callback-url", f"http://127.0.0.1:{unused_port}/callbacks", "--callback-port", unused_port)
+    with served(faults=[Fault(on="CreateTask", kind="drop-after", calls=(1,))], render_seconds=40) as server:
+        reach = ("--no-download", "--json", "--base-url", server.url, "--time-scale", 20)
+        with home.child("convert", home.catalog("s1"), *url, *reach) as process:
+            server.wait_for(lambda stats: stats["charged"] == 1)
+            process.send_signal(signal.SIGKILL)
+            process.wait(20)
+        ran = home.run("listen", "catalog.ledger.db", *url, *reach)
+        charged = server.stats()["charged"]
+    assert [line["state"] for line in ran.outcomes()] == ["succeeded"], ran.err
+    assert (ran.code, charged) == (0, 1)
+
+
+def test_listen_needs_a_ledger_that_exists(home: Home) -> None:
+    """A ledger that is not there is a usage error, and none is made."""
+    ran = home.run("listen", "other.db", "--callback-url", "http://127.0.0.1/x")
+    assert ran.code == 2
+    assert "there is no ledger other.db" in " ".join(ran.err.split())
+    assert not (home.folder / "other.db").exists()
 
 
 @pytest.fixture
