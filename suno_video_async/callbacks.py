@@ -24,6 +24,7 @@ from suno_video_async.pacing.clock import Clock
 from suno_video_async.protocol import wire
 from suno_video_async.protocol.lifecycle import Cause, State
 from suno_video_async.telemetry import logger
+from suno_video_async.watcher import HINTED_AGAIN
 
 if TYPE_CHECKING:  # a part of aiohttp that only those who listen need
     from aiohttp import web
@@ -312,6 +313,8 @@ class CallbackReceiver:
             while (found := await self._next(heard, deadline)) is not None:
                 if found in seen:
                     continue
+                if seen:  # strangers may name any number of tasks
+                    await self._client.clock.sleep(HINTED_AGAIN)
                 seen.add(found)
                 if (adopted := await self._confirmed(books, row, *found)) is not None:
                     self._adopted += 1

@@ -9,19 +9,18 @@ import aiohttp
 
 from suno_video_async.pacing.clock import Clock
 
-from .service import CallbackDue
+from .announcing import CallbackDue
 
 #: Takes a URL and a body; returns the HTTP status. Raises OSError, TimeoutError or aiohttp.ClientError.
 Post = Callable[[str, bytes], Awaitable[int]]
 
-_TRIES = 3
 _BACKOFF = 1.0
 _AT_ONCE = 20
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
 class CallbackSender:
-    """Sends callbacks, each at most three times, a few at once.
+    """Sends callbacks, each as often as it says, a few at once.
 
     Args:
         clock: the server's; it times the waits between the tries.
@@ -52,18 +51,20 @@ class CallbackSender:
             await self._session.close()
 
     async def _send(self, due: CallbackDue) -> None:
-        for attempt in range(_TRIES):
+        await self._clock.sleep(due.delay)
+        for attempt in range(due.tries):
             if attempt:
                 await self._clock.sleep(_BACKOFF * 4 ** (attempt - 1))
+            body = due.body if attempt or due.first is None else due.first
             async with self._places:
-                if await self._arrives(due):
+                if await self._arrives(due.url, body):
                     due.on_end(True)
                     return
         due.on_end(False)
 
-    async def _arrives(self, due: CallbackDue) -> bool:
+    async def _arrives(self, url: str, body: bytes) -> bool:
         try:
-            return 200 <= await self._post(due.url, due.body) < 300
+            return 200 <= await self._post(url, body) < 300
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
             return False
 

@@ -42,8 +42,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "drop-before": Kind(_ANSWERED, before=True),
     "redirect": Kind(_ANSWERED, before=True),
     "drop-after": Kind(_ANSWERED),
-    "slow": Kind(_ANSWERED, argument="seconds"),
-    "truncate": Kind(_ANSWERED),
+    "slow": Kind(_ANSWERED | {CALLBACK}, argument="seconds"),
+    "truncate": Kind(_ANSWERED | {CALLBACK}),
     "bad-json": Kind(_API),
     "missing-id": Kind(_API),
     "wrong-id": Kind(_API),
@@ -51,9 +51,12 @@ KINDS: Final[Mapping[str, Kind]] = {
     "commit-then-500": Kind(frozenset({CREATE})),
     "fail": Kind(frozenset({CREATE})),
     "unknown-status": Kind(frozenset({INFO})),
+    "expire-url": Kind(frozenset({MEDIA}), before=True),
+    "duplicate": Kind(frozenset({CALLBACK})),
+    "never": Kind(frozenset({CALLBACK})),
+    "early": Kind(frozenset({CALLBACK})),
+    "forge": Kind(frozenset({CALLBACK})),
 }
-#: Words that the format reserves.
-PLANNED: Final = frozenset({"expire-url", "duplicate", "never", "forge"})
 _EXAMPLES: Final = {"code": "429", "html": "502", "slow": "1.5"}
 
 
@@ -62,11 +65,11 @@ class Fault:
     """One rule: what goes wrong, on which calls.
 
     Args:
-        on: `"CreateTask"`, `"TaskInfo"` or `"media"`.
+        on: `"CreateTask"`, `"TaskInfo"`, `"media"` or `"callback"`.
         kind: such as `"code:429"`, `"drop-after"` or `"slow:2.5"`.
         rate: the share of the calls it strikes; without it and without `calls`, all of them.
         calls: the calls it strikes, counted from 1 for each operation. A call refused for its key or
-            over the rate limit does not count.
+            over the rate limit does not count; a callback counts when its task is created.
         http: give the code as the HTTP status, too.
         retry_after: whole seconds for the header of that name.
 
@@ -132,8 +135,6 @@ def _read_kind(on: str, kind: str) -> tuple[str, float]:
     if on not in _OPERATIONS:
         raise FaultError(f"on: must be one of {', '.join(_OPERATIONS)}, not {on!r}")
     name, _, argument = kind.partition(":")
-    if name in PLANNED or on == CALLBACK:
-        raise FaultError(f"kind: {kind!r} on {on!r} is not supported yet; take this entry out")
     known = KINDS.get(name)
     if known is None:
         raise FaultError(f"kind: {kind!r} is unknown; use one of {', '.join(_shown(name) for name in KINDS)}")

@@ -61,6 +61,7 @@ class MediaStore:
     def __init__(self, make_name: Callable[[], str]) -> None:
         self._make_name = make_name
         self._files: dict[str, MediaFile | Callable[[], MediaFile] | None] = {}
+        self._expired: set[str] = set()
 
     def add(self, file: MediaFile | Callable[[], MediaFile], suffix: str = "") -> str:
         """Give a file, or a blocking function that makes one, a path; return the path."""
@@ -72,8 +73,18 @@ class MediaStore:
         """Stop giving a file out."""
         self._files.pop(path, None)
 
+    def renew(self, path: str) -> str:
+        """Give a file another path, and return it; the old one answers with 403 from now on."""
+        file = self._files.pop(path, None)
+        if file is None:
+            return path
+        self._expired.add(path)
+        return self.add(file, Path(path).suffix)
+
     def reply(self, request: ServerRequest) -> Reply | None:
         """Return the answer to a GET or HEAD, or None where there is no such file."""
+        if request.path in self._expired:
+            return Reply(status=403, headers={"Content-Type": "text/plain"}, body=b"this URL has expired\n")
         file = self._files.get(request.path)
         if isinstance(file, MediaFile):
             return answer(file, request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-import json
+import random
 import re
 import uuid
 from collections import Counter, deque
@@ -12,15 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field
 
 from suno_video_async.models import RateLimit
 from suno_video_async.pacing.clock import Clock
 
 from .accounts import Account, Accounts
+from .announcing import AHEAD, Announcer, CallbackDue
 from .effects import REDIRECTED, instead, spoiled, spoiled_delivery
 from .exchange import Envelope, Refusal, Reply, ServerRequest, amount, encoded, json_reply
-from .faults import CREATE, INFO, MEDIA, Fault, FaultPlan
+from .faults import CALLBACK, CREATE, INFO, MEDIA, Fault, FaultPlan
 from .library import Library, LibraryTrack
 from .media import PREFIX, MediaFile, MediaStore
 from .orders import MODEL, MODEL_DATA, Order, read_order
@@ -34,20 +35,6 @@ _JOB: Final = "/api/v1/client/job/"
 _CONTROL: Final = "/_local/"
 _MODELS: Final = _JOB + "Models"
 _HOST: Final = re.compile(r"[A-Za-z0-9.\-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
-
-
-@frozen
-class CallbackDue:
-    """A callback to be sent: the TaskInfo data of an ended task, encoded.
-
-    Attributes:
-        on_end: to be told whether it arrived.
-
-    """
-
-    url: str
-    body: bytes
-    on_end: Callable[[bool], object] = field(repr=False)
 
 
 @define
@@ -68,10 +55,6 @@ class Counts:
         self.requests[call] += 1
         self.first_request_at = now if self.first_request_at is None else self.first_request_at
         self.last_request_at = now
-
-    def callback_ended(self, sent: bool) -> None:
-        """Count a callback that arrived, or that was given up."""
-        self.callbacks["sent" if sent else "failed"] += 1
 
 
 def _random_id() -> str:
@@ -125,7 +108,8 @@ class ApiService:
         self._max_running = max_running
         self._faults = FaultPlan(faults, seed)
         self._make_id = make_id
-        self._send_callback = send_callback
+        self._send_callback = send_callback or (lambda _: None)
+        self._chance = random.Random(f"{seed}/forger")
         self._folder = folder
         self._media = MediaStore(lambda: make_id().replace("-", ""))
         self._music = MusicTasks(library, self._shelve, clock.time())
@@ -165,7 +149,7 @@ class ApiService:
             "tasks": counts.tasks,
             "charged_by_track": dict(counts.charged_by_track),
             "max_in_any_window": self._accounts.max_in_any_window,
-            "callbacks": {"sent": counts.callbacks["sent"], "failed": counts.callbacks["failed"]},
+            "callbacks": {name: counts.callbacks[name] for name in ("sent", "failed", "forged")},
             "refunded": counts.refunded,
             "faults": dict(self._faults.struck),
             "first_request_at": counts.first_request_at,
@@ -195,6 +179,10 @@ class ApiService:
             if not task.ended and task.cancel is not None:
                 task.cancel()
 
+    @property
+    def _announcer(self) -> Announcer:
+        return Announcer(self._send_callback, self._counts.callbacks, self._chance)
+
     # The API's calls
 
     def _handle_call(self, call: str, request: ServerRequest) -> Reply:
@@ -214,7 +202,14 @@ class ApiService:
         except Refusal as refusal:
             reply = self._refused(refusal)
             return reply if fault is None else spoiled_delivery(fault, reply)
-        return encoded(envelope) if fault is None else spoiled(fault, envelope)
+        reply = encoded(envelope) if fault is None else spoiled(fault, envelope)
+        overtaken = call == CREATE and self._is_early(envelope.data["task_id"])
+        return evolve(reply, delay=max(reply.delay, AHEAD)) if overtaken else reply
+
+    def _is_early(self, task_id: str) -> bool:
+        """Whether a callback overtakes the answer of its CreateTask."""
+        fault = self._videos[task_id].callback_fault
+        return fault is not None and fault.name == "early"
 
     def _refused(self, refusal: Refusal) -> Reply:
         self._counts.refused[str(refusal.envelope.code)] += 1
@@ -230,12 +225,16 @@ class ApiService:
         self._videos[task.id] = task
         self._counts.tasks += 1
         self._counts.charged_by_track[order.track] += 1
+        if order.callback_url is not None:
+            task.callback_fault = self._faults.next(CALLBACK)
         task.cancel = self._producer.start(
             order,
             fails=fault is not None and fault.name == "fail",
             on_running=partial(self._begin, task),
             on_end=partial(self._end, task, self._origin(request)),
         )
+        if order.callback_url is not None and self._is_early(task.id):
+            self._announcer.announce_early(order.callback_url, task.data(self._origin(request)))
         return {"task_id": task.id}
 
     def _order(self, request: ServerRequest) -> Order:
@@ -297,9 +296,8 @@ class ApiService:
         task.cancel = None
         self._ended.append(task)
         self._forget_old()
-        if task.order.callback_url is not None and self._send_callback is not None:
-            body = json.dumps(task.data(origin)).encode()
-            self._send_callback(CallbackDue(task.order.callback_url, body, self._counts.callback_ended))
+        if task.order.callback_url is not None:
+            self._announcer.announce(task.order.callback_url, task.data(origin), task.callback_fault)
 
     def _refund(self, task: VideoTask) -> None:
         task.owner.balance += task.credits
@@ -340,11 +338,20 @@ class ApiService:
         fault = self._faults.next(MEDIA)
         if fault is not None and fault.name == "redirect" and REDIRECTED in request.query:
             fault = None
-        if fault is not None and fault.before:
+        if fault is not None and fault.name == "expire-url":
+            self._expire(request.path)
+            found = self._media.reply(request)
+        elif fault is not None and fault.before:
             return instead(fault, request)
         if found is None:
             return Reply(status=404, headers={"Content-Type": "text/plain"}, body=b"not found\n")
         return found if fault is None else spoiled_delivery(fault, found)
+
+    def _expire(self, path: str) -> None:
+        """Let a video's URL run out; TaskInfo has a fresh one from now on."""
+        for task in self._videos.values():
+            if task.media == path:
+                task.media = self._media.renew(path)
 
     # The machine's own calls
 

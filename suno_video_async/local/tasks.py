@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 
 from .accounts import Account
 from .exchange import MESSAGES, amount
+from .faults import Fault
 from .library import Library, LibraryTrack
 from .orders import Order
 
@@ -39,6 +40,7 @@ class VideoTask:
         media: the path of its video on this server.
         problem: why it failed.
         cancel: stops its making.
+        callback_fault: what goes wrong with its callback.
 
     """
 
@@ -52,6 +54,7 @@ class VideoTask:
     media: str | None = None
     problem: str | None = None
     cancel: Callable[[], object] | None = field(default=None, repr=False)
+    callback_fault: Fault | None = None
 
     def move(self, status: str) -> None:
         """Change the status.

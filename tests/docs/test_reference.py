@@ -14,7 +14,7 @@ from suno_video_async import local
 from suno_video_async.cli.app import app
 from suno_video_async.cli.failures import Exit
 from suno_video_async.local import LocalServer
-from suno_video_async.local.faults import KINDS, PLANNED
+from suno_video_async.local.faults import KINDS
 from suno_video_async.protocol.lifecycle import MOVES
 from tests.docs.examples import ROOT
 
@@ -54,9 +54,9 @@ def test_every_exit_code_is_explained(code: Exit) -> None:
     assert f"\n| {code.value} | " in text_of(COMMAND_LINE)
 
 
-@pytest.mark.parametrize("kind", sorted({*KINDS, *PLANNED}))
+@pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_fault_is_explained(kind: str) -> None:
-    """Each kind of fault is named, also those that are refused."""
+    """Each kind of fault is named."""
     assert re.search(rf"`{kind}(:\w)?`", text_of(LOCAL_SERVER))
 
 

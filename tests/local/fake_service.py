@@ -11,11 +11,12 @@ from typing import Any
 
 from attrs import define, frozen
 
+from suno_video_async.local.announcing import CallbackDue
 from suno_video_async.local.exchange import Reply, ServerRequest
 from suno_video_async.local.library import BuiltinLibrary
 from suno_video_async.local.media import MediaFile
 from suno_video_async.local.producers import SimulatedProducer
-from suno_video_async.local.service import ApiService, CallbackDue
+from suno_video_async.local.service import ApiService
 
 KEY = "ak_" + "k" * 32
 OTHER_KEY = "ak_" + "o" * 32

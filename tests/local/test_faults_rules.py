@@ -74,11 +74,10 @@ def test_a_file_of_faults_is_read(tmp_path: Path) -> None:
         ('on = "TaskInfo"\nkind = "code:429"\nretry_after = "5"', "retry_after", "whole seconds"),
         ('on = "TaskInfo"\nkind = "code:429"\nretry_after = -1', "retry_after", "whole seconds"),
         ('on = "TaskInfo"\nkind = "bad-json"\nprobability = 1', "probability", "the fields are on, kind, rate"),
-        ('on = "callback"\nkind = "duplicate"', "kind", "not supported yet"),
-        ('on = "callback"\nkind = "never"', "kind", "not supported yet"),
-        ('on = "callback"\nkind = "forge"', "kind", "not supported yet"),
-        ('on = "callback"\nkind = "code:500"', "kind", "not supported yet"),
-        ('on = "media"\nkind = "expire-url"', "kind", "not supported yet"),
+        ('on = "callback"\nkind = "code:500"', "kind", "does not go with on = 'callback'"),
+        ('on = "CreateTask"\nkind = "never"', "kind", "but with callback"),
+        ('on = "callback"\nkind = "expire-url"', "kind", "but with media"),
+        ('on = "callback"\nkind = "slow"', "kind", "such as 'slow:1.5'"),
     ],
 )
 def test_a_rule_that_cannot_be_used_is_refused(tmp_path: Path, entry: str, field: str, fix: str) -> None:

@@ -155,7 +155,7 @@ async def test_a_bad_faults_file_keeps_it_from_starting(tmp_path: Path, own_temp
     """The error names the file, and no folder is left."""
     path = tmp_path / "faults.toml"
     path.write_text("[[fault]]\non = 'media'\nkind = 'forge'\n")
-    with pytest.raises(FaultError, match=r"faults\.toml: fault 1: kind: .* not supported yet"):
+    with pytest.raises(FaultError, match=r"faults\.toml: fault 1: kind: .* but with callback"):
         await quick(faults=path).start()
     assert list(own_temporary_folder.iterdir()) == []
 
@@ -241,7 +241,7 @@ async def test_a_callback_arrives(receiver: Receiver, refusals: int) -> None:
     receiver.refusals = refusals
     async with quick() as server:
         await create(server, callback_url=receiver.url)
-        assert await callbacks_ended(server) == {"sent": 1, "failed": 0}
+        assert await callbacks_ended(server) == {"sent": 1, "failed": 0, "forged": 0}
         assert len(receiver.received) == refusals + 1
         assert receiver.received[-1] == server.service.tasks()["video"][0]
 
@@ -251,11 +251,11 @@ async def test_a_callback_is_given_up_after_three_tries(receiver: Receiver) -> N
     receiver.refusals = 100
     async with quick() as server:
         await create(server, callback_url=receiver.url)
-        assert await callbacks_ended(server) == {"sent": 0, "failed": 1}
+        assert await callbacks_ended(server) == {"sent": 0, "failed": 1, "forged": 0}
         assert len(receiver.received) == 3
         server.service.reset()
         await create(server, callback_url="http://127.0.0.1:1/")
-        assert await callbacks_ended(server) == {"sent": 0, "failed": 1}
+        assert await callbacks_ended(server) == {"sent": 0, "failed": 1, "forged": 0}
 
 
 async def test_a_callback_on_its_way_ends_with_the_server(receiver: Receiver) -> None:

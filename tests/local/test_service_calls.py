@@ -266,7 +266,7 @@ def test_the_statistics_have_the_fixed_fields() -> None:
         "tasks": 2,
         "charged_by_track": {"m1/s1/Ava/": 2},
         "max_in_any_window": 4,
-        "callbacks": {"sent": 0, "failed": 0},
+        "callbacks": {"sent": 0, "failed": 0, "forged": 0},
         "refunded": 0,
         "faults": {},
         "first_request_at": 100.0,

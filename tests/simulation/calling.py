@@ -10,7 +10,7 @@ from collections.abc import Callable
 from attrs import define, field
 
 from suno_video_async import CallbackReceiver
-from suno_video_async.local.service import CallbackDue
+from suno_video_async.local.announcing import CallbackDue
 from tests.simulation.scenario import Calling
 from tests.simulation.world import SimLoop, World, stream
 

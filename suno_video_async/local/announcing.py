@@ -1,0 +1,86 @@
+"""What is sent to a callback URL when a task ends, and what a fault makes of it."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from .faults import Fault
+
+#: Tries of a true callback; a forged one is sent once.
+TRIES: Final = 3
+#: Seconds of the server's clock by which an `early` callback comes before the answer of its CreateTask.
+AHEAD: Final = 1.0
+
+
+@frozen(kw_only=True)
+class CallbackDue:
+    """A callback to be sent: the TaskInfo data of a task, encoded.
+
+    Attributes:
+        on_end: to be told whether it arrived.
+        first: what is sent at the first try instead, where that goes wrong on purpose.
+        delay: seconds of the server's clock to wait first.
+        tries: how often it is sent at most.
+
+    """
+
+    url: str
+    body: bytes
+    on_end: Callable[[bool], object] = field(repr=False)
+    first: bytes | None = None
+    delay: float = 0.0
+    tries: int = TRIES
+
+
+@frozen
+class Announcer:
+    """Makes callbacks of ended tasks.
+
+    Attributes:
+        send: takes what is to be sent.
+        counts: counts what became of it as `sent` or `failed`, and the `forged`.
+        chance: what a forger throws dice with.
+
+    """
+
+    send: Callable[[CallbackDue], object]
+    counts: Counter[str]
+    chance: random.Random
+
+    def announce(self, url: str, data: Mapping[str, Any], fault: Fault | None) -> None:
+        """Send what a task's end causes."""
+        name = None if fault is None else fault.name
+        if name == "never":
+            return
+        if name == "forge":
+            for forged_url, body in self._forgeries(url, data):
+                self.counts["forged"] += 1
+                self.send(CallbackDue(url=forged_url, body=body, on_end=lambda _: None, tries=1))
+        body = json.dumps(data).encode()
+        first = body[: len(body) // 2] if name == "truncate" else None
+        delay = fault.number if fault is not None and name == "slow" else 0.0
+        for _ in range(2 if name == "duplicate" else 1):
+            self.send(CallbackDue(url=url, body=body, on_end=self._ended, first=first, delay=delay))
+
+    def announce_early(self, url: str, data: Mapping[str, Any]) -> None:
+        """Send how a task stands before its CreateTask is answered."""
+        self.send(CallbackDue(url=url, body=json.dumps(data).encode(), on_end=self._ended))
+
+    def _ended(self, sent: bool) -> None:
+        self.counts["sent" if sent else "failed"] += 1
+
+    def _forgeries(self, url: str, data: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+        """Yield what strangers send: to a URL that they guess, about another task, and what is no JSON."""
+        digits = partial(self.chance.choices, "0123456789abcdef")
+        before, _, nonce = url.rpartition("/")
+        failed = {**data, "status": "failed", "result": {"code": 501, "message": "forged"}}
+        yield f"{before}/{''.join(digits(k=len(nonce)))}", json.dumps(failed).encode()
+        yield url, json.dumps({**data, "task_id": "".join(digits(k=16))}).encode()
+        yield url, b"<html>" + b" " * self.chance.choice([0, 400_000])
