@@ -5,7 +5,10 @@ the tasks without answering: without callbacks these tracks end as unknown, with
 Then a server without faults and as many videos in flight as there are tracks: callbacks that are trusted, that are
 hints, and polling alone. Times are in model seconds of the server's books, from the first to the last request.
 
-Usage: python -m benchmarks.callbacks [--tracks 200] [--many 1000] [--time-scale 50] [--seed 1]
+Then all that can go wrong with callbacks at once, each to a fifth of them, with lost answers and errors 500; and a
+flood of forged ones, with the memory that it takes.
+
+Usage: python -m benchmarks.callbacks [--tracks 200] [--many 1000] [--forged 100000] [--time-scale 50] [--seed 1]
 """
 
 from __future__ import annotations
@@ -17,11 +20,20 @@ import json
 import socket
 import sys
 import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from benchmarks.catalog import PER, RATE, Server, ours, server, write_catalog
 from suno_video_async import CallbackReceiver, SunoVideoClient, SystemClock, Track
+from suno_video_async.books import Books, as_ledger
+from suno_video_async.ledger.base import Ending
+from suno_video_async.local import Fault, LocalServer
+from suno_video_async.protocol.lifecycle import State
 
 FAULTS = '[[fault]]\non = "CreateTask"\nkind = "drop-after"\nrate = 0.05\n'
 
@@ -57,6 +69,106 @@ def measure(name: str, tracks: int, time_scale: float, seed: int) -> dict[str, A
         "max_in_any_window": books["max_in_any_window"],
         "of_bound": seconds / ((2 * tracks / RATE - 1) * PER),
     }
+
+
+async def storm(tracks: int, time_scale: float, seed: int) -> dict[str, Any]:
+    """Convert while everything goes wrong with callbacks; say what is left where the true one came, or never did."""
+    kinds = ("slow:30", "early", "duplicate", "never", "truncate", "forge")
+    faults = [Fault(on="callback", kind=kind, rate=0.2) for kind in kinds]
+    faults += [Fault(on="CreateTask", kind=kind, rate=0.05) for kind in ("drop-after", "commit-then-500")]
+    port = free_port()
+    async with (
+        LocalServer(render_seconds=(65.0, 0.35), time_scale=time_scale, seed=seed, faults=faults) as server,
+        SunoVideoClient(api_key=server.api_key, base_url=server.url, clock=SystemClock(time_scale)) as client,
+    ):
+        receiver = CallbackReceiver(client, public_url=f"http://127.0.0.1:{port}/callbacks")
+        rows = [Track(task_id="music", suno_id=f"suno_{number}") for number in range(tracks)]
+        async with receiver.listen(port=port), client.convert(rows, callbacks=receiver) as outcomes:
+            states = {outcome.track.suno_id: outcome.state async for outcome in outcomes if outcome.track}
+        books, videos = server.service.stats(), server.service.tasks()["video"]
+        silent = {
+            task.order.suno_id
+            for task in server.service._videos.values()
+            if task.callback_fault is not None and task.callback_fault.name == "never"
+        }
+    times = Counter(video["param"]["input"]["suno_id"] for video in videos)
+    return {
+        "done": sum(state == "succeeded" for state in states.values()),
+        "unknown": sum(state == "unknown" for state in states.values()),
+        "unknown_though_called": sum(states[one] == "unknown" for one in states.keys() - silent),
+        "charged": books["charged"],
+        "twice": sum(count > 1 for count in times.values()),
+        "twice_though_called": sum(times[one] > 1 for one in times.keys() - silent),
+        "requests": sum(books["requests"].values()),
+        "max_in_any_window": books["max_in_any_window"],
+        "adopted": receiver.statistics().adopted,
+        "double_charges_told": receiver.statistics().double_charges,
+        "refused_callbacks": receiver.statistics().refused,
+        "faults": books["faults"],
+    }
+
+
+def memory() -> float:
+    """Return this process's resident memory in MB."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) / 1024
+
+
+async def flood(forged: int) -> dict[str, Any]:
+    """Send forged and malformed callbacks to a receiver with one finished row, from eight connections."""
+    port, at_once = free_port(), 8
+    async with (
+        LocalServer(render_seconds=1.0, time_scale=50.0) as server,
+        SunoVideoClient(api_key=server.api_key, base_url=server.url, clock=SystemClock(50.0)) as client,
+        aiohttp.ClientSession() as session,
+    ):
+        receiver = CallbackReceiver(client, public_url=f"http://127.0.0.1:{port}/callbacks")
+        books = Books(as_ledger(None))
+        await client.open_books(books)
+        row = (await books.claim(Track(task_id="music", suno_id="s"), where="")).row
+        nonce = await books.begin(row, client.clock.time(), 0, None)
+        task = await client.submit(row.track)
+        await task.result()
+        await books.move(row, Ending(state=State.SUBMITTED, video_task_id=task.id))
+        receiver.open(books)
+        requests, answers = client.statistics().requests, Counter[int]()
+        data = json.dumps({"task_id": "forged", "status": "failed", "create_at": 1}).encode()
+        true = data.replace(b"forged", task.id.encode())
+        bodies = [
+            (nonce, data),
+            (nonce, true),
+            (nonce, b"<html>"),
+            (nonce, b" " * 300_000),
+            ("f" * 32, data),
+            ("x", data),
+        ]
+
+        async def post(numbers: Iterable[int]) -> None:
+            for number in numbers:
+                which, body = bodies[number % len(bodies)]
+                url = f"http://127.0.0.1:{port}/callbacks/{which}"
+                async with session.post(url, data=body) as response:
+                    answers[response.status] += 1
+
+        async def send(first: int, end: int) -> float:
+            numbers = iter(range(first, end))
+            await asyncio.gather(*(post(numbers) for _ in range(at_once)))
+            return memory()
+
+        async with receiver.listen(port=port):
+            began = time.monotonic()
+            after = [await send(0, forged // 10), await send(forged // 10, forged)]
+            seconds = time.monotonic() - began
+        result = {
+            "answers": dict(sorted(answers.items())),
+            "mb_after_a_tenth": after[0],
+            "mb_after_all": after[1],
+            "requests_caused": client.statistics().requests - requests,
+            "state": str((await books.row(row.id) or row).state),
+            "seconds": seconds,
+        }
+        await books.close()
+        return result
 
 
 async def convert(at: Server, tracks: int, time_scale: float, receiving: str) -> float:
@@ -101,6 +213,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tracks", type=int, default=200)
     parser.add_argument("--many", type=int, default=1000)
+    parser.add_argument("--forged", type=int, default=100_000)
     parser.add_argument("--time-scale", type=float, default=50.0)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
@@ -117,9 +230,17 @@ def main() -> int:
             "{name:>10} {requests_a_track:6.3f} {refused:>5} {seconds:>7.0f}"
             " {of_one_request_a_track:>6.3f}".format(**result)
         )
-    print(json.dumps({"callbacks": {"lost answers": results, "at once": many}}))
+    stormy = asyncio.run(storm(args.tracks, args.time_scale, args.seed))
+    print(f"\nall that goes wrong with callbacks at once, {args.tracks} tracks:")
+    print(*(f"{name} {value}" for name, value in stormy.items()), sep="\n")
+    flooded = asyncio.run(flood(args.forged))
+    print(f"\n{args.forged} forged callbacks:")
+    print(*(f"{name} {value}" for name, value in flooded.items()), sep="\n")
+    found = {"lost answers": results, "at once": many, "storm": stormy, "flood": flooded}
+    print(json.dumps({"callbacks": found}))
     perfect = results[0]["done"] == results[0]["charged"] == args.tracks
-    return int(not perfect or any(result["charged_twice"] for result in results))
+    wrong = stormy["unknown_though_called"] or stormy["twice_though_called"] or flooded["state"] != "submitted"
+    return int(bool(not perfect or wrong or any(result["charged_twice"] for result in results)))
 
 
 if __name__ == "__main__":

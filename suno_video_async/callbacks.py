@@ -21,10 +21,10 @@ from suno_video_async.finishing import stop_listening, to_the_end
 from suno_video_async.ledger.base import Attempt, Ending, LedgerRow
 from suno_video_async.models import TaskSnapshot, VideoTaskId
 from suno_video_async.pacing.clock import Clock
+from suno_video_async.pacing.schedule import HINTED_AGAIN
 from suno_video_async.protocol import wire
 from suno_video_async.protocol.lifecycle import Cause, State
 from suno_video_async.telemetry import logger
-from suno_video_async.watcher import HINTED_AGAIN
 
 if TYPE_CHECKING:  # a part of aiohttp that only those who listen need
     from aiohttp import web

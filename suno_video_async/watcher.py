@@ -27,7 +27,7 @@ from suno_video_async.models import TaskSnapshot, TaskUpdate, VideoTaskId
 from suno_video_async.pacing.clock import TICK
 from suno_video_async.pacing.limiter import Lane, Place
 from suno_video_async.pacing.retrying import full_jitter
-from suno_video_async.pacing.schedule import Ask, Backlog, Decision, PollSchedule, Submit, Wait
+from suno_video_async.pacing.schedule import HINTED_AGAIN, Ask, Backlog, Decision, PollSchedule, Submit, Wait
 from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.protocol.wire import Operation
 from suno_video_async.task import VideoTask
@@ -37,8 +37,6 @@ from suno_video_async.turns import Turns
 #: A task of our own may be "not found" for a moment after its creation: how many answers, over how many seconds,
 #: it takes to believe it (an assumption of ours).
 NOT_FOUND_ANSWERS, NOT_FOUND_SECONDS = 3, 60.0
-#: Whatever callbacks say, they cause at most one question about a task in so many seconds.
-HINTED_AGAIN = 30.0
 
 
 @define(eq=False)

@@ -46,6 +46,8 @@ ALMOST_ALL = 0.995
 #: Callbacks flow when this share of the last ends was announced by one, counted from so few on: a task without one
 #: is then asked about only when almost all others are over at its age.
 ANNOUNCED, ANNOUNCED_FROM, ANNOUNCED_SHARE = 20, 5, 0.85
+#: Whatever callbacks say, they cause at most one question about a task in so many seconds.
+HINTED_AGAIN = 30.0
 #: After a change of the law all tasks are placed anew, at most so many for each question: the work stays linear.
 REVIEWED = 20
 
