@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def measure(name: str, tracks: int, time_scale: float, seed: int) -> dict[str, A
 
 
 async def storm(tracks: int, time_scale: float, seed: int) -> dict[str, Any]:
-    """Convert while everything goes wrong with callbacks; say what is left where the true one came, or never did."""
+    """Convert while everything goes wrong with callbacks; tell apart the rows whose true one never came."""
     kinds = ("slow:30", "early", "duplicate", "never", "truncate", "forge")
     faults = [Fault(on="callback", kind=kind, rate=0.2) for kind in kinds]
     faults += [Fault(on="CreateTask", kind=kind, rate=0.05) for kind in ("drop-after", "commit-then-500")]
@@ -171,8 +171,18 @@ async def flood(forged: int) -> dict[str, Any]:
         return result
 
 
-async def convert(at: Server, tracks: int, time_scale: float, receiving: str) -> float:
-    """Convert that many tracks; return how many requests it took for each."""
+class Timed(CallbackReceiver):
+    """Notes when the last callback came, by the system's clock."""
+
+    last = 0.0
+
+    async def handle(self, nonce: str, read: Callable[[], Awaitable[bytes]]) -> int:
+        self.last = time.monotonic()
+        return await super().handle(nonce, read)
+
+
+async def convert(at: Server, tracks: int, time_scale: float, receiving: str) -> tuple[float, float | None]:
+    """Convert that many tracks; return requests a track, and model seconds from the last callback to the end."""
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(
             SunoVideoClient(api_key=at.key, base_url=at.url, clock=SystemClock(time_scale), max_in_flight=tracks)
@@ -181,14 +191,15 @@ async def convert(at: Server, tracks: int, time_scale: float, receiving: str) ->
         if receiving != "polling":
             port = free_port()
             public = f"http://127.0.0.1:{port}/callbacks"
-            receiver = CallbackReceiver(client, public_url=public, trust_callbacks=receiving == "trusted")
+            receiver = Timed(client, public_url=public, trust_callbacks=receiving == "trusted")
             await stack.enter_async_context(receiver.listen(port=port))
         rows = (Track(task_id="music", suno_id=f"suno_{number}") for number in range(tracks))
         outcomes = await stack.enter_async_context(client.convert(rows, callbacks=receiver))
         done = [outcome.state async for outcome in outcomes].count("succeeded")
         if done != tracks:
             raise RuntimeError(f"{receiving}: {done} of {tracks} done")
-        return client.statistics().requests / tracks
+        late = None if receiver is None else (time.monotonic() - receiver.last) * time_scale
+        return client.statistics().requests / tracks, late
 
 
 def follow(name: str, tracks: int, time_scale: float, seed: int) -> dict[str, Any]:
@@ -196,8 +207,8 @@ def follow(name: str, tracks: int, time_scale: float, seed: int) -> dict[str, An
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         with server(folder, time_scale=time_scale, seed=seed, faults="", running=tracks) as at:
-            requests = asyncio.run(convert(at, tracks, time_scale, name))
-            books = at.stats()
+            requests, late = asyncio.run(convert(at, tracks, time_scale, name))
+            books, created = at.stats(), [task["create_at"] for task in at.tasks()]
     seconds = books["last_request_at"] - books["first_request_at"]
     return {
         "name": name,
@@ -205,6 +216,8 @@ def follow(name: str, tracks: int, time_scale: float, seed: int) -> dict[str, An
         "refused": sum(books["refused"].values()),
         "seconds": seconds,
         "of_one_request_a_track": seconds / ((tracks / RATE - 1) * PER),
+        "submitted_of_bound": (max(created) - min(created)) / ((tracks / RATE - 1) * PER),
+        "after_the_last_callback": late,
     }
 
 
@@ -224,11 +237,12 @@ def main() -> int:
         shown = (f"{result[column]:>{len(column)}}" for column in columns)
         print(f"{result['name']:>10}", *shown, f"{result['of_bound']:>8.2f}")
     many = [follow(name, args.many, args.time_scale, args.seed) for name in ("trusted", "hints", "polling")]
-    print(f"\n{args.many} tracks at once: requests a track, refused, seconds, of one request a track")
+    print(f"\n{args.many} tracks at once: requests a track, refused, seconds, of one request a track,")
+    print("the last submission of its bound, model seconds from the last callback to the last outcome")
     for result in many:
         print(
             "{name:>10} {requests_a_track:6.3f} {refused:>5} {seconds:>7.0f}"
-            " {of_one_request_a_track:>6.3f}".format(**result)
+            " {of_one_request_a_track:>6.3f} {submitted_of_bound:>6.3f} {after_the_last_callback}".format(**result)
         )
     stormy = asyncio.run(storm(args.tracks, args.time_scale, args.seed))
     print(f"\nall that goes wrong with callbacks at once, {args.tracks} tracks:")

@@ -47,6 +47,12 @@ class Server:
             books: dict[str, Any] = json.load(answer)
             return books
 
+    def tasks(self) -> list[dict[str, Any]]:
+        """Return the TaskInfo data of all video tasks."""
+        with urllib.request.urlopen(f"{self.url}/_local/tasks", timeout=60) as answer:
+            tasks: list[dict[str, Any]] = json.load(answer)["video"]
+            return tasks
+
 
 @contextmanager
 def server(
