@@ -65,8 +65,8 @@ DOWNLOADS = 4
 EXPIRED = frozenset({403, 404, 410})
 
 
-#: A submission whose answer was lost waits for its callback as long as this share of the tasks takes, and at least
-#: so many seconds, from its send on.
+#: A submission in doubt waits for its callback twice as long as this share of the tasks takes, at least so many
+#: seconds, from its send on: one task in a hundred takes longer than the share says.
 ALMOST_ALL, UNKNOWN_GRACE = 0.99, 120.0
 #: How often a row is sent in one run where every answer is a 500 and no callback comes.
 SENDS_AFTER_500 = 3
@@ -494,7 +494,7 @@ class Conversion:
         """
         if self._callbacks is None:
             return row
-        grace = max(UNKNOWN_GRACE, self._client.usual_duration(ALMOST_ALL))
+        grace = max(UNKNOWN_GRACE, 2 * self._client.usual_duration(ALMOST_ALL))
         left = max(row.since + grace - self._client.clock.time(), self._options.unknown_grace or 0.0)
         if (adopted := await self._callbacks.adopt(self._books, row, left)) is not None:
             return adopted
