@@ -21,7 +21,6 @@ from suno_video_async.books import Books, ending_of, micro
 from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.calls import Entry
 from suno_video_async.catalog import CatalogSource, Row, read_rows
-from suno_video_async.download import file_name
 from suno_video_async.errors import (
     AlreadyBoughtError,
     APIError,
@@ -39,8 +38,10 @@ from suno_video_async.errors import (
     SubmissionUnknown,
     SunoVideoError,
     TaskFailed,
+    TransportError,
     WaitTimeout,
 )
+from suno_video_async.filenames import file_name
 from suno_video_async.finishing import to_the_end
 from suno_video_async.ledger.base import AWAITED, DROPPED, MICRO, Claim, Ending, LedgerRow
 from suno_video_async.models import (
@@ -61,8 +62,6 @@ from suno_video_async.telemetry import logger
 
 #: Downloads at once, beside the videos in flight: they do not count against the API's limit.
 DOWNLOADS = 4
-#: What a media server says when a URL has run out; TaskInfo has a fresh one.
-EXPIRED = frozenset({403, 404, 410})
 
 
 #: A submission in doubt waits for its callback twice as long as this share of the tasks takes, at least so many
@@ -582,24 +581,11 @@ class Conversion:
         name = file_name(row.track.suno_id, marked_by=marked)
         try:
             async with self._downloads:
-                path = await self._fetch(outcome, name)
-        except (DownloadError, APIError, TaskFailed) as error:
+                path = await self._client.download(_made(outcome), self._options.output_dir or Path(), name=name)
+        except (DownloadError, APIError, TransportError, TaskFailed) as error:
             return evolve(outcome, error=error)
         await self._books.move(row, Ending(state=State.DOWNLOADED, path=path))
         return evolve(outcome, state="downloaded", path=path)
-
-    async def _fetch(self, outcome: Outcome, name: str) -> Path:
-        folder = self._options.output_dir or Path()
-        task_id, url = outcome.video_task_id or VideoTaskId(""), outcome.url or ""
-        snapshot = TaskSnapshot(task_id=task_id, status="success", media_urls=(url,))
-        try:
-            return await self._client.download(video_of(snapshot, outcome.track), folder, name=name)
-        except DownloadError as error:
-            if error.status not in EXPIRED:
-                raise
-        return await self._client.download(
-            video_of(await self._client.status(task_id), outcome.track), folder, name=name
-        )
 
 
 def _known(row: LedgerRow, state: str) -> Outcome:
@@ -612,6 +598,12 @@ def _known(row: LedgerRow, state: str) -> Outcome:
         path=row.path,
         credits=row.cost / MICRO if row.cost else None,
     )
+
+
+def _made(outcome: Outcome) -> Video:
+    """Return the video of a row that is made, as far as the ledger knows it."""
+    task_id, urls = outcome.video_task_id or VideoTaskId(""), (outcome.url or "",)
+    return video_of(TaskSnapshot(task_id=task_id, status="success", media_urls=urls), outcome.track)
 
 
 def _state_at(error: Exception, work: _Work) -> str:

@@ -12,14 +12,12 @@ from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import anyio
 from anyio.abc import TaskGroup
 from attrs import evolve, field, frozen
 
-from suno_video_async import download as downloading
 from suno_video_async import planning
 from suno_video_async.batch import UNKNOWN_GRACE, Conversion, Options
 from suno_video_async.bookkeeper import Bookkeeper
@@ -27,10 +25,10 @@ from suno_video_async.books import Books, as_ledger
 from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.calls import Calls, CallStatistics, Entry
 from suno_video_async.catalog import CatalogSource
+from suno_video_async.download import Downloads, Saved
 from suno_video_async.errors import (
     APIError,
     ClientClosedError,
-    DownloadError,
     LedgerError,
     MalformedResponseError,
     SunoVideoError,
@@ -66,8 +64,6 @@ from suno_video_async.transport import AiohttpTransport, Transport, make_session
 from suno_video_async.unknowns import Unknowns
 from suno_video_async.watcher import Watcher
 
-#: Seconds before a download that broke off is tried again.
-DOWNLOAD_WAITS = (1.0, 5.0)
 #: Six hours: no video takes that long, and a run always ends.
 DEFAULT_TASK_TIMEOUT = 6 * 3600.0
 
@@ -100,6 +96,7 @@ class _Running:
     session: aiohttp.ClientSession
     calls: Calls
     watcher: Watcher
+    downloads: Downloads
     slots: anyio.Semaphore
     group: TaskGroup
     owner: asyncio.Task[None]
@@ -219,6 +216,14 @@ class SunoVideoClient:
             session=session,
             calls=calls,
             watcher=watcher,
+            downloads=Downloads(
+                session=self._session,
+                timeout=self._timeout,
+                local=self._settings.is_local,
+                clock=self.clock,
+                longest=self._retry.max_retry_after,
+                status=self.status,
+            ),
             slots=slots,
             group=group,
             owner=owner,
@@ -257,6 +262,7 @@ class SunoVideoClient:
             with contextlib.suppress(LedgerError):
                 await running.keeper.books.note_place(self.clock.time())
             await running.keeper.books.close()
+        await running.downloads.aclose()
         if running.session is not self._session:
             await running.session.close()
 
@@ -426,24 +432,30 @@ class SunoVideoClient:
             DownloadError: it could not be fetched or written, or is no whole MP4 file.
 
         """
-        running = self._open()
-        name = name or downloading.file_name(video.suno_id or video.task_id)
-        if Path(name).name != name:
-            raise DownloadError(f"{name!r} is not a plain file name", url=video.url)
-        for wait in (*DOWNLOAD_WAITS, None):
-            try:
-                return await downloading.download(
-                    running.session,
-                    video.url,
-                    Path(output_dir) / name,
-                    timeout=self._timeout,
-                    allow_http=urlsplit(self._settings.base_url).scheme == "http",
-                )
-            except DownloadError as error:
-                if wait is None or not error.temporary:
-                    raise
-            await self.clock.sleep(wait)
-        raise AssertionError("unreachable: the last try returns or raises")
+        return (await self.fetch(video, output_dir, name=name)).path
+
+    async def fetch(
+        self, video: Video, output_dir: str | PathLike[str], *, name: str | None = None, sha256: bool = False
+    ) -> Saved:
+        """As `download`, and say more of the file.
+
+        A URL that has run out is asked for again once. What breaks off is tried again, from where it broke off
+        where the media server has it so.
+
+        Args:
+            video: what `task.result()` returned.
+            output_dir: the folder; made when it does not exist.
+            name: the file's name, without a folder; None is `{suno_id}.mp4`.
+            sha256: also compute the file's digest.
+
+        Raises:
+            DownloadError: it could not be fetched or written, or is no whole MP4 file.
+            TaskFailed: the URL has run out, and the task names no fresh one.
+            APIError: the URL has run out, and the service does not answer for a fresh one.
+            TransportError: likewise.
+
+        """
+        return await self._open().downloads.fetch(video, Path(output_dir), name=name, sha256=sha256)
 
     def convert(
         self,

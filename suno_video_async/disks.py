@@ -1,7 +1,9 @@
-"""Which disks a file may be on whose locks count between processes."""
+"""What a machine tells of its disks, and of the boot that it is in."""
 
 from __future__ import annotations
 
+import platform
+import time
 from pathlib import Path
 
 #: File systems whose locks and syncs cannot be trusted across machines.
@@ -21,3 +23,12 @@ def network_file_system(path: Path, mounts: str = "/proc/self/mounts") -> str | 
         if (resolved + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(best[0]):
             best = (point, kind)
     return best[1] if best[1] in _NETWORK else None
+
+
+def boot_id() -> str:
+    """Return what tells this boot of the machine from others, to which its monotonic time means nothing."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        # Rounded, since the wall clock is set now and then; a mistake costs one period.
+        return f"{platform.node()} {round((time.time() - time.monotonic()) / 600)}"

@@ -1,130 +1,453 @@
-"""A finished video to disk: to `.part` first, checked, then renamed."""
+"""A finished video to disk: to `.part` first, resumed where it broke off, checked, then renamed."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import errno
 import hashlib
+import json
 import os
 import re
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 import anyio
 import anyio.to_thread
+from aiohttp.abc import AbstractResolver, ResolveResult
+from attrs import define, evolve, frozen
 from yarl import URL
 
+from suno_video_async.addresses import is_private
+from suno_video_async.disks import boot_id
 from suno_video_async.errors import DownloadError
-from suno_video_async.models import Timeout
+from suno_video_async.filenames import file_name
+from suno_video_async.models import TaskSnapshot, Timeout, Video, VideoTaskId
+from suno_video_async.mp4 import mp4_problem
+from suno_video_async.pacing.clock import Clock
+from suno_video_async.protocol.wire import retry_after
+from suno_video_async.task import video_of
 
 #: What a user's disk is protected from: no lyric video comes near it.
 MAX_BYTES = 8 * 1024**3
 MAX_REDIRECTS = 3
 #: How many times the network's timeout a whole download may take: an hour by default.
 SLOWEST = 60
-#: Names that Windows keeps for devices.
-_RESERVED = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)
+#: Seconds before a download that broke off is tried again.
+WAITS = (1.0, 5.0)
+#: What a media server says when a URL has run out; TaskInfo has a fresh one.
+EXPIRED = frozenset({403, 404, 410})
+#: Connections for downloads; they are not the API's.
+CONNECTIONS = 8
 _CHUNK = 256 * 1024
-_BOXES_NEEDED = {b"ftyp", b"moov", b"mdat"}
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", re.ASCII)
+#: What the operating system says when there is no room, for which trying again does not help.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-def file_name(suno_id: str, *, marked_by: str | None = None) -> str:
-    """Return a safe name for a track's video.
+@frozen(kw_only=True)
+class Saved:
+    """A video on disk.
 
-    Args:
-        suno_id: the track's id; what no file system would take in it is replaced, and a hash then keeps it apart.
-        marked_by: the track's key, where another track of the run has the same `suno_id`.
+    Attributes:
+        sha256: of the whole file, where it was asked for.
 
     """
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", suno_id)[:100]
-    if marked_by is not None or safe != suno_id:
-        safe += "-" + hashlib.sha256((marked_by or suno_id).encode()).hexdigest()[:8]
-    return f"{'track-' if _RESERVED.fullmatch(safe) else ''}{safe}.mp4"
+
+    path: Path
+    sha256: str | None = None
 
 
-async def download(
-    session: aiohttp.ClientSession, url: str, path: Path, *, timeout: Timeout, allow_http: bool = False
-) -> Path:
-    """Fetch a video and return its path; nothing stands at `path` until the whole file is checked.
+@define
+class MediaServer:
+    """How videos are fetched.
 
-    Args:
+    Attributes:
         session: sends no API key by itself.
-        url: the video's.
-        path: where it is to stand.
         timeout: `connect` bounds the connection and `total` each wait for more bytes, in real seconds.
-        allow_http: accept plain http, as when the API itself is on this machine.
-
-    Raises:
-        DownloadError: it cannot be fetched, or is no whole MP4 file.
+        local: whether plain http and addresses of this machine and its network are accepted, as when the API
+            itself is there.
 
     """
-    part = path.with_name(path.name + ".part")
-    try:
-        await anyio.Path(path.parent).mkdir(parents=True, exist_ok=True)
-        await _fetch(session, url, part, timeout, allow_http=allow_http)
-        await anyio.to_thread.run_sync(_check_and_rename, part, path, url)
-    except aiohttp.InvalidURL as error:
-        raise DownloadError("the video's URL cannot be used", url=url) from error
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise DownloadError(f"the download broke off: {type(error).__name__}", url=url, temporary=True) from error
-    except (ValueError, UnicodeError) as error:
-        raise DownloadError("the video's URL cannot be used", url=url) from error
-    except OSError as error:
-        raise DownloadError(f"{path} cannot be written: {error.strerror or error}", url=url) from error
-    finally:
-        with anyio.CancelScope(shield=True), contextlib.suppress(OSError):
-            await anyio.Path(part).unlink()
-    return path
+
+    session: aiohttp.ClientSession
+    timeout: Timeout
+    local: bool = False
+
+    async def download(self, url: str, path: Path, *, sha256: bool = False) -> Saved:
+        """Fetch a video; nothing stands at `path` until the whole file is checked.
+
+        What has come of a download that breaks off stays beside it as `.part`, if the server has named a version
+        of the file that can be asked for again; the next call, of another process too, fetches the rest.
+
+        Args:
+            url: the video's.
+            path: where it is to stand.
+            sha256: also compute the file's digest.
+
+        Raises:
+            DownloadError: it cannot be fetched or written, is no whole MP4 file, or is being fetched already.
+
+        """
+        try:
+            await anyio.Path(path.parent).mkdir(parents=True, exist_ok=True)
+            with _one_at_a_time(path, url):
+                return await self._download(url, _Part(path), sha256=sha256)
+        except aiohttp.InvalidURL as error:
+            raise DownloadError("the video's URL cannot be used", url=url) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if isinstance(error, OSError) and isinstance(error.__cause__, PrivateAddressError):
+                raise DownloadError(str(error.__cause__), url=url) from error
+            raise DownloadError(
+                f"the download broke off: {type(error).__name__}", url=url, temporary=True
+            ) from error
+        except (ValueError, UnicodeError) as error:
+            raise DownloadError("the video's URL cannot be used", url=url) from error
+        except OSError as error:
+            raise DownloadError(f"{path} cannot be written: {error.strerror or error}", url=url) from error
+
+    async def _download(self, url: str, part: _Part, *, sha256: bool) -> Saved:
+        keep = False
+        try:
+            have = await anyio.to_thread.run_sync(part.open, url)
+            await self._fetch(url, part, have)
+            return await anyio.to_thread.run_sync(part.finish, url, sha256)
+        except DownloadError as error:
+            keep = error.temporary
+            raise
+        except OSError as error:
+            keep = error.errno not in _FULL
+            raise
+        except (aiohttp.ClientError, TimeoutError, asyncio.CancelledError):
+            keep = True
+            raise
+        finally:
+            with anyio.CancelScope(shield=True), contextlib.suppress(OSError):
+                await anyio.to_thread.run_sync(part.close, keep)
+
+    async def _fetch(self, url: str, part: _Part, have: _Entity | None) -> None:
+        # A drip of bytes keeps every single wait short: the whole has a bound of its own.
+        limits = aiohttp.ClientTimeout(
+            total=SLOWEST * self.timeout.total, connect=self.timeout.connect, sock_read=self.timeout.total
+        )
+        for _ in range(MAX_REDIRECTS + 1):
+            self._check_url(url)
+            headers = {"Accept-Encoding": "identity", **(have.asked_for if have else {})}
+            async with self.session.get(
+                URL(url, encoded=True), timeout=limits, allow_redirects=False, headers=headers
+            ) as response:
+                if response.status in _REDIRECTS and "Location" in response.headers:
+                    url = _redirected(url, response.headers["Location"])
+                    continue
+                if response.status == 416 and have is not None:
+                    have = None  # another entity, and a shorter one
+                    continue
+                await self._save(response, part, have, url)
+                return
+        raise DownloadError(f"more than {MAX_REDIRECTS} redirects", url=url)
+
+    def _check_url(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not (self.local and parts.scheme == "http"):
+            raise DownloadError(f"the video's URL is {parts.scheme or 'no'} URL, not https", url=url)
+        if is_private(parts.hostname) and not self.local:
+            raise DownloadError(f"the video's URL leads to {parts.hostname}, which is no public address", url=url)
+
+    async def _save(self, response: aiohttp.ClientResponse, part: _Part, have: _Entity | None, url: str) -> None:
+        if response.status not in {200, 206} or (response.status == 206 and have is None):
+            raise _refused(response, url)
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise DownloadError("the video comes compressed, though that was not asked for", url=url)
+        if response.status == 206 and have is not None:
+            if not _is_asked_for(response, have):
+                part.forget()
+                raise DownloadError(
+                    "the media server answers with another part than asked for", url=url, temporary=True
+                )
+            entity, start = have, have.start
+        else:
+            entity, start = _Entity.of(response), 0
+        if entity.length is not None and entity.length > MAX_BYTES:
+            raise DownloadError(f"the video is over {MAX_BYTES} bytes", url=url)
+        await anyio.to_thread.run_sync(part.begin, entity, start)
+        received = start
+        async with await anyio.open_file(part.path, "r+b") as file:
+            await file.seek(start)
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                received += len(chunk)
+                if received > MAX_BYTES:
+                    raise DownloadError(f"the video is over {MAX_BYTES} bytes", url=url)
+                await file.write(chunk)
+        if entity.length is not None and received != entity.length:
+            raise DownloadError(f"{received} bytes came of {entity.length}", url=url, temporary=True)
 
 
-async def _fetch(
-    session: aiohttp.ClientSession, url: str, part: Path, timeout: Timeout, *, allow_http: bool
-) -> None:
-    # A drip of bytes keeps every single wait short: the whole has a bound of its own.
-    limits = aiohttp.ClientTimeout(total=SLOWEST * timeout.total, connect=timeout.connect, sock_read=timeout.total)
-    for _ in range(MAX_REDIRECTS + 1):
-        _check_url(url, allow_http=allow_http)
-        headers = {"Accept-Encoding": "identity"}
-        async with session.get(
-            URL(url, encoded=True), timeout=limits, allow_redirects=False, headers=headers
-        ) as response:
-            if response.status in {301, 302, 303, 307, 308} and "Location" in response.headers:
-                url = urljoin(url, response.headers["Location"])
-                continue
-            if response.status != 200:
-                said = f"the media server answered {response.status}"
-                again = response.status == 429 or response.status >= 500
-                raise DownloadError(said, url=url, status=response.status, temporary=again)
-            await _save(response, part, url)
+@frozen(kw_only=True)
+class _Entity:
+    """One version of a file at the server, and how much of it is here.
+
+    Attributes:
+        etag: its strong tag, or None where it cannot be asked for again.
+        length: its bytes, where the server says so.
+        start: from where on it is missing.
+
+    """
+
+    etag: str | None
+    length: int | None
+    start: int = 0
+
+    @classmethod
+    def of(cls, response: aiohttp.ClientResponse) -> _Entity:
+        etag = response.headers.get("ETag", "")
+        strong = re.fullmatch(r'"[^"\\\x00-\x1f\x7f]{1,200}"', etag) is not None
+        return cls(etag=etag if strong else None, length=response.content_length)
+
+    @property
+    def asked_for(self) -> dict[str, str]:
+        return {"Range": f"bytes={self.start}-", "If-Range": self.etag or ""}
+
+
+class _Part:
+    """The unfinished file beside a video, and the small one that says what it is a part of. Its calls block."""
+
+    def __init__(self, path: Path) -> None:
+        self.target = path
+        self.path = path.with_name(path.name + ".part")
+        self._said = path.with_name(path.name + ".part.json")
+        self._entity: _Entity | None = None
+        self._lock: int | None = None
+        self._finished = False
+
+    def open(self, url: str) -> _Entity | None:
+        """Take the file, and return what is here of it where the rest can be asked for.
+
+        Raises:
+            DownloadError: another process is writing it.
+
+        """
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(descriptor)
+            # It may have become the video since it was opened.
+            if not os.path.samestat(os.fstat(descriptor), self.path.stat()):
+                raise BlockingIOError
+        except OSError as error:
+            os.close(descriptor)
+            raise DownloadError(f"{self.target} is being downloaded by another process", url=url) from error
+        self._lock = descriptor
+        return self._read()
+
+    def _read(self) -> _Entity | None:
+        try:
+            said = json.loads(self._said.read_text(encoding="utf-8"))
+            entity, size = _Entity(etag=said["etag"], length=said["length"]), self.path.stat().st_size
+            # What was not synced may not have outlived the machine's boot.
+            if not (isinstance(entity.etag, str) and isinstance(entity.length, int) and said["boot"] == boot_id()):
+                return None
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        if not 0 < size <= entity.length:
+            return None
+        self._entity = entity
+        # The last byte is fetched again where all are here: an empty range cannot be asked for.
+        return evolve(entity, start=min(size, entity.length - 1))
+
+    def begin(self, entity: _Entity, start: int) -> None:
+        """Make ready to write from `start` on."""
+        if start == 0:
+            # First what it was a part of: no other file's bytes may ever pass for the rest of this one.
+            self._said.unlink(missing_ok=True)
+            self.path.open("wb").close()
+            if entity.etag is not None and entity.length is not None:
+                said = {"etag": entity.etag, "length": entity.length, "boot": boot_id()}
+                self._said.write_text(json.dumps(said), encoding="utf-8")
+        else:
+            os.truncate(self.path, start)
+        self._entity = entity
+
+    def forget(self) -> None:
+        """Let the next try begin anew."""
+        self._entity = None
+
+    def finish(self, url: str, sha256: bool) -> Saved:
+        """Check the whole file and give it its name."""
+        if problem := mp4_problem(self.path):
+            self.forget()  # the next try begins anew
+            raise DownloadError(f"what came is no playable MP4: {problem}", url=url, temporary=True)
+        with self.path.open("rb+") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest() if sha256 else None
+            os.fsync(file.fileno())
+        self._said.unlink(missing_ok=True)
+        self.path.replace(self.target)
+        self._finished = True
+        _sync_folder(self.target.parent)
+        return Saved(path=self.target, sha256=digest)
+
+    def close(self, keep: bool) -> None:
+        """Let go of the file, and take away what is of no use to the next try."""
+        if self._lock is None:
             return
-    raise DownloadError(f"more than {MAX_REDIRECTS} redirects", url=url)
+        try:
+            resumable = self._entity is not None and self._entity.etag is not None
+            if not self._finished and not (keep and resumable):
+                self.path.unlink(missing_ok=True)
+                self._said.unlink(missing_ok=True)
+        finally:
+            os.close(self._lock)
+            self._lock = None
 
 
-def _check_url(url: str, *, allow_http: bool) -> None:
-    scheme = urlsplit(url).scheme
-    if scheme != "https" and not (allow_http and scheme == "http"):
-        raise DownloadError(f"the video's URL is {scheme or 'no'} URL, not https", url=url)
+class Downloads:
+    """Fetches the videos of a client, over connections of its own: they are not the API's, and carry no key.
+
+    Args:
+        session: a session of the user's own; None makes one where it is first needed.
+        timeout: as `MediaServer` has it.
+        local: likewise.
+        clock: times the waits between tries.
+        longest: the most seconds that a media server may ask to wait.
+        status: asks how a task stands, for a fresh URL.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        session: aiohttp.ClientSession | None,
+        timeout: Timeout,
+        local: bool,
+        clock: Clock,
+        longest: float,
+        status: Callable[[VideoTaskId], Awaitable[TaskSnapshot]],
+    ) -> None:
+        self._given = session
+        self._own: aiohttp.ClientSession | None = None
+        self._timeout = timeout
+        self._local = local
+        self._clock = clock
+        self._longest = longest
+        self._status = status
+
+    async def fetch(self, video: Video, folder: Path, *, name: str | None = None, sha256: bool = False) -> Saved:
+        """Fetch a video; see `SunoVideoClient.fetch`."""
+        name = name or file_name(video.suno_id or video.task_id)
+        if Path(name).name != name:
+            raise DownloadError(f"{name!r} is not a plain file name", url=video.url)
+        server, url, fresh = self._server(), video.url, False
+        waits = iter(WAITS)
+        while True:
+            try:
+                return await server.download(url, folder / name, sha256=sha256)
+            except DownloadError as error:
+                if error.status in EXPIRED and not fresh:
+                    fresh, url = True, video_of(await self._status(video.task_id)).url
+                    continue
+                wait = next(waits, None) if error.temporary else None
+                if wait is None:
+                    raise
+                asked = min(error.retry_after or 0.0, self._longest)
+            await self._clock.sleep(max(wait, asked))
+
+    def _server(self) -> MediaServer:
+        session = self._given or self._own
+        if session is None:
+            session = self._own = make_media_session(local=self._local)
+        return MediaServer(session, self._timeout, self._local)
+
+    async def aclose(self) -> None:
+        """Close what was made here."""
+        if self._own is not None:
+            await self._own.close()
 
 
-async def _save(response: aiohttp.ClientResponse, part: Path, url: str) -> None:
-    length, received = response.content_length, 0
-    async with await anyio.open_file(part, "wb") as file:
-        async for chunk in response.content.iter_chunked(_CHUNK):
-            received += len(chunk)
-            if received > MAX_BYTES:
-                raise DownloadError(f"the video is over {MAX_BYTES} bytes", url=url)
-            await file.write(chunk)
-    if length is not None and received != length:
-        raise DownloadError(f"{received} bytes came of {length}", url=url, temporary=True)
+class PrivateAddressError(OSError):
+    """A media server's name leads to this machine, or to the network around it."""
 
 
-def _check_and_rename(part: Path, path: Path, url: str) -> None:
-    if problem := mp4_problem(part):
-        raise DownloadError(f"what came is no playable MP4: {problem}", url=url, temporary=True)
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
-    _sync_folder(path.parent)
+class PublicResolver(AbstractResolver):
+    """Finds public addresses only: what a server names must not lead into the network of its user."""
+
+    def __init__(self) -> None:
+        self._resolver = aiohttp.DefaultResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the public addresses of a host.
+
+        Raises:
+            PrivateAddressError: it has others only.
+
+        """
+        found = await self._resolver.resolve(host, port, family)
+        public = [one for one in found if not is_private(one["host"])]
+        if found and not public:
+            raise PrivateAddressError(f"the video's URL leads to {host}, which has no public address")
+        return public
+
+    async def close(self) -> None:
+        """Let go of what resolves."""
+        await self._resolver.close()
+
+
+def make_media_session(*, local: bool) -> aiohttp.ClientSession:
+    """Return a session for downloads: a pool of its own, no cookies, and public addresses only unless `local`."""
+    resolver = None if local else PublicResolver()
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS, resolver=resolver),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+#: The files that are being fetched in this process.
+_BUSY = set[Path]()
+
+
+@contextlib.contextmanager
+def _one_at_a_time(path: Path, url: str) -> Generator[None, None, None]:
+    """Refuse to fetch one file twice at once: two would write one part."""
+    if path in _BUSY:
+        raise DownloadError(f"{path} is being downloaded already", url=url)
+    _BUSY.add(path)
+    try:
+        yield
+    finally:
+        _BUSY.discard(path)
+
+
+def _redirected(url: str, location: str) -> str:
+    there = urljoin(url, location)
+    if urlsplit(url).scheme == "https" and urlsplit(there).scheme != "https":
+        raise DownloadError("the media server redirects from https to http", url=url)
+    return there
+
+
+def _refused(response: aiohttp.ClientResponse, url: str) -> DownloadError:
+    again = response.status == 429 or response.status >= 500
+    wait = retry_after(response.headers) if again else None
+    said = f"the media server answered {response.status}"
+    return DownloadError(said, url=url, status=response.status, temporary=again, retry_after=wait)
+
+
+def _is_asked_for(response: aiohttp.ClientResponse, have: _Entity) -> bool:
+    """Whether a part of a file is what is missing of the same version."""
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    found = (int(match[1]), int(match[2])) if match else None
+    return found == (have.start, have.length) and response.headers.get("ETag", have.etag) == have.etag
+
+
+def _lock(descriptor: int) -> None:
+    """Take a file for this process, where the system can; the lock goes with the process, however that ends."""
+    if sys.platform != "win32":  # there an open file could not be renamed
+        import fcntl  # noqa: PLC0415  not everywhere
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -135,28 +458,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def mp4_problem(path: Path) -> str | None:
-    """Return what is wrong with the structure of an MP4 file, or None.
-
-    Every top-level box must lie within the file, and `ftyp`, `moov` and `mdat` must be among them.
-    """
-    size, position, seen = path.stat().st_size, 0, set[bytes]()
-    with path.open("rb") as file:
-        while position < size:
-            file.seek(position)
-            header = file.read(16)
-            length, kind = int.from_bytes(header[:4]), header[4:8]
-            if length == 1:
-                length = int.from_bytes(header[8:16])
-            elif length == 0:
-                length = size - position
-            if position == 0 and kind != b"ftyp":
-                return f"it begins with {header[:8]!r}"
-            if length < 8 or position + length > size:
-                return f"the box {kind!r} does not end within the file"
-            seen.add(kind)
-            position += length
-    missing = sorted(kind.decode() for kind in _BOXES_NEEDED - seen)
-    return f"no {', '.join(missing)}" if missing else None

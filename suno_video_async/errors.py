@@ -228,14 +228,24 @@ class DownloadError(SunoVideoError):
         url: where it was to come from.
         status: the HTTP status, if there was an answer.
         temporary: whether trying again may help.
+        retry_after: seconds that the media server asked to wait, or None.
 
     """
 
-    def __init__(self, message: str, *, url: str, status: int | None = None, temporary: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        url: str,
+        status: int | None = None,
+        temporary: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.url = url
         self.status = status
         self.temporary = temporary
+        self.retry_after = retry_after
 
 
 class LedgerError(SunoVideoError):

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 from dotenv import dotenv_values
 
+from suno_video_async.addresses import is_private
 from suno_video_async.errors import ConfigurationError
 
 DEFAULT_BASE_URL = "https://api.crun.ai"
@@ -37,6 +38,11 @@ class Settings:
         host = parts.hostname or ""
         provider = host if is_loopback(host) else f"{parts.scheme}://{parts.netloc}{parts.path}"
         return provider, hashlib.blake2b(self.api_key.encode(), digest_size=8, person=b"suno-video").hexdigest()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the API is on this machine, or in the network around it."""
+        return is_private(urlsplit(self.base_url).hostname)
 
     @classmethod
     def find(

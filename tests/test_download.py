@@ -8,16 +8,19 @@ from pathlib import Path
 import pytest
 
 from suno_video_async import DownloadError, SunoVideoClient, TaskSnapshot, Timeout, Video, VideoTaskId
-from suno_video_async.download import download, file_name, mp4_problem
+from suno_video_async.download import MediaServer
+from suno_video_async.filenames import file_name
+from suno_video_async.mp4 import mp4_problem
 from suno_video_async.transport import make_session
 from tests.support.clients import KEY
 from tests.support.fakes import MP4, box
 from tests.support.raw import http, raw_server, says
 
 
-async def fetch(url: str, path: Path, *, allow_http: bool = True) -> Path:
+async def fetch(url: str, path: Path, *, local: bool = True) -> Path:
     async with make_session() as session:
-        return await download(session, url, path, timeout=Timeout(connect=1, total=2), allow_http=allow_http)
+        server = MediaServer(session, Timeout(connect=1, total=2), local=local)
+        return (await server.download(url, path)).path
 
 
 def folder(path: Path) -> list[str]:
@@ -87,7 +90,7 @@ async def test_redirects_are_followed_three_times(tmp_path: Path) -> None:
 async def test_plain_http_is_for_this_machines_own_server(tmp_path: Path) -> None:
     """A video's URL is https unless the API itself is on this machine."""
     with pytest.raises(DownloadError, match="not https"):
-        await fetch("http://media.example.test/v.mp4", tmp_path / "s.mp4", allow_http=False)
+        await fetch("http://media.example.test/v.mp4", tmp_path / "s.mp4", local=False)
     with pytest.raises(DownloadError, match="not https"):
         await fetch("file:///etc/hosts", tmp_path / "s.mp4")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ async def test_a_url_that_is_none(url: str, tmp_path: Path) -> None:
 
 
 async def test_a_download_that_broke_off_is_tried_again(tmp_path: Path) -> None:
-    """Two broken answers are followed by a third try, at a growing distance; a 404 is not tried again."""
+    """Two broken answers are followed by a third try, at a distance; after a 404 a fresh URL is tried once."""
     said = [http(MP4)[:-9], http(b"", "503 Busy"), http(MP4)]
 
     async def behave(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -160,7 +161,8 @@ async def test_a_download_that_broke_off_is_tried_again(tmp_path: Path) -> None:
     ):
         video = Video(task_id=snapshot.task_id, url=server.url, suno_id="s", snapshot=snapshot)
         assert (await client.download(video, tmp_path)).name == "s.mp4"
-        said += [http(b"", "404 Gone"), http(MP4)]
+        fresh = {"code": 200, "message": "success", "data": task_data("v", "success", media=server.url)}
+        said += [http(b"", "404 Gone"), http(json.dumps(fresh).encode()), http(b"", "404 Gone"), http(MP4)]
         with pytest.raises(DownloadError, match="404"):
             await client.download(video, tmp_path)
     assert len(said) == 1

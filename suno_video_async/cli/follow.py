@@ -23,8 +23,8 @@ from suno_video_async.cli.output import Output
 from suno_video_async.cli.single import checked_id
 from suno_video_async.cli.tally import Tally, outcome_line
 from suno_video_async.client import SunoVideoClient
-from suno_video_async.download import file_name
 from suno_video_async.errors import NotFoundError, SunoVideoError, TaskFailed
+from suno_video_async.filenames import file_name
 from suno_video_async.models import Outcome, TaskSnapshot, TaskUpdate, Track, Video, video_task_id
 from suno_video_async.task import video_of
 

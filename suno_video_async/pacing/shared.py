@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import platform
 import secrets
 import sqlite3
-import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -22,7 +20,7 @@ from types import TracebackType
 
 from attrs import define
 
-from suno_video_async.disks import network_file_system
+from suno_video_async.disks import boot_id, network_file_system
 from suno_video_async.errors import ClientClosedError, ConfigurationError, LedgerError
 from suno_video_async.finishing import Hop, in_one_thread, to_the_end
 from suno_video_async.models import RateLimit
@@ -47,15 +45,6 @@ SCHEMA = 1
 BUSY_TIMEOUT = 5.0
 #: So many transactions in a row may fail before the callers are told.
 MOST_FAILURES = 10
-
-
-def boot_id() -> str:
-    """Return what tells this boot of the machine from others, to which its monotonic time means nothing."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        # Rounded, since the wall clock is set now and then; a mistake costs one period.
-        return f"{platform.node()} {round((time.time() - time.monotonic()) / 600)}"
 
 
 class SharedWindow:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from suno_video_async.download import mp4_problem
 from suno_video_async.local import Fault, library
+from suno_video_async.mp4 import mp4_problem
 
 from .conftest import Home
 from .serving import served

@@ -14,7 +14,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -177,9 +176,9 @@ def _arm_requests(points: Points) -> None:
 
 
 def _arm_downloads(points: Points) -> None:
-    download, open_file = downloading.download, anyio.open_file
+    download, open_file = downloading.MediaServer.download, anyio.open_file
 
-    async def fetching(*args: Any, **kwargs: Any) -> Path:
+    async def fetching(*args: Any, **kwargs: Any) -> downloading.Saved:
         points.reach("download: before")
         return await download(*args, **kwargs)
 
@@ -198,7 +197,7 @@ def _arm_downloads(points: Points) -> None:
         file.write = writing
         return file
 
-    downloading.download = fetching
+    downloading.MediaServer.download = fetching  # type: ignore[method-assign]
     anyio.open_file = opening
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from suno_video_async.download import mp4_problem
 from suno_video_async.local import Fault, LocalServer
 from suno_video_async.models import RateLimit
+from suno_video_async.mp4 import mp4_problem
 
 CREATE = "/api/v1/client/job/CreateTask"
 INFO = "/api/v1/client/job/TaskInfo"

@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from suno_video_async.download import mp4_problem
 from suno_video_async.local import Fault, LocalServer
+from suno_video_async.mp4 import mp4_problem
 from tests.local.fake_service import until
 
 pytest.importorskip("av")

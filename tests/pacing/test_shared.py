@@ -24,6 +24,7 @@ from suno_video_async import (
     SharedRateLimit,
     SystemClock,
 )
+from suno_video_async.disks import boot_id
 from suno_video_async.finishing import inline
 from suno_video_async.pacing.limiter import Lane
 from suno_video_async.pacing.shared import MOST_FAILURES, SharedWindow
@@ -491,9 +492,9 @@ def test_where_the_system_names_no_boot(monkeypatch: pytest.MonkeyPatch) -> None
     def none(*_: object, **__: object) -> str:
         raise FileNotFoundError
 
-    named = shared_module.boot_id()
+    named = boot_id()
     monkeypatch.setattr(Path, "read_text", none)
-    assert shared_module.boot_id() == shared_module.boot_id() != named
+    assert boot_id() == boot_id() != named
 
 
 def test_a_file_that_breaks_later(path: Path) -> None:
