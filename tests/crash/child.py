@@ -100,7 +100,7 @@ def arm(points: Points) -> None:
     _around(points, SqliteLedger, "claim", "claim: before", "claim: committed")
     _around(points, SqliteLedger, "_insert", after="claim: written, not committed")
     _around(points, SqliteLedger, "_recover", after=RECOVERING)
-    _around(points, downloading, "_check_and_rename", "download: part whole", "download: renamed")
+    _around(points, downloading._Part, "finish", "download: part whole", "download: renamed")
     _around(points, os, "fsync", after="download: part synced")
     _arm_ledger(points)
     _arm_requests(points)
