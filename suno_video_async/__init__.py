@@ -6,6 +6,7 @@ Begin with `SunoVideoClient`.
 from suno_video_async.batch import Conversion
 from suno_video_async.callbacks import CallbackReceiver, CallbackStatistics
 from suno_video_async.client import ClientStatistics, SunoVideoClient
+from suno_video_async.download import Saved
 from suno_video_async.errors import (
     AlreadyBoughtError,
     APIError,
@@ -104,6 +105,7 @@ __all__ = [
     "RequestEvent",
     "RetryEvent",
     "RetryPolicy",
+    "Saved",
     "ServerError",
     "SharedRateLimit",
     "SqliteLedger",

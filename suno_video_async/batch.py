@@ -21,6 +21,7 @@ from suno_video_async.books import Books, ending_of, micro
 from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.calls import Entry
 from suno_video_async.catalog import CatalogSource, Row, read_rows
+from suno_video_async.download import Saved
 from suno_video_async.errors import (
     AlreadyBoughtError,
     APIError,
@@ -41,13 +42,15 @@ from suno_video_async.errors import (
     TransportError,
     WaitTimeout,
 )
-from suno_video_async.filenames import file_name
+from suno_video_async.filenames import NameTemplate
 from suno_video_async.finishing import to_the_end
 from suno_video_async.ledger.base import AWAITED, DROPPED, MICRO, Claim, Ending, LedgerRow
 from suno_video_async.models import (
     Estimate,
+    MusicTaskId,
     Outcome,
     RateLimit,
+    SunoTrack,
     TaskSnapshot,
     Track,
     Video,
@@ -67,6 +70,8 @@ DOWNLOADS = 4
 #: A submission in doubt waits for its callback twice as long as this share of the tasks takes, at least so many
 #: seconds, from its send on: one task in a hundred takes longer than the share says.
 ALMOST_ALL, UNKNOWN_GRACE = 0.99, 120.0
+#: Music tasks whose titles are remembered, since the tracks of one stand together in a catalog.
+TITLES = 100
 #: How often a row is sent in one run where every answer is a 500 and no callback comes.
 SENDS_AFTER_500 = 3
 
@@ -132,8 +137,14 @@ class BatchClient(Protocol):
         """Ask what a video would cost."""
         ...
 
-    async def download(self, video: Video, output_dir: str | PathLike[str], *, name: str | None = None) -> Path:
+    async def fetch(
+        self, video: Video, output_dir: str | PathLike[str], *, name: str | None = None, sha256: bool = False
+    ) -> Saved:
         """Fetch one video."""
+        ...
+
+    async def tracks(self, task_id: MusicTaskId) -> tuple[SunoTrack, ...]:
+        """Ask what the tracks of a music task are."""
         ...
 
     def start_soon(self, run: Callable[[], object]) -> None:
@@ -160,6 +171,8 @@ class Options:
     retry_failed: int = field(validator=_not_negative)
     rebuy_changed: bool
     max_credits: float | None = field(validator=_not_negative)
+    file_name: NameTemplate = field(factory=NameTemplate)
+    sha256: bool = False
     unknown_grace: float | None = field(default=None, validator=_not_negative)
     """Seconds that unknown rows wait for their callback, however old they are, in a run that buys nothing and
     goes on with all that the ledger holds; None where a catalog says what is wanted."""
@@ -226,6 +239,8 @@ class Conversion:
         self._downloads = anyio.CapacityLimiter(DOWNLOADS)
         self._estimates = dict[tuple[bool, bool], int]()
         self._one_estimate = anyio.Lock()
+        self._titles = dict[MusicTaskId, dict[str, str]]()
+        self._one_title = anyio.Lock()
         self._outcomes: MemoryObjectReceiveStream[Outcome] | None = None
 
     async def __aenter__(self) -> Conversion:
@@ -577,15 +592,34 @@ class Conversion:
     async def _download(self, outcome: Outcome, claim: Claim) -> Outcome:
         """Fetch a finished video; one that cannot be fetched now is fetched by the next run."""
         row = claim.row
-        marked = row.track.key if await self._books.has_namesake(row) else None
-        name = file_name(row.track.suno_id, marked_by=marked)
+        folder, sha256 = self._options.output_dir or Path(), self._options.sha256
         try:
+            name = await self._name(row)
             async with self._downloads:
-                path = await self._client.download(_made(outcome), self._options.output_dir or Path(), name=name)
+                saved = await self._client.fetch(_made(outcome), folder, name=name, sha256=sha256)
         except (DownloadError, APIError, TransportError, TaskFailed) as error:
             return evolve(outcome, error=error)
-        await self._books.move(row, Ending(state=State.DOWNLOADED, path=path))
-        return evolve(outcome, state="downloaded", path=path)
+        await self._books.move(row, Ending(state=State.DOWNLOADED, path=saved.path, sha256=saved.sha256))
+        return evolve(outcome, state="downloaded", path=saved.path, sha256=saved.sha256)
+
+    async def _name(self, row: LedgerRow) -> str:
+        """Return the name of a row's file; no other row of the ledger has it."""
+        template, title = self._options.file_name, ""
+        if template.needs_title:
+            title = await self._title(row.track)
+        marked = row.track.key if await self._books.has_namesake(row) else None
+        task_id = row.video_task_id or ""
+        return template.name(row.track, video_task_id=task_id, title=title, marked_by=marked)
+
+    async def _title(self, track: Track) -> str:
+        """Return a song's title, by one question for each of its music tasks in flight."""
+        async with self._one_title:
+            if track.task_id not in self._titles:
+                found = await self._client.tracks(track.task_id)
+                while len(self._titles) >= TITLES:
+                    self._titles.pop(next(iter(self._titles)))
+                self._titles[track.task_id] = {str(one.suno_id): one.title or "" for one in found}
+            return self._titles[track.task_id].get(track.suno_id, "")
 
 
 def _known(row: LedgerRow, state: str) -> Outcome:
@@ -596,6 +630,7 @@ def _known(row: LedgerRow, state: str) -> Outcome:
         video_task_id=row.video_task_id,
         url=row.url,
         path=row.path,
+        sha256=row.sha256,
         credits=row.cost / MICRO if row.cost else None,
     )
 

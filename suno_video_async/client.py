@@ -33,6 +33,7 @@ from suno_video_async.errors import (
     MalformedResponseError,
     SunoVideoError,
 )
+from suno_video_async.filenames import DEFAULT_TEMPLATE, NameTemplate
 from suno_video_async.finishing import to_the_end
 from suno_video_async.ledger.base import Ledger
 from suno_video_async.ledger.sqlite import SqliteLedger
@@ -468,6 +469,8 @@ class SunoVideoClient:
         rebuy_changed: bool = False,
         max_credits: float | None = None,
         callbacks: CallbackReceiver | None = None,
+        file_name: str = DEFAULT_TEMPLATE,
+        sha256: bool = False,
     ) -> Conversion:
         """Turn a catalog into videos.
 
@@ -486,6 +489,10 @@ class SunoVideoClient:
                 estimate.
             callbacks: a receiver of this client's: each attempt gets a URL of its own at it, a finished video is
                 noticed when it is called, and a submission whose answer was lost is found again by its callback.
+            file_name: how the videos are named, without `.mp4`: a template of `{suno_id}`, `{video_task_id}` (one
+                of the two must be in it), `{task_id}`, `{author}`, `{brand}`, `{title}` (which costs one request
+                for each music task) and `{extra[column]}` of the catalog's own columns.
+            sha256: compute the digest of each file that is downloaded, for outcomes and ledger.
 
         Raises:
             ValueError: an argument makes no sense.
@@ -498,6 +505,8 @@ class SunoVideoClient:
             retry_failed=retry_failed,
             rebuy_changed=rebuy_changed,
             max_credits=max_credits,
+            file_name=NameTemplate(file_name),
+            sha256=sha256,
         )
         return Conversion(self, source, Books(as_ledger(ledger)), options, callbacks)
 
@@ -509,6 +518,8 @@ class SunoVideoClient:
         task_timeout: float = DEFAULT_TASK_TIMEOUT,
         callbacks: CallbackReceiver | None = None,
         unknown_grace: float = UNKNOWN_GRACE,
+        file_name: str = DEFAULT_TEMPLATE,
+        sha256: bool = False,
     ) -> Conversion:
         """Go on with what a ledger's runs have bought, and buy nothing: no catalog is needed.
 
@@ -521,6 +532,8 @@ class SunoVideoClient:
             task_timeout: seconds after which an unfinished task is left as `submitted`.
             callbacks: a receiver of this client's.
             unknown_grace: seconds that an unknown row waits for its callback, where there is a receiver.
+            file_name: as for `convert`.
+            sha256: as for `convert`.
 
         Raises:
             ValueError: an argument makes no sense.
@@ -533,6 +546,8 @@ class SunoVideoClient:
             retry_failed=0,
             rebuy_changed=False,
             max_credits=None,
+            file_name=NameTemplate(file_name),
+            sha256=sha256,
             unknown_grace=unknown_grace,
         )
         return Conversion(self, (), Books(as_ledger(ledger)), options, callbacks)

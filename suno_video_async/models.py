@@ -288,6 +288,7 @@ class Outcome:
         state: `downloaded`, `succeeded`, `failed`, `refused`, `unknown`, `submitted`, `planned` or `skipped`.
         row: where the row stands in its catalog, such as `"catalog.csv, line 7"`.
         path: the video on disk, once downloaded.
+        sha256: of that file, where it was asked for.
         credits: what the video cost, when the server said so.
         requests: API requests spent on this row, refused ones included.
         seconds: from the row's start to its end, of the client's clock.
@@ -301,6 +302,7 @@ class Outcome:
     video_task_id: VideoTaskId | None = None
     url: str | None = None
     path: Path | None = None
+    sha256: str | None = None
     credits: float | None = None
     requests: int = 0
     seconds: float = 0.0

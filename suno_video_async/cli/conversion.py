@@ -27,6 +27,7 @@ from suno_video_async.cli.records import Records
 from suno_video_async.cli.tally import PROBLEMS_SHOWN, Tally, name_of, outcome_line
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT, SunoVideoClient
 from suno_video_async.errors import BudgetExceeded, SunoVideoError
+from suno_video_async.filenames import DEFAULT_TEMPLATE
 from suno_video_async.ledger.base import LedgerRow, all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import Outcome, RateLimit
@@ -44,6 +45,14 @@ class Buying:
     retry_failed: int = 0
     rebuy_changed: bool = False
     max_credits: float | None = None
+
+
+@frozen(kw_only=True)
+class Naming:
+    """How the videos are named, and whether their digests are told; see `SunoVideoClient.convert`."""
+
+    file_name: str = DEFAULT_TEMPLATE
+    sha256: bool = False
 
 
 @frozen(kw_only=True)
@@ -95,6 +104,7 @@ class Job:
     shared: SharedRateLimit | None = None
     callbacks: Callbacks | None = None
     unknown_grace: float | None = None
+    naming: Naming = field(factory=Naming)
 
 
 async def convert(job: Job, output: Output, interrupts: Interrupts) -> tuple[Tally, dict[str, object]]:
@@ -181,6 +191,8 @@ def _begun(job: Job, receiver: CallbackReceiver | None) -> Conversion:
             task_timeout=job.task_timeout,
             callbacks=receiver,
             unknown_grace=job.unknown_grace,
+            file_name=job.naming.file_name,
+            sha256=job.naming.sha256,
         )
     return job.client.convert(
         job.source,
@@ -191,6 +203,8 @@ def _begun(job: Job, receiver: CallbackReceiver | None) -> Conversion:
         rebuy_changed=job.buying.rebuy_changed,
         max_credits=job.buying.max_credits,
         callbacks=receiver,
+        file_name=job.naming.file_name,
+        sha256=job.naming.sha256,
     )
 
 

@@ -25,6 +25,7 @@ from suno_video_async.cli.options import (
     is_stream,
     ledger_of,
     ledger_options,
+    naming_options,
     not_negative,
     output_dir_option,
     public_url,
@@ -50,6 +51,7 @@ class ConvertOptions:
     streamed: bool
     ledger: Path | None
     output_dir: Path | None
+    naming: conversion.Naming
     buying: conversion.Buying
     records: Records
     again: tuple[str, ...]
@@ -71,6 +73,7 @@ class ConvertOptions:
 @click.argument("catalog", type=click.Path(path_type=Path))
 @ledger_options
 @output_dir_option(says="The folder for the videos, {suno_id}.mp4 each.")
+@naming_options
 @click.option("--no-download", is_flag=True, help="Make the videos, print their URLs, download nothing.")
 @click.option(
     "--max-credits",
@@ -144,6 +147,8 @@ def convert_command(
     ledger: Path | None,
     no_ledger: bool,
     output_dir: Path,
+    file_name: str,
+    sha256: bool,
     no_download: bool,
     max_credits: float | None,
     retry_failed: int,
@@ -185,6 +190,7 @@ def convert_command(
         streamed=is_stream(catalog),
         ledger=ledger_of(catalog, ledger, no_ledger=no_ledger),
         output_dir=None if no_download else output_dir,
+        naming=conversion.Naming(file_name=file_name, sha256=sha256),
         buying=conversion.Buying(retry_failed=retry_failed, rebuy_changed=rebuy_changed, max_credits=max_credits),
         records=Records(outcomes=outcomes, failed=failed),
         again=("suno-video", *(context.find_root().obj or ["convert", str(catalog)])),
@@ -224,6 +230,7 @@ def _job(options: ConvertOptions) -> conversion.Job:
         total=None,
         rate=options.rate,
         output_dir=options.output_dir,
+        naming=options.naming,
         task_timeout=options.task_timeout,
         ledger=options.ledger,
         buying=options.buying,

@@ -18,6 +18,7 @@ from suno_video_async.cli.options import (
     above_zero,
     callback_port_option,
     client_options,
+    naming_options,
     not_negative,
     output_dir_option,
     public_url,
@@ -51,6 +52,7 @@ from suno_video_async.models import RateLimit
     help="Wait S seconds for the callbacks of unknown submissions.",
 )
 @output_dir_option(says="The folder for the videos, {suno_id}.mp4 each.")
+@naming_options
 @click.option("--no-download", is_flag=True, help="Print the videos' URLs, download nothing.")
 @rate_option()
 @click.option(
@@ -71,6 +73,8 @@ def listen_command(
     callback_port: int,
     wait: float,
     output_dir: Path,
+    file_name: str,
+    sha256: bool,
     no_download: bool,
     rate: RateLimit,
     task_timeout: float,
@@ -100,6 +104,7 @@ def listen_command(
         total=None,
         rate=rate,
         output_dir=folder,
+        naming=conversion.Naming(file_name=file_name, sha256=sha256),
         task_timeout=task_timeout,
         ledger=ledger,
         again=("suno-video", *(context.find_root().obj or ["listen", str(ledger)])),

@@ -17,6 +17,7 @@ from attrs import frozen
 from suno_video_async.callbacks import checked_public_url
 from suno_video_async.cli.failures import UsageProblem
 from suno_video_async.client import SunoVideoClient
+from suno_video_async.filenames import DEFAULT_TEMPLATE, NameTemplate
 from suno_video_async.models import RateLimit, RetryPolicy, Timeout
 from suno_video_async.pacing.clock import SystemClock
 from suno_video_async.pacing.limiter import DEFAULT_RATE, RateLimiter
@@ -241,6 +242,34 @@ def callback_port_option(command: Command) -> Command:
         metavar="PORT",
         help="Listen for these calls on PORT of 127.0.0.1, where your tunnel or proxy leads.",
     )(command)
+
+
+def naming_options(command: Command) -> Command:
+    """Give a command `--file-name` and `--sha256`."""
+    options = (
+        click.option(
+            "--file-name",
+            default=DEFAULT_TEMPLATE,
+            callback=read_template,
+            show_default=True,
+            metavar="TEMPLATE",
+            help="Name the videos TEMPLATE.mp4, made of {suno_id}, {video_task_id}, {task_id}, {author}, {brand},"
+            " {title} and {extra[COLUMN]}; one of the first two must be in it; {title} costs a request for each"
+            " music task.",
+        ),
+        click.option("--sha256", is_flag=True, help="Tell the SHA-256 of each downloaded file, and keep it."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def read_template(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Read a template of file names, as a click callback."""
+    try:
+        return NameTemplate(value).text
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
 
 
 def output_dir_option(default: Path | None = DEFAULT_OUTPUT_DIR, *, says: str) -> Callable[[Command], Command]:

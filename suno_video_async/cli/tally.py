@@ -121,6 +121,7 @@ def outcome_line(outcome: Outcome) -> dict[str, object]:
         "video_task_id": _task_id(outcome),
         "url": outcome.url,
         "path": None if outcome.path is None else str(Path(outcome.path)),
+        **({} if outcome.sha256 is None else {"sha256": outcome.sha256}),
         "credits": None if outcome.credits is None else _number(outcome.credits),
         "error": failures.as_json(outcome.error),
     }

@@ -29,6 +29,7 @@ class LedgerRow:
         id: its number; small, for people to type.
         where: the place in the catalog that it came from.
         video_task_id: the newest attempt's task, when known.
+        sha256: of the video on disk, where a run was asked for it.
         cost: micro-credits spent on it, over all its attempts.
         reserved: micro-credits set aside for an attempt that is not settled.
         failures: how many of its tasks have failed.
@@ -44,6 +45,7 @@ class LedgerRow:
     video_task_id: VideoTaskId | None = None
     url: str | None = None
     path: Path | None = None
+    sha256: str | None = None
     cost: int = 0
     reserved: int = 0
     failures: int = 0
@@ -82,6 +84,7 @@ class Ending:
     video_task_id: VideoTaskId | None = None
     url: str | None = None
     path: Path | None = None
+    sha256: str | None = None
     cost: int | None = None
     error: tuple[str, int | None, str] | None = None
 

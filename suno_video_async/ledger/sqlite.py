@@ -59,10 +59,11 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     """,
     "ALTER TABLE attempts ADD COLUMN candidate TEXT",
+    "ALTER TABLE rows ADD COLUMN sha256 TEXT",
 )
 
 _COLUMNS = """r.id, r.task_id, r.suno_id, r.author, r.brand, r.extra, r.place, r.state, a.video_task_id, r.url,
-    r.path, r.cost, r.reserved, r.failures, r.since, r.error"""
+    r.path, r.sha256, r.cost, r.reserved, r.failures, r.since, r.error"""
 _FROM = "FROM rows r LEFT JOIN attempts a ON a.row_id = r.id AND a.n = r.attempt"
 
 
@@ -268,10 +269,11 @@ class SqliteLedger:
                 return row
             cost, reserved = _settled(row, ending, cause)
             db.execute(
-                "UPDATE rows SET state = ?, url = COALESCE(?, url), path = COALESCE(?, path), cost = ?,"
-                " reserved = ?, failures = failures + ?, error = ? WHERE id = ?",
+                "UPDATE rows SET state = ?, url = COALESCE(?, url), path = COALESCE(?, path),"
+                " sha256 = COALESCE(?, sha256), cost = ?, reserved = ?, failures = failures + ?, error = ?"
+                " WHERE id = ?",
                 (
-                    *(ending.state.value, ending.url, _stored(ending.path)),
+                    *(ending.state.value, ending.url, _stored(ending.path), ending.sha256),
                     *(cost, reserved, ending.state is State.FAILED and cause is Cause.RUN),
                     *(None if ending.error is None else json.dumps(ending.error), row_id),
                 ),
@@ -465,7 +467,7 @@ def _settled(row: LedgerRow, ending: Ending, cause: Cause) -> tuple[int, int]:
 
 
 def _row(values: Sequence[Any]) -> LedgerRow:
-    row_id, task_id, suno_id, author, brand, extra, place, state, video, url, path, *rest = values
+    row_id, task_id, suno_id, author, brand, extra, place, state, video, url, path, sha256, *rest = values
     cost, reserved, failures, since, error = rest
     said = None if error is None else json.loads(error)
     return LedgerRow(
@@ -478,6 +480,7 @@ def _row(values: Sequence[Any]) -> LedgerRow:
         video_task_id=None if video is None else VideoTaskId(video),
         url=url,
         path=None if path is None else Path(os.fsdecode(path)),
+        sha256=sha256,
         cost=cost,
         reserved=reserved,
         failures=failures,
