@@ -96,7 +96,7 @@ class ApiService:
         faults: Sequence[Fault] = (),
         seed: int = 0,
         make_id: Callable[[], str] = _random_id,
-        send_callback: Callable[[CallbackDue], object] | None = None,
+        send_callback: Callable[[CallbackDue], object] = lambda _: None,
         folder: Path | None = None,
     ) -> None:
         self.base_url = "http://127.0.0.1"
@@ -108,7 +108,7 @@ class ApiService:
         self._max_running = max_running
         self._faults = FaultPlan(faults, seed)
         self._make_id = make_id
-        self._send_callback = send_callback or (lambda _: None)
+        self._send_callback = send_callback
         self._chance = random.Random(f"{seed}/forger")
         self._folder = folder
         self._media = MediaStore(lambda: make_id().replace("-", ""))
