@@ -318,9 +318,9 @@ def test_closing_the_client_under_a_conversion_is_an_error() -> None:
 async def submit_all(path: Path, api: FakeAPI, count: int) -> None:
     """Submit some tracks into a ledger and leave before any of them is over."""
     client, _ = client_of(api, clock=SystemClock(1000))
-    async with client, client.convert(tracks(count), ledger=path):
+    async with client, client.convert(tracks(count), ledger=path, task_timeout=1e9):
         while client.statistics().in_flight < count:  # noqa: ASYNC110  no event tells of it
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)  # leaves the ledger's thread the time that it needs
 
 
 async def test_what_was_submitted_is_followed_once(tmp_path: Path) -> None:

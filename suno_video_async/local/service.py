@@ -173,6 +173,10 @@ class ApiService:
         self._producer.reset()
         self._counts = Counts()
 
+    def set_faults(self, faults: Sequence[Fault], *, seed: int = 0) -> None:
+        """Let other things go wrong from now on; their calls are counted from 1."""
+        self._faults = FaultPlan(faults, seed)
+
     def stop(self) -> None:
         """Stop whatever runs; its tasks stay as they are."""
         for task in self._videos.values():

@@ -1,0 +1,294 @@
+"""For the tests of applications: a pytest plugin with a local server, a client for it, a clock and assertions.
+
+The plugin is found by pytest itself where this package is installed. Its fixtures are plain ones, so that they
+work beside pytest-asyncio, anyio's plugin and pytest-aiohttp, and in tests without a loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import threading
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future
+from contextlib import contextmanager
+from itertools import count
+from typing import Any, TypeVar
+
+import pytest
+
+from suno_video_async.client import SunoVideoClient
+from suno_video_async.local import Fault, LocalServer
+from suno_video_async.models import Track
+from suno_video_async.pacing.clock import SystemClock
+
+T = TypeVar("T")
+
+#: How many times faster than real time the fixtures' server and client live, where nothing else is said.
+TIME_SCALE = 100.0
+#: Seconds that a task of the fixtures' server takes, of its own clock.
+RENDER_SECONDS = 30.0
+#: Real seconds that the server's thread may take to answer a question.
+_PATIENCE = 30.0
+
+
+class VideoServer:
+    """A `LocalServer` in a thread of its own, so that it serves tests of any kind.
+
+    Attributes:
+        url: its address, for `base_url` or `CRUN_BASE_URL`.
+        api_key: a key that it accepts.
+        time_scale: how many times faster than real time its clock runs; give the client the same.
+
+    """
+
+    def __init__(self, server: LocalServer, loop: asyncio.AbstractEventLoop, time_scale: float) -> None:
+        self.url: str = server.url
+        self.api_key: str = server.api_key
+        self.time_scale = time_scale
+        self._server = server
+        self._loop = loop
+
+    def __repr__(self) -> str:
+        return f"<VideoServer {self.url}>"
+
+    def client(self, **options: Any) -> SunoVideoClient:
+        """Return a client of the server, not open yet: `async with server.client() as client:`.
+
+        Args:
+            options: as `SunoVideoClient` takes them.
+
+        """
+        given = {
+            "api_key": self.api_key,
+            "base_url": self.url,
+            "clock": SystemClock(self.time_scale),
+            **options,
+        }
+        return SunoVideoClient(**given)
+
+    def stats(self) -> dict[str, Any]:
+        """Return the server's books, as `GET /_local/stats` has them."""
+        return self._call(self._server.service.stats)
+
+    def tasks(self) -> dict[str, Any]:
+        """Return all tasks, as `GET /_local/tasks` has them."""
+        return self._call(self._server.service.tasks)
+
+    def reset(self) -> None:
+        """Forget all tasks, charges and counts."""
+        self._call(self._server.service.reset)
+
+    def set_faults(self, *faults: Fault, seed: int = 0) -> None:
+        """Let other things go wrong from now on; without any, nothing. Calls are counted from 1 again.
+
+        Args:
+            faults: the rules.
+            seed: makes their rates repeatable.
+
+        """
+        self._call(lambda: self._server.service.set_faults(faults, seed=seed))
+
+    def _call(self, function: Callable[[], T]) -> T:
+        """Call a function in the server's thread, where nothing changes meanwhile."""
+        answer = Future[T]()
+
+        def call() -> None:
+            try:
+                answer.set_result(function())
+            except Exception as error:
+                answer.set_exception(error)
+
+        self._loop.call_soon_threadsafe(call)
+        return answer.result(_PATIENCE)
+
+
+@contextmanager
+def serve(*, time_scale: float = TIME_SCALE, **options: Any) -> Generator[VideoServer, None, None]:
+    """Run a local server in a thread while the block runs.
+
+    Args:
+        time_scale: how many times faster than real time it lives.
+        options: as `LocalServer` takes them; without `render_seconds` a task takes 30 seconds of the server's
+            clock and ends with a small, valid video.
+
+    Raises:
+        ValueError: an argument makes no sense.
+        LocalServerError: it cannot listen.
+
+    """
+    server = LocalServer(**{"render_seconds": RENDER_SECONDS, "time_scale": time_scale, **options})
+    started = Future[asyncio.AbstractEventLoop]()
+    stop = asyncio.Event()
+
+    async def run() -> None:
+        try:
+            async with server:
+                started.set_result(asyncio.get_running_loop())
+                await stop.wait()
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()), name="suno-video-server", daemon=True)
+    thread.start()
+    loop = started.result(_PATIENCE)
+    try:
+        yield VideoServer(server, loop, time_scale)
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(_PATIENCE)
+
+
+class FakeClock:
+    """A clock that stands still until the test moves it.
+
+    For code that takes a `Clock`; over real sockets nothing tells when an answer has come, and a
+    `SystemClock(scale)` on both sides does better.
+    """
+
+    def __init__(self, now: float = 1000.0, *, unix: float = 1_767_225_600.0) -> None:
+        self._now = now
+        self._offset = unix - now
+        self._timers: list[tuple[float, int, _Timer]] = []
+        self._order = count()
+
+    def __repr__(self) -> str:
+        return f"<FakeClock at {self._now:g}, {self.waiting} waiting>"
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        return self._now
+
+    def time(self) -> float:
+        """Return Unix seconds."""
+        return self._now + self._offset
+
+    async def sleep(self, seconds: float) -> None:
+        """Return when the clock was moved that far."""
+        over = asyncio.get_running_loop().create_future()
+        timer = self.call_later(seconds, lambda: None if over.done() else over.set_result(None))
+        try:
+            await over
+        finally:
+            timer.cancel()
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> _Timer:
+        """Call `callback` when the clock was moved that far."""
+        timer = _Timer(callback)
+        heapq.heappush(self._timers, (self._now + max(0.0, seconds), next(self._order), timer))
+        return timer
+
+    @property
+    def waiting(self) -> int:
+        """How many timers are to come."""
+        return sum(timer.callback is not None for _, _, timer in self._timers)
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass: each timer that is due is called at its own time, and what it wakes gets to run.
+
+        Args:
+            seconds: how far to move.
+
+        """
+        end = self._now + seconds
+        await _settle()
+        while self._timers and self._timers[0][0] <= end:
+            at, _, timer = heapq.heappop(self._timers)
+            self._now = max(self._now, at)
+            if timer.callback is not None:
+                timer.callback()
+                await _settle()
+        self._now = end
+
+
+class _Timer:
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.callback: Callable[[], object] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+async def _settle() -> None:
+    """Let whatever can run do so: what was woken wakes others in turn."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+# What to assert
+
+
+def assert_charged_once(server: VideoServer, tracks: Iterable[Track] | None = None) -> None:
+    """Assert that each track was charged exactly once, by the server's own books.
+
+    Args:
+        server: the server.
+        tracks: which ones; None takes all that were charged at all, of which there must be one.
+
+    """
+    charged = server.stats()["charged_by_track"]
+    wanted = list(charged) if tracks is None else [_key(track) for track in tracks]
+    wrong = [f"{key} was charged {charged.get(key, 0)} times" for key in wanted if charged.get(key, 0) != 1]
+    _hold(wanted, "nothing was charged")
+    _hold(not wrong, "; ".join(wrong))
+
+
+def assert_not_charged(server: VideoServer, tracks: Iterable[Track] | None = None) -> None:
+    """Assert that none of these tracks was charged; None takes any track at all."""
+    charged = server.stats()["charged_by_track"]
+    wrong = sorted(charged) if tracks is None else [key for key in map(_key, tracks) if key in charged]
+    _hold(not wrong, f"charged: {', '.join(wrong)}")
+
+
+def assert_rate_kept(server: VideoServer, requests: int = 20) -> None:
+    """Assert that no window of the server's saw more requests of one key, and that none was refused with 429."""
+    books = server.stats()
+    most, refused = books["max_in_any_window"], books["refused"].get("429", 0)
+    _hold(most <= requests, f"{most} requests came in one window")
+    _hold(not refused, f"{refused} requests were refused with 429")
+
+
+def _hold(condition: object, message: str) -> None:
+    __tracebackhide__ = True  # pytest then shows the line of the test
+    if not condition:
+        raise AssertionError(message)
+
+
+def _key(track: Track) -> str:
+    return "/".join((track.task_id, track.suno_id, track.author or "", track.brand or ""))
+
+
+# The plugin
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell pytest of the marker."""
+    config.addinivalue_line(
+        "markers",
+        "suno_video_server(**options): how the fixture suno_video_server is made; as LocalServer takes them, and"
+        " time_scale.",
+    )
+
+
+@pytest.fixture
+def suno_video_server(request: pytest.FixtureRequest) -> Generator[VideoServer, None, None]:
+    """Run a local server for one test; the marker `suno_video_server(**options)` says how."""
+    options: dict[str, Any] = {}
+    for marker in reversed(list(request.node.iter_markers("suno_video_server"))):
+        options.update(marker.kwargs)
+    with serve(**options) as server:
+        yield server
+
+
+@pytest.fixture
+def suno_video_client(suno_video_server: VideoServer) -> SunoVideoClient:
+    """Return a client of `suno_video_server`, to be opened in the test: `async with suno_video_client:`."""
+    return suno_video_server.client()
+
+
+@pytest.fixture
+def suno_video_clock() -> FakeClock:
+    """Return a clock that stands still until it is moved."""
+    return FakeClock()
