@@ -59,7 +59,7 @@ class VideoServer:
             options: as `SunoVideoClient` takes them.
 
         """
-        given = {
+        given: dict[str, Any] = {
             "api_key": self.api_key,
             "base_url": self.url,
             "clock": SystemClock(self.time_scale),
@@ -117,7 +117,8 @@ def serve(*, time_scale: float = TIME_SCALE, **options: Any) -> Generator[VideoS
         LocalServerError: it cannot listen.
 
     """
-    server = LocalServer(**{"render_seconds": RENDER_SECONDS, "time_scale": time_scale, **options})
+    given: dict[str, Any] = {"render_seconds": RENDER_SECONDS, "time_scale": time_scale, **options}
+    server = LocalServer(**given)
     started = Future[asyncio.AbstractEventLoop]()
     stop = asyncio.Event()
 

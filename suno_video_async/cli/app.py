@@ -19,6 +19,7 @@ from suno_video_async.cli.convert import convert_command
 from suno_video_async.cli.demo import demo_command
 from suno_video_async.cli.failures import Exit, UsageProblem
 from suno_video_async.cli.follow import download_command, wait_command, watch_command
+from suno_video_async.cli.library import library_group
 from suno_video_async.cli.listen import listen_command
 from suno_video_async.cli.output import discard_stdout, plain, redacted
 from suno_video_async.cli.plan import plan_command
@@ -42,6 +43,7 @@ _VERBS = (
     tracks_command,
     balance_command,
     serve_command,
+    library_group,
 )
 
 

@@ -140,14 +140,23 @@ class FolderLibrary:
 
     All text is read, and all mistakes are found, when the library is made. Nothing outside DIR is read, not
     through a symbolic link either.
+
+    Args:
+        directory: the folder.
+        mistakes: takes what is wrong with its songs, which are then left out; without it the first is raised.
+
+    Raises:
+        LibraryError: the folder is none, has no song, or has a mistake in it.
+
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, mistakes: list[LibraryError] | None = None) -> None:
         if not directory.is_dir():
             raise LibraryError(directory, None, "is not a folder; give one with a folder for each music task")
         self._root = directory.resolve()
+        self._mistakes = mistakes
         found = tuple(self._scan())
-        if not found:
+        if not found and not mistakes:
             raise LibraryError(directory, None, "has no track; put one at <music task>/<track>/audio.mp3 below it")
         self._files = {(entry.track.task_id, entry.track.suno_id): entry for entry in found}
         self._tracks = tuple(entry.track for entry in found)
@@ -174,6 +183,10 @@ class FolderLibrary:
         name = re.sub(r"[^\w.-]", "_", f"{track.task_id}-{track.suno_id}")[:120]
         return _made_once(folder / f"{name}.jpg", lambda path: _draw(design, path))
 
+    def folder(self, track: LibraryTrack) -> Path:
+        """The folder of a track."""
+        return self._entry(track).audio.parent
+
     def _entry(self, track: LibraryTrack) -> _Files:
         entry = self._files.get((track.task_id, track.suno_id))
         if entry is None:
@@ -184,19 +197,31 @@ class FolderLibrary:
         for task in self._folders(self._root):
             seen: dict[str, Path] = {}
             for folder in self._folders(task):
-                entry = self._read(task.name, folder)
-                other = seen.setdefault(entry.track.suno_id, folder)
-                if other is not folder:
-                    raise LibraryError(
-                        folder,
-                        None,
-                        f"has the suno_id {entry.track.suno_id!r} of {other.name}; give each track its own",
-                    )
-                yield entry
+                try:
+                    yield self._read_new(task.name, folder, seen)
+                except LibraryError as mistake:
+                    self._complain(mistake)
 
-    def _folders(self, folder: Path) -> list[Path]:
-        found = [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "_"))]
-        return [self._inside(path) for path in found if path.is_dir()]
+    def _complain(self, mistake: LibraryError) -> None:
+        if self._mistakes is None:
+            raise mistake
+        self._mistakes.append(mistake)
+
+    def _read_new(self, task_id: str, folder: Path, seen: dict[str, Path]) -> _Files:
+        entry = self._read(task_id, folder)
+        other = seen.setdefault(entry.track.suno_id, folder)
+        if other is not folder:
+            problem = f"has the suno_id {entry.track.suno_id!r} of {other.name}; give each track its own"
+            raise LibraryError(folder, None, problem)
+        return entry
+
+    def _folders(self, folder: Path) -> Iterator[Path]:
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() and not path.name.startswith((".", "_")):
+                try:
+                    yield self._inside(path)
+                except LibraryError as mistake:
+                    self._complain(mistake)
 
     def _inside(self, path: Path) -> Path:
         """The path itself, if it leads nowhere outside the library."""

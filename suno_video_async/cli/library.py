@@ -1,0 +1,72 @@
+"""`suno-video library`: one's own songs for the local server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from suno_video_async.cli.failures import Exit, UsageProblem
+from suno_video_async.cli.output import Output, plain
+
+if TYPE_CHECKING:
+    from suno_video_async.local.library import LibraryError, LibraryTrack
+
+
+@click.group("library", short_help="Your own songs for suno-video serve --library.")
+def library_group() -> None:
+    """Look at a folder of your own songs before suno-video serve --library makes videos of them."""
+
+
+@library_group.command(
+    "check",
+    short_help="What is wrong with a folder of songs.",
+    epilog="\b\nExample:\n  suno-video library check songs",
+)
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, on a terminal too.")
+def check_command(*, directory: Path, as_json: bool) -> int:
+    """List the songs of DIR, and name every mistake with its file, its line and what to do.
+
+    DIR has one folder a music task, and in it one sub-folder a track, with audio, cover, lyrics and track.toml.
+    Exit code 1 when there is a mistake.
+    """
+    # Only here: the other commands do without the server.
+    from suno_video_async.local.checking import check_library  # noqa: PLC0415
+    from suno_video_async.local.library import LibraryError  # noqa: PLC0415
+
+    output = Output(as_json=as_json)
+    try:
+        checked = check_library(directory)
+    except LibraryError as error:
+        raise UsageProblem(str(error)) from error
+    for track in checked.tracks:
+        output.result(_line(track), human=lambda track=track: _text(track))  # type: ignore[misc]
+    for mistake in checked.mistakes:
+        output.result(_mistake(mistake), human=lambda mistake=mistake: plain(str(mistake)))  # type: ignore[misc]
+    for note in checked.unseen:
+        output.note(f"not looked at: {note}")
+    output.note(f"{len(checked.tracks)} songs, {len(checked.mistakes)} mistakes")
+    return Exit.FAILED if checked.mistakes else Exit.DONE
+
+
+def _line(track: LibraryTrack) -> dict[str, object]:
+    return {
+        "task_id": track.task_id,
+        "suno_id": track.suno_id,
+        "title": track.title,
+        "artist": track.artist,
+        "duration": round(track.duration, 3),
+        "lines": len(track.lyrics),
+    }
+
+
+def _text(track: LibraryTrack) -> str:
+    minutes, seconds = divmod(round(track.duration), 60)
+    words = f"{len(track.lyrics)} lines" if track.lyrics else "no lyrics"
+    return plain(f"{track.task_id}/{track.suno_id}  {track.title}  {minutes}:{seconds:02}  {words}")
+
+
+def _mistake(mistake: LibraryError) -> dict[str, object]:
+    return {"file": str(mistake.path), "line": mistake.line, "problem": mistake.problem}
