@@ -222,7 +222,7 @@ class _Part:
         self._said = path.with_name(path.name + ".part.json")
         self._entity: _Entity | None = None
         self._lock: int | None = None
-        self._finished = False
+        self._taken = self._finished = False
 
     def open(self, url: str) -> _Entity | None:
         """Take the file, and return what is here of it where the rest can be asked for.
@@ -232,16 +232,22 @@ class _Part:
 
         """
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            _lock(descriptor)
-            # It may have become the video since it was opened.
-            if not os.path.samestat(os.fstat(descriptor), self.path.stat()):
-                raise BlockingIOError
-        except OSError as error:
+        if not (_locked(descriptor) and self._is_there(descriptor)):
             os.close(descriptor)
-            raise DownloadError(f"{self.target} is being downloaded by another process", url=url) from error
-        self._lock = descriptor
+            raise DownloadError(f"{self.target} is being downloaded by another process", url=url)
+        if sys.platform == "win32":  # there an open file cannot be renamed
+            os.close(descriptor)
+        else:
+            self._lock = descriptor
+        self._taken = True
         return self._read()
+
+    def _is_there(self, descriptor: int) -> bool:
+        """Whether the file has not become the video since it was opened."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), self.path.stat())
+        except FileNotFoundError:
+            return False
 
     def _read(self) -> _Entity | None:
         try:
@@ -291,7 +297,7 @@ class _Part:
 
     def close(self, keep: bool) -> None:
         """Let go of the file, and take away what is of no use to the next try."""
-        if self._lock is None:
+        if not self._taken:
             return
         try:
             resumable = self._entity is not None and self._entity.etag is not None
@@ -299,8 +305,8 @@ class _Part:
                 self.path.unlink(missing_ok=True)
                 self._said.unlink(missing_ok=True)
         finally:
-            os.close(self._lock)
-            self._lock = None
+            if self._lock is not None:
+                os.close(self._lock)
 
 
 class Downloads:
@@ -442,12 +448,18 @@ def _is_asked_for(response: aiohttp.ClientResponse, have: _Entity) -> bool:
     return found == (have.start, have.length) and response.headers.get("ETag", have.etag) == have.etag
 
 
-def _lock(descriptor: int) -> None:
-    """Take a file for this process, where the system can; the lock goes with the process, however that ends."""
-    if sys.platform != "win32":  # there an open file could not be renamed
+def _locked(descriptor: int) -> bool:
+    """Take a file for this process, which goes with it, however that ends; False where another process has it."""
+    if sys.platform != "win32":
         import fcntl  # noqa: PLC0415  not everywhere
 
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            return True
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -237,6 +237,31 @@ async def test_one_file_is_fetched_once_at_a_time(tmp_path: Path) -> None:
     assert await folder(tmp_path) == ["s.mp4"]
 
 
+async def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a file cannot be locked at all, it is downloaded without a lock."""
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    async with raw_server(Cdn()) as server:
+        assert await read((await fetch(server, tmp_path / "s.mp4")).path) == VIDEO
+
+
+async def test_a_part_that_has_become_the_video_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that opens the part while another renames it does not write into the video."""
+    locked = downloading._locked
+
+    def renamed(descriptor: int) -> bool:
+        (tmp_path / "s.mp4.part").rename(tmp_path / "s.mp4")
+        return locked(descriptor)
+
+    monkeypatch.setattr(downloading, "_locked", renamed)
+    async with raw_server(Cdn()) as server:
+        with pytest.raises(DownloadError, match="by another process"):
+            await fetch(server, tmp_path / "s.mp4")
+
+
 async def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk without room is an error that says so, and what is there of the video gives its room back."""
 

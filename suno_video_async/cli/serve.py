@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -29,6 +30,19 @@ def read_render_seconds(ctx: click.Context, param: click.Parameter, value: str) 
     if not all(number >= 0 and math.isfinite(number) for number in numbers):
         raise click.BadParameter(f"expected real, MEAN or MEAN:SIGMA in seconds, not {value!r}", ctx, param)
     return (numbers[0], numbers[1]) if colon else numbers[0]
+
+
+def read_size(ctx: click.Context, param: click.Parameter, value: str) -> str | tuple[int, int]:
+    """Read `portrait` or `1080x1920`, as a click callback."""
+    if value in {"landscape", "portrait", "square"}:
+        return value
+    match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", value)
+    pair = (int(match[1]), int(match[2])) if match else (0, 0)
+    if any(side % 2 or not 96 <= side <= 4096 for side in pair):
+        raise click.BadParameter(
+            f"expected landscape, portrait, square, or even pixels such as 1920x1080, not {value!r}", ctx, param
+        )
+    return pair
 
 
 @click.command(
@@ -85,6 +99,19 @@ def read_render_seconds(ctx: click.Context, param: click.Parameter, value: str) 
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
     help="A TOML file of faults to inject.",
+)
+@click.option(
+    "--size",
+    callback=read_size,
+    default="landscape",
+    show_default=True,
+    metavar="NAME|WxH",
+    help="The pictures: landscape (1280x720), portrait (1080x1920), square (1080x1080), or such as 1920x1080.",
+)
+@click.option(
+    "--constant-rate",
+    is_flag=True,
+    help="Encode 30 frames a second, and not only those that differ; some editors need it.",
 )
 @click.option("--seed", type=int, metavar="N", help="Makes the faults and the durations repeatable.")
 def serve_command(**options: Any) -> int:

@@ -191,7 +191,7 @@ class Ledger(Protocol):
         ...
 
     def has_namesake(self, row: LedgerRow) -> bool:
-        """Whether an older row has the same `suno_id`."""
+        """Whether an older row has the same `suno_id`, but for upper and lower case."""
         ...
 
     def rows(self, *states: State, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:

@@ -59,7 +59,10 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     """,
     "ALTER TABLE attempts ADD COLUMN candidate TEXT",
-    "ALTER TABLE rows ADD COLUMN sha256 TEXT",
+    """
+    ALTER TABLE rows ADD COLUMN sha256 TEXT;
+    CREATE INDEX rows_by_name ON rows (suno_id COLLATE NOCASE)
+    """,
 )
 
 _COLUMNS = """r.id, r.task_id, r.suno_id, r.author, r.brand, r.extra, r.place, r.state, a.video_task_id, r.url,
@@ -343,8 +346,8 @@ class SqliteLedger:
         return _row(found[0]) if found else None
 
     def has_namesake(self, row: LedgerRow) -> bool:
-        """Whether an older row has the same `suno_id`."""
-        query = "SELECT EXISTS (SELECT 1 FROM rows WHERE suno_id = ? AND id < ?)"
+        """Whether an older row has the same `suno_id`, but for case: some file systems do not tell that apart."""
+        query = "SELECT EXISTS (SELECT 1 FROM rows WHERE suno_id = ? COLLATE NOCASE AND id < ?)"
         return bool(self._select(query, row.track.suno_id, row.id)[0][0])
 
     def rows(self, *states: State, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from suno_video_async.models import RateLimit
 
 from .faults import Fault
-from .server import LocalServer, RenderSeconds
+from .server import LocalServer, RenderSeconds, Size
 
 DEFAULT_PORT = 8555
 _DEFAULT_RATE = RateLimit(20, per=10)
@@ -30,6 +30,8 @@ async def serve(
     render_seconds: RenderSeconds = "real",
     faults: Path | Sequence[Fault] | None = None,
     seed: int | None = None,
+    size: Size = "landscape",
+    constant_rate: bool = False,
     say: Callable[[str], object] | None = None,
     warn: Callable[[str], object] | None = None,
 ) -> None:
@@ -56,6 +58,8 @@ async def serve(
         render_seconds=render_seconds,
         faults=() if faults is None else faults,
         seed=seed or 0,
+        size=size,
+        constant_rate=constant_rate,
     )
     async with server:
         if not server.is_loopback:

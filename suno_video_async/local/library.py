@@ -49,7 +49,10 @@ class LyricLine:
 
 @frozen
 class LibraryTrack:
-    """A finished song: `suno_id` names it within the music task `task_id`; duration in seconds."""
+    """A finished song: `suno_id` names it within the music task `task_id`; duration in seconds.
+
+    `spread` says that the lyrics had no times, and were given a share of the song each.
+    """
 
     task_id: str
     suno_id: str
@@ -59,6 +62,7 @@ class LibraryTrack:
     language: str
     tags: str
     lyrics: tuple[LyricLine, ...]
+    spread: bool = False
 
 
 class LibraryError(Exception):
@@ -246,6 +250,7 @@ class FolderLibrary:
             language=facts.language,
             tags=facts.tags,
             lyrics=lyrics,
+            spread=bool(lyrics) and (folder / "lyrics.txt").exists(),
         )
         return _Files(track, audio, cover)
 

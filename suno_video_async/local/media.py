@@ -27,6 +27,7 @@ class MediaFile:
     Attributes:
         modified: Unix seconds.
         etag: in quotes, as the header has it.
+        notes: what somebody who watches it should know.
 
     """
 
@@ -35,6 +36,7 @@ class MediaFile:
     content_type: str
     modified: float
     etag: str
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of_bytes(cls, content: bytes, content_type: str, modified: float) -> MediaFile:
@@ -43,11 +45,11 @@ class MediaFile:
         return cls(content, len(content), content_type, modified, etag)
 
     @classmethod
-    def of_path(cls, path: Path) -> MediaFile:
+    def of_path(cls, path: Path, notes: tuple[str, ...] = ()) -> MediaFile:
         """Return a file on disk; it must not change any more. Blocks."""
         found = path.stat()
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        return cls(path, found.st_size, kind, found.st_mtime, f'"{found.st_mtime_ns:x}-{found.st_size:x}"')
+        return cls(path, found.st_size, kind, found.st_mtime, f'"{found.st_mtime_ns:x}-{found.st_size:x}"', notes)
 
 
 class MediaStore:
@@ -80,6 +82,10 @@ class MediaStore:
             return path
         self._expired.add(path)
         return self.add(file, Path(path).suffix)
+
+    def forget_expired(self) -> None:
+        """Let the paths that have run out be unknown ones."""
+        self._expired.clear()
 
     def reply(self, request: ServerRequest) -> Reply | None:
         """Return the answer to a GET or HEAD, or None where there is no such file."""

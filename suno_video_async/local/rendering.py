@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio.to_thread
 from attrs import define, field
@@ -20,6 +20,9 @@ from .library import Library, LibraryTrack
 from .media import MediaFile
 from .orders import Order
 from .producers import Failure, OnEnd
+
+if TYPE_CHECKING:
+    from .render import RenderResult
 
 #: Renders at once.
 WORKERS = 2
@@ -58,16 +61,20 @@ class RenderingProducer:
         library: where the tracks come from.
         folder: takes the videos, and the audio and covers that the library makes.
         size: of the pictures, in pixels.
+        every_frame: encode a constant frame rate.
 
     """
 
     needs_known_tracks = True
 
-    def __init__(self, clock: Clock, library: Library, folder: Path, *, size: tuple[int, int]) -> None:
+    def __init__(
+        self, clock: Clock, library: Library, folder: Path, *, size: tuple[int, int], every_frame: bool
+    ) -> None:
         self._clock = clock
         self._library = library
         self._folder = folder
         self._size = size
+        self._every_frame = every_frame
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="suno-video-render")
         self._runs: set[_Run] = set()
         self._numbers = count(1)
@@ -108,15 +115,15 @@ class RenderingProducer:
             return None
         loop.call_soon_threadsafe(run.began)
         try:
-            self._render(run)
-            return MediaFile.of_path(run.target)
+            result = self._render(run)
+            return MediaFile.of_path(run.target, _notes(run.track, result))
         except Exception as error:  # whatever goes wrong ends one task, not the server
             if run.stopped.is_set():
                 return None
             _log.warning("%s/%s: no video: %s", run.track.task_id, run.track.suno_id, error, exc_info=True)
             return Failure(f"Generation Failed: {error}")
 
-    def _render(self, run: _Run) -> None:
+    def _render(self, run: _Run) -> RenderResult:
         from .render import RenderJob, render  # noqa: PLC0415  heavy, and only in the `local` extra
 
         width, height = self._size
@@ -129,7 +136,21 @@ class RenderingProducer:
             lyrics=cast("Any", run.track.lyrics),  # mypy does not see through the attribute's converter
             width=width,
             height=height,
+            every_frame=self._every_frame,
         )
         # Two renders side by side fill two cores with one encoder thread each.
         threads = 2 if len(self._runs) == 1 else 1
-        render(job, run.target, threads=threads, cancelled=run.stopped)
+        return render(job, run.target, threads=threads, cancelled=run.stopped)
+
+
+def _notes(track: LibraryTrack, result: RenderResult) -> tuple[str, ...]:
+    """Say what of a song the video does not show as it is."""
+    notes = list[str]()
+    if result.missing_glyphs:
+        letters = " ".join(f"{letter} (U+{ord(letter):04X})" for letter in result.missing_glyphs)
+        notes.append(f"letters that no font has are left out: {letters}")
+    if track.spread:
+        notes.append("the lyrics have no times: they are spread over the song")
+    for note in notes:
+        _log.warning("%s/%s: %s", track.task_id, track.suno_id, note)
+    return tuple(notes)

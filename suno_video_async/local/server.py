@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 import anyio
 import anyio.to_thread
@@ -32,6 +32,10 @@ from .service import ApiService
 #: `"real"`; or the seconds of every task; or their median and the sigma of their logarithm.
 RenderSeconds = Literal["real"] | float | tuple[float, float]
 
+#: Width and height in pixels, or a name for them.
+Size = Literal["landscape", "portrait", "square"] | tuple[int, int]
+
+SIZES: Final = {"landscape": (1280, 720), "portrait": (1080, 1920), "square": (1080, 1080)}
 _DEFAULT_RATE = RateLimit(20, per=10)
 _STUB = Path(__file__).with_name("stub.mp4")
 
@@ -57,7 +61,9 @@ class LocalServer:
         faults: what goes wrong on purpose, or a TOML file that says it.
         seed: makes faults and simulated times repeatable.
         clock: in place of the system's at `time_scale`.
-        size: of the rendered pictures, in pixels.
+        size: of the rendered pictures, in pixels, or `"landscape"` (1280 x 720), `"portrait"` (1080 x 1920) or
+            `"square"` (1080 x 1080).
+        constant_rate: encode 30 frames a second, and not only those that differ; some editors need it.
 
     Raises:
         ValueError: an argument makes no sense.
@@ -80,7 +86,8 @@ class LocalServer:
         faults: Path | Sequence[Fault] = (),
         seed: int = 0,
         clock: Clock | None = None,
-        size: tuple[int, int] = (1280, 720),
+        size: Size = "landscape",
+        constant_rate: bool = False,
     ) -> None:
         _check_amounts(credits=credits, cost=cost)
         if max_running < 1:
@@ -99,7 +106,8 @@ class LocalServer:
         self._duration = _read_render_seconds(render_seconds)
         self._faults = faults
         self._seed = seed
-        self._size = size
+        self._size = _read_size(size)
+        self._constant_rate = constant_rate
         self._service: ApiService | None = None
         self._parts: _Parts | None = None
 
@@ -208,7 +216,7 @@ class LocalServer:
             return SimulatedProducer(self._clock, video, median, sigma=sigma, seed=self._seed)
         from .rendering import RenderingProducer  # noqa: PLC0415  only real rendering needs it
 
-        return RenderingProducer(self._clock, library, folder, size=self._size)
+        return RenderingProducer(self._clock, library, folder, size=self._size, every_frame=self._constant_rate)
 
 
 class _Parts:
@@ -240,6 +248,16 @@ def _check_amounts(**amounts: float) -> None:
     for name, value in amounts.items():
         if not (value >= 0 and math.isfinite(value)):
             raise ValueError(f"{name} must be a number from 0, not {value!r}")
+
+
+def _read_size(value: Size) -> tuple[int, int]:
+    """Return width and height in pixels."""
+    pair = SIZES.get(value) if isinstance(value, str) else value
+    if pair is None or len(pair) != 2 or any(side % 2 or not 96 <= side <= 4096 for side in pair):
+        raise ValueError(
+            f"size must be landscape, portrait, square, or two even numbers from 96 to 4096, not {value!r}"
+        )
+    return pair
 
 
 def _read_render_seconds(value: RenderSeconds) -> tuple[float, float] | None:

@@ -109,7 +109,8 @@ class ApiService:
         self._faults = FaultPlan(faults, seed)
         self._make_id = make_id
         self._send_callback = send_callback
-        self._chance = random.Random(f"{seed}/forger")
+        self._forger = f"{seed}/forger"
+        self._chance = random.Random(self._forger)
         self._folder = folder
         self._media = MediaStore(lambda: make_id().replace("-", ""))
         self._music = MusicTasks(library, self._shelve, clock.time())
@@ -166,10 +167,12 @@ class ApiService:
         self.stop()
         for task in self._videos.values():
             self._forget_media(task)
+        self._media.forget_expired()
         self._videos.clear()
         self._ended.clear()
         self._accounts.reset()
         self._faults.reset()
+        self._chance.seed(self._forger)
         self._producer.reset()
         self._counts = Counts()
 
@@ -296,7 +299,7 @@ class ApiService:
             self._refund(task)
         else:
             task.move(SUCCESS)
-            task.media = self._media.add(outcome, ".mp4")
+            task.media, task.notes = self._media.add(outcome, ".mp4"), outcome.notes
         task.cancel = None
         self._ended.append(task)
         self._forget_old()

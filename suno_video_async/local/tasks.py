@@ -39,6 +39,7 @@ class VideoTask:
         credits: what it cost; given back when it fails.
         media: the path of its video on this server.
         problem: why it failed.
+        notes: what somebody who watches its video should know.
         cancel: stops its making.
         callback_fault: what goes wrong with its callback.
 
@@ -53,6 +54,7 @@ class VideoTask:
     completed: float | None = None
     media: str | None = None
     problem: str | None = None
+    notes: tuple[str, ...] = ()
     cancel: Callable[[], object] | None = field(default=None, repr=False)
     callback_fault: Fault | None = None
 
@@ -94,7 +96,8 @@ class VideoTask:
 
     def _result(self, origin: str) -> dict[str, Any] | None:
         if self.status == SUCCESS:
-            return {"code": 200, "message": MESSAGES[200], "media_urls": [f"{origin}{self.media}"]}
+            notes = {"notes": list(self.notes)} if self.notes else {}
+            return {"code": 200, "message": MESSAGES[200], "media_urls": [f"{origin}{self.media}"], **notes}
         if self.status == FAILED:
             return {"code": 501, "message": self.problem or MESSAGES[501]}
         return None

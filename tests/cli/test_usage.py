@@ -106,6 +106,8 @@ def test_version(home: Home) -> None:
         (["balance", "--base-url", "http://example.com"], "https://example.com"),
         (["balance", "--base-url", "nonsense"], "must look like"),
         (["serve", "--render-seconds", "soon"], "MEAN:SIGMA"),
+        (["serve", "--size", "tall"], "1920x1080"),
+        (["serve", "--size", "1921x1080"], "even pixels"),
         (["serve", "--library", "nowhere"], "nowhere"),
     ],
 )

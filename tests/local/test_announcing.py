@@ -80,6 +80,22 @@ def test_forgeries_are_the_same_for_the_same_seed() -> None:
     assert called("forge", seed=1)[2][0].url != called("forge", seed=2)[2][0].url
 
 
+def test_a_reset_begins_anew() -> None:
+    """After a reset strangers send the same again, and what had run out is unknown."""
+    api = FakeService(faults=[Fault(on="callback", kind="forge"), Fault(on="media", kind="expire-url")])
+    sent = list[str]()
+    for _ in range(2):
+        task_id = api.submit(callback_url=URL).data["task_id"]
+        api.clock.advance(1000)
+        sent.append(api.callbacks[0].url)
+        path = "/media/" + str(api.info(task_id).data["result"]["media_urls"][0]).rpartition("/")[2]
+        assert api.service.handle(ServerRequest(method="GET", path=path)).status == 403
+        api.service.reset()
+        api.callbacks.clear()
+        assert api.service.handle(ServerRequest(method="GET", path=path)).status == 404
+    assert sent[0] == sent[1]
+
+
 def test_callbacks_are_counted_by_their_tasks() -> None:
     """`calls` counts the tasks that have a URL for a callback."""
     api = FakeService(faults=[Fault(on="callback", kind="never", calls=[2])])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import struct
 import tempfile
 import threading
@@ -17,7 +18,7 @@ from suno_video_async.local import Fault, LocalServer
 from suno_video_async.mp4 import mp4_problem
 from tests.local.fake_service import until
 
-pytest.importorskip("av")
+av = pytest.importorskip("av")
 pytest.importorskip("uharfbuzz")
 
 CREATE = "/api/v1/client/job/CreateTask"
@@ -96,6 +97,31 @@ async def test_a_song_becomes_a_video(songs: Path, tmp_path: Path) -> None:
             async with session.get(track[name]) as response:
                 assert (response.status, response.content_type.split("/")[0]) == (200, kind)
                 assert len(await response.read()) > 1000
+
+
+async def test_a_video_says_what_it_is_and_what_it_lacks(songs: Path, tmp_path: Path) -> None:
+    """Title and artist stand in the file, and what the picture cannot show in the task's result."""
+    folder = songs / "m1" / "short"
+    (folder / "lyrics.lrc").rename(folder / "lyrics.txt")
+    await asyncio.to_thread((folder / "lyrics.txt").write_text, "A line with \U00013080\nAnother\n")
+    await asyncio.to_thread((folder / "track.toml").write_text, 'title = "Dawn"')
+    async with (
+        rendering(songs, size=(96, 160), constant_rate=True) as server,
+        aiohttp.ClientSession(server.url, headers={"x-api-key": server.api_key}) as session,
+    ):
+        await submit(session, "short")
+        [task] = await ended(server, "success")
+        async with session.get(task["result"]["media_urls"][0]) as response:
+            content = await response.read()
+    assert [note[:30] for note in task["result"]["notes"]] == [
+        "letters that no font has are l",
+        "the lyrics have no times: they",
+    ]
+    assert "U+13080" in task["result"]["notes"][0]
+    with av.open(io.BytesIO(content)) as video:
+        assert (video.metadata["title"], video.metadata["artist"]) == ("Dawn", "Ava")
+        picture = video.streams.video[0]
+        assert (picture.width, picture.height, picture.frames) == (96, 160, 30)
 
 
 async def test_an_unknown_track_is_refused(songs: Path) -> None:

@@ -116,6 +116,7 @@ class _Render:
         _alive(self._stop)
         part.parent.mkdir(parents=True, exist_ok=True)
         output: Any = av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"})
+        output.metadata.update({name: text for name, text in self._facts().items() if text})
         with output:
             video = self._video(output, threads)
             self._sound.attach(output)
@@ -131,6 +132,10 @@ class _Render:
             encoded=encoded,
             missing_glyphs=self._setter.missing,
         )
+
+    def _facts(self) -> dict[str, str]:
+        """What a player shows of the file."""
+        return {"title": self._job.title, "artist": self._job.artist, "copyright": self._job.brand}
 
     def _draw(self) -> tuple[VideoFrame, Planes, Scene]:
         job = self._job
