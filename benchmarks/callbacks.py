@@ -74,7 +74,7 @@ def measure(name: str, tracks: int, time_scale: float, seed: int) -> dict[str, A
 async def storm(tracks: int, time_scale: float, seed: int) -> dict[str, Any]:
     """Convert while everything goes wrong with callbacks; tell apart the rows whose true one never came."""
     kinds = ("slow:30", "early", "duplicate", "never", "truncate", "forge")
-    # The first rule that strikes counts: with these rates each kind has a sixth of the callbacks, which leaves none.
+    # The first rule that strikes counts: so each kind has a sixth of the callbacks, and none is left out.
     rates = [1 / (len(kinds) - earlier) for earlier in range(len(kinds))]
     faults = [Fault(on="callback", kind=kind, rate=rate) for kind, rate in zip(kinds, rates, strict=True)]
     faults += [Fault(on="CreateTask", kind=kind, rate=0.05) for kind in ("drop-after", "commit-then-500")]
