@@ -1,4 +1,4 @@
-"""Ctrl+C and SIGTERM: once is a wish to finish early, twice (or SIGTERM) to leave now.
+"""Ctrl+C, SIGTERM and SIGHUP: Ctrl+C once is a wish to finish early; twice, or another of them, to leave now.
 
 A command says what each of them means for it while it can be interrupted; without a word, both leave it.
 """
@@ -6,7 +6,9 @@ A command says what each of them means for it while it can be interrupted; witho
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
@@ -27,6 +29,8 @@ class Interrupts:
         self.happened: bool = False
         self._gently: Callable[[], object] | None = None
         self._leave: Callable[[], object] = _nothing
+        # A terminal that is closed no longer says that it is one.
+        self._terminals = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
 
     def interrupt(self) -> None:
         """Take a Ctrl+C."""
@@ -39,6 +43,14 @@ class Interrupts:
         self.happened = True
         self._gently = None
         self._leave()
+
+    def hang_up(self) -> None:
+        """Take the end of the terminal: nothing can be written to it any more, only to files."""
+        for descriptor in self._terminals:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
+        self.terminate()
 
     @contextmanager
     def meaning(
@@ -88,6 +100,10 @@ def _handlers(interrupts: Interrupts) -> Generator[None, None, None]:
         return
     loop = asyncio.get_running_loop()
     meant = {signal.SIGINT: interrupts.interrupt, signal.SIGTERM: interrupts.terminate}
+    # A terminal that is closed; under `nohup` that is ignored, and stays so.
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        meant[hangup] = interrupts.hang_up
 
     def handle(number: int, _: FrameType | None) -> None:
         loop.call_soon_threadsafe(meant[signal.Signals(number)])

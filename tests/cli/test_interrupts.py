@@ -1,16 +1,22 @@
-"""Ctrl+C once and twice, SIGTERM, and a reader who leaves: real processes, real signals."""
+"""Ctrl+C once and twice, SIGTERM, a closed terminal, and a reader who leaves: real processes, real signals."""
 
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
+import sys
 from typing import Any
 
 from suno_video_async.local import Fault
 
-from .conftest import Home
+from .conftest import ROOT, Home
 from .serving import served
+
+#: The first terminal that a new session opens is its own, and its end the session's.
+TERMINAL = "import os, sys; os.open(sys.argv[1], os.O_RDWR); os.execv(sys.argv[2], sys.argv[2:])"
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, list[dict[str, Any]], str]:
@@ -86,6 +92,35 @@ def test_sigterm_waits_for_the_submission_in_the_air(home: Home) -> None:
     assert code == 130
     assert [line["video_task_id"] for line in lines[:-1]] == ids
     assert "waiting for the submissions in the air" in err
+
+
+def test_a_closed_terminal_leaves_in_order(home: Home) -> None:
+    """When its terminal is closed, a run takes the answers that are due, writes its file, and leaves."""
+    catalog, told = home.catalog("s1", "s2"), home.folder / "told.jsonl"
+    master, slave = pty.openpty()
+    with served(render_seconds=1e6) as server, told.open("wb") as out:
+        arguments = home.child_arguments("convert", catalog, "--base-url", server.url, "--time-scale", 20)
+        with subprocess.Popen(
+            [sys.executable, "-c", TERMINAL, os.ttyname(slave), *arguments],
+            cwd=home.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=slave,
+            stdout=out,
+            stderr=slave,
+            start_new_session=True,
+        ) as process:
+            os.close(slave)
+            server.wait_for(lambda stats: stats["tasks"] == 2)
+            os.close(master)
+            try:
+                code = process.wait(20)
+            finally:
+                process.kill()
+        ids = {task["task_id"] for task in server.server.service.tasks()["video"]}
+    *outcomes, last = [json.loads(line) for line in told.read_text().splitlines()]
+    assert code == 130
+    assert {line["video_task_id"] for line in outcomes} == ids
+    assert last["summary"]["submitted"] == 2
 
 
 def test_an_interrupted_submission_is_told(home: Home) -> None:
