@@ -179,6 +179,8 @@ async def _follow_all(
 
             # Nothing is paid for where the service goes away with the command, so nothing is worth the wait.
             with interrupts.meaning(once=None if job.ephemeral else stop, leave=leave):
+                if interrupts.happened:  # while the ledger was opened, when there was nothing to leave yet
+                    leave()
                 await _take(outcomes, job, tally, output)
     tally.stopped_by = conversion.stopped_by
 

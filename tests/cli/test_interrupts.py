@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from suno_video_async.cli import conversion
+from suno_video_async.cli.tally import Tally
 from suno_video_async.local import Fault
 
 from .conftest import ROOT, Home
@@ -94,6 +100,23 @@ def test_sigterm_waits_for_the_submission_in_the_air(home: Home) -> None:
     assert "waiting for the submissions in the air" in err
 
 
+def test_an_interruption_before_anything_can_be_left_counts(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SIGTERM that comes while a run is being set up, with submissions in the air already, leaves it then."""
+    written = conversion._written
+
+    async def interrupted(tally: Tally, write: Callable[[], None]) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await written(tally, write)
+
+    monkeypatch.setattr(conversion, "_written", interrupted)
+    with served(render_seconds=1e6) as server:
+        ran = home.run("convert", home.catalog("s1"), "--base-url", server.url, "--time-scale", 20)
+    assert ran.code == 130
+    assert "leaving" in ran.err
+
+
 def test_a_closed_terminal_leaves_in_order(home: Home) -> None:
     """When its terminal is closed, a run takes the answers that are due, writes its file, and leaves."""
     catalog, told = home.catalog("s1", "s2"), home.folder / "told.jsonl"
@@ -103,7 +126,11 @@ def test_a_closed_terminal_leaves_in_order(home: Home) -> None:
         with subprocess.Popen(
             [sys.executable, "-c", TERMINAL, os.ttyname(slave), *arguments],
             cwd=home.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "TERM": "dumb",
+            },  # nobody reads what a live view would draw
             stdin=slave,
             stdout=out,
             stderr=slave,
