@@ -21,8 +21,13 @@ from suno_video_async.local import Fault
 from .conftest import ROOT, Home
 from .serving import served
 
-#: The first terminal that a new session opens is its own, and its end the session's.
-TERMINAL = "import os, sys; os.open(sys.argv[1], os.O_RDWR); os.execv(sys.argv[2], sys.argv[2:])"
+#: The first terminal that a new session opens is its own, and its end the session's. The tests may run under nohup.
+TERMINAL = """
+import os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+os.open(sys.argv[1], os.O_RDWR)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, list[dict[str, Any]], str]:
