@@ -21,7 +21,7 @@ from suno_video_async.local import Fault
 from .conftest import ROOT, Home
 from .serving import served
 
-#: The first terminal that a new session opens is its own, and its end the session's. The tests may run under nohup.
+#: The first terminal that a new session opens is its own. The tests themselves may run under nohup.
 TERMINAL = """
 import os, signal, sys
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
