@@ -65,8 +65,6 @@ from suno_video_async.telemetry import logger
 
 #: Downloads at once, beside the videos in flight: they do not count against the API's limit.
 DOWNLOADS = 4
-
-
 #: A submission in doubt waits for its callback twice as long as this share of the tasks takes, at least so many
 #: seconds, from its send on: one task in a hundred takes longer than the share says.
 ALMOST_ALL, UNKNOWN_GRACE = 0.99, 120.0

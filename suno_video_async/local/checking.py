@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,6 +51,11 @@ def check_library(directory: Path) -> CheckedLibrary:
     return CheckedLibrary(tuple(library.tracks()), tuple(mistakes), tuple(unseen))
 
 
+def with_code_points(letters: Iterable[str]) -> str:
+    """Return letters as a person can find them, even where no font shows them."""
+    return " ".join(f"{letter} (U+{ord(letter):04X})" for letter in letters)
+
+
 def _late_lines(library: FolderLibrary, track: LibraryTrack) -> Iterator[LibraryError]:
     """Yield the lyrics that come after the song."""
     late = [line for line in track.lyrics if line.start >= track.duration and line.text]
@@ -79,6 +84,6 @@ def _pictures(library: FolderLibrary, track: LibraryTrack) -> Iterator[LibraryEr
     for text in (track.title, track.artist, *(line.text for line in track.lyrics)):
         setter.shape(text, Style(500))
     if setter.missing:
-        letters = " ".join(f"{letter} (U+{ord(letter):04X})" for letter in setter.missing[:10])
+        letters = with_code_points(setter.missing[:10])
         problem = f"no font has {len(setter.missing)} of its letters, and the video leaves them out: {letters}"
         yield LibraryError(folder, None, problem)

@@ -16,6 +16,7 @@ from attrs import define, field
 
 from suno_video_async.pacing.clock import Clock
 
+from .checking import with_code_points
 from .library import Library, LibraryTrack
 from .media import MediaFile
 from .orders import Order
@@ -147,7 +148,7 @@ def _notes(track: LibraryTrack, result: RenderResult) -> tuple[str, ...]:
     """Say what of a song the video does not show as it is."""
     notes = list[str]()
     if result.missing_glyphs:
-        letters = " ".join(f"{letter} (U+{ord(letter):04X})" for letter in result.missing_glyphs)
+        letters = with_code_points(result.missing_glyphs)
         notes.append(f"letters that no font has are left out: {letters}")
     if track.spread:
         notes.append("the lyrics have no times: they are spread over the song")
