@@ -87,7 +87,7 @@ def _imports() -> None:
 
 
 def _ours(way: str, folder: Path, target: Path, size: tuple[int, int], seconds: float) -> int:
-    from suno_video_async.local.library import LyricLine
+    from suno_video_async.local.lyrics import LyricLine
     from suno_video_async.local.render import RenderJob, render
 
     lyrics = tuple(LyricLine(2.0 + 4 * at, WORDS[at % len(WORDS)]) for at in range(int((seconds - 3) / 4)))

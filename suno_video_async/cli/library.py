@@ -11,7 +11,8 @@ from suno_video_async.cli.failures import Exit, UsageProblem
 from suno_video_async.cli.output import Output, plain
 
 if TYPE_CHECKING:
-    from suno_video_async.local.library import LibraryError, LibraryTrack
+    from suno_video_async.local.errors import LibraryError
+    from suno_video_async.local.library import LibraryTrack
 
 
 @click.group("library", short_help="Your own songs for suno-video serve --library.")
@@ -34,7 +35,7 @@ def check_command(*, directory: Path, as_json: bool) -> int:
     """
     # Only here: the other commands do without the server.
     from suno_video_async.local.checking import check_library  # noqa: PLC0415
-    from suno_video_async.local.library import LibraryError  # noqa: PLC0415
+    from suno_video_async.local.errors import LibraryError  # noqa: PLC0415
 
     output = Output(as_json=as_json)
     try:

@@ -127,8 +127,11 @@ def serve_command(**options: Any) -> int:
 async def _serve(options: dict[str, Any], _: Interrupts) -> int:
     # Only here: the other commands do without the server.
     from suno_video_async.local.command import serve  # noqa: PLC0415
-    from suno_video_async.local.errors import FaultError, LocalServerError  # noqa: PLC0415
-    from suno_video_async.local.library import LibraryError  # noqa: PLC0415
+    from suno_video_async.local.errors import (  # noqa: PLC0415
+        FaultError,
+        LibraryError,
+        LocalServerError,
+    )
 
     try:
         await serve(**options, say=click.echo, warn=partial(click.echo, err=True))

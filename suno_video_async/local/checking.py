@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 
 from attrs import frozen
 
-from .library import FolderLibrary, LibraryError, LibraryTrack
+from .errors import LibraryError
+from .library import FolderLibrary, LibraryTrack
 
 
 @frozen

@@ -1,6 +1,8 @@
-"""What keeps the local server from starting."""
+"""What keeps the local server from starting, or a song from being used."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from suno_video_async.errors import SunoVideoError
 
@@ -14,3 +16,17 @@ class LocalServerError(SunoVideoError, OSError):
 
 class FaultError(SunoVideoError, ValueError):
     """A fault rule cannot be used; the message names the file, the entry, the field and the fix."""
+
+
+class LibraryError(Exception):
+    """A library cannot be used: which file, which line if one is at fault, what is wrong and what to do."""
+
+    def __init__(self, path: Path, line: int | None, problem: str) -> None:
+        super().__init__(path, line, problem)
+        self.path = path
+        self.line = line
+        self.problem = problem
+
+    def __str__(self) -> str:
+        place = str(self.path) if self.line is None else f"{self.path}:{self.line}"
+        return f"{place}: {self.problem}"

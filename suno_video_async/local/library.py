@@ -6,7 +6,6 @@ Importing this needs no extra; making the sound and the covers of the built-in s
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 import threading
@@ -18,6 +17,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import frozen
 
+from .errors import LibraryError
+from .lyrics import LONGEST_LINE, LyricLine, LyricWord, parse_lrc, parse_srt, spread_lines
+
 if TYPE_CHECKING:
     from .songs.scores import Song
 
@@ -25,26 +27,13 @@ __all__ = [
     "BuiltinLibrary",
     "FolderLibrary",
     "Library",
-    "LibraryError",
     "LibraryTrack",
-    "LyricLine",
-    "parse_lrc",
-    "parse_srt",
-    "spread_lines",
 ]
 
 _LYRICS: Final = ("lyrics.lrc", "lyrics.srt", "lyrics.txt")
 _IMAGES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _TEXT_LIMIT: Final = 1_000_000
 """Bytes of a lyrics or TOML file; more is a mistake, such as a renamed audio file."""
-
-
-@frozen
-class LyricLine:
-    """A line of lyrics and the time in seconds at which it is sung; an empty line clears the stage."""
-
-    start: float
-    text: str
 
 
 @frozen
@@ -63,20 +52,6 @@ class LibraryTrack:
     tags: str
     lyrics: tuple[LyricLine, ...]
     spread: bool = False
-
-
-class LibraryError(Exception):
-    """A library cannot be used: which file, which line if one is at fault, what is wrong and what to do."""
-
-    def __init__(self, path: Path, line: int | None, problem: str) -> None:
-        super().__init__(path, line, problem)
-        self.path = path
-        self.line = line
-        self.problem = problem
-
-    def __str__(self) -> str:
-        place = str(self.path) if self.line is None else f"{self.path}:{self.line}"
-        return f"{place}: {self.problem}"
 
 
 class Library(Protocol):
@@ -281,7 +256,7 @@ class FolderLibrary:
             return parse_lrc(text, path=path)
         if path.suffix == ".srt":
             return parse_srt(text, path=path)
-        return spread_lines(text, duration)
+        return spread_lines(text, duration, path=path)
 
 
 @frozen
@@ -330,6 +305,9 @@ class _Facts:
                 raise LibraryError(path, line, f"unknown key {key!r}; the keys are {known}")
             elif not isinstance(value, str):
                 raise LibraryError(path, line, f'{key} must be text in quotes, such as {key} = "…"')
+            elif len(value) > LONGEST_LINE:
+                problem = f"{key} has {len(value)} characters; use {LONGEST_LINE} at most"
+                raise LibraryError(path, line, problem)
             else:
                 words[key] = value.strip()
         return cls(**words, duration=duration)
@@ -353,107 +331,8 @@ def _read_text(path: Path) -> str:
         raise LibraryError(path, line, "is not UTF-8; save the file as UTF-8") from error
 
 
-_STAMP: Final = re.compile(r"\[(\d{1,4}):(\d{1,2})(?:[.:](\d{1,3}))?\]")
-_TAG: Final = re.compile(r"\[([A-Za-z#][\w#]*)\s*:(.*)\]\s*$")
-_WORD_STAMP: Final = re.compile(r"<\d{1,4}:\d{1,2}(?:[.:]\d{1,3})?>")
-
-
-def parse_lrc(text: str, *, path: Path = Path("lyrics.lrc")) -> tuple[LyricLine, ...]:
-    """Read LRC lyrics: several stamps on a line, word stamps (left out), and the offset tag.
-
-    A positive `[offset:+ms]` shows the lyrics sooner. Raises `LibraryError` with the line at fault.
-    """
-    lines: list[LyricLine] = []
-    offset = 0.0
-    for number, raw in enumerate(text.splitlines(), 1):
-        rest = raw.strip()
-        stamps: list[float] = []
-        while match := _STAMP.match(rest):
-            stamps.append(_stamp_seconds(match, path, number))
-            rest = rest[match.end() :].lstrip()
-        words = " ".join(_WORD_STAMP.sub("", rest).split())
-        if stamps:
-            lines += [LyricLine(stamp, words) for stamp in stamps]
-        elif tag := _TAG.match(rest):
-            offset = _offset(tag[2], path, number) if tag[1].lower() == "offset" else offset
-        elif rest:
-            problem = "has no time stamp; begin the line with one such as [01:23.45], or use lyrics.txt"
-            raise LibraryError(path, number, problem)
-    return _in_order(LyricLine(max(0.0, round(line.start - offset, 3)), line.text) for line in lines)
-
-
-def _stamp_seconds(match: re.Match[str], path: Path, number: int) -> float:
-    minutes, seconds, fraction = match[1], match[2], match[3] or "0"
-    if int(seconds) >= 60:
-        raise LibraryError(path, number, f"the stamp {match[0]} has {seconds} seconds; use minutes above 59")
-    return int(minutes) * 60 + int(seconds) + float(f"0.{fraction}")
-
-
-def _offset(value: str, path: Path, number: int) -> float:
-    try:
-        return int(value.strip()) / 1000
-    except ValueError as error:
-        problem = "the offset must be whole milliseconds, such as [offset:+250]"
-        raise LibraryError(path, number, problem) from error
-
-
-_SRT_TIME: Final = re.compile(
-    r"(\d{1,3}):([0-5]\d):([0-5]\d)[.,](\d{1,3})\s*-->\s*(\d{1,3}):([0-5]\d):([0-5]\d)[.,](\d{1,3})"
-)
-
-
-def parse_srt(text: str, *, path: Path = Path("lyrics.srt")) -> tuple[LyricLine, ...]:
-    """Read SubRip lyrics; a pause of two seconds or more after a caption clears the stage."""
-    captions: list[tuple[float, float, list[str]]] = []
-    lines = text.splitlines()
-    for number, raw in enumerate(lines, 1):
-        line = raw.strip()
-        following = lines[number].strip() if number < len(lines) else ""
-        if match := _SRT_TIME.match(line):
-            start, end = (_srt_seconds(match.groups()[at : at + 4]) for at in (0, 4))
-            captions.append((start, end, []))
-        elif "-->" in line:
-            raise LibraryError(path, number, "is no time range; write 00:01:02,500 --> 00:01:05,000")
-        elif line and not (line.isdigit() and "-->" in following):
-            if not captions:
-                raise LibraryError(path, number, "comes before the first time range; put one above it")
-            captions[-1][2].append(re.sub(r"<[^>]*>|\{\\[^}]*\}", "", line))
-    captions.sort(key=lambda caption: caption[0])
-    found: list[LyricLine] = []
-    for at, (start, end, words) in enumerate(captions):
-        found.append(LyricLine(start, " ".join(words).strip()))
-        following_start = captions[at + 1][0] if at + 1 < len(captions) else math.inf
-        if following_start - end >= 2.0:
-            found.append(LyricLine(end, ""))
-    return _in_order(found)
-
-
-def _srt_seconds(parts: Sequence[str]) -> float:
-    hours, minutes, seconds, fraction = parts
-    return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + float(f"0.{fraction}")
-
-
-def spread_lines(text: str, duration: float) -> tuple[LyricLine, ...]:
-    """Give lyrics without times a share of the song each, by their length; `[Verse]` headings are left out."""
-    lines = [" ".join(line.split()) for line in text.splitlines()]
-    lines = [line for line in lines if line and not re.fullmatch(r"\[[^\]]*\]", line)]
-    weights = [12 + len(line) for line in lines]
-    # Songs begin and end with music.
-    start, span = 0.06 * duration, 0.88 * duration
-    found: list[LyricLine] = []
-    passed = 0
-    for line, weight in zip(lines, weights, strict=True):
-        found.append(LyricLine(round(start + span * passed / sum(weights), 2), line))
-        passed += weight
-    return tuple(found)
-
-
-def _in_order(lines: Iterator[LyricLine] | list[LyricLine]) -> tuple[LyricLine, ...]:
-    return tuple(sorted(lines, key=lambda line: line.start))
-
-
 def _built_in(song: Song) -> LibraryTrack:
-    lyrics = tuple(LyricLine(song.score.line_start(at), words) for at, words in enumerate(song.words))
+    lyrics = tuple(_built_in_line(song, number, text) for number, text in enumerate(song.words))
     return LibraryTrack(
         task_id=song.task_id,
         suno_id=song.suno_id,
@@ -464,6 +343,13 @@ def _built_in(song: Song) -> LibraryTrack:
         tags=song.tags,
         lyrics=lyrics,
     )
+
+
+def _built_in_line(song: Song, number: int, text: str) -> LyricLine:
+    words = [f"{word} " for word in text.split(" ")]
+    starts = song.score.word_starts(number, len(words))
+    timed = (LyricWord(start, word) for start, word in zip(starts, [*words[:-1], words[-1][:-1], ""], strict=True))
+    return LyricLine(song.score.line_start(number), text, tuple(timed))
 
 
 def _draw(design: str, path: Path) -> None:

@@ -13,15 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from suno_video_async.local.library import (
-    BuiltinLibrary,
-    FolderLibrary,
-    LibraryError,
-    LyricLine,
-    parse_lrc,
-    parse_srt,
-    spread_lines,
-)
+from suno_video_async.local.errors import LibraryError
+from suno_video_async.local.library import BuiltinLibrary, FolderLibrary
+from suno_video_async.local.lyrics import LyricLine, LyricWord, parse_lrc, parse_srt, spread_lines
 
 
 def _song(folder: Path, *, seconds: float = 1.0, **texts: str) -> Path:
@@ -118,17 +112,48 @@ def test_a_track_of_another_library_is_refused(tmp_path: Path) -> None:
 
 
 def test_lrc_with_several_stamps_offset_and_words() -> None:
-    """A line with several stamps is sung as often; a positive offset shows it sooner; word stamps go."""
+    """A line with several stamps is sung as often; a positive offset shows it, and its words, sooner."""
     text = (
         "[ar:Ava]\n[offset:+500]\n\n[00:10.00][01:02.5] Oh  oh\n"
         "[00:05]<00:05.10>First <00:05.9>line\n[00:20.123]\n"
     )
     assert parse_lrc(text) == (
-        LyricLine(4.5, "First line"),
+        LyricLine(4.5, "First line", (LyricWord(4.6, "First "), LyricWord(5.4, "line"))),
         LyricLine(9.5, "Oh oh"),
         LyricLine(19.623, ""),
         LyricLine(62.0, "Oh oh"),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "[00:12.00] <00:12.00> Big  old <00:12.50> moon <00:13.00>",
+            LyricLine(12, "Big old moon", (LyricWord(12, "Big old "), LyricWord(12.5, "moon"), LyricWord(13, ""))),
+        ),
+        (
+            "[00:12.00]Af<00:12.20>ter<00:12.40>glow",
+            LyricLine(12, "Afterglow", (LyricWord(12, "Af"), LyricWord(12.2, "ter"), LyricWord(12.4, "glow"))),
+        ),
+        (
+            "[00:12.00]<00:12.00>Cafe\u0301<00:12.40> <00:12.50>noir",
+            LyricLine(12, "Caf\u00e9 noir", (LyricWord(12, "Caf\u00e9 "), LyricWord(12.5, "noir"))),
+        ),
+        ("[00:12.00]<00:12.00> <00:13.00>", LyricLine(12, "")),
+    ],
+    ids=["words", "syllables", "composed letters", "nothing sung"],
+)
+def test_words_with_times_make_up_their_line(text: str, line: LyricLine) -> None:
+    """Words keep the space after them, syllables join, and a stamp at the end says when the last is over."""
+    assert parse_lrc(text) == (line,)
+
+
+def test_a_repeated_line_repeats_the_times_of_its_words() -> None:
+    """The stamps of words belong to the first time the line is sung; the others move with it."""
+    first, second = parse_lrc("[00:10.00][00:30.00]<00:10.50>Oh <00:11.00>moon")
+    assert [word.start for word in first.words] == [10.5, 11.0]
+    assert [word.start for word in second.words] == [30.5, 31.0]
 
 
 def test_lrc_offset_never_leads_before_the_song() -> None:
@@ -142,6 +167,10 @@ def test_lrc_offset_never_leads_before_the_song() -> None:
         ("[00:01.00]fine\nno stamp", 2, "no time stamp"),
         ("[00:75.00]what", 1, "75 seconds"),
         ("\n[offset:soon]", 2, "whole milliseconds"),
+        ("[00:01.00]<00:02.00>late <00:01.50>early", 1, "<00:01.50> is sung before the one in front"),
+        ("[00:01.00]<00:61.00>what", 1, "61 seconds"),
+        ("[00:01.00]fine\n[00:02.00]" + "la " * 400, 2, "characters on one line"),
+        ("[00:01.00]la\n" * 6000, 5001, "more than 5000 lines"),
     ],
 )
 def test_lrc_mistakes_are_named_by_line(text: str, line: int, problem: str) -> None:

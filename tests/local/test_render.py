@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from suno_video_async.local.library import BuiltinLibrary, LyricLine
+from suno_video_async.local.library import BuiltinLibrary
+from suno_video_async.local.lyrics import LyricLine
 from suno_video_async.local.render import RenderCancelled, RenderError, RenderJob, RenderResult, render
-from suno_video_async.local.render.backdrop import Planes
 from suno_video_async.local.render.layout import lay_out
-from suno_video_async.local.render.scene import LYRIC, Scene
+from suno_video_async.local.render.scene import LYRIC, Gain, Scene
 from suno_video_async.local.render.text import SUBROWS, Style, Typesetter, clean
+
+from .pictures import empty_planes
 
 WORDS = ("Slow down, stay here", "Oh, we are the afterglow", "نحن وهج المساء الأخير", "Світло над мостом")
 
@@ -242,8 +244,7 @@ def test_right_to_left_lyrics_stand_at_the_right(assets: Path) -> None:
 def _scene(lyrics: Sequence[LyricLine], height: int = 720) -> Scene:
     width = height * 16 // 9
     layout = lay_out(width, height, lyrics=True)
-    luma, chroma = np.zeros((height, width), np.uint8), np.zeros((height // 2, width // 2), np.uint8)
-    return Scene(layout, Planes(luma, chroma, chroma.copy()), lyrics, Typesetter(), duration=60.0)
+    return Scene(layout, empty_planes(width, height), lyrics, Typesetter(), duration=60.0)
 
 
 def test_lines_break_alike_at_every_size() -> None:
@@ -307,8 +308,8 @@ def test_the_scroll_eases_and_lights_the_current_line() -> None:
     moving = np.nonzero(steps)[0]
     assert 4.6 < moving[0] / 60 < moving[-1] / 60 < 5.5
     assert steps[moving[0]] < steps.max() / 3 > steps[moving[-1]]
-    assert dict(states[4 * 60].gains) == {0: 256}
-    assert dict(states[7 * 60].gains) == {1: 256}
+    assert states[4 * 60].gains == (Gain(0, 256, 0),)
+    assert states[7 * 60].gains == (Gain(1, 256, 0),)
     assert states[-1].gains == ()
     assert scene.state(3.0).offset == scene.state(4.0).offset
 

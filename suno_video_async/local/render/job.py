@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attrs import Attribute, field, frozen
 
-from ..library import LyricLine
+from ..lyrics import LyricLine
 
 
 def _even_side(_: object, attribute: Attribute[int], value: int) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from attrs import define, field, frozen
 
-from ..library import LyricLine
+from ..lyrics import LyricLine
 from .backdrop import Plane, Planes
+from .highlight import Highlight, highlight
 from .layout import Box, Layout
 from .text import SUBROWS, Line, Mask, Style, Typesetter
 
@@ -27,6 +28,8 @@ LEAD = 0.30
 """Seconds before its time that a line begins to move: it is in place when it is sung."""
 DIM = 0.37
 """Brightness of a line that is not being sung."""
+UNSUNG = 0.24
+"""How much of the way from dim to bright a line goes that is lit word by word, before its first word."""
 ANCHOR = 0.425
 """Height of the current line, as a share of the panel."""
 
@@ -38,13 +41,22 @@ _GREY = 128
 
 
 @frozen
+class Gain:
+    """The brightness of a line, 0 to 256, and how far its words are lit, where they have times."""
+
+    line: int
+    gain: int
+    tick: int
+
+
+@frozen
 class State:
     """All that tells one moment's picture from another's."""
 
     offset: int
     """How far the lyrics have scrolled, in quarter pixels."""
-    gains: tuple[tuple[int, int], ...]
-    """(line, brightness 0..256) of the lines in sight that are not merely dim."""
+    gains: tuple[Gain, ...]
+    """Those of the lines in sight that are not merely dim."""
     bar: int
     """Filled length of the progress bar, in quarter pixels."""
 
@@ -68,6 +80,7 @@ class _Entry:
     rows: tuple[Line, ...]
     top: int
     height: int
+    highlight: Highlight | None
     masks: dict[tuple[int, int], tuple[int, _Wide]] = field(factory=dict[tuple[int, int], tuple[int, _Wide]])
     drawn: Mask | None = None
     span: tuple[int, int] = (0, 0)
@@ -123,26 +136,30 @@ class Scene:
         move = self._moves[index]
         done = ease((at - move.start) / move.seconds)
         offset = round(move.origin + (move.target - move.origin) * done)
-        gains: list[tuple[int, int]] = []
+        gains: list[Gain] = []
         if move.before is not None and done < 1.0 and move.before != move.to:
-            gains.append((move.before, _gain(1.0 - done)))
+            gains.append(self._gain(move.before, 1.0 - done, at))
         if move.to is not None:
-            gains.append((move.to, _gain(done if move.before != move.to else 1.0)))
+            gains.append(self._gain(move.to, done if move.before != move.to else 1.0, at))
         return State(offset, tuple(gains), bar)
 
     def paint(self, planes: Planes, state: State) -> None:
         """Draw a state over the backdrop, which `planes` must hold outside the moving parts."""
         if self._entries:
             self._restore(planes)
-            gains = dict(state.gains)
+            gains = {gain.line: gain for gain in state.gains}
             for index, entry in enumerate(self._entries):
                 top = entry.top - state.offset
                 if top + 4 * entry.height < 0 or top >= 4 * self._panel.height:
                     entry.masks.clear()
                     entry.drawn = None
                     continue
-                self._paint_entry(planes, entry, top, gains.get(index, _gain(0.0)))
+                self._paint_entry(planes, entry, top, gains.get(index, Gain(index, _bright(0.0), 0)))
         self._bar.paint(planes, state.bar)
+
+    def _gain(self, line: int, light: float, at: float) -> Gain:
+        words = self._entries[line].highlight
+        return Gain(line, _bright(light), words.tick(at) if words else 0)
 
     def _origin(self) -> float:
         return self._moves[0].target if self._moves else 0.0
@@ -162,7 +179,8 @@ class Scene:
                 focus = 4.0 * (top + block / 2 - ANCHOR * panel.height)
                 # The mask begins half a line above the block: accents and marks reach far up and down.
                 height = math.ceil(block + pitch)
-                self._entries.append(_Entry(rows, round(4 * (top - pitch / 2)), height))
+                words = highlight(lyric.words, rows, self._lefts(rows), em, panel.width + 2 * self._margin)
+                self._entries.append(_Entry(rows, round(4 * (top - pitch / 2)), height, words))
                 shown = len(self._entries) - 1
                 top += block + layout.lyric_gap
             following = lyrics[position + 1].start if position + 1 < len(lyrics) else math.inf
@@ -179,25 +197,50 @@ class Scene:
             columns = slice(box.left >> shift, box.right >> shift)
             plane[rows, columns] = still[rows, columns]
 
-    def _paint_entry(self, planes: Planes, entry: _Entry, top: int, gain: int) -> None:
+    @property
+    def _margin(self) -> int:
+        """What letters reach beyond their advance, in pixels."""
+        return 2 * math.ceil(0.12 * self._layout.lyric_em)
+
+    def _lefts(self, rows: Sequence[Line]) -> list[float]:
+        """Where the rows of a line begin in its mask."""
+        em, width = self._layout.lyric_em, self._panel.width
+        return [self._margin + (width - row.width * em if row.rtl else 0.0) for row in rows]
+
+    def _paint_entry(self, planes: Planes, entry: _Entry, top: int, gain: Gain) -> None:
         cover, place = self._cover(entry, 0, top, gain)
         self._lighten(planes.y, cover, place)
         cover, place = self._cover(entry, 1, top, gain)
         self._pale(planes.u, cover, place)
         self._pale(planes.v, cover, place)
 
-    def _cover(self, entry: _Entry, shift: int, top: int, gain: int) -> tuple[_Wide, tuple[slice, slice]]:
+    def _cover(self, entry: _Entry, shift: int, top: int, gain: Gain) -> tuple[_Wide, tuple[slice, slice]]:
         """How much of the background the entry hides (0..255), and where in the plane."""
         row, phase = divmod(top, SUBROWS << shift)
         skipped, mask = self._mask(entry, shift, phase)
         row += skipped
         first = max(0, row)
         last = max(first, min(self._panel.height >> shift, row + mask.shape[0]))
-        fade = (self._fade[shift][first:last] * np.uint16(gain)) >> np.uint16(8)
-        cover = mask[first - row : last - row] * fade[:, None]
+        fade = self._fade[shift][first:last]
+        cover = mask[first - row : last - row] * ((fade * np.uint16(gain.gain)) >> np.uint16(8))[:, None]
         cover >>= np.uint16(8)
+        if entry.highlight is not None and gain.gain > _bright(0.0):
+            gains = self._word_gains(entry, entry.highlight, gain)[:, :: 1 << shift]
+            # Each row of the picture belongs to the row of text around it.
+            inside = (np.arange(first, last) << shift) - top / 4
+            nearest = np.clip(inside / self._layout.lyric_pitch - 0.5, 0, len(entry.rows) - 1).astype(np.intp)
+            cover *= gains[nearest]
+            cover >>= np.uint16(8)
         above, left = self._panel.top >> shift, (self._panel.left + entry.span[0]) >> shift
         return cover, (slice(above + first, above + last), slice(left, left + mask.shape[1]))
+
+    def _word_gains(self, entry: _Entry, words: Highlight, gain: Gain) -> _Wide:
+        """The share (0..256) of the line's brightness that each column of each row has."""
+        unsung = _bright(0.0) + (gain.gain - _bright(0.0)) * UNSUNG
+        least = round(256 * unsung / gain.gain)
+        start = entry.span[0] + self._margin
+        light = words.light(gain.tick)[:, start : start + entry.span[1] - entry.span[0]]
+        return np.uint16(least) + (light * np.uint16(256 - least) >> np.uint16(8))
 
     def _lighten(self, plane: Plane, cover: _Wide, place: tuple[slice, slice]) -> None:
         """plane += (white - backdrop) * cover; entries never cover the same pixel."""
@@ -229,12 +272,11 @@ class Scene:
         """The entry's mask with sub-rows, cut to the columns it uses (an even span)."""
         layout, panel = self._layout, self._panel
         em, pitch = layout.lyric_em, layout.lyric_pitch
-        margin = 2 * math.ceil(0.12 * em)  # what letters reach beyond their advance
+        margin = self._margin
         rows: list[tuple[Line, float, float]] = []
-        for number, line in enumerate(entry.rows):
-            left = panel.width - line.width * em if line.rtl else 0.0
+        for number, (line, left) in enumerate(zip(entry.rows, self._lefts(entry.rows), strict=True)):
             # 0.36 em: half the height of a capital, so that the line is centred by eye.
-            rows.append((line, left + margin, pitch * (number + 1) + 0.36 * em))
+            rows.append((line, left, pitch * (number + 1) + 0.36 * em))
         wide = panel.width + 2 * margin
         mask = self._setter.draw(rows, em, (wide, entry.height))
         used = np.flatnonzero(mask.any(axis=0))
@@ -271,7 +313,8 @@ class _Bar:
             area[:] = np.rint(still + (white - still) * cover)
 
 
-def _gain(light: float) -> int:
+def _bright(light: float) -> int:
+    """The brightness, 0 to 256, of a line that is lit by so much, 0 to 1."""
     return round(256 * (DIM + (1.0 - DIM) * light))
 
 

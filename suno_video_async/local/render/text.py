@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 # Neither library ships type information; through `Any` they need no ignore at each call.
 _hb: Any = importlib.import_module("uharfbuzz")
@@ -42,22 +42,30 @@ class Style:
 
 @frozen
 class Glyph:
-    """One glyph of a face (an index into `FONT_FILES`) at a position in ems, y upwards."""
+    """One glyph of a face (an index into `FONT_FILES`) at a position in ems, y upwards.
+
+    `cluster` is the place in the text of the first character that it draws.
+    """
 
     face: int
     index: int
     x: float
     y: float
+    cluster: int
 
 
 @frozen
 class Line:
-    """A shaped line in visual order, from left to right; width in ems."""
+    """A shaped line in visual order, from left to right; width in ems.
+
+    `start` is the place of its first character in the text that it was broken from.
+    """
 
     style: Style
     glyphs: tuple[Glyph, ...]
     width: float
     rtl: bool
+    start: int = 0
 
 
 @frozen
@@ -111,7 +119,12 @@ class Typesetter:
         gaps = [self.width("x x", style) - self.width("xx", style) if atom[-1:] == " " else 0.0 for atom in atoms]
         rows = _balanced(widths, gaps, width)
         base = is_rtl(text)
-        return tuple(self.shape("".join(atoms[a:b]).strip(), style, rtl=base) for a, b in rows)
+        lines: list[Line] = []
+        for first, last in rows:
+            row = "".join(atoms[first:last])
+            start = len("".join(atoms[:first])) + len(row) - len(row.lstrip())
+            lines.append(evolve(self.shape(row.strip(), style, rtl=base), start=start))
+        return tuple(lines)
 
     def shorten(self, text: str, style: Style, width: float, *, shrink: float = 0.72) -> tuple[Line, float]:
         """Fit one line into `width` ems: smaller down to `shrink`, then cut with an ellipsis.
@@ -200,7 +213,7 @@ class Typesetter:
                 self._missing.setdefault(text[info.cluster], None)
                 continue
             x, y = pen + position.x_offset * unit, position.y_offset * unit
-            placed.append(Glyph(run.face, info.codepoint, x, y))
+            placed.append(Glyph(run.face, info.codepoint, x, y, info.cluster))
             pen += position.x_advance * unit + (spread if position.x_advance else 0.0)
         return placed, pen
 

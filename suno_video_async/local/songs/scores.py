@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from attrs import frozen
@@ -57,6 +58,25 @@ class Score:
     def line_start(self, number: int) -> float:
         """When a line of lyrics is sung."""
         return round((self.intro + number * self.line_bars) * self.bar, 3)
+
+    def word_starts(self, number: int, words: int) -> tuple[float, ...]:
+        """When each word of a line of lyrics is sung, and when the last one is over: along the melody's notes."""
+        start, beat = self.line_start(number), self.bar / self.beats
+        at, end, onsets = 0.0, 0.0, list[float]()
+        for step, length in self.phrases[number % len(self.phrases)]:
+            if step is not None:
+                onsets.append(at)
+                end = at + length
+            at += length
+        onsets.append(min(end, self.line_bars * self.beats))
+        places = (word * (len(onsets) - 1) / words for word in range(words + 1))
+        return tuple(round(start + beat * _between(onsets, place), 3) for place in places)
+
+
+def _between(values: Sequence[float], place: float) -> float:
+    """The value at a place, which may lie between two."""
+    whole = min(int(place), len(values) - 2)
+    return values[whole] + (place - whole) * (values[whole + 1] - values[whole])
 
 
 @frozen
