@@ -14,6 +14,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from PIL import Image
 
 from suno_video_async.local.library import BuiltinLibrary
@@ -117,6 +118,22 @@ def test_the_picture_lasts_as_long_as_the_sound(made: RenderResult) -> None:
     assert abs(sound - 3.3) < 0.05
     assert abs(made.duration - 3.3) < 0.05
     assert made.frames == 99
+
+
+def test_the_file_shows_its_cover(made: RenderResult) -> None:
+    """Players find the cover among the file's facts, and the video is still the first stream."""
+    with av.open(str(made.path)) as source:
+        picture, cover = source.streams.video
+        assert picture.codec_context.name == "h264"
+        assert Disposition.attached_pic in cover.disposition
+        shown: Any = next(iter(source.decode(cover)))
+        image = shown.to_image()
+    assert image.size == (300, 300)
+    left, right = (image.getpixel((column, 150)) for column in (10, 290))
+    assert isinstance(left, tuple)
+    assert isinstance(right, tuple)
+    assert left[0] < 60
+    assert right[0] > 200
 
 
 def test_the_index_comes_before_the_data(made: RenderResult) -> None:

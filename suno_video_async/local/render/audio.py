@@ -176,7 +176,7 @@ class Sound:
     def _encoded(self) -> Iterator[Packet[Any]]:
         """The sound encoded anew; an own count of samples makes the stamps."""
         counter = 0
-        for frame in self._decoded():
+        for frame in self.decoded():
             frame.pts = counter
             frame.time_base = Fraction(1, frame.sample_rate)
             counter += frame.samples
@@ -185,8 +185,11 @@ class Sound:
             raise RenderError(f"the audio {self._name} has no sound in it")
         yield from self._out.encode(None)
 
-    def _decoded(self) -> Iterator[AudioFrame]:
-        """The decoded frames; a damaged packet is passed over, as players do, unless there are many."""
+    def decoded(self) -> Iterator[AudioFrame]:
+        """The decoded frames; a damaged packet is passed over, as players do, unless there are many.
+
+        For a caller that does not `start`: the file is read once.
+        """
         good = bad = 0
         for packet in self._source.demux(self._in):
             try:

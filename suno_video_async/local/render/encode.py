@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
 import threading
@@ -15,7 +16,10 @@ import av
 import numpy as np
 from attrs import define
 from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Disposition
 from av.video.frame import PictureType, VideoFrame
+from PIL import Image
 
 from .audio import Sound
 from .backdrop import Plane, Planes, open_cover, paint_backdrop
@@ -24,6 +28,7 @@ from .job import RenderJob, RenderResult
 from .layout import lay_out
 from .scene import Scene, State
 from .text import Typesetter
+from .waveform import loudness
 
 CRF: Final = 20
 PRESET: Final = "veryfast"
@@ -35,6 +40,8 @@ KEY_SECONDS: Final = 10
 """A player that seeks decodes at most this much."""
 FLOOR: Final = 2
 """Frames a second even when nothing moves, for players that dislike long ones."""
+COVER_SIDE: Final = 640
+"""Pixels of the cover in the file's facts."""
 _AHEAD: Final = 1.0
 """Seconds by which the sound leads: its end is known before the last picture is due."""
 _BT709: Final = 1
@@ -112,7 +119,9 @@ class _Render:
     def run(self, target: Path, part: Path, threads: int) -> RenderResult:
         """Write the whole video to `part`."""
         _alive(self._stop)
-        frame, planes, scene = self._draw()
+        cover = open_cover(self._job.cover)
+        _alive(self._stop)
+        frame, planes, scene = self._draw(cover)
         _alive(self._stop)
         part.parent.mkdir(parents=True, exist_ok=True)
         output: Any = av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"})
@@ -120,7 +129,9 @@ class _Render:
         with output:
             video = self._video(output, threads)
             self._sound.attach(output)
+            picture = _cover_stream(output, cover)
             output.start_encoding()
+            output.mux(picture)
             self._sound.start()
             frames, encoded = self._pictures(output, video, frame, planes, scene)
         with part.open("rb") as written:
@@ -137,13 +148,12 @@ class _Render:
         """What a player shows of the file."""
         return {"title": self._job.title, "artist": self._job.artist, "copyright": self._job.brand}
 
-    def _draw(self) -> tuple[VideoFrame, Planes, Scene]:
+    def _draw(self, cover: Image.Image) -> tuple[VideoFrame, Planes, Scene]:
         job = self._job
         layout = lay_out(job.width, job.height, lyrics=any(line.text.strip() for line in job.lyrics))
-        cover = open_cover(job.cover)
-        _alive(self._stop)
         backdrop = paint_backdrop(cover, layout, (job.title, job.artist, job.brand), self._setter)
-        scene = Scene(layout, backdrop, job.lyrics, self._setter, duration=self._sound.estimate)
+        heard = None if layout.panel else loudness(job.audio, layout.strokes, self._stop)
+        scene = Scene(layout, backdrop, job.lyrics, self._setter, duration=self._sound.estimate, loudness=heard)
         frame = VideoFrame(job.width, job.height, "yuv420p")
         frame.colorspace, frame.color_range = _BT709, _LIMITED
         frame.color_primaries, frame.color_trc = _BT709, _BT709
@@ -211,6 +221,20 @@ class _Render:
         if share - self._reported >= 0.01:
             self._reported = share
             self._report(share)
+
+
+def _cover_stream(output: Any, cover: Image.Image) -> Packet[Any]:
+    """Add the cover as players show it in a list of files; returns the packet that is it."""
+    side = min(COVER_SIDE, cover.width)
+    small = cover.resize((side, side), Image.Resampling.LANCZOS)
+    data = io.BytesIO()
+    small.save(data, "JPEG", quality=88)
+    stream = output.add_stream("mjpeg", rate=1)
+    stream.width, stream.height, stream.pix_fmt = side, side, "yuvj420p"
+    stream.disposition = Disposition.attached_pic
+    packet: Packet[Any] = Packet(data.getvalue())
+    packet.stream, packet.pts, packet.dts, packet.time_base = stream, 0, 0, Fraction(1, 1000)
+    return packet
 
 
 def _views(frame: VideoFrame) -> Planes:

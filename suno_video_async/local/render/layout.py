@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
+STROKE = 0.0085
+"""From one stroke of a waveform to the next, as a share of the unit."""
+
 
 @frozen
 class Box:
@@ -36,10 +39,16 @@ class Layout:
     artist_baseline: float
     brand_baseline: float
     bar: Box
+    """How much of the song is over: a thin line, or a waveform where there are no lyrics."""
     panel: Box | None
     """Where the lyrics scroll; None when there are none."""
     unit: float
     """What text sizes are a share of: the height, or less in a narrow picture."""
+
+    @property
+    def strokes(self) -> int:
+        """Of the waveform."""
+        return max(1, self.bar.width // max(2, even(STROKE * self.unit)))
 
     @property
     def title_em(self) -> float:
@@ -74,14 +83,14 @@ def even(value: float) -> int:
 
 
 def lay_out(width: int, height: int, *, lyrics: bool) -> Layout:
-    """Side by side in a wide picture, stacked in a tall one; without lyrics the cover is centred."""
+    """Side by side in a wide picture, stacked in a tall one; without lyrics the cover stands over a waveform."""
     if width < 1.2 * height:
         return _tall(width, height, lyrics=lyrics)
     side = even(min(0.556 * height, 0.36 * width))
     unit = min(float(height), width / 1.6)
     # As in 16:9, whatever the width: the margins share what the two columns leave.
     left = even(0.1 * width) if lyrics else even((width - side) / 2)
-    cover = Box(left, even(0.132 * height), side, side)
+    cover = Box(left, even((0.132 if lyrics else 0.1) * height), side, side)
     panel = None
     if lyrics:
         start = even(left + side + 0.105 * width)
@@ -102,16 +111,23 @@ def _tall(width: int, height: int, *, lyrics: bool) -> Layout:
 
 
 def _with_column(width: int, height: int, unit: float, cover: Box, panel: Box | None) -> Layout:
-    thick = max(2, even(0.0056 * unit))
+    centre = cover.left + cover.width / 2
+    if panel is None:
+        # Whole strokes, of a whole number of pixels: each one is as sharp as the next.
+        pitch = max(2, even(STROKE * unit))
+        wide = int(min(1.5 * cover.width, 0.86 * width) / pitch) * pitch
+        bar = Box(even(centre - wide / 2), even(cover.bottom + 0.162 * unit), wide, max(4, even(0.088 * unit)))
+    else:
+        bar = Box(cover.left, even(cover.bottom + 0.175 * unit), cover.width, max(2, even(0.0056 * unit)))
     return Layout(
         width=width,
         height=height,
         cover=cover,
-        centre=cover.left + cover.width / 2,
+        centre=centre,
         title_baseline=cover.bottom + 0.083 * unit,
         artist_baseline=cover.bottom + 0.134 * unit,
         brand_baseline=height - 0.048 * unit,
-        bar=Box(cover.left, even(cover.bottom + 0.175 * unit), cover.width, thick),
+        bar=bar,
         panel=panel,
         unit=unit,
     )

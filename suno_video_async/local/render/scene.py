@@ -19,6 +19,7 @@ from .backdrop import Plane, Planes
 from .highlight import Highlight, highlight
 from .layout import Box, Layout
 from .text import SUBROWS, Line, Mask, Style, Typesetter
+from .waveform import capsules
 
 LYRIC = Style(700, 26.0)
 
@@ -103,6 +104,7 @@ class Scene:
         setter: Typesetter,
         *,
         duration: float,
+        loudness: npt.NDArray[np.float32] | None = None,
     ) -> None:
         self._layout = layout
         self._setter = setter
@@ -117,7 +119,7 @@ class Scene:
         if panel is not None:
             self._set_lyrics(sorted(lyrics, key=lambda line: line.start), panel)
         self._fade = _fades(self._panel.height)
-        self._bar = _Bar(layout.bar, backdrop)
+        self._bar = _Bar(layout.bar, backdrop, loudness)
         # One step of the bar is at most two pixels, so that a short song's does not jerk.
         self._bar_step = min(0.5, max(0.1, 2.0 * self._duration / layout.bar.width))
 
@@ -288,15 +290,12 @@ class Scene:
 
 
 class _Bar:
-    """The progress bar: a thin capsule, the played part brighter."""
+    """The progress bar: a thin capsule, or the waveform of a loudness; the played part is brighter."""
 
-    def __init__(self, box: Box, backdrop: Planes) -> None:
+    def __init__(self, box: Box, backdrop: Planes, loudness: npt.NDArray[np.float32] | None) -> None:
         self._box = box
-        x = np.arange(box.width, dtype=np.float32) + 0.5
-        y = np.arange(box.height, dtype=np.float32) + 0.5
-        radius = box.height / 2
-        dx = np.maximum(np.abs(x - box.width / 2) - box.width / 2 + radius, 0.0)
-        self._shape = np.clip(0.5 + radius - np.hypot(dx[None, :], (y - radius)[:, None]), 0.0, 1.0)
+        size = (box.width, box.height)
+        self._shape = _capsule(*size) if loudness is None else capsules(loudness, size)
         self._still = [
             still[box.top >> s : box.bottom >> s, box.left >> s : box.right >> s].astype(np.float32)
             for still, s in ((backdrop.y, 0), (backdrop.u, 1), (backdrop.v, 1))
@@ -311,6 +310,16 @@ class _Bar:
         for (plane, cover, white, s), still in zip(places, self._still, strict=True):
             area = plane[box.top >> s : box.bottom >> s, box.left >> s : box.right >> s]
             area[:] = np.rint(still + (white - still) * cover)
+
+
+def _capsule(width: int, height: int) -> npt.NDArray[np.float32]:
+    """Coverage 0..1 of a bar with round ends."""
+    x = np.arange(width, dtype=np.float32) + 0.5
+    y = np.arange(height, dtype=np.float32) + 0.5
+    radius = height / 2
+    dx = np.maximum(np.abs(x - width / 2) - width / 2 + radius, 0.0)
+    shape: npt.NDArray[np.float32] = np.clip(0.5 + radius - np.hypot(dx[None, :], (y - radius)[:, None]), 0.0, 1.0)
+    return shape
 
 
 def _bright(light: float) -> int:
