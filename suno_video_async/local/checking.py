@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from attrs import frozen
 
 from .errors import LibraryError
-from .library import FolderLibrary, LibraryTrack
+from .folder import FolderLibrary
+from .library import LibraryTrack
 
 
 @frozen
@@ -39,8 +40,8 @@ def check_library(directory: Path) -> CheckedLibrary:
         LibraryError: the folder is none.
 
     """
-    mistakes = list[LibraryError]()
-    library = FolderLibrary(directory, mistakes=mistakes)
+    library = FolderLibrary(directory, lenient=True)
+    mistakes = list(library.mistakes)
     for track in library.tracks():
         mistakes += _late_lines(library, track)
     if find_spec("PIL") is None or find_spec("uharfbuzz") is None:

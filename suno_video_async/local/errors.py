@@ -28,5 +28,6 @@ class LibraryError(Exception):
         self.problem = problem
 
     def __str__(self) -> str:
-        place = str(self.path) if self.line is None else f"{self.path}:{self.line}"
-        return f"{place}: {self.problem}"
+        # A name may hold anything, a line break too.
+        path = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in str(self.path))
+        return f"{path}: {self.problem}" if self.line is None else f"{path}:{self.line}: {self.problem}"

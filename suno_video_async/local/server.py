@@ -16,6 +16,7 @@ from typing import Final, Literal, Self
 
 import anyio
 import anyio.to_thread
+from attrs import frozen
 
 from suno_video_async.errors import MissingExtraError
 from suno_video_async.models import RateLimit
@@ -24,10 +25,12 @@ from suno_video_async.pacing.clock import Clock, SystemClock
 from .app import Edge, Listener
 from .callbacks import CallbackSender
 from .faults import Fault, load_faults
-from .library import BuiltinLibrary, FolderLibrary, Library
+from .folder import FolderLibrary
+from .library import BuiltinLibrary, Library
 from .media import MediaFile
 from .producers import Producer, SimulatedProducer
 from .service import ApiService
+from .watching import LibraryWatch
 
 #: `"real"`; or the seconds of every task; or their median and the sigma of their logarithm.
 RenderSeconds = Literal["real"] | float | tuple[float, float]
@@ -199,7 +202,14 @@ class LocalServer:
             folder=folder,
         )
         listener = Listener(Edge(service, self._clock))
-        parts = _Parts(service, producer, sender, listener, folder)
+        parts = _Parts(
+            service=service,
+            producer=producer,
+            sender=sender,
+            listener=listener,
+            folder=folder,
+            watch=LibraryWatch(library, service.refresh_library),
+        )
         try:
             port = await listener.start(self._host, self._port)
         except BaseException:
@@ -219,29 +229,29 @@ class LocalServer:
         return RenderingProducer(self._clock, library, folder, size=self._size, every_frame=self._constant_rate)
 
 
+@frozen(kw_only=True, eq=False)
 class _Parts:
     """What runs while a server runs."""
 
-    def __init__(
-        self, service: ApiService, producer: Producer, sender: CallbackSender, listener: Listener, folder: Path
-    ) -> None:
-        self.service = service
-        self._producer = producer
-        self._sender = sender
-        self._listener = listener
-        self._folder = folder
+    service: ApiService
+    producer: Producer
+    sender: CallbackSender
+    listener: Listener
+    folder: Path
+    watch: LibraryWatch
 
     async def aclose(self) -> None:
         """Stop everything, in the order in which it depends on each other."""
         try:
             self.service.stop()
-            await self._listener.aclose()
+            await self.watch.aclose()
+            await self.listener.aclose()
             # Requests that were answered in the meantime may have started more.
             self.service.stop()
-            await self._sender.aclose()
-            await self._producer.aclose()
+            await self.sender.aclose()
+            await self.producer.aclose()
         finally:
-            await _remove(self._folder)
+            await _remove(self.folder)
 
 
 def _check_amounts(**amounts: float) -> None:
@@ -284,7 +294,7 @@ def _load_renderer() -> None:
 def _open_library(library: Library | Path | None) -> Library:
     if library is None:
         return BuiltinLibrary()
-    return FolderLibrary(library) if isinstance(library, Path) else library
+    return FolderLibrary(library, lenient=True) if isinstance(library, Path) else library
 
 
 def _new_folder() -> Path:

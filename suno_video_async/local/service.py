@@ -328,6 +328,10 @@ class ApiService:
 
     # Media
 
+    def refresh_library(self) -> None:
+        """Offer what the library has now."""
+        self._music.refresh()
+
     def _shelve(self, track: LibraryTrack, what: str) -> str:
         return self._media.add(partial(self._library_file, track, what))
 

@@ -122,14 +122,28 @@ class MusicTasks:
 
     def __init__(self, library: Library, shelve: Callable[[LibraryTrack, str], str], now: float) -> None:
         self._library = library
+        self._shelve = shelve
         self._created = int(now) - 86_400
+        self._shelved: dict[LibraryTrack, _ShelvedTrack] = {}
         self._tasks: dict[str, list[_ShelvedTrack]] = {}
-        for track in library.tracks():
-            shelved = _ShelvedTrack(track, shelve(track, "audio"), shelve(track, "cover"))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take over what the library has now; a song that is as it was keeps its URLs."""
+        tracks = self._library.tracks()
+        self._shelved = {track: self._shelved.get(track) or self._shelf(track) for track in tracks}
+        self._tasks = {}
+        for track, shelved in self._shelved.items():
             self._tasks.setdefault(track.task_id, []).append(shelved)
+
+    def _shelf(self, track: LibraryTrack) -> _ShelvedTrack:
+        return _ShelvedTrack(track, self._shelve(track, "audio"), self._shelve(track, "cover"))
 
     def why_unknown(self, order: Order) -> str | None:
         """Return what is wrong with an order's track, or None if the library has it."""
+        problem = self._library.problem(order.task_id, order.suno_id)
+        if problem is not None:
+            return f"input.suno_id: this track cannot be made into a video: {problem}"
         if order.task_id not in self._tasks:
             return "input.task_id: no such music task"
         if self._library.find(order.task_id, order.suno_id) is None:

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from suno_video_async.local.errors import LibraryError
-from suno_video_async.local.library import BuiltinLibrary, FolderLibrary
+from suno_video_async.local.folder import FolderLibrary
+from suno_video_async.local.library import BuiltinLibrary
 from suno_video_async.local.lyrics import LyricLine, LyricWord, parse_lrc, parse_srt, spread_lines
 
 

@@ -62,6 +62,9 @@ class _NoSongs:
     def find(self, task_id: str, suno_id: str) -> None:
         return None
 
+    def problem(self, task_id: str, suno_id: str) -> None:
+        return None
+
     def audio(self, track: Any, folder: Path) -> Path:
         raise FileNotFoundError
 

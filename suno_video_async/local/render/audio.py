@@ -18,6 +18,15 @@ from av.packet import Packet
 
 from .errors import RenderCancelled, RenderError
 
+# A playlist under the name of a song would have FFmpeg open the files and addresses that it lists.
+_SAFE: Final = {
+    "protocol_whitelist": "file",
+    "format_whitelist": (
+        "aac,ac3,aiff,amr,ape,asf,au,caf,dsf,eac3,flac,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,"
+        "mp3,mpc,mpc8,ogg,tta,w64,wav,wv"
+    ),
+}
+
 _RATES: Final = frozenset({32000, 44100, 48000})
 _FRAME: Final = 1024
 """Samples in a frame of AAC."""
@@ -32,9 +41,9 @@ def open_media(path: Path) -> InputContainer:
     """Open a file for reading; tags in an unknown encoding do not matter."""
     opened: Any = av.open
     try:
-        container: InputContainer = opened(str(path), mode="r", metadata_errors="replace")
+        container: InputContainer = opened(str(path), mode="r", options=_SAFE, metadata_errors="replace")
     except TypeError:  # PyAV 19 has no such argument: it replaces by itself
-        container = opened(str(path), mode="r")
+        container = opened(str(path), mode="r", options=_SAFE)
     return container
 
 

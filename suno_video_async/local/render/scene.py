@@ -318,7 +318,8 @@ def _capsule(width: int, height: int) -> npt.NDArray[np.float32]:
     y = np.arange(height, dtype=np.float32) + 0.5
     radius = height / 2
     dx = np.maximum(np.abs(x - width / 2) - width / 2 + radius, 0.0)
-    shape: npt.NDArray[np.float32] = np.clip(0.5 + radius - np.hypot(dx[None, :], (y - radius)[:, None]), 0.0, 1.0)
+    distance = np.hypot(dx[None, :], (y - radius)[:, None]) - radius
+    shape: npt.NDArray[np.float32] = np.clip(0.5 - distance, 0.0, 1.0, dtype=np.float32)
     return shape
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from av.audio.frame import AudioFrame
 
 from .audio import Sound
 from .errors import RenderCancelled
@@ -40,7 +39,7 @@ def loudness(path: Path, parts: int, cancelled: threading.Event) -> Floats:
 def shaped(
     energies: npt.NDArray[np.float64], seconds: npt.NDArray[np.float64], length: float, parts: int
 ) -> Floats:
-    """Average energies by stretch, relative to the song's loud parts; a stretch without any takes its neighbour's."""
+    """Average energies by stretch, relative to the loud parts; a stretch without any takes its neighbour's."""
     if not energies.size or not length:
         return np.full(parts, QUIETEST, np.float32)
     places = np.minimum((seconds / length * parts).astype(np.intp), parts - 1)
@@ -69,9 +68,9 @@ def capsules(heights: Floats, size: tuple[int, int]) -> Floats:
     return cover
 
 
-def _energy(frame: AudioFrame) -> float:
+def _energy(frame: Any) -> float:
     """The mean square of a frame's samples, full scale being 1."""
-    samples: npt.NDArray[Any] = frame.to_ndarray()
+    samples: Any = frame.to_ndarray()
     if samples.dtype.kind in "iu":
-        samples = samples / np.float32(np.iinfo(samples.dtype).max) - np.float32(samples.dtype.kind == "u")
-    return float(np.mean(np.square(samples, dtype=np.float32)))
+        samples = samples / np.iinfo(samples.dtype).max - (samples.dtype.kind == "u")
+    return float(np.mean(np.square(np.asarray(samples, np.float32))))

@@ -1,0 +1,62 @@
+"""Songs that are put into a library while the server runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+import anyio.to_thread
+
+from .errors import LibraryError
+from .folder import FolderLibrary
+from .library import Library
+
+#: Seconds between two looks, of the machine's clock: whoever copies files does not live on the server's.
+EVERY = 1.0
+_log = logging.getLogger("suno_video_async.local")
+
+
+class LibraryWatch:
+    """Looks again and again whether a folder's songs have changed, in a thread.
+
+    Args:
+        library: where to look; nothing is done for one that never changes.
+        changed: called when something has.
+
+    """
+
+    def __init__(self, library: Library, changed: Callable[[], object]) -> None:
+        self._library = library
+        self._changed = changed
+        self._told: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+        if isinstance(library, FolderLibrary):
+            self._tell(library.mistakes)
+            self._task = asyncio.create_task(self._look(library))
+
+    async def aclose(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _look(self, library: FolderLibrary) -> None:
+        while True:
+            await asyncio.sleep(EVERY)
+            try:
+                if await anyio.to_thread.run_sync(library.refresh):
+                    self._tell(library.mistakes)
+                    self._changed()
+            except Exception:  # whatever is wrong with a disk now, the songs that are known can be made
+                _log.exception("the library could not be looked through")
+
+    def _tell(self, mistakes: tuple[LibraryError, ...]) -> None:
+        """Warn of each mistake once; when it comes back after it was gone, again."""
+        messages = [str(mistake) for mistake in mistakes]
+        for message in messages:
+            if message not in self._told:
+                _log.warning("this song is left out: %s", message)
+        self._told = set(messages)
