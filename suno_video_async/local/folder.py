@@ -129,10 +129,14 @@ class FolderLibrary:
                     mistake = LibraryError(folder, None, problem)
             if mistake is not None:
                 mistakes[folder] = mistake
-        before = self._readings, {path: str(mistake) for path, mistake in self._mistakes.items()}
+        before = self._found()
         # Whole new dictionaries: other threads look things up meanwhile.
         self._readings, self._files, self._mistakes = readings, files, mistakes
-        return before != (readings, {path: str(mistake) for path, mistake in mistakes.items()})
+        return before != self._found()
+
+    def _found(self) -> object:
+        """What one look can have found otherwise than another: mistakes of folders are made anew each time."""
+        return self._readings, [str(mistake) for mistake in self.mistakes]
 
     def _entry(self, track: LibraryTrack) -> _Files:
         entry = self._files.get((track.task_id, track.suno_id))
@@ -146,15 +150,13 @@ class FolderLibrary:
         except LibraryError as mistake:
             return _Reading(signature, None, mistake)
         except OSError as error:
-            problem = f"cannot be read: {error.strerror or error}; correct its rights, or take it out"
-            return _Reading(signature, None, LibraryError(folder, None, problem))
+            return _Reading(signature, None, _unreadable(folder, error))
 
     def _folders(self, folder: Path, mistakes: dict[Path, LibraryError]) -> Iterator[Path]:
         try:
             paths = sorted(folder.iterdir())
         except OSError as error:
-            problem = f"cannot be read: {error.strerror or error}; correct its rights, or take it out"
-            mistakes[folder] = LibraryError(folder, None, problem)
+            mistakes[folder] = _unreadable(folder, error)
             return
         for path in paths:
             if path.is_dir() and not path.name.startswith((".", "_")):
@@ -175,9 +177,11 @@ class FolderLibrary:
         try:
             real = path.resolve()
         except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError before 3.13
-            raise LibraryError(path, None, "leads nowhere; put the file itself there") from error
+            raise _leads_nowhere(path) from error
         if not real.is_relative_to(self._root):
             raise LibraryError(path, None, "leads outside the library; copy what it points at into the library")
+        if path.is_symlink() and not path.exists():
+            raise _leads_nowhere(path)
         return path
 
     def _read(self, task_id: str, folder: Path) -> _Files:
@@ -276,6 +280,16 @@ class _Facts:
             else:
                 words[key] = value.strip()
         return cls(**words, duration=duration)
+
+
+def _unreadable(folder: Path, error: OSError) -> LibraryError:
+    return LibraryError(
+        folder, None, f"cannot be read: {error.strerror or error}; correct its rights, or take it out"
+    )
+
+
+def _leads_nowhere(path: Path) -> LibraryError:
+    return LibraryError(path, None, "leads nowhere; put the file itself there")
 
 
 def _line_of(key: str, text: str) -> int | None:

@@ -134,6 +134,7 @@ def _built_in_line(song: Song, number: int, text: str) -> LyricLine:
 
 
 def draw_cover_of(design: str, path: Path) -> None:
+    """Draw the cover of a design's name, or one made up from it."""
     from .songs.covers import draw_cover  # noqa: PLC0415 - heavy, and only in the `local` extra
 
     draw_cover(design, path)

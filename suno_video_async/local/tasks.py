@@ -141,14 +141,14 @@ class MusicTasks:
 
     def why_unknown(self, order: Order) -> str | None:
         """Return what is wrong with an order's track, or None if the library has it."""
+        if self._library.find(order.task_id, order.suno_id) is not None:
+            return None
         problem = self._library.problem(order.task_id, order.suno_id)
         if problem is not None:
             return f"input.suno_id: this track cannot be made into a video: {problem}"
         if order.task_id not in self._tasks:
             return "input.task_id: no such music task"
-        if self._library.find(order.task_id, order.suno_id) is None:
-            return f"input.suno_id: no such track in music task {order.task_id}"
-        return None
+        return f"input.suno_id: no such track in music task {order.task_id}"
 
     def data(self, task_id: str, origin: str) -> dict[str, Any] | None:
         """Return the `data` of TaskInfo for a music task, or None if there is no such."""

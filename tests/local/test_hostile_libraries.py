@@ -16,6 +16,7 @@ from suno_video_async import InvalidRequestError, RateLimit, SunoVideoClient, Ta
 from suno_video_async.local import LocalServer
 from suno_video_async.local.checking import check_library
 from suno_video_async.local.folder import FolderLibrary
+from suno_video_async.local.orders import Order
 from suno_video_async.local.service import ApiService
 from suno_video_async.local.tasks import MusicTasks
 from suno_video_async.local.watching import LibraryWatch
@@ -258,6 +259,14 @@ def test_a_mended_song_comes_in_and_a_removed_one_goes(tmp_path: Path) -> None:
     (song / "audio.wav").unlink()
     assert library.refresh()
     assert library.find("task", "song") is None
+
+
+def test_a_good_song_is_not_refused_for_a_bad_folder_of_its_name(tmp_path: Path) -> None:
+    """The id that a good song's track.toml gives counts, whatever the name of a folder beside it says."""
+    (write_song(tmp_path / "task" / "a") / "track.toml").write_text('suno_id = "b"')
+    (write_song(tmp_path / "task" / "b") / "lyrics.lrc").write_text("no stamp")
+    music = MusicTasks(FolderLibrary(tmp_path, lenient=True), lambda track, what: f"/{what}", 0.0)
+    assert music.why_unknown(Order(task_id="task", suno_id="b", given={})) is None
 
 
 async def test_a_new_song_can_be_ordered_while_the_server_runs(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import wave
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,15 +17,12 @@ from suno_video_async.local.folder import FolderLibrary
 from suno_video_async.local.library import BuiltinLibrary
 from suno_video_async.local.lyrics import LyricLine, LyricWord, parse_lrc, parse_srt, spread_lines
 
+from .songs import write_song
+
 
 def _song(folder: Path, *, seconds: float = 1.0, **texts: str) -> Path:
     """A track's folder with a silent WAV and text files; `track` stands for track.toml, and so on."""
-    folder.mkdir(parents=True)
-    with wave.open(str(folder / "audio.wav"), "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(8000)
-        sound.writeframes(bytes(int(8000 * seconds) * 2))
+    write_song(folder, seconds=seconds)
     for name, text in texts.items():
         suffix = {"track": "toml", "lyrics": "lrc"}[name]
         (folder / f"{name}.{suffix}").write_text(text, encoding="utf-8")

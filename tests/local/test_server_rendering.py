@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-import struct
 import tempfile
 import threading
-import wave
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import pytest
 from suno_video_async.local import Fault, LocalServer
 from suno_video_async.mp4 import mp4_problem
 from tests.local.fake_service import until
+from tests.local.songs import write_song
 
 av = pytest.importorskip("av")
 pytest.importorskip("uharfbuzz")
@@ -39,12 +38,7 @@ def songs(tmp_path: Path) -> Path:
     """A library of one short song and one that takes its time."""
     for name, seconds in (("short", 1), ("long", 600)):
         folder = tmp_path / "songs" / "m1" / name
-        folder.mkdir(parents=True)
-        with wave.open(str(folder / "audio.wav"), "wb") as sound:
-            sound.setnchannels(1)
-            sound.setsampwidth(2)
-            sound.setframerate(8000)
-            sound.writeframes(struct.pack("<h", 0) * 8000 * seconds)
+        write_song(folder, seconds=seconds)
         (folder / "lyrics.lrc").write_text("[00:00.10]A line\n[00:00.50]Another line\n")
     return tmp_path / "songs"
 

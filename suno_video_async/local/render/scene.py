@@ -210,13 +210,16 @@ class Scene:
         return [self._margin + (width - row.width * em if row.rtl else 0.0) for row in rows]
 
     def _paint_entry(self, planes: Planes, entry: _Entry, top: int, gain: Gain) -> None:
-        cover, place = self._cover(entry, 0, top, gain)
+        words = self._word_gains(entry, gain)
+        cover, place = self._cover(entry, 0, top, gain, words)
         self._lighten(planes.y, cover, place)
-        cover, place = self._cover(entry, 1, top, gain)
+        cover, place = self._cover(entry, 1, top, gain, words)
         self._pale(planes.u, cover, place)
         self._pale(planes.v, cover, place)
 
-    def _cover(self, entry: _Entry, shift: int, top: int, gain: Gain) -> tuple[_Wide, tuple[slice, slice]]:
+    def _cover(
+        self, entry: _Entry, shift: int, top: int, gain: Gain, words: _Wide | None
+    ) -> tuple[_Wide, tuple[slice, slice]]:
         """How much of the background the entry hides (0..255), and where in the plane."""
         row, phase = divmod(top, SUBROWS << shift)
         skipped, mask = self._mask(entry, shift, phase)
@@ -226,22 +229,24 @@ class Scene:
         fade = self._fade[shift][first:last]
         cover = mask[first - row : last - row] * ((fade * np.uint16(gain.gain)) >> np.uint16(8))[:, None]
         cover >>= np.uint16(8)
-        if entry.highlight is not None and gain.gain > _bright(0.0):
-            gains = self._word_gains(entry, entry.highlight, gain)[:, :: 1 << shift]
+        if words is not None:
             # Each row of the picture belongs to the row of text around it.
             inside = (np.arange(first, last) << shift) - top / 4
             nearest = np.clip(inside / self._layout.lyric_pitch - 0.5, 0, len(entry.rows) - 1).astype(np.intp)
-            cover *= gains[nearest]
+            cover *= words[nearest, :: 1 << shift]
             cover >>= np.uint16(8)
         above, left = self._panel.top >> shift, (self._panel.left + entry.span[0]) >> shift
         return cover, (slice(above + first, above + last), slice(left, left + mask.shape[1]))
 
-    def _word_gains(self, entry: _Entry, words: Highlight, gain: Gain) -> _Wide:
-        """The share (0..256) of the line's brightness that each column of each row has."""
+    def _word_gains(self, entry: _Entry, gain: Gain) -> _Wide | None:
+        """The share (0..256) of the line's brightness that each column of each row has; None: all of it."""
+        if entry.highlight is None or gain.gain <= _bright(0.0):
+            return None
+        self._drawn(entry)  # the span is known from here on
         unsung = _bright(0.0) + (gain.gain - _bright(0.0)) * UNSUNG
         least = round(256 * unsung / gain.gain)
         start = entry.span[0] + self._margin
-        light = words.light(gain.tick)[:, start : start + entry.span[1] - entry.span[0]]
+        light = entry.highlight.light(gain.tick)[:, start : start + entry.span[1] - entry.span[0]]
         return np.uint16(least) + (light * np.uint16(256 - least) >> np.uint16(8))
 
     def _lighten(self, plane: Plane, cover: _Wide, place: tuple[slice, slice]) -> None:
@@ -263,12 +268,15 @@ class Scene:
         np.add(area, pull, out=area, casting="unsafe")
 
     def _mask(self, entry: _Entry, shift: int, phase: int) -> tuple[int, _Wide]:
-        if entry.drawn is None:
-            entry.drawn, entry.span = self._draw(entry)
         key = (shift, phase)
         if key not in entry.masks:
-            entry.masks[key] = _settled(entry.drawn, shift, phase)
+            entry.masks[key] = _settled(self._drawn(entry), shift, phase)
         return entry.masks[key]
+
+    def _drawn(self, entry: _Entry) -> Mask:
+        if entry.drawn is None:
+            entry.drawn, entry.span = self._draw(entry)
+        return entry.drawn
 
     def _draw(self, entry: _Entry) -> tuple[Mask, tuple[int, int]]:
         """The entry's mask with sub-rows, cut to the columns it uses (an even span)."""
