@@ -48,7 +48,7 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     # Not by pytest's option: the package's own pytest plugin is imported before that measures anything.
-    session.run("coverage", "run", "-m", "pytest", env={"COVERAGE_FILE": ".coverage"})
+    session.run("coverage", "run", "-m", "pytest", "-n", "auto", env={"COVERAGE_FILE": ".coverage"})
     session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
     session.run("coverage", "report", "--fail-under=95")
     for layer in ("protocol", "pacing", "ledger"):
