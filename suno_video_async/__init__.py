@@ -59,7 +59,15 @@ from suno_video_async.pacing.shared import SharedRateLimit
 from suno_video_async.planning import Plan
 from suno_video_async.protocol.wire import Answer, Request
 from suno_video_async.task import VideoTask
-from suno_video_async.telemetry import Hooks, PauseEvent, RequestEvent, RetryEvent, SubmitEvent
+from suno_video_async.telemetry import (
+    Hooks,
+    PauseEvent,
+    RequestEvent,
+    RetryEvent,
+    SpendEvent,
+    Stage,
+    SubmitEvent,
+)
 from suno_video_async.transport import Transport
 from suno_video_async.unknowns import Unknowns
 
@@ -108,7 +116,9 @@ __all__ = [
     "Saved",
     "ServerError",
     "SharedRateLimit",
+    "SpendEvent",
     "SqliteLedger",
+    "Stage",
     "SubmissionUnknown",
     "SubmitEvent",
     "SunoId",

@@ -1,9 +1,10 @@
-"""Which addresses of the network a server may send us to: none of this machine or of the network around it."""
+"""Which addresses a server may send us to (none of this machine or its network), and what of a URL may be told."""
 
 from __future__ import annotations
 
 import ipaddress
 from ipaddress import IPv4Address, IPv6Address
+from urllib.parse import urlsplit, urlunsplit
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -30,3 +31,9 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
         if inner is not None:
             return _is_public(inner)
     return address.is_global and not address.is_multicast
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL without its query, fragment and user: what is signed or secret stands there."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -61,7 +61,7 @@ from suno_video_async.pacing.clock import Clock
 from suno_video_async.protocol.lifecycle import Cause, State
 from suno_video_async.submission import Submission
 from suno_video_async.task import VideoTask, video_of
-from suno_video_async.telemetry import logger
+from suno_video_async.telemetry import Reporter, SubmitEvent, logger
 
 #: Downloads at once, beside the videos in flight: they do not count against the API's limit.
 DOWNLOADS = 4
@@ -83,6 +83,11 @@ class BatchClient(Protocol):
     @property
     def clock(self) -> Clock:
         """The client's time."""
+        ...
+
+    @property
+    def reporter(self) -> Reporter:
+        """Tells the hooks."""
         ...
 
     @property
@@ -392,7 +397,7 @@ class Conversion:
     ) -> None:
         work = _Work(where, self._client.clock.now())
         try:
-            outcome = await self._outcome(claim, work)
+            outcome = await self._told(claim, work)
             await send.send(
                 evolve(
                     outcome,
@@ -405,6 +410,17 @@ class Conversion:
             self._room.release()
 
     # One row
+
+    async def _told(self, claim: Claim | CatalogError | _Unclaimed, work: _Work) -> Outcome:
+        """Bring a row to its end as one stage, for hooks to hear of."""
+        track = claim.row.track if isinstance(claim, Claim) else getattr(claim, "track", None)
+        with self._client.reporter.stage("track", via="convert", track=track) as stage:
+            try:
+                outcome = await self._outcome(claim, work)
+            finally:
+                stage.task_id = None if work.task is None else work.task.id
+            stage.state, stage.error, stage.task_id = outcome.state, outcome.error, outcome.video_task_id
+            return outcome
 
     async def _outcome(self, claim: Claim | CatalogError | _Unclaimed, work: _Work) -> Outcome:
         if isinstance(claim, CatalogError):
@@ -490,6 +506,7 @@ class Conversion:
         """Follow a row that may be bought where its callback comes, and buy it where it counts as not bought."""
         row = await self._adopted(claim.row)
         if row.state is State.SUBMITTED:
+            self._tell_bought(row)
             return await self._follow(evolve(claim, row=row), work)
         if row.state is State.PLANNED:
             if work.sends < SENDS_AFTER_500:
@@ -516,6 +533,12 @@ class Conversion:
         # A callback that came at the last moment has kept it as it was.
         called = None if row.state is State.PLANNED else await self._callbacks.adopt(self._books, row, 0.0)
         return called or row
+
+    def _tell_bought(self, row: LedgerRow) -> None:
+        """Tell of a submission whose answer was lost, and which has come back."""
+        if row.video_task_id is not None:
+            event = SubmitEvent(request=VideoRequest(track=row.track), task_id=row.video_task_id)
+            self._client.reporter.tell(lambda hook: hook.on_submit(event))
 
     async def _submission(self, row: LedgerRow, *, sent_before: bool) -> Submission:
         reserve = 0 if self._options.max_credits is None else await self._cost(row.track)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
+from itertools import count
 from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import define, field
@@ -34,7 +35,7 @@ from suno_video_async.pacing.retrying import Backoff, full_jitter, retry_after_f
 from suno_video_async.protocol import wire
 from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.protocol.wire import Answer, Operation, Request
-from suno_video_async.telemetry import Hooks, PauseEvent, RequestEvent, RetryEvent, logger, tell
+from suno_video_async.telemetry import About, PauseEvent, Reporter, RetryEvent, Stage, logger
 from suno_video_async.transport import Transport
 
 T = TypeVar("T")
@@ -89,6 +90,8 @@ class Calls:
     """Carries out API calls within the limit.
 
     Attributes:
+        reporter: tells what is done.
+        base_url: where the calls go, for what is told.
         in_flight: says how many tasks are known to be running; a 429 on CreateTask may then be their cap.
 
     """
@@ -97,7 +100,8 @@ class Calls:
     limiter: RateLimiter
     clock: Clock
     policy: RetryPolicy
-    hooks: Sequence[Hooks] = ()
+    reporter: Reporter
+    base_url: str
     rng: random.Random = field(factory=random.Random)
     in_flight: Callable[[], int] = lambda: 0
     statistics: CallStatistics = field(factory=CallStatistics)
@@ -113,20 +117,39 @@ class Calls:
             if verdict(request.operation, error) is not Verdict.RETRY:
                 raise
             first = error
+        resends = count(1)
         return await self._go_on(
             first,
             request.operation,
-            lambda: self._attempt(request, decode),
+            lambda: self._attempt(request, decode, next(resends)),
             lambda error: verdict(request.operation, error) is Verdict.RETRY,
         )
 
-    def ask(self, place: Place, task_id: VideoTaskId, answered: Callable[[Result[TaskSnapshot]], None]) -> None:
-        """Send one TaskInfo with a place that is held already; `answered` is told how it ended, once."""
+    def ask(
+        self,
+        place: Place,
+        task_id: VideoTaskId,
+        answered: Callable[[Result[TaskSnapshot]], None],
+        *,
+        resend: int = 0,
+        stage: Stage | None = None,
+    ) -> None:
+        """Send one TaskInfo with a place that is held already; `answered` is told how it ended, once.
+
+        Args:
+            place: the place.
+            task_id: whom to ask about.
+            answered: told the end.
+            resend: how many times in a row this was asked in vain.
+            stage: what it is a part of.
+
+        """
         if self.closed:
             self.limiter.release(place, sent=False, answered=False)
             return
         request = wire.task_info(task_id)
-        self._launch(self._send(place, request, wire.read_snapshot, answered, None), request)
+        about = self.reporter.about(resend, stage=stage)
+        self._launch(self._send(place, request, wire.read_snapshot, answered, about=about), request)
 
     async def create(
         self,
@@ -161,6 +184,7 @@ class Calls:
         since = self.clock.time()
         after_500 = entry is not None and entry.sent_before
         strict = self.policy.strict if entry is None else entry.strict
+        sends = count()
 
         def decode(answer: Answer, request: Request) -> VideoTaskId:
             try:
@@ -173,6 +197,7 @@ class Calls:
 
         async def attempt() -> VideoTaskId:
             nonlocal since, after_500
+            asked = self.clock.now()
             place = await turn()
             if self.closed or not wanted():
                 self.limiter.release(place, sent=False, answered=False)
@@ -181,7 +206,8 @@ class Calls:
             self.statistics.resent_after_500 += after_500
             sending(True)
             try:
-                return _value(await self._start(place, request, decode, entry))
+                about = self.reporter.about(next(sends), since=asked)
+                return _value(await self._start(place, request, decode, about, entry))
             except SunoVideoError as error:
                 after_500 = isinstance(error, ServerError)
                 raise
@@ -217,15 +243,22 @@ class Calls:
         if reading:
             await asyncio.wait(reading)
 
-    async def _attempt(self, request: Request, decode: Callable[[Answer, Request], T]) -> T:
+    async def _attempt(self, request: Request, decode: Callable[[Answer, Request], T], resend: int = 0) -> T:
+        asked = self.clock.now() if self.reporter.hooks else 0.0
         place = await self.limiter.acquire()
         if self.closed:
             self.limiter.release(place, sent=False, answered=False)
             raise ClientClosedError(f"{request.operation}: the client is closed")
-        return _value(await self._start(place, request, decode))
+        about = self.reporter.about(resend, since=asked)
+        return _value(await self._start(place, request, decode, about))
 
     def _start(
-        self, place: Place, request: Request, decode: Callable[[Answer, Request], T], entry: Entry | None = None
+        self,
+        place: Place,
+        request: Request,
+        decode: Callable[[Answer, Request], T],
+        about: About | None,
+        entry: Entry | None = None,
     ) -> asyncio.Future[Result[T]]:
         """Begin a send with a place that is held already."""
         # Its result is a `Result` and never an exception: a future that nobody awaits would complain about one.
@@ -235,7 +268,7 @@ class Calls:
             if not over.done():
                 over.set_result(result)
 
-        self._launch(self._send(place, request, decode, end, entry), request)
+        self._launch(self._send(place, request, decode, end, about=about, entry=entry), request)
         return over
 
     def _launch(self, send: Coroutine[Any, Any, None], request: Request) -> None:
@@ -249,25 +282,27 @@ class Calls:
         request: Request,
         decode: Callable[[Answer, Request], T],
         over: Callable[[Result[T]], None],
-        entry: Entry | None,
+        *,
+        about: About | None,
+        entry: Entry | None = None,
     ) -> None:
         """Send once, whatever becomes of the caller, and tell how it ended."""
-        started = self.clock.now() if self.hooks else 0.0
         result: Result[T] | None = None
         try:
-            result = await self._exchange(place, request, decode, entry)
+            result = await self._exchange(place, request, decode, entry, about)
             if entry is not None and _was_begun(result.error):
                 result = await self._written(entry, result)
         finally:
             over(result or Result(None, self._cut_short(request)))
             self._forget(asyncio.current_task())
-        if self.hooks and result is not None:
-            seconds = self.clock.now() - started
-            event = RequestEvent(operation=request.operation.value, seconds=seconds, error=result.error)
-            tell(self.hooks, lambda hook: hook.on_request(event))
 
     async def _exchange(
-        self, place: Place, request: Request, decode: Callable[[Answer, Request], T], entry: Entry | None
+        self,
+        place: Place,
+        request: Request,
+        decode: Callable[[Answer, Request], T],
+        entry: Entry | None,
+        about: About | None,
     ) -> Result[T]:
         """Send once and read the answer; the place is given back at the end of the attempt."""
         sent = answered = False
@@ -276,7 +311,10 @@ class Calls:
                 request = wire.called_back(request, url)
             sent = True
             self.statistics.requests += 1
-            value = decode(await self.transport.send(request), request)
+            if about is None:
+                value = decode(await self.transport.send(request), request)
+            else:
+                value = await self._told(request, decode, about)
             answered = True
             return Result(value, None)
         except TransportError as error:
@@ -289,6 +327,15 @@ class Calls:
             return Result(None, error)
         finally:
             self.limiter.release(place, sent=sent, answered=answered)
+
+    async def _told(self, request: Request, decode: Callable[[Answer, Request], T], about: About) -> T:
+        """Send once, for hooks to hear of."""
+        path, _, _ = request.target.partition("?")
+        operation, url = request.operation.value, self.base_url + path
+        with self.reporter.sending(operation, request.method, url, about, request.task_id) as sending:
+            answer = await self.transport.send(request)
+            sending.status = answer.status
+            return decode(answer, request)
 
     def _forget(self, task: asyncio.Task[Any] | None) -> None:
         if task is not None:
@@ -314,18 +361,20 @@ class Calls:
         """Hold up the others before the place of a refused request is free for one of them."""
         if isinstance(error, RateLimitError):
             self.statistics.refused_429 += 1
-        self.pause(operation, error, full_jitter(self.policy, error, 1, self.rng))
+        seconds = full_jitter(self.policy, error, 1, self.rng)
+        lane = self.pause(operation, error, seconds)
+        if lane is not None and self.reporter.hooks:
+            event = PauseEvent(lane=lane.name.lower(), seconds=seconds, error=error)
+            self.reporter.tell(lambda hook: hook.on_pause(event))
 
-    def pause(self, operation: Operation, error: SunoVideoError, seconds: float) -> None:
-        """Hold up others for `seconds` where `error` says that the server wants less."""
+    def pause(self, operation: Operation, error: SunoVideoError, seconds: float) -> Lane | None:
+        """Hold up others for `seconds` where `error` says that the server wants less; return whom, if anybody."""
         if not isinstance(error, RateLimitError | MaintenanceError):
-            return
+            return None
         at_cap = operation is Operation.CREATE_TASK and isinstance(error, RateLimitError) and self.in_flight() > 0
         lane = Lane.CREATE if at_cap else Lane.ALL
         self.limiter.pause(lane, seconds)
-        if self.hooks:
-            event = PauseEvent(lane=lane.name.lower(), seconds=seconds, error=error)
-            tell(self.hooks, lambda hook: hook.on_pause(event))
+        return lane
 
     async def _go_on(
         self,
@@ -350,9 +399,9 @@ class Calls:
 
     def tell_retry(self, operation: Operation, error: SunoVideoError, attempt: int, wait: float) -> None:
         """Tell the hooks that a call will be tried again."""
-        if self.hooks:
+        if self.reporter.hooks:
             event = RetryEvent(operation=operation.value, attempt=attempt, wait=wait, error=error)
-            tell(self.hooks, lambda hook: hook.on_retry(event))
+            self.reporter.tell(lambda hook: hook.on_retry(event))
 
 
 def _value(result: Result[T]) -> T:

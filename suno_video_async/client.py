@@ -60,7 +60,7 @@ from suno_video_async.protocol import wire
 from suno_video_async.settings import Settings
 from suno_video_async.submission import Submission
 from suno_video_async.task import VideoTask
-from suno_video_async.telemetry import Hooks, SubmitEvent, logger, tell
+from suno_video_async.telemetry import Hooks, Reporter, SubmitEvent, checked_hooks, logger
 from suno_video_async.transport import AiohttpTransport, Transport, make_session
 from suno_video_async.unknowns import Unknowns
 from suno_video_async.watcher import Watcher
@@ -130,6 +130,7 @@ class SunoVideoClient:
 
     Raises:
         ConfigurationError: no key, or a base URL that it cannot be sent to.
+        TypeError: a hook is a coroutine function.
 
     """
 
@@ -161,7 +162,7 @@ class SunoVideoClient:
         self._ledger = ledger
         self._session = session
         self._transport = transport
-        self._hooks = tuple(hooks)
+        self.reporter = Reporter(checked_hooks(hooks), self.clock)
         self._statistics = CallStatistics()
         self._running: _Running | None = None
         self._closed = False
@@ -205,7 +206,8 @@ class SunoVideoClient:
             limiter=self._limiter,
             clock=self.clock,
             policy=self._retry,
-            hooks=self._hooks,
+            reporter=self.reporter,
+            base_url=self.base_url,
             rng=random.Random(),
             statistics=self._statistics,
         )
@@ -224,6 +226,7 @@ class SunoVideoClient:
                 clock=self.clock,
                 longest=self._retry.max_retry_after,
                 status=self.status,
+                reporter=self.reporter,
             ),
             slots=slots,
             group=group,
@@ -407,17 +410,21 @@ class SunoVideoClient:
             SunoVideoError: as `submit` raises.
 
         """
-        task = await self.submit(track)
-        video = await task.result(timeout)
-        keeper = self._open().keeper
-        if keeper is not None:
-            await keeper.settled(task)
-        if output_dir is None:
-            return video
-        path = await self.download(video, output_dir)
-        if keeper is not None:
-            await keeper.downloaded(task, path)
-        return evolve(video, path=path)
+        with self.reporter.stage("track", via="generate", track=track) as stage:
+            task = await self.submit(track)
+            stage.task_id = task.id
+            video = await task.result(timeout)
+            stage.state = "succeeded"
+            keeper = self._open().keeper
+            if keeper is not None:
+                await keeper.settled(task)
+            if output_dir is None:
+                return video
+            path = await self.download(video, output_dir)
+            stage.state = "downloaded"
+            if keeper is not None:
+                await keeper.downloaded(task, path)
+            return evolve(video, path=path)
 
     async def download(self, video: Video, output_dir: str | PathLike[str], *, name: str | None = None) -> Path:
         """Fetch a finished video into a folder and return the file's path.
@@ -456,7 +463,9 @@ class SunoVideoClient:
             TransportError: likewise.
 
         """
-        return await self._open().downloads.fetch(video, Path(output_dir), name=name, sha256=sha256)
+        downloads = self._open().downloads
+        with self.reporter.stage("download", task_id=video.task_id):
+            return await downloads.fetch(video, Path(output_dir), name=name, sha256=sha256)
 
     def convert(
         self,
@@ -621,7 +630,8 @@ class SunoVideoClient:
             # A new task is pending, by the contract: its first update needs no question.
             task.publish(TaskUpdate(snapshot=TaskSnapshot(task_id=task_id, status="pending"), elapsed=0.0))
             running.watcher.follow(task, own=True, new=True, patient=patient, on_end=running.slots.release)
-            tell(self._hooks, lambda hook: hook.on_submit(SubmitEvent(request=request, task_id=task_id)))
+            event = SubmitEvent(request=request, task_id=task_id)
+            self.reporter.tell(lambda hook: hook.on_submit(event))
             return task
 
         submission = Submission(

@@ -11,7 +11,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -19,18 +19,19 @@ import aiohttp
 import anyio
 import anyio.to_thread
 from aiohttp.abc import AbstractResolver, ResolveResult
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 from yarl import URL
 
-from suno_video_async.addresses import is_private
+from suno_video_async.addresses import is_private, without_secrets
 from suno_video_async.disks import boot_id
 from suno_video_async.errors import DownloadError
 from suno_video_async.filenames import file_name
 from suno_video_async.models import TaskSnapshot, Timeout, Video, VideoTaskId
 from suno_video_async.mp4 import mp4_problem
-from suno_video_async.pacing.clock import Clock
+from suno_video_async.pacing.clock import Clock, SystemClock
 from suno_video_async.protocol.wire import retry_after
 from suno_video_async.task import video_of
+from suno_video_async.telemetry import About, Reporter, RetryEvent
 
 #: What a user's disk is protected from: no lyric video comes near it.
 MAX_BYTES = 8 * 1024**3
@@ -72,14 +73,16 @@ class MediaServer:
         timeout: `connect` bounds the connection and `total` each wait for more bytes, in real seconds.
         local: whether plain http and addresses of this machine and its network are accepted, as when the API
             itself is there.
+        reporter: tells of each send.
 
     """
 
     session: aiohttp.ClientSession
     timeout: Timeout
     local: bool = False
+    reporter: Reporter = field(factory=lambda: Reporter((), SystemClock()))
 
-    async def download(self, url: str, path: Path, *, sha256: bool = False) -> Saved:
+    async def download(self, url: str, path: Path, *, sha256: bool = False, resend: int = 0) -> Saved:
         """Fetch a video; nothing stands at `path` until the whole file is checked.
 
         What has come of a download that breaks off stays beside it as `.part`, if the server has named a version
@@ -89,6 +92,7 @@ class MediaServer:
             url: the video's.
             path: where it is to stand.
             sha256: also compute the file's digest.
+            resend: how many times it was tried before, for what is told.
 
         Raises:
             DownloadError: it cannot be fetched or written, is no whole MP4 file, or is being fetched already.
@@ -97,7 +101,7 @@ class MediaServer:
         try:
             await anyio.Path(path.parent).mkdir(parents=True, exist_ok=True)
             with _one_at_a_time(path, url):
-                return await self._download(url, _Part(path), sha256=sha256)
+                return await self._download(url, _Part(path), sha256=sha256, resend=resend)
         except aiohttp.InvalidURL as error:
             raise DownloadError("the video's URL cannot be used", url=url) from error
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -111,11 +115,11 @@ class MediaServer:
         except OSError as error:
             raise DownloadError(f"{path} cannot be written: {error.strerror or error}", url=url) from error
 
-    async def _download(self, url: str, part: _Part, *, sha256: bool) -> Saved:
+    async def _download(self, url: str, part: _Part, *, sha256: bool, resend: int) -> Saved:
         keep = False
         try:
             have = await anyio.to_thread.run_sync(part.open, url)
-            await self._fetch(url, part, have)
+            await self._fetch(url, part, have, resend)
             return await anyio.to_thread.run_sync(part.finish, url, sha256)
         except DownloadError as error:
             keep = error.temporary
@@ -130,17 +134,11 @@ class MediaServer:
             with anyio.CancelScope(shield=True), contextlib.suppress(OSError):
                 await anyio.to_thread.run_sync(part.close, keep)
 
-    async def _fetch(self, url: str, part: _Part, have: _Entity | None) -> None:
-        # A drip of bytes keeps every single wait short: the whole has a bound of its own.
-        limits = aiohttp.ClientTimeout(
-            total=SLOWEST * self.timeout.total, connect=self.timeout.connect, sock_read=self.timeout.total
-        )
-        for _ in range(MAX_REDIRECTS + 1):
+    async def _fetch(self, url: str, part: _Part, have: _Entity | None, resend: int) -> None:
+        for hop in range(MAX_REDIRECTS + 1):
             self._check_url(url)
             headers = {"Accept-Encoding": "identity", **(have.asked_for if have else {})}
-            async with self.session.get(
-                URL(url, encoded=True), timeout=limits, allow_redirects=False, headers=headers
-            ) as response:
+            async with self._get(url, headers, resend + hop) as response:
                 if response.status in _REDIRECTS and "Location" in response.headers:
                     url = _redirected(url, response.headers["Location"])
                     continue
@@ -150,6 +148,22 @@ class MediaServer:
                 await self._save(response, part, have, url)
                 return
         raise DownloadError(f"more than {MAX_REDIRECTS} redirects", url=url)
+
+    @contextlib.asynccontextmanager
+    async def _get(
+        self, url: str, headers: dict[str, str], resend: int
+    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
+        """Ask for a URL once, and tell of it when its body is read."""
+        # A drip of bytes keeps every single wait short: the whole has a bound of its own.
+        limits = aiohttp.ClientTimeout(
+            total=SLOWEST * self.timeout.total, connect=self.timeout.connect, sock_read=self.timeout.total
+        )
+        with self.reporter.sending("media", "GET", without_secrets(url), About(resend)) as sending:
+            async with self.session.get(
+                URL(url, encoded=True), timeout=limits, allow_redirects=False, headers=headers
+            ) as response:
+                sending.status = response.status
+                yield response
 
     def _check_url(self, url: str) -> None:
         parts = urlsplit(url)
@@ -319,6 +333,7 @@ class Downloads:
         clock: times the waits between tries.
         longest: the most seconds that a media server may ask to wait.
         status: asks how a task stands, for a fresh URL.
+        reporter: tells of each send and each retry.
 
     """
 
@@ -331,6 +346,7 @@ class Downloads:
         clock: Clock,
         longest: float,
         status: Callable[[VideoTaskId], Awaitable[TaskSnapshot]],
+        reporter: Reporter,
     ) -> None:
         self._given = session
         self._own: aiohttp.ClientSession | None = None
@@ -339,6 +355,7 @@ class Downloads:
         self._clock = clock
         self._longest = longest
         self._status = status
+        self._reporter = reporter
 
     async def fetch(self, video: Video, folder: Path, *, name: str | None = None, sha256: bool = False) -> Saved:
         """Fetch a video; see `SunoVideoClient.fetch`."""
@@ -346,25 +363,32 @@ class Downloads:
         if Path(name).name != name:
             raise DownloadError(f"{name!r} is not a plain file name", url=video.url)
         server, url, fresh = self._server(), video.url, False
-        waits = iter(WAITS)
+        waits, tries = iter(WAITS), 0
         while True:
             try:
-                return await server.download(url, folder / name, sha256=sha256)
+                return await server.download(url, folder / name, sha256=sha256, resend=tries)
             except DownloadError as error:
+                tries += 1
                 if error.status in EXPIRED and not fresh:
+                    self._tell_retry(tries, 0.0, error)
                     fresh, url = True, video_of(await self._status(video.task_id)).url
                     continue
                 wait = next(waits, None) if error.temporary else None
                 if wait is None:
                     raise
-                asked = min(error.retry_after or 0.0, self._longest)
-            await self._clock.sleep(max(wait, asked))
+                wait = max(wait, min(error.retry_after or 0.0, self._longest))
+                self._tell_retry(tries, wait, error)
+            await self._clock.sleep(wait)
+
+    def _tell_retry(self, attempt: int, wait: float, error: DownloadError) -> None:
+        event = RetryEvent(operation="download", attempt=attempt, wait=wait, error=error)
+        self._reporter.tell(lambda hook: hook.on_retry(event))
 
     def _server(self) -> MediaServer:
         session = self._given or self._own
         if session is None:
             session = self._own = make_media_session(local=self._local)
-        return MediaServer(session, self._timeout, self._local)
+        return MediaServer(session, self._timeout, self._local, self._reporter)
 
     async def aclose(self) -> None:
         """Close what was made here."""

@@ -12,7 +12,7 @@ from suno_video_async.errors import APIError, ClientClosedError, SubmissionUnkno
 from suno_video_async.models import VideoRequest, VideoTaskId
 from suno_video_async.pacing.limiter import Place
 from suno_video_async.task import VideoTask
-from suno_video_async.telemetry import logger
+from suno_video_async.telemetry import Stage, logger
 
 
 class Submission:
@@ -51,6 +51,7 @@ class Submission:
         self._turn = turn
         self._entry = entry
         self._task: VideoTask | None = None
+        self._stage: Stage | None = None
         self._wanted = True
         self._claimed = True
         self._in_air = False
@@ -61,7 +62,7 @@ class Submission:
         """Wait for room, then send until it is accepted, refused, unknown or no longer wanted."""
         error: SunoVideoError | None = None
         try:
-            with self._scope:
+            with self._scope, self._calls.reporter.submitting(self.request.track) as self._stage:
                 await self._slots.acquire()
                 try:
                     await self._calls.create(
@@ -113,6 +114,8 @@ class Submission:
 
     def _accept(self, task_id: VideoTaskId) -> None:
         self._task = self._accepted(task_id, self.sends)
+        if self._stage is not None:
+            self._stage.task_id = task_id
 
     def _note_sending(self, in_air: bool) -> None:
         self._in_air = in_air

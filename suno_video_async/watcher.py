@@ -22,6 +22,7 @@ from suno_video_async.errors import (
     FeatureDisabledError,
     NotFoundError,
     SunoVideoError,
+    TaskFailed,
 )
 from suno_video_async.models import TaskSnapshot, TaskUpdate, VideoTaskId
 from suno_video_async.pacing.clock import TICK
@@ -30,8 +31,8 @@ from suno_video_async.pacing.retrying import full_jitter
 from suno_video_async.pacing.schedule import HINTED_AGAIN, Ask, Backlog, Decision, PollSchedule, Submit, Wait
 from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.protocol.wire import Operation
-from suno_video_async.task import VideoTask
-from suno_video_async.telemetry import logger, tell
+from suno_video_async.task import VideoTask, video_of
+from suno_video_async.telemetry import SpendEvent, Stage, logger
 from suno_video_async.turns import Turns
 
 #: A task of our own may be "not found" for a moment after its creation: how many answers, over how many seconds,
@@ -46,6 +47,7 @@ class _Followed:
     own: bool
     new: bool
     on_end: Callable[[], None] | None
+    stage: Stage
     progress: float | None = None
     failures: int = 0
     missing: int = 0
@@ -115,7 +117,8 @@ class Watcher:
 
         """
         now = self.calls.clock.now()
-        self._followed[task.id] = _Followed(task, now, own, new, on_end)
+        stage = self.calls.reporter.begin("follow", track=task.track, task_id=task.id)
+        self._followed[task.id] = _Followed(task, now, own, new, on_end, stage)
         self.schedule.add(task.id, now, age=0.0 if new else None, eager=not patient)
         self._woken.set()
 
@@ -162,8 +165,10 @@ class Watcher:
         if isinstance(decision, Ask):
             task_id = decision.task_id
             self.schedule.taken(task_id, now)
-            self._followed[task_id].task.requests += 1
-            self.calls.ask(place, task_id, partial(self._answered, task_id))
+            followed = self._followed[task_id]
+            followed.task.requests += 1
+            answered = partial(self._answered, task_id)
+            self.calls.ask(place, task_id, answered, resend=followed.failures, stage=followed.stage)
         elif isinstance(decision, Submit) and self._turns.hand_over(place):
             self.schedule.submitting(now)
         else:
@@ -228,14 +233,23 @@ class Watcher:
             if flowed and not self.schedule.called_back:
                 self._tell_that_callbacks_stopped()
             update = TaskUpdate(snapshot=snapshot, elapsed=elapsed, progress=1.0, eta=0.0)
-            self._end(followed, None)
+            self._remove(followed)
         else:
             self.schedule.unfinished(snapshot.task_id, now, age=None if followed.new else elapsed)
             update = self._estimated(followed, TaskUpdate(snapshot=snapshot, elapsed=elapsed))
             self._woken.set()
         followed.task.publish(update)
-        if self.calls.hooks:
-            tell(self.calls.hooks, lambda hook: hook.on_update(update))
+        self._tell(followed, update)
+
+    def _tell(self, followed: _Followed, update: TaskUpdate) -> None:
+        reporter, snapshot, task = self.calls.reporter, update.snapshot, followed.task
+        if reporter.hooks:
+            reporter.tell(lambda hook: hook.on_update(update))
+            if update.is_final and (cost := snapshot.credits) is not None:
+                event = SpendEvent(task_id=task.id, track=task.track, credits=cost, new=followed.new)
+                reporter.tell(lambda hook: hook.on_spend(event))
+        if update.is_final:
+            reporter.end(followed.stage, _failure(snapshot))
 
     def _tell_that_callbacks_stopped(self) -> None:
         if not self._told:
@@ -269,7 +283,9 @@ class Watcher:
         if isinstance(error, AuthenticationError | FeatureDisabledError):
             self.stop(error)
         elif isinstance(error, NotFoundError) and self._still_unborn(followed):
-            self._ask_again(task_id, NOT_FOUND_SECONDS / NOT_FOUND_ANSWERS)
+            wait = NOT_FOUND_SECONDS / NOT_FOUND_ANSWERS
+            self._ask_again(task_id, wait)
+            self.calls.tell_retry(Operation.TASK_INFO, error, followed.missing, wait)
         elif isinstance(error, APIError) and verdict(Operation.TASK_INFO, error) is Verdict.STOP:
             self._end(followed, error)
         else:
@@ -292,10 +308,22 @@ class Watcher:
         believed = followed.missing >= NOT_FOUND_ANSWERS and now - followed.missing_since >= NOT_FOUND_SECONDS
         return followed.own and not believed
 
-    def _end(self, followed: _Followed, error: SunoVideoError | None) -> None:
+    def _end(self, followed: _Followed, error: SunoVideoError) -> None:
+        self._remove(followed)
+        followed.task.fail(error)
+        self.calls.reporter.end(followed.stage, error)
+
+    def _remove(self, followed: _Followed) -> None:
         self._followed.pop(followed.task.id, None)
         self.schedule.remove(followed.task.id)
-        if error is not None:
-            followed.task.fail(error)
         if followed.on_end is not None:
             followed.on_end()
+
+
+def _failure(snapshot: TaskSnapshot) -> TaskFailed | None:
+    """Return how a task that is over went wrong."""
+    try:
+        video_of(snapshot)
+    except TaskFailed as error:
+        return error
+    return None

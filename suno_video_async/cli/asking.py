@@ -11,11 +11,14 @@ from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import ClientOptions
 from suno_video_async.cli.output import Output
 from suno_video_async.client import SunoVideoClient
+from suno_video_async.download import WAITS
 from suno_video_async.models import RetryPolicy
 from suno_video_async.telemetry import Hooks, RetryEvent
 
 #: Sends of one call: a person waits for the answer.
 ATTEMPTS = 4
+#: Tries of one download, and one more for a URL that has run out.
+DOWNLOAD_ATTEMPTS = len(WAITS) + 2
 
 
 @frozen(eq=False)
@@ -28,7 +31,8 @@ class Retries(Hooks):
         """Say why and when a call is tried again."""
         why = failures.brief(event.error)
         named = why if why.startswith(event.operation) else f"{event.operation}: {why}"
-        self.output.note(f"{named}; trying again in {event.wait:.1f} s ({event.attempt} of {ATTEMPTS})")
+        most = DOWNLOAD_ATTEMPTS if event.operation == "download" else ATTEMPTS
+        self.output.note(f"{named}; trying again in {event.wait:.1f} s ({event.attempt} of {most})")
 
 
 def with_client(

@@ -1,0 +1,195 @@
+"""OpenTelemetry: spans and metrics of what a client does. Needs the extra `otel`.
+
+Names follow the semantic conventions for HTTP clients (1.23 and later); what is this package's own begins with
+`suno_video.`. All times are the client's clock's, so that a client in accelerated time tells one consistent story.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import lru_cache
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+from suno_video_async.errors import APIError, MissingExtraError
+from suno_video_async.models import VideoTaskId
+from suno_video_async.telemetry import Hooks, PauseEvent, RequestEvent, RetryEvent, SpendEvent, Stage
+
+try:
+    from opentelemetry import metrics, trace
+    from opentelemetry.context import Context
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
+    from opentelemetry.util.types import AttributeValue
+except ImportError as error:  # pragma: no cover  the tests have it
+    raise MissingExtraError("OpenTelemetry is not installed: pip install 'suno-video-async[otel]'") from error
+
+NAME = "suno_video_async"
+#: Of the conventions, in seconds.
+DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+#: Seconds that a call may wait for its place: from none to an hour of maintenance.
+WAITS = (0.0, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+#: Ended tasks whose download, asked for by itself, still finds the span that it belongs to.
+REMEMBERED = 1000
+_MEDIA = "media"
+
+
+class OpenTelemetryHooks(Hooks):
+    """Makes spans and metrics: `SunoVideoClient(hooks=[OpenTelemetryHooks()])`.
+
+    One track's way is one span; below it are its submission, following and download, and below those each request.
+
+    Args:
+        tracer_provider: whose tracer makes the spans; None takes the global one.
+        meter_provider: whose meter counts; None takes the global one.
+
+    """
+
+    def __init__(
+        self, *, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
+    ) -> None:
+        self._tracer = trace.get_tracer(NAME, tracer_provider=tracer_provider)
+        meter = metrics.get_meter(NAME, meter_provider=meter_provider)
+        self._spans = WeakKeyDictionary[Stage, Span]()
+        self._contexts = WeakKeyDictionary[Stage, Context]()
+        self._ended = OrderedDict[VideoTaskId, Context]()
+        self._durations = meter.create_histogram(
+            "http.client.request.duration",
+            unit="s",
+            description="Duration of HTTP client requests.",
+            explicit_bucket_boundaries_advisory=DURATIONS,
+        )
+        self._waits = meter.create_histogram(
+            "suno_video.place.wait",
+            unit="s",
+            description="How long calls wait for their place within the rate limit.",
+            explicit_bucket_boundaries_advisory=WAITS,
+        )
+        self._tracks = meter.create_counter(
+            "suno_video.tracks", unit="{track}", description="Tracks by end state."
+        )
+        self._credits = meter.create_counter("suno_video.credits", unit="{credit}", description="What tasks cost.")
+        self._retries = meter.create_counter(
+            "suno_video.retries", unit="{retry}", description="Calls tried again."
+        )
+        self._pauses = meter.create_counter("suno_video.pauses", unit="{pause}", description="Pauses by refusals.")
+
+    def on_begin(self, stage: Stage) -> None:
+        """Start the stage's span."""
+        span = self._tracer.start_span(
+            f"suno_video.{stage.name}", context=self._parent(stage), start_time=_nanoseconds(stage.started)
+        )
+        self._spans[stage] = span
+        self._contexts[stage] = trace.set_span_in_context(span)
+
+    def on_end(self, stage: Stage) -> None:
+        """End the stage's span."""
+        if stage.name == "track":
+            self._tracks.add(1, {"suno_video.state": stage.state or "unknown", "suno_video.via": stage.via or ""})
+        span = self._spans.pop(stage, None)
+        if span is None:
+            return
+        span.set_attributes(_of_stage(stage))
+        if stage.error is not None:
+            # No message: the server's and the media server's words may hold anything.
+            span.set_status(Status(StatusCode.ERROR))
+        span.end(_nanoseconds(stage.started + (stage.seconds or 0.0)))
+        if stage.name == "follow" and stage.task_id is not None:
+            self._remember(stage.task_id, self._contexts[stage.parent or stage])
+
+    def on_request(self, event: RequestEvent) -> None:
+        """Make the request's span, and time it."""
+        attributes = _of_request(event)
+        context = None if event.stage is None else self._contexts.get(event.stage)
+        template = attributes.get("url.template")
+        span = self._tracer.start_span(
+            f"{event.method} {template}" if template else event.method,
+            context=context,
+            kind=SpanKind.CLIENT,
+            attributes={**attributes, **_of_send(event)},
+            start_time=_nanoseconds(event.started),
+        )
+        if event.error is not None:
+            span.set_status(Status(StatusCode.ERROR))
+        span.end(_nanoseconds(event.started + event.seconds))
+        self._durations.record(event.seconds, attributes)
+        if event.waited is not None:
+            self._waits.record(event.waited, {"suno_video.operation": event.operation})
+
+    def on_retry(self, event: RetryEvent) -> None:
+        """Count it."""
+        kind = type(event.error).__name__
+        self._retries.add(1, {"suno_video.operation": event.operation, "error.type": kind})
+
+    def on_spend(self, event: SpendEvent) -> None:
+        """Count what it cost."""
+        self._credits.add(event.credits, {"suno_video.new": event.new})
+
+    def on_pause(self, event: PauseEvent) -> None:
+        """Count it."""
+        self._pauses.add(1, {"suno_video.lane": event.lane, "error.type": type(event.error).__name__})
+
+    def _parent(self, stage: Stage) -> Context | None:
+        """Return where a stage's span belongs; None is the caller's own span."""
+        if stage.parent is not None:
+            return self._contexts.get(stage.parent)
+        return self._ended.get(stage.task_id) if stage.name == "download" and stage.task_id is not None else None
+
+    def _remember(self, task_id: VideoTaskId, context: Context) -> None:
+        self._ended[task_id] = context
+        while len(self._ended) > REMEMBERED:
+            self._ended.popitem(last=False)
+
+
+def _nanoseconds(unix: float) -> int:
+    return int(unix * 1e9)
+
+
+def _of_stage(stage: Stage) -> dict[str, AttributeValue]:
+    """Return what is known of a stage at its end."""
+    track = stage.track
+    known = {
+        "suno_video.via": stage.via,
+        "suno_video.state": stage.state,
+        "suno_video.task_id": stage.task_id,
+        "suno_video.suno_id": None if track is None else track.suno_id,
+        "suno_video.music_task_id": None if track is None else track.task_id,
+        "error.type": type(stage.error).__name__ if stage.error is not None else None,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _of_request(event: RequestEvent) -> dict[str, AttributeValue]:
+    """Return what tells a request from others: few values each, for metrics too."""
+    template = None if event.operation == _MEDIA else event.url
+    attributes: dict[str, AttributeValue] = {"http.request.method": event.method, **_of_url(template, event.url)}
+    if event.status is not None:
+        attributes["http.response.status_code"] = event.status
+    if event.error is not None:
+        attributes["error.type"] = type(event.error).__name__
+    return attributes
+
+
+def _of_send(event: RequestEvent) -> dict[str, AttributeValue]:
+    """Return what is known of one send alone."""
+    attributes: dict[str, AttributeValue] = {"url.full": event.url, "suno_video.operation": event.operation}
+    if event.resend:
+        attributes["http.request.resend_count"] = event.resend
+    if event.task_id is not None:
+        attributes["suno_video.task_id"] = event.task_id
+    if isinstance(event.error, APIError):
+        attributes["suno_video.code"] = event.error.code  # the envelope's, where HTTP's own says 200
+    return attributes
+
+
+@lru_cache(maxsize=256)
+def _of_url(template: str | None, url: str) -> Mapping[str, AttributeValue]:
+    """Return where a request goes; the API's own paths are few, and templates of themselves."""
+    parts = urlsplit(url)
+    where: dict[str, AttributeValue] = {
+        "server.address": parts.hostname or "",
+        "server.port": parts.port or (443 if parts.scheme == "https" else 80),
+        "url.scheme": parts.scheme,
+    }
+    return where if template is None else {**where, "url.template": parts.path}
