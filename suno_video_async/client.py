@@ -162,7 +162,7 @@ class SunoVideoClient:
         self._ledger = ledger
         self._session = session
         self._transport = transport
-        self.reporter = Reporter(checked_hooks(hooks), self.clock)
+        self.reporter: Reporter = Reporter(checked_hooks(hooks), self.clock)
         self._statistics = CallStatistics()
         self._running: _Running | None = None
         self._closed = False

@@ -22,8 +22,8 @@ try:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
     from opentelemetry.util.types import AttributeValue
-except ImportError as error:  # pragma: no cover  the tests have it
-    raise MissingExtraError("OpenTelemetry is not installed: pip install 'suno-video-async[otel]'") from error
+except ImportError as _error:  # pragma: no cover  the tests have it
+    raise MissingExtraError("OpenTelemetry is not installed: pip install 'suno-video-async[otel]'") from _error
 
 NAME = "suno_video_async"
 #: Of the conventions, in seconds.
