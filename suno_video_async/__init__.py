@@ -52,7 +52,6 @@ from suno_video_async.models import (
 )
 from suno_video_async.pacing.clock import Clock, SystemClock
 from suno_video_async.pacing.limiter import Limiter, LimiterStatistics, RateLimiter
-from suno_video_async.protocol.wire import Answer, Request
 from suno_video_async.task import VideoTask
 from suno_video_async.telemetry import (
     Hooks,
@@ -72,16 +71,19 @@ if TYPE_CHECKING:
     from suno_video_async.ledger.sqlite import SqliteLedger
     from suno_video_async.pacing.shared import SharedRateLimit
     from suno_video_async.planning import Plan
+    from suno_video_async.protocol.wire import Answer, Request
     from suno_video_async.transport import Transport
     from suno_video_async.unknowns import Unknowns
 else:  # hidden from type checkers, to which a name that is misspelt stays an error
     _HOMES = {
+        "Answer": "protocol.wire",
         "CallbackReceiver": "callbacks",
         "CallbackStatistics": "callbacks",
         "Conversion": "batch",
         "Ledger": "ledger.base",
         "LedgerRow": "ledger.base",
         "Plan": "planning",
+        "Request": "protocol.wire",
         "Saved": "download",
         "SharedRateLimit": "pacing.shared",
         "SqliteLedger": "ledger.sqlite",

@@ -45,7 +45,6 @@ from suno_video_async.models import (
 )
 from suno_video_async.pacing.clock import Clock, SystemClock
 from suno_video_async.pacing.limiter import DEFAULT_RATE, Limiter, LimiterStatistics, RateLimiter
-from suno_video_async.protocol import wire
 from suno_video_async.settings import Settings
 from suno_video_async.task import VideoTask
 from suno_video_async.telemetry import Hooks, Reporter, SubmitEvent, checked_hooks, logger
@@ -365,6 +364,8 @@ class SunoVideoClient:
             TransportError: no readable answer came.
 
         """
+        from suno_video_async.protocol import wire  # noqa: PLC0415
+
         return await self._open().calls.read(wire.task_info(video_task_id(task_id)), wire.read_snapshot)
 
     async def tracks(self, task_id: MusicTaskId | str) -> tuple[SunoTrack, ...]:
@@ -377,6 +378,8 @@ class SunoVideoClient:
             TransportError: no readable answer came.
 
         """
+        from suno_video_async.protocol import wire  # noqa: PLC0415
+
         request = wire.task_info(MusicTaskId(video_task_id(task_id)))
         return await self._open().calls.read(request, wire.read_suno_tracks)
 
@@ -388,6 +391,8 @@ class SunoVideoClient:
             TransportError: no readable answer came.
 
         """
+        from suno_video_async.protocol import wire  # noqa: PLC0415
+
         request = wire.estimate_task(VideoRequest(track=track))
         return await self._open().calls.read(request, wire.read_estimate)
 
@@ -399,6 +404,8 @@ class SunoVideoClient:
             TransportError: no readable answer came.
 
         """
+        from suno_video_async.protocol import wire  # noqa: PLC0415
+
         return await self._open().calls.read(wire.balance(), wire.read_balance)
 
     # Whole ways
