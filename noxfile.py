@@ -14,7 +14,7 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "typing", "tests", "oldest", "docs", "wheel"]
 
-PYTHONS = ["3.11", "3.12", "3.13"]
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 
@@ -113,7 +113,9 @@ def wheel(session: nox.Session) -> None:
         session.chdir(temporary)
         for what in (str(source), str(built)):
             session.run(clean(session, f"{temporary}/core", what), f"{checks}/core.py", external=True)
-        for extra in sorted(extras):  # an extra without a check is a check that fails
+        for extra in sorted(extras):
+            if not Path(checks, f"{extra}.py").exists():
+                session.error(f"the extra {extra!r} has no check: write tests/wheel/{extra}.py")
             python = clean(session, f"{temporary}/{extra}", f"{built}[{extra}]")
             session.run(python, f"{checks}/{extra}.py", external=True)
         python = clean(session, f"{temporary}/tests", f"{built}[cli]", *PLUGINS)
