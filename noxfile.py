@@ -25,8 +25,11 @@ def install(session: nox.Session, *groups: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, format and the layers of imports."""
+    """Check style, format and the layers of imports; with `-- --fix`, mend what can be mended."""
     install(session, "lint")
+    if session.posargs == ["--fix"]:
+        session.run("ruff", "check", "--fix", "--exit-zero", ".")
+        session.run("ruff", "format", ".")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", "--no-cache")
@@ -138,7 +141,7 @@ def oldest(session: nox.Session) -> None:
     session.install("uv")
     session.run(
         *("uv", "pip", "install", "--quiet", "--python", f"{session.bin}/python"),
-        *("--resolution", "lowest-direct", "--editable", ".[all,test]"),
+        *("--upgrade", "--resolution", "lowest-direct", "--editable", ".[all,test]"),
     )
     session.run("pytest", "-q", "-n", "auto", *(session.posargs or QUICK))
 
