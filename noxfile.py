@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "typing", "tests", "docs", "wheel"]
+nox.options.sessions = ["lint", "typing", "tests", "oldest", "docs", "wheel"]
 
-PYTHONS = ["3.11", "3.12", "3.13"]
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 
@@ -24,8 +25,11 @@ def install(session: nox.Session, *groups: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, format and the layers of imports."""
+    """Check style, format and the layers of imports; with `-- --fix`, mend what can be mended."""
     install(session, "lint")
+    if session.posargs == ["--fix"]:
+        session.run("ruff", "check", "--fix", "--exit-zero", ".")
+        session.run("ruff", "format", ".")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", "--no-cache")
@@ -99,22 +103,47 @@ def crash(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build the wheel and the sdist; try the wheel with the core dependencies, and with an application's tests."""
-    session.install("build")
+    """Build the sdist and the wheel; try both without extras, each extra alone, and an application's tests."""
+    session.install("build", "uv")
     shutil.rmtree("dist", ignore_errors=True)
-    session.run("python", "-m", "build", "--outdir", "dist", silent=True)
-    built = next(Path("dist").glob("*.whl")).resolve()
-    with tempfile.TemporaryDirectory() as empty:
-        session.run("python", "-m", "venv", f"{empty}/venv")
-        python = f"{empty}/venv/bin/python"
-        session.run(python, "-m", "pip", "install", "--quiet", str(built), external=True)
-        example = shutil.copytree("tests/example_project", f"{empty}/example")
-        session.chdir(empty)
-        session.run(python, "-c", CORE_ONLY, external=True)
-        session.run(python, "-m", "pip", "install", "--quiet", f"{built}[cli]", *PLUGINS, external=True)
+    session.run("python", "-m", "build", "--outdir", "dist", silent=True)  # the wheel is built from the sdist
+    (built,) = (path.resolve() for path in Path("dist").glob("*.whl"))
+    (source,) = (path.resolve() for path in Path("dist").glob("*.tar.gz"))
+    extras = PYPROJECT["project"]["optional-dependencies"].keys() - {"all", "test"}
+    with tempfile.TemporaryDirectory() as temporary:
+        checks = shutil.copytree("tests/wheel", f"{temporary}/checks")
+        example = shutil.copytree("tests/example_project", f"{temporary}/example")
+        session.chdir(temporary)
+        for what in (str(source), str(built)):
+            session.run(clean(session, f"{temporary}/core", what), f"{checks}/core.py", external=True)
+        for extra in sorted(extras):
+            if not Path(checks, f"{extra}.py").exists():
+                session.error(f"the extra {extra!r} has no check: write tests/wheel/{extra}.py")
+            python = clean(session, f"{temporary}/{extra}", f"{built}[{extra}]")
+            session.run(python, f"{checks}/{extra}.py", external=True)
+        python = clean(session, f"{temporary}/tests", f"{built}[cli]", *PLUGINS)
         session.chdir(example)
         for mode, files in EXAMPLE_TESTS.items():
             session.run(python, "-m", "pytest", "-q", "-o", f"asyncio_mode={mode}", *files, external=True)
+
+
+def clean(session: nox.Session, folder: str, *what: str) -> str:
+    """Make an environment with nothing but what is named and its dependencies; return its Python."""
+    session.run("uv", "venv", "--quiet", "--clear", "--python", sys.executable, folder)
+    python = str(Path(folder, "Scripts/python.exe" if sys.platform == "win32" else "bin/python"))
+    session.run("uv", "pip", "install", "--quiet", "--python", python, *what)
+    return python
+
+
+@nox.session(python=PYTHONS[0])
+def oldest(session: nox.Session) -> None:
+    """Run the quick tests with the oldest versions of all direct dependencies that pyproject.toml allows."""
+    session.install("uv")
+    session.run(
+        *("uv", "pip", "install", "--quiet", "--python", f"{session.bin}/python"),
+        *("--upgrade", "--resolution", "lowest-direct", "--editable", ".[all,test]"),
+    )
+    session.run("pytest", "-q", "-n", "auto", *(session.posargs or QUICK))
 
 
 @nox.session
@@ -132,13 +161,9 @@ EXAMPLE_TESTS = {
     "auto": ["test_aiohttp.py"],
 }
 
-CORE_ONLY = """
-import importlib.metadata, subprocess, sys
-import suno_video_async
-heavy = {"av", "numpy", "PIL", "rich", "click"} & set(sys.modules)
-assert not heavy, heavy
-assert suno_video_async.Track(task_id="m", suno_id="s").key
-command = subprocess.run([sys.prefix + "/bin/suno-video", "demo"], capture_output=True, text=True)
-assert command.returncode == 2 and "pip install" in command.stderr, command
-print("core only:", importlib.metadata.version("suno-video-async"), command.stderr.strip())
-"""
+#: What meets every dependency, and takes a minute at the most.
+QUICK = [
+    *("tests/local", "tests/ledger", "tests/pacing", "tests/protocol"),
+    *("tests/test_callbacks.py", "tests/test_catalog.py", "tests/test_client.py", "tests/test_imports.py"),
+    *("tests/test_otel.py", "tests/test_testing.py", "tests/test_transport.py", "tests/cli/test_single.py"),
+]

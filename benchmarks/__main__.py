@@ -13,6 +13,7 @@ from typing import Any
 
 #: What is run, and with which arguments.
 ALL: dict[str, list[str]] = {
+    "imports": [],
     "overhead": [],
     "ledger": [],
     "pacing": ["--sockets"],

@@ -21,10 +21,13 @@ project = "suno_video_async"
 author = "The suno_video_async developers"
 copyright = f"2026, {author}"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = project
+
+# What a block prints is nothing to be copied.
+copybutton_selector = "div:not(.highlight-output) > div.highlight > pre"
 
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3

@@ -3,10 +3,9 @@
 Begin with `SunoVideoClient`.
 """
 
-from suno_video_async.batch import Conversion
-from suno_video_async.callbacks import CallbackReceiver, CallbackStatistics
+from typing import TYPE_CHECKING
+
 from suno_video_async.client import ClientStatistics, SunoVideoClient
-from suno_video_async.download import Saved
 from suno_video_async.errors import (
     AlreadyBoughtError,
     APIError,
@@ -35,8 +34,6 @@ from suno_video_async.errors import (
     VideoMissingError,
     WaitTimeout,
 )
-from suno_video_async.ledger.base import Ledger, LedgerRow
-from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import (
     Estimate,
     MusicTaskId,
@@ -55,9 +52,6 @@ from suno_video_async.models import (
 )
 from suno_video_async.pacing.clock import Clock, SystemClock
 from suno_video_async.pacing.limiter import Limiter, LimiterStatistics, RateLimiter
-from suno_video_async.pacing.shared import SharedRateLimit
-from suno_video_async.planning import Plan
-from suno_video_async.protocol.wire import Answer, Request
 from suno_video_async.task import VideoTask
 from suno_video_async.telemetry import (
     Hooks,
@@ -68,8 +62,47 @@ from suno_video_async.telemetry import (
     Stage,
     SubmitEvent,
 )
-from suno_video_async.transport import Transport
-from suno_video_async.unknowns import Unknowns
+
+if TYPE_CHECKING:
+    from suno_video_async.batch import Conversion
+    from suno_video_async.callbacks import CallbackReceiver, CallbackStatistics
+    from suno_video_async.download import Saved
+    from suno_video_async.ledger.base import Ledger, LedgerRow
+    from suno_video_async.ledger.sqlite import SqliteLedger
+    from suno_video_async.pacing.shared import SharedRateLimit
+    from suno_video_async.planning import Plan
+    from suno_video_async.protocol.wire import Answer, Request
+    from suno_video_async.transport import Transport
+    from suno_video_async.unknowns import Unknowns
+else:  # hidden from type checkers, to which a name that is misspelt stays an error
+    _HOMES = {
+        "Answer": "protocol.wire",
+        "CallbackReceiver": "callbacks",
+        "CallbackStatistics": "callbacks",
+        "Conversion": "batch",
+        "Ledger": "ledger.base",
+        "LedgerRow": "ledger.base",
+        "Plan": "planning",
+        "Request": "protocol.wire",
+        "Saved": "download",
+        "SharedRateLimit": "pacing.shared",
+        "SqliteLedger": "ledger.sqlite",
+        "Transport": "transport",
+        "Unknowns": "unknowns",
+    }
+
+    def __getattr__(name: str) -> object:
+        """Import what belongs to catalogs, ledgers and callbacks when it is first asked for: not all need it."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module  # noqa: PLC0415
+
+        found = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "APIError",

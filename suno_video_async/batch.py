@@ -46,6 +46,7 @@ from suno_video_async.filenames import NameTemplate
 from suno_video_async.finishing import to_the_end
 from suno_video_async.ledger.base import AWAITED, DROPPED, MICRO, Claim, Ending, LedgerRow
 from suno_video_async.models import (
+    UNKNOWN_GRACE,
     Estimate,
     MusicTaskId,
     Outcome,
@@ -65,9 +66,9 @@ from suno_video_async.telemetry import Reporter, SubmitEvent, logger
 
 #: Downloads at once, beside the videos in flight: they do not count against the API's limit.
 DOWNLOADS = 4
-#: A submission in doubt waits for its callback twice as long as this share of the tasks takes, at least so many
-#: seconds, from its send on: one task in a hundred takes longer than the share says.
-ALMOST_ALL, UNKNOWN_GRACE = 0.99, 120.0
+#: A submission in doubt waits for its callback twice as long as this share of the tasks takes: one task in a
+#: hundred takes longer than the share says.
+ALMOST_ALL = 0.99
 #: Music tasks whose titles are remembered, since the tracks of one stand together in a catalog.
 TITLES = 100
 #: How often a row is sent in one run where every answer is a 500 and no callback comes.

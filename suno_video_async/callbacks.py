@@ -16,7 +16,13 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from suno_video_async.books import Books, origin_problem
-from suno_video_async.errors import CallbackRejected, LedgerError, MalformedResponseError, SunoVideoError
+from suno_video_async.errors import (
+    CallbackRejected,
+    LedgerError,
+    MalformedResponseError,
+    MissingExtraError,
+    SunoVideoError,
+)
 from suno_video_async.finishing import stop_listening, to_the_end
 from suno_video_async.ledger.base import Attempt, Ending, LedgerRow
 from suno_video_async.models import TaskSnapshot, VideoTaskId
@@ -159,11 +165,18 @@ class CallbackReceiver:
         return app
 
     def asgi(self) -> Starlette:
-        """Return the same for ASGI, to be mounted in FastAPI or Starlette; needs the extra `asgi`."""
-        # What only those who mount it need.
-        from starlette.applications import Starlette  # noqa: PLC0415
-        from starlette.responses import Response  # noqa: PLC0415
-        from starlette.routing import Route  # noqa: PLC0415
+        """Return the same for ASGI, to be mounted in FastAPI or Starlette; needs the extra `asgi`.
+
+        Raises:
+            MissingExtraError: Starlette is not installed.
+
+        """
+        try:  # what only those who mount it need
+            from starlette.applications import Starlette  # noqa: PLC0415
+            from starlette.responses import Response  # noqa: PLC0415
+            from starlette.routing import Route  # noqa: PLC0415
+        except ImportError as error:
+            raise MissingExtraError("Starlette is not installed: pip install 'suno-video-async[asgi]'") from error
 
         async def handle(request: Request) -> Response:
             return Response(status_code=await self.handle(request.path_params["nonce"], lambda: _bounded(request)))

@@ -11,21 +11,13 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import anyio
 from anyio.abc import TaskGroup
 from attrs import evolve, field, frozen
 
-from suno_video_async import planning
-from suno_video_async.batch import UNKNOWN_GRACE, Conversion, Options
-from suno_video_async.bookkeeper import Bookkeeper
-from suno_video_async.books import Books, as_ledger
-from suno_video_async.callbacks import CallbackReceiver
-from suno_video_async.calls import Calls, CallStatistics, Entry
-from suno_video_async.catalog import CatalogSource
-from suno_video_async.download import Downloads, Saved
 from suno_video_async.errors import (
     APIError,
     ClientClosedError,
@@ -35,9 +27,8 @@ from suno_video_async.errors import (
 )
 from suno_video_async.filenames import DEFAULT_TEMPLATE, NameTemplate
 from suno_video_async.finishing import to_the_end
-from suno_video_async.ledger.base import Ledger
-from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import (
+    UNKNOWN_GRACE,
     Estimate,
     MusicTaskId,
     RateLimit,
@@ -54,16 +45,25 @@ from suno_video_async.models import (
 )
 from suno_video_async.pacing.clock import Clock, SystemClock
 from suno_video_async.pacing.limiter import DEFAULT_RATE, Limiter, LimiterStatistics, RateLimiter
-from suno_video_async.pacing.schedule import PollSchedule
-from suno_video_async.planning import Plan
-from suno_video_async.protocol import wire
 from suno_video_async.settings import Settings
-from suno_video_async.submission import Submission
 from suno_video_async.task import VideoTask
 from suno_video_async.telemetry import Hooks, Reporter, SubmitEvent, checked_hooks, logger
-from suno_video_async.transport import AiohttpTransport, Transport, make_session
-from suno_video_async.unknowns import Unknowns
-from suno_video_async.watcher import Watcher
+
+if TYPE_CHECKING:  # imported where they are used: half of what an import would cost
+    from suno_video_async.batch import Conversion, Options
+    from suno_video_async.bookkeeper import Bookkeeper
+    from suno_video_async.books import Books
+    from suno_video_async.callbacks import CallbackReceiver
+    from suno_video_async.calls import Calls, Entry
+    from suno_video_async.catalog import CatalogSource
+    from suno_video_async.download import Downloads, Saved
+    from suno_video_async.ledger.base import Ledger
+    from suno_video_async.ledger.sqlite import SqliteLedger
+    from suno_video_async.planning import Plan
+    from suno_video_async.submission import Submission
+    from suno_video_async.transport import Transport
+    from suno_video_async.unknowns import Unknowns
+    from suno_video_async.watcher import Watcher
 
 #: Six hours: no video takes that long, and a run always ends.
 DEFAULT_TASK_TIMEOUT = 6 * 3600.0
@@ -103,7 +103,7 @@ class _Running:
     owner: asyncio.Task[None]
     closing: asyncio.Event
     keeper: Bookkeeper | None
-    submissions: set[Submission] = field(factory=set[Submission])
+    submissions: set[Submission] = field(factory=set["Submission"])
 
 
 class SunoVideoClient:
@@ -151,6 +151,8 @@ class SunoVideoClient:
         clock: Clock | None = None,
         hooks: Sequence[Hooks] = (),
     ) -> None:
+        from suno_video_async.calls import CallStatistics  # noqa: PLC0415
+
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight must be at least 1, not {max_in_flight}")
         self._settings = Settings.find(api_key, base_url)
@@ -184,6 +186,12 @@ class SunoVideoClient:
     # Opening and closing
 
     async def __aenter__(self) -> SunoVideoClient:
+        from suno_video_async.calls import Calls  # noqa: PLC0415
+        from suno_video_async.download import Downloads  # noqa: PLC0415
+        from suno_video_async.pacing.schedule import PollSchedule  # noqa: PLC0415
+        from suno_video_async.transport import make_session  # noqa: PLC0415
+        from suno_video_async.watcher import Watcher  # noqa: PLC0415
+
         if self._running is not None or self._closed:
             raise ClientClosedError("a client is opened once: make another one")
         await self._limiter.open()
@@ -273,6 +281,9 @@ class SunoVideoClient:
     async def _open_ledger(self) -> Bookkeeper | None:
         if self._ledger is None:
             return None
+        from suno_video_async.bookkeeper import Bookkeeper  # noqa: PLC0415
+        from suno_video_async.books import Books, as_ledger  # noqa: PLC0415
+
         books = Books(as_ledger(self._ledger))
         await self.open_books(books)
         return Bookkeeper(self, books)
@@ -285,6 +296,8 @@ class SunoVideoClient:
                 logger.exception("the ledger cannot keep the time of the requests")
 
     def _make_transport(self, session: aiohttp.ClientSession) -> Transport:
+        from suno_video_async.transport import AiohttpTransport  # noqa: PLC0415
+
         settings = self._settings
         return AiohttpTransport(settings.base_url, settings.api_key, timeout=self._timeout, session=session)
 
@@ -351,6 +364,8 @@ class SunoVideoClient:
             TransportError: no readable answer came.
 
         """
+        from suno_video_async.protocol import wire  # noqa: PLC0415
+
         return await self._open().calls.read(wire.task_info(video_task_id(task_id)), wire.read_snapshot)
 
     async def tracks(self, task_id: MusicTaskId | str) -> tuple[SunoTrack, ...]:
@@ -363,6 +378,8 @@ class SunoVideoClient:
             TransportError: no readable answer came.
 
         """
+        from suno_video_async.protocol import wire  # noqa: PLC0415
+
         request = wire.task_info(MusicTaskId(video_task_id(task_id)))
         return await self._open().calls.read(request, wire.read_suno_tracks)
 
@@ -374,6 +391,8 @@ class SunoVideoClient:
             TransportError: no readable answer came.
 
         """
+        from suno_video_async.protocol import wire  # noqa: PLC0415
+
         request = wire.estimate_task(VideoRequest(track=track))
         return await self._open().calls.read(request, wire.read_estimate)
 
@@ -385,6 +404,8 @@ class SunoVideoClient:
             TransportError: no readable answer came.
 
         """
+        from suno_video_async.protocol import wire  # noqa: PLC0415
+
         return await self._open().calls.read(wire.balance(), wire.read_balance)
 
     # Whole ways
@@ -508,6 +529,8 @@ class SunoVideoClient:
 
         """
         self._open()
+        from suno_video_async.batch import Options  # noqa: PLC0415
+
         options = Options(
             output_dir=None if output_dir is None else Path(output_dir),
             task_timeout=task_timeout,
@@ -517,7 +540,7 @@ class SunoVideoClient:
             file_name=NameTemplate(file_name),
             sha256=sha256,
         )
-        return Conversion(self, source, Books(as_ledger(ledger)), options, callbacks)
+        return self._conversion(source, ledger, options, callbacks)
 
     def resume(
         self,
@@ -549,6 +572,8 @@ class SunoVideoClient:
 
         """
         self._open()
+        from suno_video_async.batch import Options  # noqa: PLC0415
+
         options = Options(
             output_dir=None if output_dir is None else Path(output_dir),
             task_timeout=task_timeout,
@@ -559,7 +584,19 @@ class SunoVideoClient:
             sha256=sha256,
             unknown_grace=unknown_grace,
         )
-        return Conversion(self, (), Books(as_ledger(ledger)), options, callbacks)
+        return self._conversion((), ledger, options, callbacks)
+
+    def _conversion(
+        self,
+        source: CatalogSource,
+        ledger: Ledger | str | PathLike[str] | None,
+        options: Options,
+        callbacks: CallbackReceiver | None,
+    ) -> Conversion:
+        from suno_video_async.batch import Conversion  # noqa: PLC0415
+        from suno_video_async.books import Books, as_ledger  # noqa: PLC0415
+
+        return Conversion(self, source, Books(as_ledger(ledger)), options, callbacks)
 
     async def plan(
         self, source: CatalogSource, *, ledger: SqliteLedger | str | PathLike[str] | None = None
@@ -580,7 +617,9 @@ class SunoVideoClient:
 
         """
         self._open()
-        return await planning.plan(self, source, ledger)
+        from suno_video_async.planning import plan  # noqa: PLC0415
+
+        return await plan(self, source, ledger)
 
     def unknowns(self, ledger: Ledger | str | PathLike[str]) -> Unknowns:
         """Open a ledger to settle its unknown rows: `async with client.unknowns("l.db") as unknowns:`.
@@ -590,6 +629,8 @@ class SunoVideoClient:
 
         """
         self._open()
+        from suno_video_async.unknowns import Unknowns  # noqa: PLC0415
+
         return Unknowns(self, ledger)
 
     # State
@@ -618,6 +659,8 @@ class SunoVideoClient:
 
         Those that are `patient` let direct ones go first, and their tasks are asked about when it should pay.
         """
+        from suno_video_async.submission import Submission  # noqa: PLC0415
+
         running = self._open()
 
         def accepted(task_id: VideoTaskId, sends: int) -> VideoTask:

@@ -22,6 +22,8 @@ VideoTaskId = NewType("VideoTaskId", str)
 
 #: The longest `author` and `brand`, in characters (an assumption of ours about the API).
 MAX_CREDIT_LENGTH = 50
+#: The least seconds, from its send on, that a submission in doubt waits for its callback, where one can come.
+UNKNOWN_GRACE = 120.0
 
 _SUCCESS, _FAILED = "success", "failed"
 _VIDEO_TASK_ID = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")

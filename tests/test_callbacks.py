@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from suno_video_async import (
 from suno_video_async.batch import SENDS_AFTER_500
 from suno_video_async.books import Books
 from suno_video_async.callbacks import AT_ONCE, MAX_BODY
-from suno_video_async.errors import SubmissionUnknown
+from suno_video_async.errors import MissingExtraError, SubmissionUnknown
 from suno_video_async.ledger.base import AWAITED, Ending
 from suno_video_async.models import VideoTaskId
 from suno_video_async.protocol.lifecycle import State
@@ -612,3 +613,10 @@ def test_over_asgi(scene: Scene, nonce: str, body: bytes, status: int) -> None:
     """The ASGI application answers as the aiohttp one does, and reads no more than a callback may have."""
     scene.submitted()
     assert run_virtual(over_asgi(scene, nonce, body)) == status
+
+
+def test_without_starlette(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra, the error says what to install."""
+    monkeypatch.setitem(sys.modules, "starlette.applications", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'suno-video-async\[asgi\]'"):
+        scene.receiver.asgi()

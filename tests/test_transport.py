@@ -211,6 +211,7 @@ async def test_a_stale_connection_is_not_repeated(injected: bool, request_: Requ
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + (b"10000\r\n" + b"x" * 65536 + b"\r\n") * 17,
         http(gzip.compress(b"x" * (MAX_BODY + 1)), Content_Encoding="gzip"),
     ],
+    ids=["whole", "announced", "streamed", "packed"],  # made from the bytes, they would hold the time of packing
 )
 async def test_a_huge_body_is_refused_before_it_is_read_whole(answer: bytes) -> None:
     """Announced, streamed or packed: over 1 MiB it is no answer of this API."""
@@ -228,6 +229,7 @@ async def test_a_huge_body_is_refused_before_it_is_read_whole(answer: bytes) -> 
         + (b"10000\r\n" + b"x" * 65536 + b"\r\n") * 16
         + b"0\r\n\r\n",
     ],
+    ids=["whole", "packed", "streamed"],
 )
 async def test_a_body_of_the_largest_size_is_read(answer: bytes) -> None:
     """Exactly 1 MiB passes, however it travels."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from suno_video_async.batch import UNKNOWN_GRACE
 from suno_video_async.cli import conversion
 from suno_video_async.cli.books import Books
 from suno_video_async.cli.convert import check_reachable
@@ -27,7 +26,7 @@ from suno_video_async.cli.options import (
 )
 from suno_video_async.cli.output import Output
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT
-from suno_video_async.models import RateLimit
+from suno_video_async.models import UNKNOWN_GRACE, RateLimit
 
 
 @click.command(

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from attrs import frozen
-from tenacity import AsyncRetrying, RetryCallState
 
 from suno_video_async.errors import APIError, MaintenanceError, SunoVideoError
 from suno_video_async.models import RetryPolicy
 from suno_video_async.pacing.clock import Clock
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 T = TypeVar("T")
 
@@ -95,6 +97,8 @@ async def retry_after_failure(
     def may_retry(state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
         return isinstance(error, SunoVideoError) and retryable(error)
+
+    from tenacity import AsyncRetrying  # noqa: PLC0415  most programs never see a failure
 
     controller = AsyncRetrying(
         sleep=clock.sleep,

@@ -7,7 +7,7 @@ What runs is what a reader would run:
 - ```` ```sh ```` runs in a shell, where `python` and `suno-video` are those of this checkout;
 - ```` ```output ```` is what the block before it prints; `…` stands for anything, on a line of its own for lines.
 
-`<!-- skip: next -->` before a block leaves it out.
+`<!-- skip: next "why" -->` before a block leaves it out.
 """
 
 from __future__ import annotations
@@ -38,22 +38,20 @@ class Runner:
     Attributes:
         folder: where they run.
         environment: of the shell blocks.
-        shell: whether shell blocks run.
         printed: what the last block printed.
 
     """
 
     folder: Path
     environment: dict[str, str]
-    shell: bool = True
     printed: str = field(default="", init=False)
 
     def parse(self, page: Path) -> Document:
         """Return a page's examples."""
         python, output = CodeBlockParser("python", self.python), CodeBlockParser("output", self.output)
         files = [CodeBlockParser(language, self.file) for language in ("toml", "text")]
-        shell = [CodeBlockParser("sh", self.sh)] if self.shell else []
-        return Document.parse(str(page), python, output, *files, *shell, SkipParser())
+        shell = CodeBlockParser("sh", self.sh)
+        return Document.parse(str(page), python, output, *files, shell, SkipParser())
 
     def python(self, example: Example) -> None:
         """Run Python, or write it where it has a caption."""
