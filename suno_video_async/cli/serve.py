@@ -67,7 +67,13 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str) -> str | t
     help="Your own songs: one folder a music task, one sub-folder a track. Without it, a few built-in songs.",
 )
 @click.option("--api-key", "api_keys", multiple=True, metavar="KEY", help="A key to accept; made up without it.")
-@click.option("--credits", "credits", callback=above_zero, metavar="N", help="What the account has.")
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="A TOML file of keys with credits and limits of their own.",
+)
+@click.option("--credits", "credits", callback=above_zero, metavar="N", help="What each account has.")
 @click.option("--cost", callback=above_zero, metavar="N", help="What a video costs.")
 @rate_option()
 @click.option(

@@ -7,9 +7,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import anyio.to_thread
+
 from suno_video_async.models import RateLimit
 
 from .faults import Fault
+from .keys import ApiKey, load_keys
 from .server import LocalServer, RenderSeconds, Size
 
 DEFAULT_PORT = 8555
@@ -21,7 +24,8 @@ async def serve(
     host: str = "127.0.0.1",
     port: int = DEFAULT_PORT,
     library: Path | None = None,
-    api_keys: Sequence[str] = (),
+    api_keys: Sequence[str | ApiKey] = (),
+    keys: Path | None = None,
     credits: float | None = None,  # noqa: A002  the word of the contract
     cost: float | None = None,
     rate: RateLimit | None = _DEFAULT_RATE,
@@ -38,13 +42,17 @@ async def serve(
     """Run a local server until cancelled; the arguments are those of `LocalServer`, None for its defaults.
 
     Args:
+        keys: a TOML file of more keys.
         say: takes the line that tells the address; by default it goes to stdout.
         warn: takes a warning; by default it goes to stderr.
 
     Raises:
         LocalServerError, MissingExtraError, FaultError, LibraryError: as `LocalServer.start`.
+        KeysError: the file of keys cannot be used.
 
     """
+    if keys is not None:
+        api_keys = (*api_keys, *await anyio.to_thread.run_sync(load_keys, keys))
     server = LocalServer(
         host=host,
         port=port,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from email.utils import formatdate
 from typing import Any, Final, cast
 from urllib.parse import quote, urlencode
 
@@ -17,8 +18,8 @@ _DROPPED: Final = Reply(status=500, delivery=Delivery.DROP)
 _TITLES: Final = {502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Time-out"}
 
 
-def instead(fault: Fault, request: ServerRequest) -> Reply:
-    """Return the answer of a fault that strikes before anything is done."""
+def instead(fault: Fault, request: ServerRequest, now: float) -> Reply:
+    """Return the answer of a fault that strikes before anything is done; `now` is in Unix seconds."""
     if fault.name == "drop-before":
         return _DROPPED
     if fault.name == "redirect":
@@ -27,22 +28,28 @@ def instead(fault: Fault, request: ServerRequest) -> Reply:
     if fault.name == "html":
         return _page(int(fault.number))
     if fault.on == MEDIA:
-        return evolve(_page(int(fault.number)), headers=_with_retry_after(fault))
+        return _page(int(fault.number), _retry_after(fault, now))
     code = int(fault.number)
     status = code if fault.http else 200
     message = MESSAGES.get(code, "Error")
-    return encoded(Envelope(code, message, None, (), fault.retry_after, status))
+    return encoded(Envelope(code, message, None, (), status, _retry_after(fault, now)))
 
 
-def _page(status: int) -> Reply:
+def _page(status: int, headers: Mapping[str, str] | None = None) -> Reply:
     title = f"{status} {_TITLES.get(status, 'Error')}"
     page = f"<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center></body></html>\n"
-    return Reply(status=status, headers={"Content-Type": "text/html"}, body=page.encode())
+    return Reply(status=status, headers={"Content-Type": "text/html", **(headers or {})}, body=page.encode())
 
 
-def _with_retry_after(fault: Fault) -> dict[str, str]:
-    headers = {"Content-Type": "text/html"}
-    return headers if fault.retry_after is None else {**headers, "Retry-After": str(fault.retry_after)}
+def _retry_after(fault: Fault, now: float) -> dict[str, str]:
+    if fault.retry_after is None:
+        return {}
+    if not fault.retry_after_date:
+        return {"Retry-After": str(fault.retry_after)}
+    # Both dates are ours: then their difference is exact, and a client may run its clock at any pace.
+    second = int(now)
+    until = second + fault.retry_after
+    return {"Date": formatdate(second, usegmt=True), "Retry-After": formatdate(until, usegmt=True)}
 
 
 def spoiled(fault: Fault, envelope: Envelope) -> Reply:

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -26,10 +26,11 @@ from .app import Edge, Listener
 from .callbacks import CallbackSender
 from .faults import Fault, load_faults
 from .folder import FolderLibrary
+from .keys import ApiKey, named_keys
 from .library import BuiltinLibrary, Library
 from .media import MediaFile
 from .producers import Producer, SimulatedProducer
-from .service import ApiService
+from .service import RETENTION, ApiService
 from .watching import LibraryWatch
 
 #: `"real"`; or the seconds of every task; or their median and the sigma of their logarithm.
@@ -52,11 +53,13 @@ class LocalServer:
         host: where to listen; other machines see the server only if it is another address than loopback.
         port: 0 picks a free one.
         library: the songs, or a folder of them; without it, a few built-in ones.
-        api_keys: the keys to accept, each with an account of its own; without any, one is made up.
+        api_keys: the keys to accept, each with an account of its own; without any, one is made up. An `ApiKey` may
+            have credits and limits of its own, in place of the following.
         credits: what each account begins with.
         cost: of one video, in credits.
         rate: requests of one key, all calls together; None for any number.
         max_running: tasks of one key that have not ended.
+        retention: seconds of the server's clock for which a finished video can be fetched.
         time_scale: seconds of the server's clock in one real second.
         render_seconds: `"real"` renders, which needs the `local` extra. A number lets every task take that
             long, a pair draws lognormal times of that median and sigma; any track ids will do then, and all
@@ -79,11 +82,12 @@ class LocalServer:
         host: str = "127.0.0.1",
         port: int = 0,
         library: Library | Path | None = None,
-        api_keys: Sequence[str] = (),
+        api_keys: Sequence[str | ApiKey] = (),
         credits: float = 1000.0,  # noqa: A002  the word of the contract
         cost: float = 2.0,
         rate: RateLimit | None = _DEFAULT_RATE,
         max_running: int = 100,
+        retention: float = RETENTION,
         time_scale: float = 1.0,
         render_seconds: RenderSeconds = "real",
         faults: Path | Sequence[Fault] = (),
@@ -92,19 +96,18 @@ class LocalServer:
         size: Size = "landscape",
         constant_rate: bool = False,
     ) -> None:
-        _check_amounts(credits=credits, cost=cost)
+        _check_amounts(credits=credits, cost=cost, retention=retention)
         if max_running < 1:
             raise ValueError(f"max_running must be at least 1, not {max_running!r}")
-        if not all(key.strip() == key != "" for key in api_keys):
-            raise ValueError("an API key is empty or has spaces around it; give keys such as ak_… or none at all")
         self._host = host
         self._port = port
         self._library = library
-        self._keys = tuple(api_keys) or (f"ak_{secrets.token_hex(16)}",)
+        self._keys = named_keys(tuple(api_keys) or (f"ak_{secrets.token_hex(16)}",))
         self._credits = credits
         self._cost = cost
         self._rate = rate
         self._max_running = max_running
+        self._retention = retention
         self._clock: Clock = clock or SystemClock(time_scale)
         self._duration = _read_render_seconds(render_seconds)
         self._faults = faults
@@ -120,7 +123,12 @@ class LocalServer:
     @property
     def api_key(self) -> str:
         """A key that the server accepts: the first, or the one that was made up."""
-        return self._keys[0]
+        return self._keys[0].key
+
+    @property
+    def api_keys(self) -> Mapping[str, str]:
+        """The keys that the server accepts, by their names, in their order."""
+        return {key.name or "": key.key for key in self._keys}
 
     @property
     def url(self) -> str:
@@ -148,7 +156,7 @@ class LocalServer:
         Raises:
             LocalServerError: the port is in use, or cannot be listened on.
             MissingExtraError: videos are to be rendered, and the `local` extra is not installed.
-            FaultError: the faults file cannot be used.
+            FaultError: the faults file cannot be used, or a fault names a key that there is not.
             LibraryError: the library's folder cannot be used.
 
         """
@@ -196,9 +204,11 @@ class LocalServer:
             cost=self._cost,
             rate=self._rate,
             max_running=self._max_running,
+            retention=self._retention,
             faults=faults,
             seed=self._seed,
             send_callback=sender.send,
+            drop_callbacks=sender.drop,
             folder=folder,
         )
         listener = Listener(Edge(service, self._clock))
