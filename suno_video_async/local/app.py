@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 
 import anyio
 import anyio.to_thread
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from suno_video_async.finishing import stop_listening
 from suno_video_async.pacing.clock import Clock
 
+from .connections import Connections, connection_of
 from .errors import LocalServerError
-from .exchange import MAX_BODY, Delivery, FilePart, Reply, ServerRequest
+from .exchange import MAX_BODY, Delivery, Envelope, FilePart, Reply, ServerRequest, encoded
+from .limits import Limits
 from .service import ApiService
 
+_log = logging.getLogger("suno_video_async.local.http")
+_log.addFilter(lambda record: not _is_clients_fault(record))
 _CHUNK = 256 * 1024
 #: Real seconds that answers on their way get when the server stops.
 _GRACE = 0.5
+#: Real seconds for which the rest of a body that is too long is thrown away.
+_LINGERING = 1.0
 #: Connections that may wait to be accepted.
 _BACKLOG = 128
 
@@ -29,21 +37,31 @@ class Edge:
     Args:
         service: knows the answers.
         clock: times the slow ones.
+        limits: how long a body may take.
 
     """
 
-    def __init__(self, service: ApiService, clock: Clock) -> None:
+    def __init__(self, service: ApiService, clock: Clock, limits: Limits) -> None:
         self._service = service
         self._clock = clock
+        self._limits = limits
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                body = await _read_body(request)
+        except TimeoutError:
+            message = f"Request Timeout - no whole body in {self._limits.body_seconds:g} s"
+            return _last_word(408, message)
+        except web.RequestPayloadError:
+            return _last_word(400, "Bad Request - the body is not what its headers say")
         asked = ServerRequest(
             method=request.method,
             path=request.path,
             query=request.query,
             headers=request.headers,
-            body=await _read_body(request),
+            body=body,
             remote=request.remote,
         )
         reply = self._service.handle(asked)
@@ -59,12 +77,28 @@ async def _read_body(request: web.BaseRequest) -> bytes:
     """Return the body, or the first of it: one byte more than may be."""
     if not request.can_read_body:
         return b""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     chunks: list[bytes] = []
     missing = MAX_BODY + 1
     while missing and (chunk := await request.content.read(missing)):
         chunks.append(chunk)
         missing -= len(chunk)
     return b"".join(chunks)
+
+
+def _last_word(status: int, message: str) -> web.Response:
+    """Return the answer after which the connection is closed: what follows on it cannot be told from the body."""
+    reply = encoded(Envelope(status, message, status=status))
+    response = web.Response(status=status, headers=reply.headers, body=reply.body)
+    response.force_close()
+    return response
+
+
+def _expect_head(request: web.BaseRequest) -> None:
+    connection = connection_of(request.transport)
+    if connection is not None:
+        connection.expect_head()
 
 
 async def _deliver(request: web.BaseRequest, reply: Reply, *, whole_body: bool) -> web.StreamResponse:
@@ -74,7 +108,9 @@ async def _deliver(request: web.BaseRequest, reply: Reply, *, whole_body: bool) 
         return web.Response()
     if reply.part is None and reply.delivery is Delivery.ANSWER and request.method != "HEAD":
         response = web.Response(status=reply.status, headers=reply.headers, body=reply.body)
-        if not whole_body:
+        if whole_body:
+            _expect_head(request)
+        else:
             response.force_close()
         return response
     return await _stream(request, reply)
@@ -86,10 +122,12 @@ async def _stream(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
     cut = reply.delivery is Delivery.CUT
     limit = reply.length // 2 if cut else reply.length
     if request.method == "HEAD":
+        _expect_head(request)
         await response.prepare(request)
         return response
     if reply.part is None:
         await response.prepare(request)
+        _expect_head(request)
         await response.write(reply.body[:limit])
     else:
         await _send_file(request, response, reply.part, limit)
@@ -103,16 +141,25 @@ async def _send_file(request: web.BaseRequest, response: web.StreamResponse, par
         await response.prepare(request)
         await file.seek(part.start)
         while limit and (chunk := await file.read(min(_CHUNK, limit))):
-            await response.write(chunk)
             limit -= len(chunk)
+            if not limit:
+                _expect_head(request)
+            await response.write(chunk)
 
 
 class Listener:
     """Listens on one address from `start` to `aclose`."""
 
-    def __init__(self, edge: Edge) -> None:
-        self._protocols = web.Server(edge, access_log=None)
-        self._runner = web.ServerRunner(self._protocols, shutdown_timeout=_GRACE)
+    def __init__(self, edge: Edge, limits: Limits) -> None:
+        self._server = web.Server(
+            edge,
+            access_log=None,
+            logger=_log,
+            auto_decompress=False,  # a small body could become a huge one
+            keepalive_timeout=limits.idle_seconds + 1,  # the connections themselves are on the watch
+            lingering_time=_LINGERING,
+        )
+        self._connections = Connections(self._server, limits)
         self._listening: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -122,20 +169,30 @@ class Listener:
             LocalServerError: it is not possible there.
 
         """
-        await self._runner.setup()
         try:
             loop = asyncio.get_running_loop()
-            self._listening = await loop.create_server(self._protocols, host, port, backlog=_BACKLOG)
+            self._listening = await loop.create_server(self._connections, host, port, backlog=_BACKLOG)
         except OSError as error:
-            await self._runner.cleanup()
             raise LocalServerError(error.errno, _why_not(host, port, error)) from error
         return int(self._listening.sockets[0].getsockname()[1])
 
-    async def aclose(self) -> None:
-        """Close all connections; answers on their way get a moment."""
+    async def aclose(self, *, grace: float = 0.0) -> None:
+        """Close all connections.
+
+        Args:
+            grace: real seconds that answers on their way get, a moment in any case.
+
+        """
         if self._listening is not None:
             await stop_listening(self._listening)
-        await self._runner.cleanup()
+        self._server.pre_shutdown()
+        await self._server.shutdown(max(grace, _GRACE))
+        self._connections.abort_all()
+
+
+def _is_clients_fault(record: logging.LogRecord) -> bool:
+    """Whether a log record is about a request that is no HTTP: it was answered, and the server is well."""
+    return record.exc_info is not None and isinstance(record.exc_info[1], HttpProcessingError)
 
 
 def _why_not(host: str, port: int, error: OSError) -> str:

@@ -19,6 +19,7 @@ MESSAGES: Mapping[int, str] = {
     401: "Unauthorized - The API key is missing or wrong",
     402: "Insufficient Credits",
     403: "Forbidden - The API key is disabled",
+    400: "Bad Request",
     404: "Not Found",
     405: "Method Not Allowed",
     413: "Payload Too Large",

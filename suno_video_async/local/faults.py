@@ -225,7 +225,7 @@ class _Rule:
     """A rule at work.
 
     Attributes:
-        chance: its own: whatever calls it does not meet, and whatever rules follow, the same of its calls are struck.
+        chance: its own: whatever calls it does not meet, and whatever rules follow, it strikes the same ones.
         calls: how many it has met.
 
     """

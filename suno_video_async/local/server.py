@@ -28,6 +28,7 @@ from .faults import Fault, load_faults
 from .folder import FolderLibrary
 from .keys import ApiKey, named_keys
 from .library import BuiltinLibrary, Library
+from .limits import Limits
 from .media import MediaFile
 from .producers import Producer, SimulatedProducer
 from .service import RETENTION, ApiService
@@ -41,6 +42,7 @@ Size = Literal["landscape", "portrait", "square"] | tuple[int, int]
 
 SIZES: Final = {"landscape": (1280, 720), "portrait": (1080, 1920), "square": (1080, 1080)}
 _DEFAULT_RATE = RateLimit(20, per=10)
+_DEFAULT_LIMITS = Limits()
 _STUB = Path(__file__).with_name("stub.mp4")
 
 
@@ -70,6 +72,7 @@ class LocalServer:
         size: of the rendered pictures, in pixels, or `"landscape"` (1280 x 720), `"portrait"` (1080 x 1920) or
             `"square"` (1080 x 1080).
         constant_rate: encode 30 frames a second, and not only those that differ; some editors need it.
+        limits: what a client may take of the server's connections and time.
 
     Raises:
         ValueError: an argument makes no sense.
@@ -95,6 +98,7 @@ class LocalServer:
         clock: Clock | None = None,
         size: Size = "landscape",
         constant_rate: bool = False,
+        limits: Limits = _DEFAULT_LIMITS,
     ) -> None:
         _check_amounts(credits=credits, cost=cost, retention=retention)
         if max_running < 1:
@@ -114,6 +118,7 @@ class LocalServer:
         self._seed = seed
         self._size = _read_size(size)
         self._constant_rate = constant_rate
+        self._limits = limits
         self._service: ApiService | None = None
         self._parts: _Parts | None = None
 
@@ -211,7 +216,7 @@ class LocalServer:
             drop_callbacks=sender.drop,
             folder=folder,
         )
-        listener = Listener(Edge(service, self._clock))
+        listener = Listener(Edge(service, self._clock, self._limits), self._limits)
         parts = _Parts(
             service=service,
             producer=producer,
