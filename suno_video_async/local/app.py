@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 
@@ -11,7 +12,7 @@ import anyio.to_thread
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from suno_video_async.finishing import stop_listening
+from suno_video_async.finishing import stop_listening, to_the_end
 from suno_video_async.pacing.clock import Clock
 
 from .connections import Connections, connection_of
@@ -48,14 +49,22 @@ class Edge:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
+        connection = connection_of(request.transport)
+        try:
+            return await self._answer(request)
+        finally:
+            if connection is not None:
+                connection.answered()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             async with asyncio.timeout(self._limits.body_seconds):
                 body = await _read_body(request)
         except TimeoutError:
             message = f"Request Timeout - no whole body in {self._limits.body_seconds:g} s"
-            return _last_word(408, message)
+            return await _send(request, _last_word(408, message))
         except web.RequestPayloadError:
-            return _last_word(400, "Bad Request - the body is not what its headers say")
+            return await _send(request, _last_word(400, "Bad Request - the body is not what its headers say"))
         asked = ServerRequest(
             method=request.method,
             path=request.path,
@@ -108,12 +117,20 @@ async def _deliver(request: web.BaseRequest, reply: Reply, *, whole_body: bool) 
         return web.Response()
     if reply.part is None and reply.delivery is Delivery.ANSWER and request.method != "HEAD":
         response = web.Response(status=reply.status, headers=reply.headers, body=reply.body)
-        if whole_body:
-            _expect_head(request)
-        else:
+        if not whole_body:
             response.force_close()
-        return response
+        return await _send(request, response)
     return await _stream(request, reply)
+
+
+async def _send(request: web.BaseRequest, response: web.Response) -> web.Response:
+    """Send an answer in one piece. aiohttp would do it, too, but not say when it is done."""
+    await response.prepare(request)
+    if response.keep_alive:  # else what follows may be the rest of a body
+        _expect_head(request)
+    with contextlib.suppress(ConnectionError):  # the client is gone
+        await response.write_eof()
+    return response
 
 
 async def _stream(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
@@ -121,24 +138,22 @@ async def _stream(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
     response.content_length = reply.length
     cut = reply.delivery is Delivery.CUT
     limit = reply.length // 2 if cut else reply.length
-    if request.method == "HEAD":
-        _expect_head(request)
-        await response.prepare(request)
-        return response
-    if reply.part is None:
-        await response.prepare(request)
-        _expect_head(request)
-        await response.write(reply.body[:limit])
-    else:
-        await _send_file(request, response, reply.part, limit)
-    if cut and request.transport is not None:
+    await response.prepare(request)
+    with contextlib.suppress(ConnectionError):  # the client is gone
+        if request.method == "HEAD" or reply.part is None:
+            _expect_head(request)
+            await response.write(b"" if request.method == "HEAD" else reply.body[:limit])
+        else:
+            await _send_file(request, response, reply.part, limit)
+        if not cut or request.method == "HEAD":
+            await response.write_eof()
+    if cut and request.method != "HEAD" and request.transport is not None:
         request.transport.close()
     return response
 
 
 async def _send_file(request: web.BaseRequest, response: web.StreamResponse, part: FilePart, limit: int) -> None:
     async with await anyio.open_file(part.path, "rb") as file:
-        await response.prepare(request)
         await file.seek(part.start)
         while limit and (chunk := await file.read(min(_CHUNK, limit))):
             limit -= len(chunk)
@@ -176,18 +191,22 @@ class Listener:
             raise LocalServerError(error.errno, _why_not(host, port, error)) from error
         return int(self._listening.sockets[0].getsockname()[1])
 
-    async def aclose(self, *, grace: float = 0.0) -> None:
-        """Close all connections.
+    async def drain(self) -> None:
+        """Accept no more connections, answer what is under way, and return when all connections are closed."""
+        await self._stop_listening()
+        await self._connections.drain()
 
-        Args:
-            grace: real seconds that answers on their way get, a moment in any case.
-
-        """
-        if self._listening is not None:
-            await stop_listening(self._listening)
+    async def aclose(self) -> None:
+        """Close all connections; answers on their way get a moment."""
+        await self._stop_listening()
         self._server.pre_shutdown()
-        await self._server.shutdown(max(grace, _GRACE))
+        await self._server.shutdown(_GRACE)
         self._connections.abort_all()
+
+    async def _stop_listening(self) -> None:
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            await to_the_end(stop_listening(listening))
 
 
 def _is_clients_fault(record: logging.LogRecord) -> bool:

@@ -41,6 +41,11 @@ class CallbackSender:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether something is not sent yet."""
+        return bool(self._running)
+
     def drop(self) -> None:
         """Give up what is not sent yet."""
         for task in self._running:

@@ -44,6 +44,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._is_open = False
+        self._is_answering = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection, or refuse it."""
@@ -94,10 +95,25 @@ class Connection(asyncio.Protocol):
             self._inner.resume_writing()
 
     def expect_head(self) -> None:
-        """Take what comes from now on as the next request: the last one is about to be answered."""
+        """Take what comes from now on as the next request: the last bytes of an answer are about to be sent.
+
+        Not only once they are sent: the client may be faster.
+        """
         if self._state is _State.BUSY:
             self._state = _State.HEAD
+            self._is_answering = True
             self._wait(self._limits.idle_seconds, self.abort)
+
+    def answered(self) -> None:
+        """Hear that an answer is sent."""
+        self._is_answering = False
+        if self._all.is_draining:
+            self._transport.close()
+
+    def close_if_idle(self) -> None:
+        """Close the connection if no request is on it, nor a part of one."""
+        if self._state is _State.HEAD and not self._head and not self._is_answering:
+            self._transport.close()
 
     def abort(self) -> None:
         """Close the connection at once."""
@@ -186,6 +202,9 @@ class Connections:
         self._make_inner = make_inner
         self._open: set[Connection] = set()
         self._refused: set[Connection] = set()
+        self.is_draining: bool = False
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
 
     def __call__(self) -> Connection:
         """Return the protocol of a new connection."""
@@ -196,6 +215,7 @@ class Connections:
         if len(self._open) >= self.limits.connections:
             return False
         self._open.add(connection)
+        self._is_empty.clear()
         return True
 
     def take_refused(self, connection: Connection) -> bool:
@@ -209,6 +229,15 @@ class Connections:
         """Forget a connection."""
         self._open.discard(connection)
         self._refused.discard(connection)
+        if not self._open:
+            self._is_empty.set()
+
+    async def drain(self) -> None:
+        """Close what is idle, let what is under way be answered, and return when nothing is open any more."""
+        self.is_draining = True
+        for connection in list(self._open):
+            connection.close_if_idle()
+        await self._is_empty.wait()
 
     def abort_all(self) -> None:
         """Close whatever is open at once."""

@@ -19,6 +19,7 @@ import anyio.to_thread
 from attrs import frozen
 
 from suno_video_async.errors import MissingExtraError
+from suno_video_async.finishing import to_the_end
 from suno_video_async.models import RateLimit
 from suno_video_async.pacing.clock import Clock, SystemClock
 
@@ -43,6 +44,8 @@ Size = Literal["landscape", "portrait", "square"] | tuple[int, int]
 SIZES: Final = {"landscape": (1280, 720), "portrait": (1080, 1920), "square": (1080, 1080)}
 _DEFAULT_RATE = RateLimit(20, per=10)
 _DEFAULT_LIMITS = Limits()
+#: Real seconds between two looks whether a stopping server is done.
+_LOOK = 0.02
 _STUB = Path(__file__).with_name("stub.mp4")
 
 
@@ -177,12 +180,28 @@ class LocalServer:
             await _remove(folder)
             raise
 
-    async def aclose(self) -> None:
-        """Stop: connections are closed, renders cancelled, own files removed. Harmless when it does not run."""
+    async def aclose(self, *, grace: float = 0.0) -> None:
+        """Stop: connections are closed, renders cancelled, own files removed. Harmless when it does not run.
+
+        Args:
+            grace: real seconds in which no connection is accepted, but requests on their way are answered,
+                callbacks sent, and videos finished that somebody waits to be called back about. They end early
+                when nothing of that is left, or when the caller is cancelled.
+
+        """
         parts, self._parts = self._parts, None
-        if parts is not None:
-            with anyio.CancelScope(shield=True):
-                await parts.aclose()
+        if parts is None:
+            return
+        try:
+            with anyio.move_on_after(grace):
+                await parts.finish()
+        finally:
+            await to_the_end(parts.aclose())
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether callbacks are still to be sent."""
+        return self._parts is not None and self._parts.owes_callbacks
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -254,6 +273,17 @@ class _Parts:
     listener: Listener
     folder: Path
     watch: LibraryWatch
+
+    @property
+    def owes_callbacks(self) -> bool:
+        """Whether somebody waits to be called back."""
+        return self.service.owes_callbacks or self.sender.is_sending
+
+    async def finish(self) -> None:
+        """Accept nothing more, and return when what others wait for is done."""
+        await self.listener.drain()
+        while self.owes_callbacks:  # noqa: ASYNC110  it happens but once, and the service knows no event loop
+            await anyio.sleep(_LOOK)
 
     async def aclose(self) -> None:
         """Stop everything, in the order in which it depends on each other."""

@@ -176,6 +176,11 @@ class ApiService:
         check_names(faults, self._accounts.names)
         self._faults = FaultPlan(faults, seed)
 
+    @property
+    def owes_callbacks(self) -> bool:
+        """Whether somebody waits to be called back about a task that has not ended."""
+        return any(not task.ended and task.order.callback_url is not None for task in self._videos.values())
+
     def stop(self) -> None:
         """Stop whatever runs; its tasks stay as they are."""
         for task in self._videos.values():
