@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+from collections.abc import AsyncGenerator
 
 import anyio
 import anyio.to_thread
@@ -17,7 +18,7 @@ from suno_video_async.pacing.clock import Clock
 
 from .connections import Connections, connection_of
 from .errors import LocalServerError
-from .exchange import MAX_BODY, Delivery, Envelope, FilePart, Reply, ServerRequest, encoded
+from .exchange import MAX_BODY, Delivery, Envelope, Reply, ServerRequest, encoded
 from .limits import Limits
 from .service import ApiService
 
@@ -115,7 +116,7 @@ async def _deliver(request: web.BaseRequest, reply: Reply, *, whole_body: bool) 
         if request.transport is not None:
             request.transport.abort()
         return web.Response()
-    if reply.part is None and reply.delivery is Delivery.ANSWER and request.method != "HEAD":
+    if reply.part is None and not reply.padding and reply.delivery is Delivery.ANSWER and request.method != "HEAD":
         response = web.Response(status=reply.status, headers=reply.headers, body=reply.body)
         if not whole_body:
             response.force_close()
@@ -140,11 +141,10 @@ async def _stream(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
     limit = reply.length // 2 if cut else reply.length
     await response.prepare(request)
     with contextlib.suppress(ConnectionError):  # the client is gone
-        if request.method == "HEAD" or reply.part is None:
+        if request.method == "HEAD" or not limit:
             _expect_head(request)
-            await response.write(b"" if request.method == "HEAD" else reply.body[:limit])
         else:
-            await _send_file(request, response, reply.part, limit)
+            await _send_chunks(request, response, reply, limit)
         if not cut or request.method == "HEAD":
             await response.write_eof()
     if cut and request.method != "HEAD" and request.transport is not None:
@@ -152,14 +152,31 @@ async def _stream(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
     return response
 
 
-async def _send_file(request: web.BaseRequest, response: web.StreamResponse, part: FilePart, limit: int) -> None:
-    async with await anyio.open_file(part.path, "rb") as file:
-        await file.seek(part.start)
-        while limit and (chunk := await file.read(min(_CHUNK, limit))):
-            limit -= len(chunk)
+async def _send_chunks(request: web.BaseRequest, response: web.StreamResponse, reply: Reply, limit: int) -> None:
+    async with contextlib.aclosing(_chunks(reply)) as chunks:
+        async for chunk in chunks:
+            part = chunk[:limit]
+            limit -= len(part)
             if not limit:
                 _expect_head(request)
-            await response.write(chunk)
+            await response.write(part)
+            if not limit:
+                return
+
+
+async def _chunks(reply: Reply) -> AsyncGenerator[bytes, None]:
+    """Yield the body of an answer, wherever it stands, and what follows it."""
+    if reply.part is None:
+        yield reply.body
+    else:
+        async with await anyio.open_file(reply.part.path, "rb") as file:
+            await file.seek(reply.part.start)
+            left = reply.part.length
+            while left and (chunk := await file.read(min(_CHUNK, left))):
+                left -= len(chunk)
+                yield chunk
+    for start in range(0, reply.padding, _CHUNK):
+        yield b" " * min(_CHUNK, reply.padding - start)
 
 
 class Listener:

@@ -14,6 +14,8 @@ from .faults import CREATE, MEDIA, Fault
 
 #: What the query of a followed redirect holds: media is not redirected for ever.
 REDIRECTED: Final = "redirected"
+#: Bytes by which `huge-body` makes media longer; it makes answers of the API longer by what a request may have.
+HUGE_MEDIA: Final = 64 * 1024 * 1024
 _DROPPED: Final = Reply(status=500, delivery=Delivery.DROP)
 _TITLES: Final = {502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Time-out"}
 
@@ -71,8 +73,16 @@ def spoiled_delivery(fault: Fault, reply: Reply) -> Reply:
     if fault.name == "bad-json":
         return evolve(reply, body=reply.body[: len(reply.body) * 2 // 3])
     if fault.name == "huge-body":
-        return evolve(reply, body=reply.body + b" " * MAX_BODY)
+        return _huge(fault, reply)
     return reply
+
+
+def _huge(fault: Fault, reply: Reply) -> Reply:
+    padding = HUGE_MEDIA if fault.on == MEDIA else MAX_BODY
+    headers = dict(reply.headers)
+    if "Content-Length" in headers:
+        headers["Content-Length"] = str(reply.length + padding)
+    return evolve(reply, padding=padding, headers=headers)
 
 
 def _commit_then_500(fault: Fault, envelope: Envelope) -> Envelope:  # noqa: ARG001  one form for all

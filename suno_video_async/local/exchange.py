@@ -87,6 +87,7 @@ class Reply:
 
     Attributes:
         part: the body, where it stands in a file; `body` is empty then.
+        padding: spaces that follow the body.
         delay: seconds of the server's clock to wait first.
         prepare: blocks; to be called in a thread before the same request is handled again. The rest is empty.
 
@@ -96,14 +97,15 @@ class Reply:
     headers: Mapping[str, str] = field(factory=dict[str, str])
     body: bytes = field(default=b"", repr=False)
     part: FilePart | None = None
+    padding: int = 0
     delivery: Delivery = Delivery.ANSWER
     delay: float = 0.0
     prepare: Callable[[], object] | None = None
 
     @property
     def length(self) -> int:
-        """Bytes of the body, wherever it stands."""
-        return self.part.length if self.part is not None else len(self.body)
+        """Bytes of the body, wherever it stands, and of what follows it."""
+        return (self.part.length if self.part is not None else len(self.body)) + self.padding
 
 
 @frozen

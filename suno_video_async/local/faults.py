@@ -47,7 +47,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "bad-json": Kind(_API),
     "missing-id": Kind(_API),
     "wrong-id": Kind(_API),
-    "huge-body": Kind(_API),
+    "huge-body": Kind(_ANSWERED),
     "commit-then-500": Kind(frozenset({CREATE})),
     "fail": Kind(frozenset({CREATE})),
     "unknown-status": Kind(frozenset({INFO})),

@@ -155,7 +155,7 @@ def test_an_answer_that_is_far_too_long() -> None:
     api = striking("huge-body")
     answered = api.submit()
     assert answered.code == 200
-    assert len(answered.reply.body) > MAX_BODY
+    assert answered.reply.length > MAX_BODY
     assert charged(api) == 1
 
 
@@ -230,6 +230,17 @@ def test_faults_of_media(kind: str, status: int, delivery: Delivery, delay: floa
     reply = media(api).reply
     assert (reply.status, reply.delivery, reply.delay) == (status, delivery, delay)
     assert media(api).reply.status == 200
+
+
+def test_media_that_is_far_too_long() -> None:
+    """`huge-body` on media makes the file 64 MiB longer, and says so; nobody holds them in memory."""
+    api = striking("huge-body", "media")
+    api.submit()
+    api.clock.advance(60)
+    struck, well = media(api).reply, media(api).reply
+    assert struck.length == well.length + 64 * 1024 * 1024
+    assert struck.headers["Content-Length"] == str(struck.length)
+    assert struck.body == well.body
 
 
 def test_redirected_media_is_found() -> None:
