@@ -230,10 +230,8 @@ async def test_other_faults_arrive_over_http() -> None:
 
 async def test_media_can_be_far_too_long() -> None:
     """`huge-body` on media really sends so much, and the connection can be used again."""
-    async with (
-        quick(faults=[Fault(on="media", kind="huge-body", calls=(1,))]) as server,
-        session_of(server) as session,
-    ):
+    fault = Fault(on="media", kind="huge-body", calls=(1,))
+    async with quick(faults=[fault]) as server, session_of(server) as session:
         url = (await finished(session))["result"]["media_urls"][0]
         received = 0
         async with session.get(url) as response:
