@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 from functools import partial
@@ -12,7 +13,7 @@ import click
 
 from suno_video_async.cli.failures import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import above_zero, rate_option
+from suno_video_async.cli.options import above_zero, not_negative, rate_option
 
 #: `"real"`, the seconds of every render, or their median and sigma.
 RenderSeconds: TypeAlias = "Literal['real'] | float | tuple[float, float]"
@@ -67,7 +68,13 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str) -> str | t
     help="Your own songs: one folder a music task, one sub-folder a track. Without it, a few built-in songs.",
 )
 @click.option("--api-key", "api_keys", multiple=True, metavar="KEY", help="A key to accept; made up without it.")
-@click.option("--credits", "credits", callback=above_zero, metavar="N", help="What the account has.")
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="A TOML file of keys with credits and limits of their own.",
+)
+@click.option("--credits", "credits", callback=above_zero, metavar="N", help="What each account has.")
 @click.option("--cost", callback=above_zero, metavar="N", help="What a video costs.")
 @rate_option()
 @click.option(
@@ -113,18 +120,27 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str) -> str | t
     is_flag=True,
     help="Encode 30 frames a second, and not only those that differ; some editors need it.",
 )
+@click.option(
+    "--grace",
+    callback=not_negative,
+    default=3.0,
+    show_default=True,
+    metavar="S",
+    help="When it is stopped: seconds for answers and callbacks that are on their way.",
+)
 @click.option("--seed", type=int, metavar="N", help="Makes the faults and the durations repeatable.")
 def serve_command(**options: Any) -> int:
     """Run the service on this machine: for development, tests, and lyric videos of your own.
 
     It speaks the same contract as the hosted service and really renders the videos (that needs the extra
     suno-video-async[local]). It prints the address and, when it made one up, the key: give them to a client as
-    CRUN_BASE_URL and CRUN_API_KEY. Ctrl+C stops it.
+    CRUN_BASE_URL and CRUN_API_KEY. Ctrl+C or SIGTERM stops it; a second one at once.
     """
-    return Exit.DONE if run_interruptible(partial(_serve, options)) == Exit.INTERRUPTED else Exit.FAILED
+    code = run_interruptible(partial(_serve, options))
+    return Exit.DONE if code == Exit.INTERRUPTED else code
 
 
-async def _serve(options: dict[str, Any], _: Interrupts) -> int:
+async def _serve(options: dict[str, Any], interrupts: Interrupts) -> int:
     # Only here: the other commands do without the server.
     from suno_video_async.local.command import serve  # noqa: PLC0415
     from suno_video_async.local.errors import (  # noqa: PLC0415
@@ -133,8 +149,16 @@ async def _serve(options: dict[str, Any], _: Interrupts) -> int:
         LocalServerError,
     )
 
+    stopping, running = asyncio.Event(), asyncio.current_task()
+
+    def leave() -> None:
+        if running is not None and stopping.is_set():
+            running.cancel()
+        stopping.set()
+
     try:
-        await serve(**options, say=click.echo, warn=partial(click.echo, err=True))
+        with interrupts.meaning(once=None, leave=leave):
+            await serve(**options, stopping=stopping, say=click.echo, warn=partial(click.echo, err=True))
     except (FaultError, LocalServerError, LibraryError, ValueError) as error:
         raise UsageProblem(str(error)) from error
     return Exit.DONE

@@ -5,20 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .errors import FaultError, LocalServerError
+    from .errors import FaultError, KeysError, LocalServerError
     from .faults import Fault, load_faults
+    from .keys import ApiKey, load_keys
     from .server import LocalServer
     from .service import ApiService
 
-__all__ = ["ApiService", "Fault", "FaultError", "LocalServer", "LocalServerError", "load_faults"]
+__all__ = [
+    "ApiKey",
+    "ApiService",
+    "Fault",
+    "FaultError",
+    "KeysError",
+    "LocalServer",
+    "LocalServerError",
+    "load_faults",
+    "load_keys",
+]
 
 _HOMES = {
+    "ApiKey": "keys",
     "ApiService": "service",
     "Fault": "faults",
     "FaultError": "errors",
+    "KeysError": "errors",
     "LocalServer": "server",
     "LocalServerError": "errors",
     "load_faults": "faults",
+    "load_keys": "keys",
 }
 
 

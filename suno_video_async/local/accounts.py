@@ -1,15 +1,18 @@
-"""Keys, and what belongs to each: credits, a place in the rate window, running tasks."""
+"""Keys, and what belongs to each: credits, a place in the rate window, running tasks, and what was counted."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from attrs import define, field
 
 from suno_video_async.models import RateLimit
 
+from .counts import Tally
 from .exchange import Refusal, amount
+from .keys import ApiKey
 from .window import RateWindow
 
 #: What is measured where no limit is set.
@@ -21,39 +24,88 @@ class Account:
     """One key's account.
 
     Attributes:
+        name: the key's name; the key itself is not kept here.
         balance: credits.
+        max_running: tasks that may run at once.
         running: tasks that have not ended.
 
     """
 
+    name: str
     window: RateWindow
     balance: float
+    max_running: int
+    disabled: bool = False
+    feature_off: bool = False
     running: int = 0
+    tally: Tally = field(factory=Tally, repr=False)
 
-    def pay(self, cost: float) -> None:
-        """Take a task's cost.
+    def admit(self, now: float) -> None:
+        """Take in a request that has arrived.
 
         Raises:
-            Refusal: 402, the balance is lower than the cost.
+            Refusal: 403, the key is disabled; 429, it is over the rate limit.
 
         """
+        if self.disabled:
+            raise Refusal(403)
+        wait = self.window.arrive(now)
+        if wait is not None:
+            raise Refusal(429, retry_after=max(1, math.ceil(wait)))
+
+    def begin(self, cost: float) -> None:
+        """Take a task's cost, and count it as running.
+
+        Raises:
+            Refusal: 429, as many tasks run as may; 402, the balance is lower than the cost.
+
+        """
+        if self.running >= self.max_running:
+            raise Refusal(429, f"Rate Limited - {self.max_running} tasks are running already")
         if not self.affords(cost):
             message = f"Insufficient Credits - {amount(cost)} needed, {amount(self.balance)} left"
             raise Refusal(402, message)
         self.balance -= cost
+        self.running += 1
+
+    def check_feature(self) -> None:
+        """Refuse what has to do with making videos, where that is switched off.
+
+        Raises:
+            Refusal: 505.
+
+        """
+        if self.feature_off:
+            raise Refusal(505)
 
     def affords(self, cost: float) -> bool:
         """Whether the balance covers a cost; sums of fractions may be off in their last digits."""
         return self.balance - cost >= -1e-9
 
+    def data(self) -> dict[str, Any]:
+        """Return what the statistics tell of the key."""
+        return {
+            **self.tally.data(),
+            "balance": amount(self.balance),
+            "running": self.running,
+            "max_in_any_window": self.window.max_in_any_window,
+        }
+
 
 @define
 class Accounts:
-    """All accounts, by their keys."""
+    """All accounts, by their keys.
 
-    keys: Sequence[str] = field(repr=False)
+    Attributes:
+        keys: with their names.
+        credits, rate, max_running: what holds for keys that say nothing else.
+
+    """
+
+    keys: Sequence[ApiKey] = field(repr=False)
     credits: float
     rate: RateLimit | None
+    max_running: int
     _by_key: dict[str, Account] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -61,29 +113,33 @@ class Accounts:
 
     def reset(self) -> None:
         """Open every account anew."""
-        self._by_key = {key: Account(self._window(), self.credits) for key in self.keys}
+        self._by_key = {key.key: self._open(key) for key in self.keys}
 
-    def admit(self, key: str | None, now: float) -> Account:
-        """Return the account of a key, whose request has arrived.
+    def find(self, key: str | None) -> Account | None:
+        """Return the account of a key, if there is one."""
+        return self._by_key.get(key or "")
 
-        Raises:
-            Refusal: 401, there is no such account; 429, it is over the rate limit.
-
-        """
-        account = self._by_key.get(key or "")
-        if account is None:
-            raise Refusal(401)
-        wait = account.window.arrive(now)
-        if wait is not None:
-            raise Refusal(429, retry_after=max(1, math.ceil(wait)))
-        return account
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The keys' names, in their order."""
+        return tuple(account.name for account in self._by_key.values())
 
     @property
     def max_in_any_window(self) -> int:
         """The largest number of one key's arrivals in any window."""
         return max((account.window.max_in_any_window for account in self._by_key.values()), default=0)
 
-    def _window(self) -> RateWindow:
-        if self.rate is None:
-            return RateWindow(None, DEFAULT_PER)
-        return RateWindow(self.rate.requests, self.rate.per)
+    def data(self) -> dict[str, Any]:
+        """Return what the statistics tell of each key, by its name."""
+        return {account.name: account.data() for account in self._by_key.values()}
+
+    def _open(self, key: ApiKey) -> Account:
+        rate = self.rate if key.rate == "default" else key.rate
+        return Account(
+            name=key.name or "",
+            window=RateWindow(None, DEFAULT_PER) if rate is None else RateWindow(rate.requests, rate.per),
+            balance=self.credits if key.credits is None else key.credits,
+            max_running=key.max_running or self.max_running,
+            disabled=key.disabled,
+            feature_off=key.feature_off,
+        )

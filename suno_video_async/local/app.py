@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import logging
+from collections.abc import AsyncGenerator
 
 import anyio
 import anyio.to_thread
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
-from suno_video_async.finishing import stop_listening
+from suno_video_async.finishing import stop_listening, to_the_end
 from suno_video_async.pacing.clock import Clock
 
+from .connections import Connections, connection_of
 from .errors import LocalServerError
-from .exchange import MAX_BODY, Delivery, FilePart, Reply, ServerRequest
+from .exchange import MAX_BODY, Delivery, Envelope, Reply, ServerRequest, encoded
+from .limits import Limits
 from .service import ApiService
 
+_log = logging.getLogger("suno_video_async.local.http")
+_log.addFilter(lambda record: not _is_clients_fault(record))
 _CHUNK = 256 * 1024
 #: Real seconds that answers on their way get when the server stops.
 _GRACE = 0.5
+#: Real seconds for which the rest of a body that is too long is thrown away.
+_LINGERING = 1.0
 #: Connections that may wait to be accepted.
 _BACKLOG = 128
 
@@ -29,21 +39,39 @@ class Edge:
     Args:
         service: knows the answers.
         clock: times the slow ones.
+        limits: how long a body may take.
 
     """
 
-    def __init__(self, service: ApiService, clock: Clock) -> None:
+    def __init__(self, service: ApiService, clock: Clock, limits: Limits) -> None:
         self._service = service
         self._clock = clock
+        self._limits = limits
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
+        connection = connection_of(request.transport)
+        try:
+            return await self._answer(request)
+        finally:
+            if connection is not None:
+                connection.answered()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                body = await _read_body(request)
+        except TimeoutError:
+            message = f"Request Timeout - no whole body in {self._limits.body_seconds:g} s"
+            return await _send(request, _last_word(408, message))
+        except web.RequestPayloadError:
+            return await _send(request, _last_word(400, "Bad Request - the body is not what its headers say"))
         asked = ServerRequest(
             method=request.method,
             path=request.path,
             query=request.query,
             headers=request.headers,
-            body=await _read_body(request),
+            body=body,
             remote=request.remote,
         )
         reply = self._service.handle(asked)
@@ -59,6 +87,8 @@ async def _read_body(request: web.BaseRequest) -> bytes:
     """Return the body, or the first of it: one byte more than may be."""
     if not request.can_read_body:
         return b""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     chunks: list[bytes] = []
     missing = MAX_BODY + 1
     while missing and (chunk := await request.content.read(missing)):
@@ -67,17 +97,41 @@ async def _read_body(request: web.BaseRequest) -> bytes:
     return b"".join(chunks)
 
 
+def _last_word(status: int, message: str) -> web.Response:
+    """Return the answer after which the connection is closed: what follows on it cannot be told from the body."""
+    reply = encoded(Envelope(status, message, status=status))
+    response = web.Response(status=status, headers=reply.headers, body=reply.body)
+    response.force_close()
+    return response
+
+
+def _expect_head(request: web.BaseRequest) -> None:
+    connection = connection_of(request.transport)
+    if connection is not None:
+        connection.expect_head()
+
+
 async def _deliver(request: web.BaseRequest, reply: Reply, *, whole_body: bool) -> web.StreamResponse:
     if reply.delivery is Delivery.DROP:
         if request.transport is not None:
             request.transport.abort()
         return web.Response()
-    if reply.part is None and reply.delivery is Delivery.ANSWER and request.method != "HEAD":
+    if reply.part is None and not reply.padding and reply.delivery is Delivery.ANSWER and request.method != "HEAD":
         response = web.Response(status=reply.status, headers=reply.headers, body=reply.body)
         if not whole_body:
             response.force_close()
-        return response
+        return await _send(request, response)
     return await _stream(request, reply)
+
+
+async def _send(request: web.BaseRequest, response: web.Response) -> web.Response:
+    """Send an answer in one piece. aiohttp would do it, too, but not say when it is done."""
+    await response.prepare(request)
+    if response.keep_alive:  # else what follows may be the rest of a body
+        _expect_head(request)
+    with contextlib.suppress(ConnectionError):  # the client is gone
+        await response.write_eof()
+    return response
 
 
 async def _stream(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
@@ -85,34 +139,59 @@ async def _stream(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
     response.content_length = reply.length
     cut = reply.delivery is Delivery.CUT
     limit = reply.length // 2 if cut else reply.length
-    if request.method == "HEAD":
-        await response.prepare(request)
-        return response
-    if reply.part is None:
-        await response.prepare(request)
-        await response.write(reply.body[:limit])
-    else:
-        await _send_file(request, response, reply.part, limit)
-    if cut and request.transport is not None:
+    await response.prepare(request)
+    with contextlib.suppress(ConnectionError):  # the client is gone
+        if request.method == "HEAD" or not limit:
+            _expect_head(request)
+        else:
+            await _send_chunks(request, response, reply, limit)
+        if not cut or request.method == "HEAD":
+            await response.write_eof()
+    if cut and request.method != "HEAD" and request.transport is not None:
         request.transport.close()
     return response
 
 
-async def _send_file(request: web.BaseRequest, response: web.StreamResponse, part: FilePart, limit: int) -> None:
-    async with await anyio.open_file(part.path, "rb") as file:
-        await response.prepare(request)
-        await file.seek(part.start)
-        while limit and (chunk := await file.read(min(_CHUNK, limit))):
-            await response.write(chunk)
-            limit -= len(chunk)
+async def _send_chunks(request: web.BaseRequest, response: web.StreamResponse, reply: Reply, limit: int) -> None:
+    async with contextlib.aclosing(_chunks(reply)) as chunks:
+        async for chunk in chunks:
+            part = chunk[:limit]
+            limit -= len(part)
+            if not limit:
+                _expect_head(request)
+            await response.write(part)
+            if not limit:
+                return
+
+
+async def _chunks(reply: Reply) -> AsyncGenerator[bytes, None]:
+    """Yield the body of an answer, wherever it stands, and what follows it."""
+    if reply.part is None:
+        yield reply.body
+    else:
+        async with await anyio.open_file(reply.part.path, "rb") as file:
+            await file.seek(reply.part.start)
+            left = reply.part.length
+            while left and (chunk := await file.read(min(_CHUNK, left))):
+                left -= len(chunk)
+                yield chunk
+    for start in range(0, reply.padding, _CHUNK):
+        yield b" " * min(_CHUNK, reply.padding - start)
 
 
 class Listener:
     """Listens on one address from `start` to `aclose`."""
 
-    def __init__(self, edge: Edge) -> None:
-        self._protocols = web.Server(edge, access_log=None)
-        self._runner = web.ServerRunner(self._protocols, shutdown_timeout=_GRACE)
+    def __init__(self, edge: Edge, limits: Limits) -> None:
+        self._server = web.Server(
+            edge,
+            access_log=None,
+            logger=_log,
+            auto_decompress=False,  # a small body could become a huge one
+            keepalive_timeout=limits.idle_seconds + 1,  # the connections themselves are on the watch
+            lingering_time=_LINGERING,
+        )
+        self._connections = Connections(self._server, limits)
         self._listening: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -122,20 +201,34 @@ class Listener:
             LocalServerError: it is not possible there.
 
         """
-        await self._runner.setup()
         try:
             loop = asyncio.get_running_loop()
-            self._listening = await loop.create_server(self._protocols, host, port, backlog=_BACKLOG)
+            self._listening = await loop.create_server(self._connections, host, port, backlog=_BACKLOG)
         except OSError as error:
-            await self._runner.cleanup()
             raise LocalServerError(error.errno, _why_not(host, port, error)) from error
         return int(self._listening.sockets[0].getsockname()[1])
 
+    async def drain(self) -> None:
+        """Accept no more connections, answer what is under way, and return when all connections are closed."""
+        await self._stop_listening()
+        await self._connections.drain()
+
     async def aclose(self) -> None:
         """Close all connections; answers on their way get a moment."""
-        if self._listening is not None:
-            await stop_listening(self._listening)
-        await self._runner.cleanup()
+        await self._stop_listening()
+        self._server.pre_shutdown()
+        await self._server.shutdown(_GRACE)
+        self._connections.abort_all()
+
+    async def _stop_listening(self) -> None:
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            await to_the_end(stop_listening(listening))
+
+
+def _is_clients_fault(record: logging.LogRecord) -> bool:
+    """Whether a log record is about a request that is no HTTP: it was answered, and the server is well."""
+    return record.exc_info is not None and isinstance(record.exc_info[1], HttpProcessingError)
 
 
 def _why_not(host: str, port: int, error: OSError) -> str:

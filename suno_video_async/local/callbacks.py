@@ -41,11 +41,20 @@ class CallbackSender:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def aclose(self) -> None:
+    @property
+    def is_sending(self) -> bool:
+        """Whether something is not sent yet."""
+        return bool(self._running)
+
+    def drop(self) -> None:
         """Give up what is not sent yet."""
-        running = list(self._running)
-        for task in running:
+        for task in self._running:
             task.cancel()
+
+    async def aclose(self) -> None:
+        """Give up what is not sent yet, and return when nothing runs any more."""
+        self.drop()
+        running = list(self._running)
         await asyncio.gather(*running, return_exceptions=True)
         if self._session is not None:
             await self._session.close()

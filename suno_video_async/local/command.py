@@ -7,9 +7,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import anyio.to_thread
+
 from suno_video_async.models import RateLimit
 
 from .faults import Fault
+from .keys import ApiKey, load_keys
 from .server import LocalServer, RenderSeconds, Size
 
 DEFAULT_PORT = 8555
@@ -21,7 +24,8 @@ async def serve(
     host: str = "127.0.0.1",
     port: int = DEFAULT_PORT,
     library: Path | None = None,
-    api_keys: Sequence[str] = (),
+    api_keys: Sequence[str | ApiKey] = (),
+    keys: Path | None = None,
     credits: float | None = None,  # noqa: A002  the word of the contract
     cost: float | None = None,
     rate: RateLimit | None = _DEFAULT_RATE,
@@ -32,19 +36,27 @@ async def serve(
     seed: int | None = None,
     size: Size = "landscape",
     constant_rate: bool = False,
+    grace: float = 0.0,
+    stopping: asyncio.Event | None = None,
     say: Callable[[str], object] | None = None,
     warn: Callable[[str], object] | None = None,
 ) -> None:
     """Run a local server until cancelled; the arguments are those of `LocalServer`, None for its defaults.
 
     Args:
+        keys: a TOML file of more keys.
+        grace: real seconds that the server gets to finish, once it is told to stop.
+        stopping: to be set when the server is to stop; cancelled, it stops at once.
         say: takes the line that tells the address; by default it goes to stdout.
         warn: takes a warning; by default it goes to stderr.
 
     Raises:
         LocalServerError, MissingExtraError, FaultError, LibraryError: as `LocalServer.start`.
+        KeysError: the file of keys cannot be used.
 
     """
+    if keys is not None:
+        api_keys = (*api_keys, *await anyio.to_thread.run_sync(load_keys, keys))
     server = LocalServer(
         host=host,
         port=port,
@@ -61,12 +73,19 @@ async def serve(
         size=size,
         constant_rate=constant_rate,
     )
+    warn = warn or _to_stderr
     async with server:
         if not server.is_loopback:
-            (warn or _to_stderr)(f"warning: {host} lets other machines reach this server, without encryption")
+            warn(
+                f"warning: {host} lets other machines reach this server, without encryption: whoever has a key can"
+                " use it, and keys and videos can be read on their way; only in a network that you trust"
+            )
         made_up = "" if api_keys else f" api key {server.api_key}"
         (say or _to_stdout)(f"listening on {server.url}{made_up}")
-        await asyncio.Event().wait()
+        await (stopping or asyncio.Event()).wait()
+        if grace and server.is_unfinished:
+            warn(f"stopping: callbacks are still to be sent, and get {grace:g} s; a second time stops at once")
+        await server.aclose(grace=grace)
 
 
 def _to_stdout(line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from email.utils import formatdate
 from typing import Any, Final, cast
 from urllib.parse import quote, urlencode
 
@@ -13,12 +14,14 @@ from .faults import CREATE, MEDIA, Fault
 
 #: What the query of a followed redirect holds: media is not redirected for ever.
 REDIRECTED: Final = "redirected"
+#: Bytes by which `huge-body` makes media longer; it makes answers of the API longer by what a request may have.
+HUGE_MEDIA: Final = 64 * 1024 * 1024
 _DROPPED: Final = Reply(status=500, delivery=Delivery.DROP)
 _TITLES: Final = {502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Time-out"}
 
 
-def instead(fault: Fault, request: ServerRequest) -> Reply:
-    """Return the answer of a fault that strikes before anything is done."""
+def instead(fault: Fault, request: ServerRequest, now: float) -> Reply:
+    """Return the answer of a fault that strikes before anything is done; `now` is in Unix seconds."""
     if fault.name == "drop-before":
         return _DROPPED
     if fault.name == "redirect":
@@ -27,22 +30,28 @@ def instead(fault: Fault, request: ServerRequest) -> Reply:
     if fault.name == "html":
         return _page(int(fault.number))
     if fault.on == MEDIA:
-        return evolve(_page(int(fault.number)), headers=_with_retry_after(fault))
+        return _page(int(fault.number), _retry_after(fault, now))
     code = int(fault.number)
     status = code if fault.http else 200
     message = MESSAGES.get(code, "Error")
-    return encoded(Envelope(code, message, None, (), fault.retry_after, status))
+    return encoded(Envelope(code, message, None, (), status, _retry_after(fault, now)))
 
 
-def _page(status: int) -> Reply:
+def _page(status: int, headers: Mapping[str, str] | None = None) -> Reply:
     title = f"{status} {_TITLES.get(status, 'Error')}"
     page = f"<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center></body></html>\n"
-    return Reply(status=status, headers={"Content-Type": "text/html"}, body=page.encode())
+    return Reply(status=status, headers={"Content-Type": "text/html", **(headers or {})}, body=page.encode())
 
 
-def _with_retry_after(fault: Fault) -> dict[str, str]:
-    headers = {"Content-Type": "text/html"}
-    return headers if fault.retry_after is None else {**headers, "Retry-After": str(fault.retry_after)}
+def _retry_after(fault: Fault, now: float) -> dict[str, str]:
+    if fault.retry_after is None:
+        return {}
+    if not fault.retry_after_date:
+        return {"Retry-After": str(fault.retry_after)}
+    # Both dates are ours: then their difference is exact, and a client may run its clock at any pace.
+    second = int(now)
+    until = second + fault.retry_after
+    return {"Date": formatdate(second, usegmt=True), "Retry-After": formatdate(until, usegmt=True)}
 
 
 def spoiled(fault: Fault, envelope: Envelope) -> Reply:
@@ -64,8 +73,16 @@ def spoiled_delivery(fault: Fault, reply: Reply) -> Reply:
     if fault.name == "bad-json":
         return evolve(reply, body=reply.body[: len(reply.body) * 2 // 3])
     if fault.name == "huge-body":
-        return evolve(reply, body=reply.body + b" " * MAX_BODY)
+        return _huge(fault, reply)
     return reply
+
+
+def _huge(fault: Fault, reply: Reply) -> Reply:
+    padding = HUGE_MEDIA if fault.on == MEDIA else MAX_BODY
+    headers = dict(reply.headers)
+    if "Content-Length" in headers:
+        headers["Content-Length"] = str(reply.length + padding)
+    return evolve(reply, padding=padding, headers=headers)
 
 
 def _commit_then_500(fault: Fault, envelope: Envelope) -> Envelope:  # noqa: ARG001  one form for all

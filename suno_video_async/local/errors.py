@@ -18,6 +18,10 @@ class FaultError(SunoVideoError, ValueError):
     """A fault rule cannot be used; the message names the file, the entry, the field and the fix."""
 
 
+class KeysError(SunoVideoError, ValueError):
+    """A key cannot be used; the message names the file, the entry, the field and the fix, and never the key."""
+
+
 class LibraryError(Exception):
     """A library cannot be used: which file, which line if one is at fault, what is wrong and what to do."""
 

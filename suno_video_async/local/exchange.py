@@ -19,8 +19,11 @@ MESSAGES: Mapping[int, str] = {
     401: "Unauthorized - The API key is missing or wrong",
     402: "Insufficient Credits",
     403: "Forbidden - The API key is disabled",
+    400: "Bad Request",
     404: "Not Found",
+    405: "Method Not Allowed",
     413: "Payload Too Large",
+    415: "Unsupported Media Type",
     422: "Validation Error",
     429: "Rate Limited - Request limit has been exceeded for this resource",
     455: "Service Unavailable - The system is under maintenance",
@@ -84,6 +87,7 @@ class Reply:
 
     Attributes:
         part: the body, where it stands in a file; `body` is empty then.
+        padding: spaces that follow the body.
         delay: seconds of the server's clock to wait first.
         prepare: blocks; to be called in a thread before the same request is handled again. The rest is empty.
 
@@ -93,14 +97,15 @@ class Reply:
     headers: Mapping[str, str] = field(factory=dict[str, str])
     body: bytes = field(default=b"", repr=False)
     part: FilePart | None = None
+    padding: int = 0
     delivery: Delivery = Delivery.ANSWER
     delay: float = 0.0
     prepare: Callable[[], object] | None = None
 
     @property
     def length(self) -> int:
-        """Bytes of the body, wherever it stands."""
-        return self.part.length if self.part is not None else len(self.body)
+        """Bytes of the body, wherever it stands, and of what follows it."""
+        return (self.part.length if self.part is not None else len(self.body)) + self.padding
 
 
 @frozen
@@ -108,8 +113,8 @@ class Envelope:
     """The frame of every answer of the API, before it is encoded.
 
     Attributes:
-        retry_after: whole seconds for the header of that name, or None.
         status: the HTTP status; refusals come with 200, too.
+        headers: what the answer has beside its content's type.
 
     """
 
@@ -117,8 +122,8 @@ class Envelope:
     message: str = "success"
     data: Any = None
     errors: tuple[str, ...] = ()
-    retry_after: int | None = None
     status: int = 200
+    headers: Mapping[str, str] = field(factory=dict[str, str])
 
 
 class Refusal(Exception):  # noqa: N818  it is an answer, raised where it is found out
@@ -131,11 +136,14 @@ class Refusal(Exception):  # noqa: N818  it is an answer, raised where it is fou
         *,
         errors: tuple[str, ...] = (),
         retry_after: int | None = None,
+        allow: str | None = None,
         status: int = 200,
     ) -> None:
         text = message or MESSAGES.get(code, "Error")
         super().__init__(code, text)
-        self.envelope: Envelope = Envelope(code, text, None, errors, retry_after, status)
+        headers = {"Retry-After": retry_after, "Allow": allow}
+        said = {name: str(value) for name, value in headers.items() if value is not None}
+        self.envelope: Envelope = Envelope(code, text, None, errors, status, said)
 
 
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
@@ -146,13 +154,12 @@ def encoded(envelope: Envelope) -> Reply:
     content: dict[str, Any] = {"code": envelope.code, "message": envelope.message, "data": envelope.data}
     if envelope.errors:
         content["errors"] = list(envelope.errors)
-    return json_reply(content, status=envelope.status, retry_after=envelope.retry_after)
+    return json_reply(content, status=envelope.status, headers=envelope.headers)
 
 
-def json_reply(content: Any, *, status: int = 200, retry_after: int | None = None) -> Reply:
+def json_reply(content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
     """Return `content` as a JSON answer."""
-    headers = _JSON if retry_after is None else {**_JSON, "Retry-After": str(retry_after)}
-    return Reply(status=status, headers=headers, body=json.dumps(content).encode())
+    return Reply(status=status, headers={**_JSON, **(headers or {})}, body=json.dumps(content).encode())
 
 
 def amount(number: float) -> int | float:

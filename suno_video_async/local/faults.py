@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import random
-import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from attrs import field, fields, frozen
+from attrs import define, field, fields, frozen
 
 from .errors import FaultError
+from .tables import check_fields, load_tables
 
 CREATE, INFO, MEDIA, CALLBACK = "CreateTask", "TaskInfo", "media", "callback"
 _OPERATIONS: Final = (CREATE, INFO, MEDIA, CALLBACK)
@@ -47,7 +47,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "bad-json": Kind(_API),
     "missing-id": Kind(_API),
     "wrong-id": Kind(_API),
-    "huge-body": Kind(_API),
+    "huge-body": Kind(_ANSWERED),
     "commit-then-500": Kind(frozenset({CREATE})),
     "fail": Kind(frozenset({CREATE})),
     "unknown-status": Kind(frozenset({INFO})),
@@ -60,6 +60,13 @@ KINDS: Final[Mapping[str, Kind]] = {
 _EXAMPLES: Final = {"code": "429", "html": "502", "slow": "1.5"}
 
 
+def _as_tuple(calls: Iterable[int]) -> tuple[int, ...]:
+    try:
+        return tuple(calls)
+    except TypeError:
+        raise FaultError(f"calls: must be a list such as [1, 3], not {calls!r}") from None
+
+
 @frozen(kw_only=True)
 class Fault:
     """One rule: what goes wrong, on which calls.
@@ -68,10 +75,12 @@ class Fault:
         on: `"CreateTask"`, `"TaskInfo"`, `"media"` or `"callback"`.
         kind: such as `"code:429"`, `"drop-after"` or `"slow:2.5"`.
         rate: the share of the calls it strikes; without it and without `calls`, all of them.
-        calls: the calls it strikes, counted from 1 for each operation. A call refused for its key or
-            over the rate limit does not count; a callback counts when its task is created.
+        calls: the calls it strikes, counted from 1 for this rule: those of its operation, and of its key. A call
+            refused for its key or over the rate limit does not count; a callback counts when its task is created.
+        key: the name of the key whose calls it strikes, its videos and its callbacks, too; None for all keys.
         http: give the code as the HTTP status, too.
         retry_after: whole seconds for the header of that name.
+        retry_after_date: give them as an HTTP date, that long after the answer's own `Date`.
 
     Raises:
         FaultError: the rule makes no sense; the message names the field.
@@ -81,9 +90,11 @@ class Fault:
     on: str
     kind: str
     rate: float | None = None
-    calls: tuple[int, ...] = field(default=(), converter=tuple[int, ...])
+    calls: tuple[int, ...] = field(default=(), converter=_as_tuple)
+    key: str | None = None
     http: bool = False
     retry_after: int | None = None
+    retry_after_date: bool = False
     name: str = field(init=False, repr=False)
     number: float = field(init=False, repr=False)
 
@@ -107,6 +118,9 @@ class Fault:
         if not all(_is_count(call) for call in self.calls):
             raise FaultError(f"calls: must be whole numbers from 1, such as [1, 3], not {list(self.calls)!r}")
 
+        if self.key is not None and not (isinstance(self.key, str) and self.key):  # pyright: ignore[reportUnnecessaryIsInstance]  # TOML has any type
+            raise FaultError(f'key: must be the name of a key, such as "key-1", not {self.key!r}')
+
     def _check_code_options(self) -> None:
         if not isinstance(self.http, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # TOML has any type
             raise FaultError(f"http: must be true or false, not {self.http!r}")
@@ -118,8 +132,12 @@ class Fault:
             raise FaultError(f"kind: on media the code is an HTTP status from 400 to 599, not {self.number:g}")
         if self.retry_after is not None and self.name != "code":
             raise FaultError(f"retry_after: goes with code:N, not with {self.kind!r}; leave it out")
-        if self.retry_after is not None and not _is_count(self.retry_after + 1):
+        if self.retry_after is not None and not (_is_number(self.retry_after) and _is_count(self.retry_after + 1)):
             raise FaultError(f"retry_after: must be whole seconds, such as 5, not {self.retry_after!r}")
+        if not isinstance(self.retry_after_date, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # TOML has any type
+            raise FaultError(f"retry_after_date: must be true or false, not {self.retry_after_date!r}")
+        if self.retry_after_date and self.retry_after is None:
+            raise FaultError("retry_after_date: goes with retry_after, which tells the seconds; give both")
 
 
 def _is_number(value: object) -> bool:
@@ -173,42 +191,16 @@ def load_faults(path: Path) -> tuple[Fault, ...]:
         FaultError: the file, or an entry of it, cannot be used.
 
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise FaultError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except ValueError as error:  # of the encoding, or of TOML
-        raise FaultError(f"{path}: is not valid TOML: {error}; correct it") from error
-    entries = content.get("fault", [])
-    unknown = sorted(set(content) - {"fault"})
-    if unknown or not isinstance(entries, list):
-        named = unknown[0] if unknown else "fault"
-        raise FaultError(f"{path}: {named!r} is no list of rules; begin each rule with [[fault]]")
-    return tuple(_read_entry(path, at, entry) for at, entry in enumerate(cast("list[object]", entries), 1))
+    return tuple(load_tables(path, "fault", _read_fault, FaultError))
 
 
-def _read_entry(path: Path, at: int, entry: object) -> Fault:
-    try:
-        return _fault(entry)
-    except FaultError as error:
-        raise FaultError(f"{path}: fault {at}: {error}") from None
-
-
-def _fault(entry: object) -> Fault:
-    if not isinstance(entry, dict):
-        raise FaultError("is no table; begin it with [[fault]]")
-    given = cast("dict[str, Any]", entry)
-    known = [attribute.name for attribute in fields(Fault) if attribute.init]
-    for name in given:
-        if name not in known:
-            raise FaultError(f"{name}: unknown field; the fields are {', '.join(known)}")
+def _read_fault(given: Mapping[str, Any]) -> Fault:
+    check_fields(given, [attribute.name for attribute in fields(Fault) if attribute.init], FaultError)
     for name in ("on", "kind"):
         if not isinstance(given.get(name), str):
             raise FaultError(f'{name}: must be given as text, such as {name} = "{_sample(name)}"')
     if "calls" in given and (not isinstance(given["calls"], list) or not given["calls"]):
         raise FaultError(f"calls: must be a list such as [1, 3], not {given['calls']!r}")
-    if "retry_after" in given and not _is_number(given["retry_after"]):
-        raise FaultError(f"retry_after: must be whole seconds, such as 5, not {given['retry_after']!r}")
     return Fault(**given)
 
 
@@ -216,8 +208,45 @@ def _sample(name: str) -> str:
     return CREATE if name == "on" else "code:429"
 
 
+def check_names(faults: Sequence[Fault], names: Sequence[str]) -> None:
+    """Refuse a rule about a key that there is not.
+
+    Raises:
+        FaultError: naming the rule and the names that there are.
+
+    """
+    for at, fault in enumerate(faults, 1):
+        if fault.key is not None and fault.key not in names:
+            raise FaultError(f"fault {at}: key: no key is named {fault.key!r}; the names are {', '.join(names)}")
+
+
+@define(eq=False)
+class _Rule:
+    """A rule at work.
+
+    Attributes:
+        chance: its own: whatever calls it does not meet, and whatever rules follow, it strikes the same ones.
+        calls: how many it has met.
+
+    """
+
+    fault: Fault
+    chance: random.Random
+    calls: int = 0
+
+    def meets(self, on: str, key: str | None) -> bool:
+        return self.fault.on == on and self.fault.key in (None, key)
+
+    def strikes(self) -> bool:
+        """Count one call, and decide."""
+        self.calls += 1
+        if self.fault.calls:
+            return self.calls in self.fault.calls
+        return self.fault.rate is None or self.chance.random() < self.fault.rate
+
+
 class FaultPlan:
-    """Decides which calls are struck, the same for the same seed and order of calls."""
+    """Decides which calls are struck, the same for the same seed and the same calls of a rule's own."""
 
     def __init__(self, faults: Sequence[Fault], seed: int) -> None:
         self._faults = tuple(faults)
@@ -227,26 +256,15 @@ class FaultPlan:
     def reset(self) -> None:
         """Begin anew, as after the start."""
         self.struck: Counter[str] = Counter()
-        self._calls: Counter[str] = Counter()
-        # One generator a rule: adding a rule leaves the others' decisions as they were.
-        self._random = [random.Random(f"{self._seed}/fault/{at}") for at in range(len(self._faults))]
-
-    def next(self, on: str) -> Fault | None:
-        """Count one call of an operation; return the first rule that strikes it."""
-        if not self._faults:
-            return None
-        self._calls[on] += 1
-        hits = [
-            fault
-            for fault, chance in zip(self._faults, self._random, strict=True)
-            if fault.on == on and self._hits(fault, chance)
+        self._rules = [
+            _Rule(fault, random.Random(f"{self._seed}/fault/{at}")) for at, fault in enumerate(self._faults)
         ]
+
+    def next(self, on: str, key: str | None = None) -> Fault | None:
+        """Count one call of an operation, made with the key of a name; return the first rule that strikes it."""
+        # A list, and not the first: all rules count the call.
+        hits = [rule.fault for rule in self._rules if rule.meets(on, key) and rule.strikes()]
         if not hits:
             return None
         self.struck[hits[0].kind] += 1
         return hits[0]
-
-    def _hits(self, fault: Fault, chance: random.Random) -> bool:
-        if fault.calls:
-            return self._calls[fault.on] in fault.calls
-        return fault.rate is None or chance.random() < fault.rate

@@ -9,13 +9,14 @@ from typing import Any, cast
 
 from attrs import frozen
 
-from .exchange import MAX_BODY, Refusal
+from .exchange import MAX_BODY, Refusal, ServerRequest
 
 MODEL = "suno/music-video"
 MAX_CREDIT_LENGTH = 50
 MAX_ID_LENGTH = 256
 _MAX_URL_LENGTH = 2048
 
+_FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 _URL = re.compile(r"https?://[^\s/?#]+[^\s]*", re.IGNORECASE)
 
 #: What `Models/suno/music-video` says.
@@ -57,6 +58,21 @@ class Order:
     def track(self) -> str:
         """The track's name in the statistics: an absent field is an empty part."""
         return "/".join((self.task_id, self.suno_id, self.author or "", self.brand or ""))
+
+
+def check_form(request: ServerRequest) -> None:
+    """Refuse a body that is a form, or packed. Other types pass: many clients name none, or plain text.
+
+    Raises:
+        Refusal: 415.
+
+    """
+    kind = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
+    if kind in _FORMS:
+        raise Refusal(415, f"Unsupported Media Type - send application/json, not {kind}", status=415)
+    packed = (request.header("Content-Encoding") or "identity").strip().lower()
+    if packed != "identity":
+        raise Refusal(415, "Unsupported Media Type - send the body as it is, without Content-Encoding", status=415)
 
 
 def read_order(body: bytes) -> Order:

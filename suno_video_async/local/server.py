@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ import anyio.to_thread
 from attrs import frozen
 
 from suno_video_async.errors import MissingExtraError
+from suno_video_async.finishing import to_the_end
 from suno_video_async.models import RateLimit
 from suno_video_async.pacing.clock import Clock, SystemClock
 
@@ -26,10 +27,12 @@ from .app import Edge, Listener
 from .callbacks import CallbackSender
 from .faults import Fault, load_faults
 from .folder import FolderLibrary
+from .keys import ApiKey, named_keys
 from .library import BuiltinLibrary, Library
+from .limits import Limits
 from .media import MediaFile
 from .producers import Producer, SimulatedProducer
-from .service import ApiService
+from .service import RETENTION, ApiService
 from .watching import LibraryWatch
 
 #: `"real"`; or the seconds of every task; or their median and the sigma of their logarithm.
@@ -40,6 +43,9 @@ Size = Literal["landscape", "portrait", "square"] | tuple[int, int]
 
 SIZES: Final = {"landscape": (1280, 720), "portrait": (1080, 1920), "square": (1080, 1080)}
 _DEFAULT_RATE = RateLimit(20, per=10)
+_DEFAULT_LIMITS = Limits()
+#: Real seconds between two looks whether a stopping server is done.
+_LOOK = 0.02
 _STUB = Path(__file__).with_name("stub.mp4")
 
 
@@ -52,11 +58,13 @@ class LocalServer:
         host: where to listen; other machines see the server only if it is another address than loopback.
         port: 0 picks a free one.
         library: the songs, or a folder of them; without it, a few built-in ones.
-        api_keys: the keys to accept, each with an account of its own; without any, one is made up.
+        api_keys: the keys to accept, each with an account of its own; without any, one is made up. An `ApiKey` may
+            have credits and limits of its own, in place of the following.
         credits: what each account begins with.
         cost: of one video, in credits.
         rate: requests of one key, all calls together; None for any number.
         max_running: tasks of one key that have not ended.
+        retention: seconds of the server's clock for which a finished video can be fetched.
         time_scale: seconds of the server's clock in one real second.
         render_seconds: `"real"` renders, which needs the `local` extra. A number lets every task take that
             long, a pair draws lognormal times of that median and sigma; any track ids will do then, and all
@@ -67,6 +75,7 @@ class LocalServer:
         size: of the rendered pictures, in pixels, or `"landscape"` (1280 x 720), `"portrait"` (1080 x 1920) or
             `"square"` (1080 x 1080).
         constant_rate: encode 30 frames a second, and not only those that differ; some editors need it.
+        limits: what a client may take of the server's connections and time.
 
     Raises:
         ValueError: an argument makes no sense.
@@ -79,11 +88,12 @@ class LocalServer:
         host: str = "127.0.0.1",
         port: int = 0,
         library: Library | Path | None = None,
-        api_keys: Sequence[str] = (),
+        api_keys: Sequence[str | ApiKey] = (),
         credits: float = 1000.0,  # noqa: A002  the word of the contract
         cost: float = 2.0,
         rate: RateLimit | None = _DEFAULT_RATE,
         max_running: int = 100,
+        retention: float = RETENTION,
         time_scale: float = 1.0,
         render_seconds: RenderSeconds = "real",
         faults: Path | Sequence[Fault] = (),
@@ -91,26 +101,27 @@ class LocalServer:
         clock: Clock | None = None,
         size: Size = "landscape",
         constant_rate: bool = False,
+        limits: Limits = _DEFAULT_LIMITS,
     ) -> None:
-        _check_amounts(credits=credits, cost=cost)
+        _check_amounts(credits=credits, cost=cost, retention=retention)
         if max_running < 1:
             raise ValueError(f"max_running must be at least 1, not {max_running!r}")
-        if not all(key.strip() == key != "" for key in api_keys):
-            raise ValueError("an API key is empty or has spaces around it; give keys such as ak_… or none at all")
         self._host = host
         self._port = port
         self._library = library
-        self._keys = tuple(api_keys) or (f"ak_{secrets.token_hex(16)}",)
+        self._keys = named_keys(tuple(api_keys) or (f"ak_{secrets.token_hex(16)}",))
         self._credits = credits
         self._cost = cost
         self._rate = rate
         self._max_running = max_running
+        self._retention = retention
         self._clock: Clock = clock or SystemClock(time_scale)
         self._duration = _read_render_seconds(render_seconds)
         self._faults = faults
         self._seed = seed
         self._size = _read_size(size)
         self._constant_rate = constant_rate
+        self._limits = limits
         self._service: ApiService | None = None
         self._parts: _Parts | None = None
 
@@ -120,7 +131,12 @@ class LocalServer:
     @property
     def api_key(self) -> str:
         """A key that the server accepts: the first, or the one that was made up."""
-        return self._keys[0]
+        return self._keys[0].key
+
+    @property
+    def api_keys(self) -> Mapping[str, str]:
+        """The keys that the server accepts, by their names, in their order."""
+        return {key.name or "": key.key for key in self._keys}
 
     @property
     def url(self) -> str:
@@ -148,7 +164,7 @@ class LocalServer:
         Raises:
             LocalServerError: the port is in use, or cannot be listened on.
             MissingExtraError: videos are to be rendered, and the `local` extra is not installed.
-            FaultError: the faults file cannot be used.
+            FaultError: the faults file cannot be used, or a fault names a key that there is not.
             LibraryError: the library's folder cannot be used.
 
         """
@@ -164,12 +180,28 @@ class LocalServer:
             await _remove(folder)
             raise
 
-    async def aclose(self) -> None:
-        """Stop: connections are closed, renders cancelled, own files removed. Harmless when it does not run."""
+    async def aclose(self, *, grace: float = 0.0) -> None:
+        """Stop: connections are closed, renders cancelled, own files removed. Harmless when it does not run.
+
+        Args:
+            grace: real seconds in which no connection is accepted, but requests on their way are answered,
+                callbacks sent, and videos finished that somebody waits to be called back about. They end early
+                when nothing of that is left, or when the caller is cancelled.
+
+        """
         parts, self._parts = self._parts, None
-        if parts is not None:
-            with anyio.CancelScope(shield=True):
-                await parts.aclose()
+        if parts is None:
+            return
+        try:
+            with anyio.move_on_after(grace):
+                await parts.finish()
+        finally:
+            await to_the_end(parts.aclose())
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether callbacks are still to be sent."""
+        return self._parts is not None and self._parts.owes_callbacks
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -196,12 +228,14 @@ class LocalServer:
             cost=self._cost,
             rate=self._rate,
             max_running=self._max_running,
+            retention=self._retention,
             faults=faults,
             seed=self._seed,
             send_callback=sender.send,
+            drop_callbacks=sender.drop,
             folder=folder,
         )
-        listener = Listener(Edge(service, self._clock))
+        listener = Listener(Edge(service, self._clock, self._limits), self._limits)
         parts = _Parts(
             service=service,
             producer=producer,
@@ -239,6 +273,17 @@ class _Parts:
     listener: Listener
     folder: Path
     watch: LibraryWatch
+
+    @property
+    def owes_callbacks(self) -> bool:
+        """Whether somebody waits to be called back."""
+        return self.service.owes_callbacks or self.sender.is_sending
+
+    async def finish(self) -> None:
+        """Accept nothing more, and return when what others wait for is done."""
+        await self.listener.drain()
+        while self.owes_callbacks:  # noqa: ASYNC110  it happens but once, and the service knows no event loop
+            await anyio.sleep(_LOOK)
 
     async def aclose(self) -> None:
         """Stop everything, in the order in which it depends on each other."""

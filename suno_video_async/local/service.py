@@ -2,59 +2,41 @@
 
 from __future__ import annotations
 
-import ipaddress
 import random
 import re
 import uuid
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import define, evolve, field
+from attrs import evolve
 
 from suno_video_async.models import RateLimit
 from suno_video_async.pacing.clock import Clock
 
+from . import control
 from .accounts import Account, Accounts
 from .announcing import AHEAD, Announcer, CallbackDue
+from .counts import Counts
 from .effects import REDIRECTED, instead, spoiled, spoiled_delivery
 from .exchange import Envelope, Refusal, Reply, ServerRequest, amount, encoded, json_reply
-from .faults import CALLBACK, CREATE, INFO, MEDIA, Fault, FaultPlan
+from .faults import CALLBACK, CREATE, INFO, MEDIA, Fault, FaultPlan, check_names
+from .keys import ApiKey, named_keys
 from .library import Library, LibraryTrack
 from .media import PREFIX, MediaFile, MediaStore
-from .orders import MODEL, MODEL_DATA, Order, read_order
+from .orders import MODEL, MODEL_DATA, Order, check_form, read_order
 from .producers import Failure, Producer
+from .routes import MODELS, call_of
 from .tasks import FAILED, RUNNING, SUCCESS, MusicTasks, VideoTask
 
 #: Ended tasks that are remembered; the oldest give way.
 KEPT_TASKS: Final = 100_000
+#: Seconds for which a finished video can be fetched.
+RETENTION: Final = 14 * 86_400.0
 
-_JOB: Final = "/api/v1/client/job/"
-_CONTROL: Final = "/_local/"
-_MODELS: Final = _JOB + "Models"
 _HOST: Final = re.compile(r"[A-Za-z0-9.\-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
-
-
-@define
-class Counts:
-    """What the statistics count."""
-
-    requests: Counter[str] = field(factory=Counter[str])
-    refused: Counter[str] = field(factory=Counter[str])
-    charged_by_track: Counter[str] = field(factory=Counter[str])
-    tasks: int = 0
-    refunded: int = 0
-    callbacks: Counter[str] = field(factory=Counter[str])
-    first_request_at: float | None = None
-    last_request_at: float | None = None
-
-    def arrived(self, call: str, now: float) -> None:
-        """Count one request of the API."""
-        self.requests[call] += 1
-        self.first_request_at = now if self.first_request_at is None else self.first_request_at
-        self.last_request_at = now
 
 
 def _random_id() -> str:
@@ -70,15 +52,21 @@ class ApiService:
         clock: what time it is here.
         producer: makes the videos.
         library: the songs.
-        keys: the accounts' keys.
+        keys: the accounts' keys; what a key says itself goes before the three that follow.
         credits: what each account begins with.
-        cost: of one video, in credits.
         rate: requests of one key, all calls together; None for any number.
         max_running: tasks of one key that have not ended.
+        cost: of one video, in credits.
+        retention: seconds for which a finished video can be fetched.
         faults: what goes wrong on purpose.
         seed: makes the faults repeatable.
         make_id: returns an id that was never used; a random one, so that a server's next life has new ones.
         send_callback: takes what is to be sent to a callback URL.
+        drop_callbacks: gives up what is not sent yet.
+
+    Raises:
+        FaultError: a fault names a key that there is not.
+        KeysError: a key or a name stands there twice.
 
     """
 
@@ -88,27 +76,30 @@ class ApiService:
         clock: Clock,
         producer: Producer,
         library: Library,
-        keys: Sequence[str],
+        keys: Sequence[str | ApiKey],
         credits: float = 1000.0,  # noqa: A002  the word of the contract
         cost: float = 2.0,
         rate: RateLimit | None = None,
         max_running: int = 100,
+        retention: float = RETENTION,
         faults: Sequence[Fault] = (),
         seed: int = 0,
         make_id: Callable[[], str] = _random_id,
         send_callback: Callable[[CallbackDue], object] = lambda _: None,
+        drop_callbacks: Callable[[], object] = lambda: None,
         folder: Path | None = None,
     ) -> None:
         self.base_url = "http://127.0.0.1"
         self._clock = clock
         self._producer = producer
         self._library = library
-        self._accounts = Accounts(keys, credits, rate)
+        self._accounts = Accounts(named_keys(keys), credits, rate, max_running)
         self._cost = cost
-        self._max_running = max_running
-        self._faults = FaultPlan(faults, seed)
+        self._retention = retention
+        self.set_faults(faults, seed=seed)
         self._make_id = make_id
         self._send_callback = send_callback
+        self._drop_callbacks = drop_callbacks
         self._forger = f"{seed}/forger"
         self._chance = random.Random(self._forger)
         self._folder = folder
@@ -116,6 +107,7 @@ class ApiService:
         self._music = MusicTasks(library, self._shelve, clock.time())
         self._videos: dict[str, VideoTask] = {}
         self._ended: deque[VideoTask] = deque()
+        self._by_media: dict[str, VideoTask] = {}
         self._counts = Counts()
         self._calls: Mapping[str, Callable[[Account, ServerRequest, Fault | None], Any]] = {
             CREATE: self._create,
@@ -126,35 +118,31 @@ class ApiService:
         }
 
     def __repr__(self) -> str:
-        return f"ApiService({len(self._videos)} tasks, {sum(self._counts.requests.values())} requests)"
+        return f"ApiService({len(self._videos)} tasks, {self._counts.total.requests.total()} requests)"
 
     def handle(self, request: ServerRequest) -> Reply:
         """Return the answer to a request."""
         if request.path.startswith(PREFIX):
             return self._handle_media(request)
-        if request.path.startswith(_CONTROL):
+        if request.path.startswith(control.PREFIX):
             return self._handle_control(request)
-        call = _route(request.method, request.path)
-        if call is None:
-            self._counts.refused["404"] += 1
-            return encoded(Envelope(404, f"Not Found - {request.method} is not known here", status=404))
+        try:
+            call = call_of(request.method, request.path)
+        except Refusal as refusal:
+            return self._refused(refusal)
         return self._handle_call(call, request)
 
     def stats(self) -> dict[str, Any]:
         """Return what happened since the start or the last reset."""
         counts = self._counts
         return {
-            "requests": dict(counts.requests),
-            "refused": dict(counts.refused),
-            "charged": counts.charged_by_track.total(),
-            "tasks": counts.tasks,
-            "charged_by_track": dict(counts.charged_by_track),
+            **counts.total.data(),
             "max_in_any_window": self._accounts.max_in_any_window,
             "callbacks": {name: counts.callbacks[name] for name in ("sent", "failed", "forged")},
-            "refunded": counts.refunded,
             "faults": dict(self._faults.struck),
             "first_request_at": counts.first_request_at,
             "last_request_at": counts.last_request_at,
+            "keys": self._accounts.data(),
         }
 
     def tasks(self) -> dict[str, Any]:
@@ -163,10 +151,12 @@ class ApiService:
         return {"music": self._music.listing(), "video": videos}
 
     def reset(self) -> None:
-        """Forget all tasks, charges and counts, and begin the faults anew; what runs is stopped."""
+        """Forget all tasks, charges and counts, and begin the faults anew; what runs or is sent is stopped."""
         self.stop()
-        for task in self._videos.values():
-            self._forget_media(task)
+        self._drop_callbacks()
+        for path in self._by_media:
+            self._media.discard(path)
+        self._by_media.clear()
         self._media.forget_expired()
         self._videos.clear()
         self._ended.clear()
@@ -177,8 +167,19 @@ class ApiService:
         self._counts = Counts()
 
     def set_faults(self, faults: Sequence[Fault], *, seed: int = 0) -> None:
-        """Let other things go wrong from now on; their calls are counted from 1."""
+        """Let other things go wrong from now on; their calls are counted from 1.
+
+        Raises:
+            FaultError: a fault names a key that there is not.
+
+        """
+        check_names(faults, self._accounts.names)
         self._faults = FaultPlan(faults, seed)
+
+    @property
+    def owes_callbacks(self) -> bool:
+        """Whether somebody waits to be called back about a task that has not ended."""
+        return any(not task.ended and task.order.callback_url is not None for task in self._videos.values())
 
     def stop(self) -> None:
         """Stop whatever runs; its tasks stay as they are."""
@@ -195,19 +196,23 @@ class ApiService:
     def _handle_call(self, call: str, request: ServerRequest) -> Reply:
         now = self._clock.now()
         self._counts.arrived(call, now)
+        account = self._accounts.find(request.header("x-api-key"))
+        if account is None:
+            return self._refused(Refusal(401))
+        account.tally.requests[call] += 1
         try:
-            account = self._accounts.admit(request.header("x-api-key"), now)
+            account.admit(now)
         except Refusal as refusal:
-            return self._refused(refusal)
-        fault = self._faults.next(call)
+            return self._refused(refusal, account)
+        fault = self._faults.next(call, account.name)
         if fault is not None and fault.before:
             if fault.name == "code":
-                self._counts.refused[f"{fault.number:g}"] += 1
-            return instead(fault, request)
+                self._count_refusal(int(fault.number), account)
+            return instead(fault, request, self._clock.time())
         try:
             envelope = Envelope(data=self._calls[call](account, request, fault))
         except Refusal as refusal:
-            reply = self._refused(refusal)
+            reply = self._refused(refusal, account)
             return reply if fault is None else spoiled_delivery(fault, reply)
         reply = encoded(envelope) if fault is None else spoiled(fault, envelope)
         overtaken = call == CREATE and self._is_early(envelope.data["task_id"])
@@ -218,22 +223,24 @@ class ApiService:
         fault = self._videos[task_id].callback_fault
         return fault is not None and fault.name == "early"
 
-    def _refused(self, refusal: Refusal) -> Reply:
-        self._counts.refused[str(refusal.envelope.code)] += 1
+    def _refused(self, refusal: Refusal, account: Account | None = None) -> Reply:
+        self._count_refusal(refusal.envelope.code, account)
         return encoded(refusal.envelope)
 
+    def _count_refusal(self, code: int, account: Account | None) -> None:
+        self._counts.total.refused[str(code)] += 1
+        if account is not None:
+            account.tally.refused[str(code)] += 1
+
     def _create(self, account: Account, request: ServerRequest, fault: Fault | None) -> dict[str, Any]:
-        order = self._order(request)
-        if account.running >= self._max_running:
-            raise Refusal(429, f"Rate Limited - {self._max_running} tasks are running already")
-        account.pay(self._cost)
+        order = self._order(account, request)
+        account.begin(self._cost)
         task = VideoTask(self._make_id(), account, order, self._clock.time(), self._cost)
-        account.running += 1
         self._videos[task.id] = task
-        self._counts.tasks += 1
-        self._counts.charged_by_track[order.track] += 1
+        for tally in (self._counts.total, account.tally):
+            tally.charge(order.track)
         if order.callback_url is not None:
-            task.callback_fault = self._faults.next(CALLBACK)
+            task.callback_fault = self._faults.next(CALLBACK, account.name)
         task.cancel = self._producer.start(
             order,
             fails=fault is not None and fault.name == "fail",
@@ -244,7 +251,9 @@ class ApiService:
             self._announcer.announce_early(order.callback_url, task.data(self._origin(request)))
         return {"task_id": task.id}
 
-    def _order(self, request: ServerRequest) -> Order:
+    def _order(self, account: Account, request: ServerRequest) -> Order:
+        account.check_feature()
+        check_form(request)
         order = read_order(request.body)
         problem = self._music.why_unknown(order) if self._producer.needs_known_tracks else None
         if problem is not None:
@@ -264,7 +273,7 @@ class ApiService:
         return music
 
     def _estimate(self, account: Account, request: ServerRequest, _: Fault | None) -> dict[str, Any]:
-        self._order(request)
+        self._order(account, request)
         return {
             "estimated_credits": amount(self._cost),
             "balance": amount(account.balance),
@@ -275,7 +284,7 @@ class ApiService:
         return {"balance": amount(account.balance)}
 
     def _models(self, _: Account, request: ServerRequest, __: Fault | None) -> dict[str, Any]:
-        name = request.path.removeprefix(_MODELS).strip("/")
+        name = request.path.removeprefix(MODELS).strip("/")
         if not name:
             return {"total": 1, "models": [dict(MODEL_DATA)]}
         if name != MODEL:
@@ -300,6 +309,7 @@ class ApiService:
         else:
             task.move(SUCCESS)
             task.media, task.notes = self._media.add(outcome, ".mp4"), outcome.notes
+            self._by_media[task.media] = task
         task.cancel = None
         self._ended.append(task)
         self._forget_old()
@@ -309,7 +319,8 @@ class ApiService:
     def _refund(self, task: VideoTask) -> None:
         task.owner.balance += task.credits
         task.credits = 0.0
-        self._counts.refunded += 1
+        for tally in (self._counts.total, task.owner.tally):
+            tally.refunded += 1
 
     def _forget_old(self) -> None:
         while len(self._ended) > KEPT_TASKS:
@@ -317,9 +328,18 @@ class ApiService:
             del self._videos[task.id]
             self._forget_media(task)
 
+    def _forget_outdated_media(self) -> None:
+        """Let the videos go that are older than they are kept; their tasks stay."""
+        while self._by_media:
+            task = next(iter(self._by_media.values()))
+            if (task.completed or 0.0) + self._retention > self._clock.time():
+                break
+            self._forget_media(task)
+
     def _forget_media(self, task: VideoTask) -> None:
         if task.media is not None:
             self._media.discard(task.media)
+            self._by_media.pop(task.media, None)
 
     def _origin(self, request: ServerRequest) -> str:
         """Return how the client reaches this server: media must be found from other machines, too."""
@@ -343,33 +363,37 @@ class ApiService:
         return MediaFile.of_path(make(track, self._folder))
 
     def _handle_media(self, request: ServerRequest) -> Reply:
+        self._forget_outdated_media()
         found = self._media.reply(request) if request.method in ("GET", "HEAD") else None
         if found is not None and found.prepare is not None:
             return found
-        fault = self._faults.next(MEDIA)
+        task = self._by_media.get(request.path)
+        fault = self._faults.next(MEDIA, None if task is None else task.owner.name)
         if fault is not None and fault.name == "redirect" and REDIRECTED in request.query:
             fault = None
         if fault is not None and fault.name == "expire-url":
-            self._expire(request.path)
+            if task is not None:
+                self._expire(task, request.path)
             found = self._media.reply(request)
         elif fault is not None and fault.before:
-            return instead(fault, request)
+            return instead(fault, request, self._clock.time())
         if found is None:
             return Reply(status=404, headers={"Content-Type": "text/plain"}, body=b"not found\n")
         return found if fault is None else spoiled_delivery(fault, found)
 
-    def _expire(self, path: str) -> None:
+    def _expire(self, task: VideoTask, path: str) -> None:
         """Let a video's URL run out; TaskInfo has a fresh one from now on."""
-        for task in self._videos.values():
-            if task.media == path:
-                task.media = self._media.renew(path)
+        task.media = self._media.renew(path)
+        # In its old place: they are in the order in which their videos were finished.
+        self._by_media = {task.media if old == path else old: owner for old, owner in self._by_media.items()}
 
     # The machine's own calls
 
     def _handle_control(self, request: ServerRequest) -> Reply:
-        if not _is_loopback(request.remote):
-            return json_reply({"error": "only for the machine that the server runs on"}, status=403)
-        call = (request.method, request.path.removeprefix(_CONTROL))
+        problem = control.why_refused(request)
+        if problem is not None:
+            return json_reply({"error": problem}, status=403)
+        call = (request.method, request.path.removeprefix(control.PREFIX))
         if call == ("GET", "stats"):
             return json_reply(self.stats())
         if call == ("GET", "tasks"):
@@ -378,29 +402,3 @@ class ApiService:
             self.reset()
             return json_reply({"reset": True})
         return json_reply({"error": "there are GET stats, GET tasks and POST reset"}, status=404)
-
-
-_ROUTES: Final[Mapping[tuple[str, str], str]] = {
-    ("POST", _JOB + CREATE): CREATE,
-    ("GET", _JOB + INFO): INFO,
-    ("POST", _JOB + "EstimateTask"): "EstimateTask",
-    ("GET", _MODELS): "Models",
-    ("GET", "/api/v1/client/account/balance"): "balance",
-}
-
-
-def _route(method: str, path: str) -> str | None:
-    """Return the call that a request means."""
-    call = _ROUTES.get((method, path))
-    if call is None and method == "GET" and path.startswith(_MODELS + "/"):
-        return "Models"
-    return call
-
-
-def _is_loopback(remote: str | None) -> bool:
-    try:
-        address = ipaddress.ip_address(remote or "")
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -19,7 +20,7 @@ from suno_video_async.cli.tally import Tally
 from suno_video_async.local import Fault
 
 from .conftest import ROOT, Home
-from .serving import served
+from .serving import KEY, served
 
 #: The first terminal that a new session opens is its own. The tests themselves may run under nohup.
 TERMINAL = """
@@ -211,6 +212,33 @@ def test_the_server_stops_on_ctrl_c(home: Home) -> None:
             assert json.loads(asked.communicate(timeout=20)[0]) == {"balance": 1000.0}
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_stops_the_server_at_once(home: Home, number: signal.Signals) -> None:
+    """The first one leaves callbacks their time, the second none; the code is 0, and no file is left."""
+    temporary = home.folder / "temporary"
+    temporary.mkdir()
+    (home.folder / "keys.toml").write_text(f'[[key]]\nkey = "{KEY}"\ncredits = 7\n')
+    options = ("--port", 0, "--keys", "keys.toml", "--render-seconds", 1e6, "--grace", 1000)
+    with home.child("serve", *options, TMPDIR=str(temporary)) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline().split()
+        assert len(line) == 3
+        order = {"model": "suno/music-video", "input": {"task_id": "m", "suno_id": "s"}}
+        body = json.dumps({**order, "callback_url": "http://127.0.0.1:1/"}).encode()
+        request = Request(f"{line[2]}/api/v1/client/job/CreateTask", body, {"x-api-key": KEY})
+        request.add_header("Content-Type", "application/json")
+        with urlopen(request, timeout=20) as answer:
+            assert json.load(answer)["code"] == 200
+        assert list(temporary.iterdir())
+        process.send_signal(number)
+        read_until(process, "stopping: callbacks are still to be sent, and get 1000 s")
+        process.send_signal(number)
+        assert process.wait(20) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_port_in_use(home: Home) -> None:

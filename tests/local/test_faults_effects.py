@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -42,6 +43,18 @@ def test_a_code_can_be_the_http_status_too() -> None:
     answered = striking("code:455", http=True, retry_after=30).submit()
     assert (answered.reply.status, answered.code) == (455, 455)
     assert answered.reply.headers["Retry-After"] == "30"
+
+
+@pytest.mark.parametrize("on", ["CreateTask", "media"])
+def test_a_wait_can_be_a_date(on: str) -> None:
+    """With `retry_after_date` the header is an HTTP date, exactly that many seconds after the answer's own."""
+    api = striking("code:503", on, retry_after=90, retry_after_date=True)
+    answered = api.submit()
+    api.clock.advance(60)
+    headers = (media(api) if on == "media" else answered).reply.headers
+    until, date = (parsedate_to_datetime(headers[name]) for name in ("Retry-After", "Date"))
+    assert (until - date).total_seconds() == 90
+    assert headers["Date"].endswith(" GMT")
 
 
 def test_dropped_before_nothing_is_done() -> None:
@@ -142,7 +155,7 @@ def test_an_answer_that_is_far_too_long() -> None:
     api = striking("huge-body")
     answered = api.submit()
     assert answered.code == 200
-    assert len(answered.reply.body) > MAX_BODY
+    assert answered.reply.length > MAX_BODY
     assert charged(api) == 1
 
 
@@ -217,6 +230,17 @@ def test_faults_of_media(kind: str, status: int, delivery: Delivery, delay: floa
     reply = media(api).reply
     assert (reply.status, reply.delivery, reply.delay) == (status, delivery, delay)
     assert media(api).reply.status == 200
+
+
+def test_media_that_is_far_too_long() -> None:
+    """`huge-body` on media makes the file 64 MiB longer, and says so; nobody holds them in memory."""
+    api = striking("huge-body", "media")
+    api.submit()
+    api.clock.advance(60)
+    struck, well = media(api).reply, media(api).reply
+    assert struck.length == well.length + 64 * 1024 * 1024
+    assert struck.headers["Content-Length"] == str(struck.length)
+    assert struck.body == well.body
 
 
 def test_redirected_media_is_found() -> None:

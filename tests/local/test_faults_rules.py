@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from suno_video_async.local import Fault, FaultError, load_faults
 from suno_video_async.local.faults import FaultPlan
+from tests.local.fake_service import FakeService
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -33,11 +36,19 @@ def test_a_file_of_faults_is_read(tmp_path: Path) -> None:
         on = "media"
         kind = "slow:2.5"
         rate = 0.25
+
+        [[fault]]
+        on = "TaskInfo"
+        kind = "code:429"
+        key = "alice"
+        retry_after = 7
+        retry_after_date = true
         """,
     )
     assert load_faults(path) == (
         Fault(on="CreateTask", kind="code:455", calls=(1, 3), http=True, retry_after=7),
         Fault(on="media", kind="slow:2.5", rate=0.25),
+        Fault(on="TaskInfo", kind="code:429", key="alice", retry_after=7, retry_after_date=True),
     )
     assert load_faults(write(tmp_path, "")) == ()
 
@@ -78,6 +89,14 @@ def test_a_file_of_faults_is_read(tmp_path: Path) -> None:
         ('on = "CreateTask"\nkind = "never"', "kind", "but with callback"),
         ('on = "callback"\nkind = "expire-url"', "kind", "but with media"),
         ('on = "callback"\nkind = "slow"', "kind", "such as 'slow:1.5'"),
+        ('on = "TaskInfo"\nkind = "bad-json"\nkey = 1', "key", "the name of a key"),
+        ('on = "TaskInfo"\nkind = "bad-json"\nkey = ""', "key", 'such as "key-1"'),
+        ('on = "TaskInfo"\nkind = "code:429"\nretry_after_date = true', "retry_after_date", "give both"),
+        (
+            'on = "TaskInfo"\nkind = "code:429"\nretry_after = 1\nretry_after_date = 1',
+            "retry_after_date",
+            "true or false",
+        ),
     ],
 )
 def test_a_rule_that_cannot_be_used_is_refused(tmp_path: Path, entry: str, field: str, fix: str) -> None:
@@ -122,6 +141,53 @@ def test_calls_are_counted_for_each_operation() -> None:
     assert plan.struck == {"bad-json": 2}
     plan.reset()
     assert plan.next("TaskInfo") is not None
+
+
+def test_calls_are_counted_for_each_key() -> None:
+    """A rule about a key counts and strikes that key's calls only; one about none counts those of all."""
+    named = Fault(on="TaskInfo", kind="bad-json", key="a", calls=(2,))
+    plan = FaultPlan([named, Fault(on="TaskInfo", kind="truncate", calls=(4,))], 0)
+    hits = [plan.next("TaskInfo", key) for key in ("b", "a", "b", "a", "a")]
+    assert [hit and hit.kind for hit in hits] == [None, None, None, "bad-json", None]
+    assert plan.next("TaskInfo") is None
+
+
+@given(st.lists(st.sampled_from(["a", "b", None]), max_size=60), st.integers(0, 5))
+def test_a_keys_faults_are_the_same_whatever_others_do(callers: list[str | None], seed: int) -> None:
+    """The same seed strikes the same calls of a key, however they are mixed with other calls and other rules."""
+    rule = Fault(on="TaskInfo", kind="bad-json", key="a", rate=0.4)
+    other = Fault(on="TaskInfo", kind="truncate", rate=0.0)
+    busy, alone = FaultPlan([rule, other], seed), FaultPlan([rule], seed)
+    for caller in callers:
+        busy.next("CreateTask", "a")
+        hit = busy.next("TaskInfo", caller)
+        if caller == "a":
+            assert hit == alone.next("TaskInfo", "a")
+        else:
+            assert hit is None
+
+
+def test_rules_that_say_the_same_have_chances_of_their_own() -> None:
+    """Two equal rules do not always strike together."""
+    rule = Fault(on="TaskInfo", kind="bad-json", rate=0.5)
+    twice = struck([rule, rule], 0, 1000)
+    assert 700 < sum(twice) < 800
+
+
+def test_a_rule_about_no_key_is_refused() -> None:
+    """A name that no key has is an error that names the rule and the names, at the start and later."""
+    rules = [Fault(on="media", kind="truncate"), Fault(on="media", kind="truncate", key="bob")]
+    expected = r"^fault 2: key: no key is named 'bob'; the names are key-1, key-2$"
+    with pytest.raises(FaultError, match=expected):
+        FakeService(faults=rules)
+    with pytest.raises(FaultError, match=expected):
+        FakeService().service.set_faults(rules)
+
+
+def test_calls_that_are_no_list_are_refused() -> None:
+    """In Python, too, the error names the field and the fix."""
+    with pytest.raises(FaultError, match=r"^calls: must be a list such as \[1, 3\], not 3$"):
+        Fault(on="media", kind="truncate", calls=3)  # type: ignore[arg-type]
 
 
 def test_a_rate_is_kept_and_repeats_with_its_seed() -> None:

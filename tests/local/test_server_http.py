@@ -228,6 +228,21 @@ async def test_other_faults_arrive_over_http() -> None:
         assert (status, headers["Location"]) == (307, f"{INFO}?task_id=task_harbour01&redirected=1")
 
 
+async def test_media_can_be_far_too_long() -> None:
+    """`huge-body` on media really sends so much, and the connection can be used again."""
+    fault = Fault(on="media", kind="huge-body", calls=(1,))
+    async with quick(faults=[fault]) as server, session_of(server) as session:
+        url = (await finished(session))["result"]["media_urls"][0]
+        received = 0
+        async with session.get(url) as response:
+            said = int(response.headers["Content-Length"])
+            async for chunk in response.content.iter_chunked(1 << 20):
+                received += len(chunk)
+        async with session.get(url) as response:
+            size = len(await response.read())
+        assert received == said == size + 64 * 1024 * 1024
+
+
 async def test_a_slow_answer_takes_the_servers_time() -> None:
     """Ten seconds at scale 100 are a tenth of a second; the others are answered meanwhile."""
     async with quick(faults=[Fault(on="CreateTask", kind="slow:10")]) as server, session_of(server) as session:

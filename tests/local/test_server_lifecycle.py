@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 
 from suno_video_async import MissingExtraError, SunoVideoClient, Track
-from suno_video_async.local import Fault, FaultError, LocalServer, LocalServerError
+from suno_video_async.local import ApiKey, Fault, FaultError, LocalServer, LocalServerError
 from suno_video_async.local.command import serve
 from suno_video_async.local.exchange import ServerRequest
 from suno_video_async.local.server import _reachable
@@ -171,6 +171,31 @@ def test_a_made_up_key_has_the_right_form() -> None:
     assert made_up.api_key not in repr(made_up)
 
 
+async def test_keys_are_accounts_of_their_own_over_http() -> None:
+    """Each key finds its own credits and tasks; another's task is a 404, a disabled key a 403."""
+    keys = [
+        ApiKey(key="ak_a", name="a", credits=7),
+        ApiKey(key="ak_b", name="b"),
+        ApiKey(key="ak_c", name="c", disabled=True),
+    ]
+    async with quick(api_keys=keys) as server, aiohttp.ClientSession(server.url) as session:
+
+        async def get(path: str, key: str) -> Any:
+            async with session.get(path, headers={"X-Api-Key": key}) as response:
+                return await response.json()
+
+        balance = "/api/v1/client/account/balance"
+        told = [await get(balance, key) for key in ("ak_a", "ak_b", "ak_c", "ak_d")]
+        assert [one["code"] for one in told] == [200, 200, 403, 401]
+        assert [one["data"]["balance"] for one in told[:2]] == [7, 1000]
+        task_id = (await create(server))["data"]["task_id"]
+        assert (await get(f"/api/v1/client/job/TaskInfo?task_id={task_id}", "ak_a"))["code"] == 200
+        assert (await get(f"/api/v1/client/job/TaskInfo?task_id={task_id}", "ak_b"))["code"] == 404
+        stats = await get("/_local/stats", "")
+        assert stats["keys"]["a"]["charged"] == stats["charged"] == 1
+        assert stats["keys"]["c"]["refused"] == {"403": 1}
+
+
 @pytest.mark.parametrize(
     ("host", "reachable"),
     [
@@ -258,6 +283,20 @@ async def test_a_callback_is_given_up_after_three_tries(receiver: Receiver) -> N
         server.service.reset()
         await create(server, callback_url="http://127.0.0.1:1/")
         assert await callbacks_ended(server) == {"sent": 0, "failed": 1, "forged": 0}
+
+
+async def test_a_reset_stops_callbacks_that_are_tried_again(receiver: Receiver) -> None:
+    """What was to be sent again before a reset is not sent after it."""
+    receiver.refusals = 100
+    async with quick(time_scale=1.0, render_seconds=0.0) as server:
+        await create(server, callback_url=receiver.url)
+        await until(lambda: receiver.received)
+        sending = list(server._parts.sender._running) if server._parts else []
+        server.service.reset()
+        await asyncio.wait(sending)
+        assert [task.cancelled() for task in sending] == [True]
+        assert server.service.stats()["callbacks"] == {"sent": 0, "failed": 0, "forged": 0}
+    assert len(receiver.received) == 1
 
 
 async def test_a_callback_on_its_way_ends_with_the_server(receiver: Receiver) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from suno_video_async.local import Fault
-from suno_video_async.local.exchange import MAX_BODY
+from suno_video_async.local.exchange import MAX_BODY, ServerRequest
+from suno_video_async.local.service import RETENTION
 from suno_video_async.local.tasks import FAILED, PENDING, RUNNING, SUCCESS, VideoTask
 from suno_video_async.models import RateLimit
-from tests.local.fake_service import JOB, OTHER_KEY, VIDEO, FakeService
+from tests.local.fake_service import JOB, KEY, OTHER_KEY, VIDEO, Answered, FakeService
 
 EXAMPLES = Path(__file__).parent.parent / "protocol" / "examples"
 
@@ -176,18 +177,97 @@ def test_a_body_that_is_too_long_is_refused() -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", JOB + "CreateTask"),
-        ("POST", JOB + "TaskInfo"),
         ("GET", "/"),
-        ("DELETE", JOB + "Models"),
         ("GET", JOB + "ModelsX"),
         ("GET", "/api/v2/client/job/TaskInfo"),
     ],
 )
-def test_other_methods_and_paths_are_not_found(method: str, path: str) -> None:
+def test_other_paths_are_not_found(method: str, path: str) -> None:
     """What the API does not have is a 404 in an envelope."""
     answered = FakeService().ask(method, path)
     assert (answered.reply.status, answered.code) == (404, 404)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", JOB + "CreateTask", "POST"),
+        ("PUT", JOB + "EstimateTask", "POST"),
+        ("POST", JOB + "TaskInfo", "GET"),
+        ("HEAD", JOB + "TaskInfo", "GET"),
+        ("DELETE", JOB + "Models", "GET"),
+        ("POST", JOB + "Models/suno/music-video", "GET"),
+        ("POST", "/api/v1/client/account/balance", "GET"),
+    ],
+)
+def test_another_method_is_not_allowed(method: str, path: str, allowed: str) -> None:
+    """A path of the API under another method is a 405, which names the right one; nothing is done."""
+    api = FakeService()
+    answered = api.ask(method, path)
+    assert (answered.reply.status, answered.code, answered.data) == (405, 405, None)
+    assert answered.reply.headers["Allow"] == allowed
+    assert api.service.stats()["refused"] == {"405": 1}
+    assert api.service.stats()["requests"] == {}
+
+
+@pytest.mark.parametrize("path", ["CreateTask", "EstimateTask"])
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("Content-Type", "application/json", 200),
+        ("content-type", "application/json; charset=UTF-8", 200),
+        ("Content-Type", "text/plain", 200),
+        ("Content-Type", "application/x-www-form-urlencoded", 415),
+        ("Content-Type", "Multipart/Form-Data; boundary=x", 415),
+        ("Content-Encoding", "identity", 200),
+        ("Content-Encoding", "gzip", 415),
+    ],
+)
+def test_forms_and_packed_bodies_are_refused(path: str, name: str, value: str, code: int) -> None:
+    """A body that a browser's form sends, or a packed one, is a 415; other types are taken as JSON."""
+    api = FakeService()
+    body = json.dumps({"model": "suno/music-video", "input": {"task_id": "m1", "suno_id": "s1"}}).encode()
+    headers = {"x-api-key": KEY, name: value}
+    request = ServerRequest(method="POST", path=JOB + path, headers=headers, body=body)
+    answered = Answered(api.service.handle(request))
+    assert (answered.reply.status, answered.code) == (code, code)
+    assert api.service.stats()["charged"] == (code == 200 and path == "CreateTask")
+
+
+def test_unknown_fields_are_ignored() -> None:
+    """Fields that the contract does not have are no error, and TaskInfo does not repeat them."""
+    api = FakeService()
+    given = {"task_id": "m1", "suno_id": "s1", "mood": "blue"}
+    task_id = api.submit(input=given, webhook={"url": 1}).data["task_id"]
+    assert api.info(task_id).data["param"]["input"] == {"task_id": "m1", "suno_id": "s1"}
+
+
+def test_a_callback_url_may_be_as_long_as_urls_are() -> None:
+    """2048 characters pass and one more does not; port, query and upper case are part of a URL."""
+    api = FakeService()
+    url = "HTTPS://example.test:8443/done?a=1&b=%20#x"
+    assert api.submit(callback_url=url).code == 200
+    longest = url + "x" * (2048 - len(url))
+    assert [api.submit(callback_url=one).code for one in (longest, longest + "x")] == [200, 422]
+
+
+def test_a_video_can_be_fetched_for_a_fortnight() -> None:
+    """After 14 days, or what the server was told, a video is gone; its task and newer videos stay."""
+    api = FakeService(retention=1000.0)
+    first = api.submit().data["task_id"]
+    api.clock.advance(600)
+    second = api.submit().data["task_id"]
+    api.clock.advance(459)
+
+    def get(task_id: str) -> int:
+        url = api.info(task_id).data["result"]["media_urls"][0]
+        return api.ask("GET", url.removeprefix(api.service.base_url), key=None).reply.status
+
+    assert [get(first), get(second)] == [200, 200]
+    api.clock.advance(1)
+    assert [get(first), get(second)] == [404, 200]
+    assert api.info(first).data["status"] == "success"
+    assert RETENTION == 14 * 24 * 3600
 
 
 def test_an_estimate_tells_the_cost_and_the_balance() -> None:
@@ -271,6 +351,30 @@ def test_the_statistics_have_the_fixed_fields() -> None:
         "faults": {},
         "first_request_at": 100.0,
         "last_request_at": 101.0,
+        "keys": {
+            "key-1": {
+                "requests": {"CreateTask": 3, "TaskInfo": 1},
+                "refused": {"422": 1, "429": 1},
+                "charged": 2,
+                "tasks": 2,
+                "charged_by_track": {"m1/s1/Ava/": 2},
+                "max_in_any_window": 4,
+                "refunded": 0,
+                "balance": 996,
+                "running": 2,
+            },
+            "key-2": {
+                "requests": {},
+                "refused": {},
+                "charged": 0,
+                "tasks": 0,
+                "charged_by_track": {},
+                "max_in_any_window": 0,
+                "refunded": 0,
+                "balance": 1000,
+                "running": 0,
+            },
+        },
     }
 
 

@@ -1,0 +1,251 @@
+"""Connections, and what stands between them and the HTTP server: limits on their number, heads and time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import cast
+
+from .exchange import Envelope, encoded
+from .limits import MAX_HEAD, MAX_HEADERS, MAX_LINE, Limits
+
+#: Real seconds that a refused client gets to read why.
+_FAREWELL = 1.0
+_END = b"\r\n\r\n"
+
+
+class _State(Enum):
+    HEAD = auto()
+    """Of a request's head, nothing or a part has come."""
+    BUSY = auto()
+    """A request is under way."""
+    REFUSED = auto()
+    """An answer was given, and nothing more is read."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection: it passes a request on once its head is whole and within the limits.
+
+    Args:
+        inner: the HTTP server's side.
+        connections: all of them.
+
+    """
+
+    def __init__(self, inner: asyncio.Protocol, connections: Connections) -> None:
+        self._inner = inner
+        self._all = connections
+        self._limits = connections.limits
+        self._state = _State.HEAD
+        self._head = bytearray()
+        self._timer: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self._is_open = False
+        self._is_answering = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection, or refuse it."""
+        self._transport = cast("asyncio.Transport", transport)
+        if self._all.take(self):
+            self._is_open = True
+            self._inner.connection_made(transport)
+            self._wait(self._limits.head_seconds, self.abort)
+        elif self._all.take_refused(self):
+            self._wait(_FAREWELL, self.abort)
+        else:
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of a connection."""
+        self._state = _State.REFUSED
+        self._all.leave(self)
+        for timer in (self._timer, self._stalled):
+            if timer is not None:
+                timer.cancel()
+        if self._is_open:
+            self._inner.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Collect a head, or pass on what belongs to a body."""
+        if self._state is _State.BUSY:
+            self._inner.data_received(data)
+        elif not self._is_open and self._state is _State.HEAD:
+            self.refuse(429, "Rate Limited - too many connections at once", {"Retry-After": "1"})
+        elif self._state is _State.HEAD:
+            self._collect(data)
+
+    def eof_received(self) -> bool | None:
+        """Pass it on."""
+        return self._inner.eof_received() if self._is_open else None
+
+    def pause_writing(self) -> None:
+        """Give a client that does not read its answer so much time."""
+        self._stalled = self._loop.call_later(self._limits.stalled_seconds, self.abort)
+        if self._is_open:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Let a client be that reads on."""
+        if self._stalled is not None:
+            self._stalled.cancel()
+        if self._is_open:
+            self._inner.resume_writing()
+
+    def expect_head(self) -> None:
+        """Take what comes from now on as the next request: the last bytes of an answer are about to be sent.
+
+        Not only once they are sent: the client may be faster.
+        """
+        if self._state is _State.BUSY:
+            self._state = _State.HEAD
+            self._is_answering = True
+            self._wait(self._limits.idle_seconds, self.abort)
+
+    def answered(self) -> None:
+        """Hear that an answer is sent."""
+        self._is_answering = False
+        if self._all.is_draining:
+            self._transport.close()
+
+    def close_if_idle(self) -> None:
+        """Close the connection if no request is on it, nor a part of one."""
+        if self._state is _State.HEAD and not self._head and not self._is_answering:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self._transport.abort()
+
+    def refuse(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        """Answer with an error, and close: what the client still sends is thrown away for a moment.
+
+        Closed at once, with bytes that were not read, the connection would break before the client has read why.
+        """
+        self._state = _State.REFUSED
+        self._head.clear()
+        self._transport.write(_answer(status, message, headers or {}))
+        with contextlib.suppress(OSError):  # the other side is gone
+            self._transport.write_eof()
+        self._wait(_FAREWELL, self.abort)
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return self._all.loop
+
+    def _wait(self, seconds: float, late: Callable[[], object]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, late)
+
+    def _collect(self, data: bytes) -> None:
+        if not self._head:
+            data = data.lstrip(b"\r\n")  # RFC 9112, 2.2: some clients send an empty line after a body
+            if not data:
+                return
+            self._wait(self._limits.head_seconds, self._head_is_late)
+        seen = max(0, len(self._head) - len(_END))
+        self._head += data
+        end = self._head.find(_END, seen)
+        problem = _why_too_long(self._head if end < 0 else self._head[:end])
+        if problem is not None:
+            self.refuse(*problem)
+        elif end >= 0:
+            whole = bytes(self._head)
+            self._head.clear()
+            self._state = _State.BUSY
+            if self._timer is not None:
+                self._timer.cancel()
+            self._inner.data_received(whole)
+
+    def _head_is_late(self) -> None:
+        self.refuse(408, f"Request Timeout - no whole head in {self._limits.head_seconds:g} s")
+
+
+def _why_too_long(head: bytearray) -> tuple[int, str] | None:
+    """Return the status and the message that a head is refused with, or None if it is within the limits."""
+    first = head.find(b"\r\n")
+    if (len(head) if first < 0 else first) > MAX_LINE:
+        return 414, f"URI Too Long - at most {MAX_LINE} bytes"
+    if len(head) > MAX_HEAD:
+        return 431, f"Headers Too Large - at most {MAX_HEAD} bytes in all"
+    lines = head.split(b"\r\n")
+    if len(lines) - 1 > MAX_HEADERS:
+        return 431, f"Headers Too Large - at most {MAX_HEADERS} of them"
+    if any(len(line) > MAX_LINE for line in lines):
+        return 431, f"Headers Too Large - at most {MAX_LINE} bytes in one"
+    return None
+
+
+def _answer(status: int, message: str, headers: Mapping[str, str]) -> bytes:
+    reply = encoded(Envelope(status, message, status=status))
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+    all_headers = {**reply.headers, **headers, "Content-Length": str(len(reply.body)), "Connection": "close"}
+    lines += [f"{name}: {value}" for name, value in all_headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + reply.body
+
+
+class Connections:
+    """All connections of a server, and how many there may be.
+
+    Args:
+        make_inner: makes the HTTP server's side of one.
+        limits: of their number and time.
+
+    """
+
+    def __init__(self, make_inner: Callable[[], asyncio.Protocol], limits: Limits) -> None:
+        self.limits = limits
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self._make_inner = make_inner
+        self._open: set[Connection] = set()
+        self._refused: set[Connection] = set()
+        self.is_draining: bool = False
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+
+    def __call__(self) -> Connection:
+        """Return the protocol of a new connection."""
+        return Connection(self._make_inner(), self)
+
+    def take(self, connection: Connection) -> bool:
+        """Take a connection, unless there are as many as there may be."""
+        if len(self._open) >= self.limits.connections:
+            return False
+        self._open.add(connection)
+        self._is_empty.clear()
+        return True
+
+    def take_refused(self, connection: Connection) -> bool:
+        """Take a connection that is to be told why it is refused, unless too many wait to hear it."""
+        if len(self._refused) >= self.limits.connections:
+            return False
+        self._refused.add(connection)
+        return True
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._open.discard(connection)
+        self._refused.discard(connection)
+        if not self._open:
+            self._is_empty.set()
+
+    async def drain(self) -> None:
+        """Close what is idle, let what is under way be answered, and return when nothing is open any more."""
+        self.is_draining = True
+        for connection in list(self._open):
+            connection.close_if_idle()
+        await self._is_empty.wait()
+
+    def abort_all(self) -> None:
+        """Close whatever is open at once."""
+        for connection in [*self._open, *self._refused]:
+            connection.abort()
+
+
+def connection_of(transport: asyncio.BaseTransport | None) -> Connection | None:
+    """Return the connection that a transport belongs to."""
+    protocol = None if transport is None else transport.get_protocol()
+    return protocol if isinstance(protocol, Connection) else None

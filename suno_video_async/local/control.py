@@ -1,0 +1,52 @@
+"""Who may use the calls under `/_local`: programs on this machine, and nobody through them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from .exchange import ServerRequest
+
+PREFIX: Final = "/_local/"
+
+#: What a proxy adds: its peer is this machine, and whoever is behind it may be anybody.
+_RELAYED: Final = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
+_PORT: Final = re.compile(r":\d{1,5}$", re.ASCII)
+
+
+def why_refused(request: ServerRequest) -> str | None:
+    """Return why a request may not use these calls, or None if it may.
+
+    A page in a browser of this machine is not this machine: its requests carry the page's `Origin`, and with a
+    name that leads to loopback on purpose (DNS rebinding) they carry that name as `Host`.
+    """
+    if not is_loopback(request.remote):
+        return "only for the machine that the server runs on"
+    relay = next((name for name in _RELAYED if request.header(name) is not None), None)
+    if relay is not None:
+        return f"not through a proxy, which the header {relay} tells of"
+    host = request.header("Host")
+    if host is not None and not _names_loopback(_PORT.sub("", host)):
+        return "only under the name localhost or an address of loopback"
+    if request.header("Sec-Fetch-Site") not in (None, "none", "same-origin"):
+        return "not for pages of other sites"
+    origin = request.header("Origin")
+    if origin is not None and urlsplit(origin).netloc != host:
+        return "not for pages of other sites"
+    return None
+
+
+def is_loopback(address: str | None) -> bool:
+    """Whether an IP address, an IPv4 one inside IPv6 too, is this machine's own."""
+    try:
+        parsed = ipaddress.ip_address(address or "")
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return bool((mapped or parsed).is_loopback)
+
+
+def _names_loopback(host: str) -> bool:
+    return host.lower() == "localhost" or is_loopback(host.removeprefix("[").removesuffix("]"))
