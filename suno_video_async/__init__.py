@@ -35,6 +35,7 @@ from suno_video_async.errors import (
     VideoMissingError,
     WaitTimeout,
 )
+from suno_video_async.hooks import Hooks, PauseEvent, RequestEvent, RetryEvent, SpendEvent, Stage, SubmitEvent
 from suno_video_async.ledger.base import Ledger, LedgerRow
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import (
@@ -59,15 +60,6 @@ from suno_video_async.pacing.shared import SharedRateLimit
 from suno_video_async.planning import Plan
 from suno_video_async.protocol.wire import Answer, Request
 from suno_video_async.task import VideoTask
-from suno_video_async.telemetry import (
-    Hooks,
-    PauseEvent,
-    RequestEvent,
-    RetryEvent,
-    SpendEvent,
-    Stage,
-    SubmitEvent,
-)
 from suno_video_async.transport import Transport
 from suno_video_async.unknowns import Unknowns
 

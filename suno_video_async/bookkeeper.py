@@ -21,11 +21,11 @@ from suno_video_async.errors import (
     TaskFailed,
 )
 from suno_video_async.ledger.base import Ending, LedgerRow
+from suno_video_async.logs import fields, logger
 from suno_video_async.models import TaskSnapshot, Track, Video, VideoRequest, VideoTaskId
 from suno_video_async.protocol.lifecycle import BOUGHT, State
 from suno_video_async.submission import Submission
 from suno_video_async.task import VideoTask
-from suno_video_async.telemetry import logger
 
 #: States in which a row's task can be shown again.
 _FOUND = frozenset({State.SUBMITTED, State.SUCCEEDED, State.DOWNLOADED, State.FAILED})
@@ -128,7 +128,11 @@ class Bookkeeper:
             settled.set_result(row if ending is None else await self.books.move(row, ending))
         except LedgerError:
             # The row stays submitted: the next client follows it again.
-            logger.exception("the end of task %s could not be written down", task.id)
+            logger.exception(
+                "the end of task %s could not be written down",
+                task.id,
+                extra=fields("ledger_failed", track=row.track, task_id=task.id, row=row.where),
+            )
         finally:
             if not settled.done():
                 settled.cancel()

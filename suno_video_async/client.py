@@ -35,8 +35,10 @@ from suno_video_async.errors import (
 )
 from suno_video_async.filenames import DEFAULT_TEMPLATE, NameTemplate
 from suno_video_async.finishing import to_the_end
+from suno_video_async.hooks import Hooks, SubmitEvent, checked_hooks
 from suno_video_async.ledger.base import Ledger
 from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.logs import fields, logger
 from suno_video_async.models import (
     Estimate,
     MusicTaskId,
@@ -60,7 +62,7 @@ from suno_video_async.protocol import wire
 from suno_video_async.settings import Settings
 from suno_video_async.submission import Submission
 from suno_video_async.task import VideoTask
-from suno_video_async.telemetry import Hooks, Reporter, SubmitEvent, checked_hooks, logger
+from suno_video_async.telemetry import Reporter
 from suno_video_async.transport import AiohttpTransport, Transport, make_session
 from suno_video_async.unknowns import Unknowns
 from suno_video_async.watcher import Watcher
@@ -130,7 +132,8 @@ class SunoVideoClient:
 
     Raises:
         ConfigurationError: no key, or a base URL that it cannot be sent to.
-        TypeError: a hook is a coroutine function.
+        TypeError: a hook is none, or has a coroutine function for a method.
+        ValueError: a hook is passed twice, or `max_in_flight` is below 1.
 
     """
 
@@ -282,7 +285,7 @@ class SunoVideoClient:
             try:
                 await books.keep_places(self.clock, self.rate.per)
             except LedgerError:
-                logger.exception("the ledger cannot keep the time of the requests")
+                logger.exception("the ledger cannot keep the time of the requests", extra=fields("ledger_failed"))
 
     def _make_transport(self, session: aiohttp.ClientSession) -> Transport:
         settings = self._settings
@@ -719,5 +722,5 @@ async def _own_task_group(opened: asyncio.Future[TaskGroup], closing: asyncio.Ev
             await closing.wait()
             group.cancel_scope.cancel()
     except Exception:
-        logger.exception("the client's background work broke off: this is a defect")
+        logger.exception("the client's background work broke off: this is a defect", extra=fields("defect"))
         raise

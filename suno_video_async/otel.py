@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from suno_video_async.errors import APIError, MissingExtraError
+from suno_video_async.hooks import Hooks, PauseEvent, RequestEvent, RetryEvent, SpendEvent, Stage
 from suno_video_async.models import VideoTaskId
-from suno_video_async.telemetry import Hooks, PauseEvent, RequestEvent, RetryEvent, SpendEvent, Stage
 
 try:
     from opentelemetry import metrics, trace
