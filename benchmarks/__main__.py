@@ -14,6 +14,7 @@ from typing import Any
 #: What is run, and with which arguments.
 ALL: dict[str, list[str]] = {
     "overhead": [],
+    "hooks": [],
     "ledger": [],
     "pacing": ["--sockets"],
     "shared": [],
