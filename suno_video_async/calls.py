@@ -276,7 +276,9 @@ class Calls:
     def _launch(self, send: Coroutine[Any, Any, None], request: Request) -> None:
         """Run a send in a task of its own; it takes itself out of the books, which spares a callback."""
         sending = self._creating if request.operation is Operation.CREATE_TASK else self._reading
-        sending.add(asyncio.get_running_loop().create_task(send))
+        task = asyncio.get_running_loop().create_task(send)
+        if not task.done():  # an eager one may be over before it could be noted
+            sending.add(task)
 
     async def _send(
         self,

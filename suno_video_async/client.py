@@ -189,13 +189,14 @@ class SunoVideoClient:
     async def __aenter__(self) -> SunoVideoClient:
         if self._running is not None or self._closed:
             raise ClientClosedError("a client is opened once: make another one")
+        loop = _running_loop()
         await self._limiter.open()
         keeper = await self._open_ledger()
         # One task owns the task group from its opening to its end, so that `async with` may be left from another
         # task than it was entered from, as test fixtures and web frameworks do.
-        opened: asyncio.Future[TaskGroup] = asyncio.get_running_loop().create_future()
+        opened: asyncio.Future[TaskGroup] = loop.create_future()
         closing = asyncio.Event()
-        owner = asyncio.get_running_loop().create_task(_own_task_group(opened, closing), name="suno-video-client")
+        owner = loop.create_task(_own_task_group(opened, closing), name="suno-video-client")
         try:
             group = await opened
         except asyncio.CancelledError:
@@ -218,7 +219,7 @@ class SunoVideoClient:
         watcher = Watcher(calls, PollSchedule(self.rate), blocked=lambda: slots.statistics().tasks_waiting)
         calls.in_flight = lambda: len(watcher)
         self._running = _Running(
-            loop=asyncio.get_running_loop(),
+            loop=loop,
             session=session,
             calls=calls,
             watcher=watcher,
@@ -298,7 +299,7 @@ class SunoVideoClient:
                 "is closed" if self._closed else "is not open yet: use `async with SunoVideoClient() as client:`"
             )
             raise ClientClosedError(f"the client {state}")
-        if asyncio.get_running_loop() is not running.loop:
+        if _running_loop() is not running.loop:
             raise RuntimeError(
                 "a SunoVideoClient belongs to the event loop it was opened on: open one on this loop"
             )
@@ -712,6 +713,16 @@ class SunoVideoClient:
     def start_soon(self, run: Callable[[], Any]) -> None:
         """Run a coroutine function in the client's own task group."""
         self._open().group.start_soon(run)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "a SunoVideoClient needs a running asyncio loop: use it inside asyncio.run(main()); under anyio choose"
+            " backend='asyncio', for it does not run on trio"
+        ) from None
 
 
 async def _own_task_group(opened: asyncio.Future[TaskGroup], closing: asyncio.Event) -> None:
