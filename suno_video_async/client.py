@@ -243,6 +243,16 @@ class SunoVideoClient:
             group.start_soon(self._note_places, keeper.books)
         return self
 
+    async def open(self) -> SunoVideoClient:
+        """Open the client and return it, where `async with` cannot be, as in a notebook's cells; `aclose` ends it.
+
+        Raises:
+            ClientClosedError: it was opened before.
+            LedgerError: its ledger cannot be used.
+
+        """
+        return await self.__aenter__()
+
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:

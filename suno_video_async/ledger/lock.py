@@ -72,7 +72,7 @@ def let_go_in_child() -> None:
         held.release()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch  Windows has no fork
     os.register_at_fork(after_in_child=let_go_in_child)
 
 
