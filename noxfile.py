@@ -102,6 +102,14 @@ def crash(session: nox.Session) -> None:
 
 
 @nox.session
+def notebook(session: nox.Session) -> None:
+    """Run the cells of a notebook in a real kernel, and interrupt some of them."""
+    install(session)
+    session.install("ipykernel>=6.29", "nbclient>=0.10")
+    session.run("python", "-m", "tests.notebook")
+
+
+@nox.session
 def wheel(session: nox.Session) -> None:
     """Build the sdist and the wheel; try both without extras, each extra alone, and an application's tests."""
     session.install("build", "uv")

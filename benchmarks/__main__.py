@@ -15,6 +15,7 @@ from typing import Any
 ALL: dict[str, list[str]] = {
     "imports": [],
     "overhead": [],
+    "hooks": [],
     "ledger": [],
     "pacing": ["--sockets"],
     "shared": [],

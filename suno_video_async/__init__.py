@@ -34,6 +34,7 @@ from suno_video_async.errors import (
     VideoMissingError,
     WaitTimeout,
 )
+from suno_video_async.hooks import Hooks, PauseEvent, RequestEvent, RetryEvent, SpendEvent, Stage, SubmitEvent
 from suno_video_async.models import (
     Estimate,
     MusicTaskId,
@@ -53,15 +54,6 @@ from suno_video_async.models import (
 from suno_video_async.pacing.clock import Clock, SystemClock
 from suno_video_async.pacing.limiter import Limiter, LimiterStatistics, RateLimiter
 from suno_video_async.task import VideoTask
-from suno_video_async.telemetry import (
-    Hooks,
-    PauseEvent,
-    RequestEvent,
-    RetryEvent,
-    SpendEvent,
-    Stage,
-    SubmitEvent,
-)
 
 if TYPE_CHECKING:
     from suno_video_async.batch import Conversion

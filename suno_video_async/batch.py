@@ -44,7 +44,9 @@ from suno_video_async.errors import (
 )
 from suno_video_async.filenames import NameTemplate
 from suno_video_async.finishing import to_the_end
+from suno_video_async.hooks import SubmitEvent
 from suno_video_async.ledger.base import AWAITED, DROPPED, MICRO, Claim, Ending, LedgerRow
+from suno_video_async.logs import fields, logger
 from suno_video_async.models import (
     UNKNOWN_GRACE,
     Estimate,
@@ -62,7 +64,7 @@ from suno_video_async.pacing.clock import Clock
 from suno_video_async.protocol.lifecycle import Cause, State
 from suno_video_async.submission import Submission
 from suno_video_async.task import VideoTask, video_of
-from suno_video_async.telemetry import Reporter, SubmitEvent, logger
+from suno_video_async.telemetry import Reporter
 
 #: Downloads at once, beside the videos in flight: they do not count against the API's limit.
 DOWNLOADS = 4
@@ -439,7 +441,8 @@ class Conversion:
             return evolve(_known(claim.row, state), error=error)
         except Exception as error:
             # A defect: it must not take the other rows with it, nor be mistaken for an outcome.
-            logger.exception("row %s broke off", work.where)
+            extra = fields("defect", track=claim.row.track, row=work.where, error=error)
+            logger.exception("row %s broke off", work.where, extra=extra)
             self._failure = self._failure or error
             self.stop()
             return evolve(_known(claim.row, _state_at(error, work)), error=error)

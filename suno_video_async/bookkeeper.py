@@ -21,11 +21,11 @@ from suno_video_async.errors import (
     TaskFailed,
 )
 from suno_video_async.ledger.base import Ending, LedgerRow
+from suno_video_async.logs import fields, logger
 from suno_video_async.models import TaskSnapshot, Track, Video, VideoRequest, VideoTaskId
 from suno_video_async.protocol.lifecycle import BOUGHT, State
 from suno_video_async.submission import Submission
 from suno_video_async.task import VideoTask
-from suno_video_async.telemetry import logger
 
 #: States in which a row's task can be shown again.
 _FOUND = frozenset({State.SUBMITTED, State.SUCCEEDED, State.DOWNLOADED, State.FAILED})
@@ -98,14 +98,22 @@ class Bookkeeper:
         submission = self._client.begin(request, entry=self.books.entry(row, strict=self._client.strict))
         self._submitting[row.id] = submission
         submission.outcome.add_done_callback(partial(self._submitted, row))
+        # Started now and not by that callback: from one, anyio starts no task where sniffio is installed.
+        self._client.start_soon(partial(self._settle_what_is_bought, row, submission))
         return submission
 
     def _submitted(self, row: LedgerRow, outcome: asyncio.Future[VideoTask | SunoVideoError]) -> None:
-        """Settle what was bought, even for a caller who is gone."""
         del self._submitting[row.id]
         task = outcome.result()
         if isinstance(task, VideoTask):
-            self._settle(row, task)
+            self._settled.setdefault(task.id, asyncio.get_running_loop().create_future())
+
+    async def _settle_what_is_bought(self, row: LedgerRow, submission: Submission) -> None:
+        """Settle what was bought, even for a caller who is gone."""
+        await asyncio.wait([submission.outcome])
+        task = submission.outcome.result()
+        if isinstance(task, VideoTask) and not self._settled[task.id].done():
+            await self._settle_at_the_end(row, task)
 
     def _resumed(self, row: LedgerRow) -> VideoTask:
         task = self._client.follow(row.video_task_id or VideoTaskId(""), row.track)
@@ -128,7 +136,11 @@ class Bookkeeper:
             settled.set_result(row if ending is None else await self.books.move(row, ending))
         except LedgerError:
             # The row stays submitted: the next client follows it again.
-            logger.exception("the end of task %s could not be written down", task.id)
+            logger.exception(
+                "the end of task %s could not be written down",
+                task.id,
+                extra=fields("ledger_failed", track=row.track, task_id=task.id, row=row.where),
+            )
         finally:
             if not settled.done():
                 settled.cancel()

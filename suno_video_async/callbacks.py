@@ -25,12 +25,12 @@ from suno_video_async.errors import (
 )
 from suno_video_async.finishing import stop_listening, to_the_end
 from suno_video_async.ledger.base import Attempt, Ending, LedgerRow
+from suno_video_async.logs import fields, logger
 from suno_video_async.models import TaskSnapshot, VideoTaskId
 from suno_video_async.pacing.clock import Clock
 from suno_video_async.pacing.schedule import HINTED_AGAIN
 from suno_video_async.protocol import wire
 from suno_video_async.protocol.lifecycle import Cause, State
-from suno_video_async.telemetry import logger
 
 if TYPE_CHECKING:  # a part of aiohttp that only those who listen need
     from aiohttp import web
@@ -227,7 +227,8 @@ class CallbackReceiver:
             await self._take(nonce, read)
         except CallbackRejected as error:
             self._refused += 1
-            logger.debug("for %s…: %s", nonce[:_SHOWN], error)
+            extra = fields("callback_rejected", error=error, http_status=error.status)
+            logger.debug("for %s…: %s", nonce[:_SHOWN], error, extra=extra)
             return error.status
         self._accepted += 1
         return 200
@@ -245,7 +246,8 @@ class CallbackReceiver:
         except MalformedResponseError as error:
             raise CallbackRejected(400, str(error)) from None
         except LedgerError as error:
-            logger.exception("the ledger cannot take the callback for %s…", nonce[:_SHOWN])
+            extra = fields("ledger_failed", error=error)
+            logger.exception("the ledger cannot take the callback for %s…", nonce[:_SHOWN], extra=extra)
             raise CallbackRejected(503, "the ledger cannot take it") from error  # it is sent again
         finally:
             self._busy -= 1
@@ -286,6 +288,7 @@ class CallbackReceiver:
                     "row %d (%s) may have been charged twice: a callback names task %s for an attempt that counted"
                     " as not bought",
                     *(row.id, row.track.suno_id, task_id),
+                    extra=fields("double_charge", track=row.track, row=row.where, task_id=task_id),
                 )
         if (heard := self._heard.get((id(books), row.id))) is not None:
             with contextlib.suppress(asyncio.QueueFull):
@@ -363,7 +366,11 @@ class CallbackReceiver:
                 return await books.move(row, ending, cause=Cause.CALLBACK)
         except SunoVideoError as error:
             problem = str(error)
-        logger.warning("a callback for row %d (%s) was not believed: %s", row.id, row.track.suno_id, problem)
+        logger.warning(
+            "a callback for row %d (%s) was not believed: %s",
+            *(row.id, row.track.suno_id, problem),
+            extra=fields("callback_disbelieved", track=row.track, row=row.where, task_id=task_id),
+        )
         return None
 
 

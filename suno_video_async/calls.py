@@ -28,6 +28,8 @@ from suno_video_async.errors import (
     SunoVideoError,
     TransportError,
 )
+from suno_video_async.hooks import PauseEvent, RetryEvent, Stage
+from suno_video_async.logs import fields, logger
 from suno_video_async.models import RetryPolicy, TaskSnapshot, VideoRequest, VideoTaskId
 from suno_video_async.pacing.clock import Clock
 from suno_video_async.pacing.limiter import Lane, Place, RateLimiter
@@ -35,7 +37,7 @@ from suno_video_async.pacing.retrying import Backoff, full_jitter, retry_after_f
 from suno_video_async.protocol import wire
 from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.protocol.wire import Answer, Operation, Request
-from suno_video_async.telemetry import About, PauseEvent, Reporter, RetryEvent, Stage, logger
+from suno_video_async.telemetry import About, Reporter
 from suno_video_async.transport import Transport
 
 T = TypeVar("T")
@@ -274,7 +276,9 @@ class Calls:
     def _launch(self, send: Coroutine[Any, Any, None], request: Request) -> None:
         """Run a send in a task of its own; it takes itself out of the books, which spares a callback."""
         sending = self._creating if request.operation is Operation.CREATE_TASK else self._reading
-        sending.add(asyncio.get_running_loop().create_task(send))
+        task = asyncio.get_running_loop().create_task(send)
+        if not task.done():  # an eager one may be over before it could be noted
+            sending.add(task)
 
     async def _send(
         self,
@@ -353,7 +357,11 @@ class Calls:
             await entry.after(result.value, result.error)
         except LedgerError as failure:
             came = f"accepted as task {result.value}" if result.error is None else f"answered with: {result.error}"
-            logger.exception("a submission was sent and %s, but the ledger could not take it", came)
+            logger.exception(
+                "a submission was sent and %s, but the ledger could not take it",
+                came,
+                extra=fields("ledger_failed", operation="CreateTask", task_id=result.value),
+            )
             return Result(None, LedgerError(f"{failure} (the submission was sent and {came})", sent=True))
         return result
 

@@ -27,6 +27,8 @@ from suno_video_async.errors import (
 )
 from suno_video_async.filenames import DEFAULT_TEMPLATE, NameTemplate
 from suno_video_async.finishing import to_the_end
+from suno_video_async.hooks import Hooks, SubmitEvent, checked_hooks
+from suno_video_async.logs import fields, logger
 from suno_video_async.models import (
     UNKNOWN_GRACE,
     Estimate,
@@ -47,7 +49,7 @@ from suno_video_async.pacing.clock import Clock, SystemClock
 from suno_video_async.pacing.limiter import DEFAULT_RATE, Limiter, LimiterStatistics, RateLimiter
 from suno_video_async.settings import Settings
 from suno_video_async.task import VideoTask
-from suno_video_async.telemetry import Hooks, Reporter, SubmitEvent, checked_hooks, logger
+from suno_video_async.telemetry import Reporter
 
 if TYPE_CHECKING:  # imported where they are used: half of what an import would cost
     from suno_video_async.batch import Conversion, Options
@@ -130,7 +132,8 @@ class SunoVideoClient:
 
     Raises:
         ConfigurationError: no key, or a base URL that it cannot be sent to.
-        TypeError: a hook is a coroutine function.
+        TypeError: a hook is none, or has a coroutine function for a method.
+        ValueError: a hook is passed twice, or `max_in_flight` is below 1.
 
     """
 
@@ -194,13 +197,14 @@ class SunoVideoClient:
 
         if self._running is not None or self._closed:
             raise ClientClosedError("a client is opened once: make another one")
+        loop = _running_loop()
         await self._limiter.open()
         keeper = await self._open_ledger()
         # One task owns the task group from its opening to its end, so that `async with` may be left from another
         # task than it was entered from, as test fixtures and web frameworks do.
-        opened: asyncio.Future[TaskGroup] = asyncio.get_running_loop().create_future()
+        opened: asyncio.Future[TaskGroup] = loop.create_future()
         closing = asyncio.Event()
-        owner = asyncio.get_running_loop().create_task(_own_task_group(opened, closing), name="suno-video-client")
+        owner = loop.create_task(_own_task_group(opened, closing), name="suno-video-client")
         try:
             group = await opened
         except asyncio.CancelledError:
@@ -223,7 +227,7 @@ class SunoVideoClient:
         watcher = Watcher(calls, PollSchedule(self.rate), blocked=lambda: slots.statistics().tasks_waiting)
         calls.in_flight = lambda: len(watcher)
         self._running = _Running(
-            loop=asyncio.get_running_loop(),
+            loop=loop,
             session=session,
             calls=calls,
             watcher=watcher,
@@ -246,6 +250,16 @@ class SunoVideoClient:
         if keeper is not None:
             group.start_soon(self._note_places, keeper.books)
         return self
+
+    async def open(self) -> SunoVideoClient:
+        """Open the client and return it, where `async with` cannot be, as in a notebook's cells; `aclose` ends it.
+
+        Raises:
+            ClientClosedError: it was opened before.
+            LedgerError: its ledger cannot be used.
+
+        """
+        return await self.__aenter__()
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -293,7 +307,7 @@ class SunoVideoClient:
             try:
                 await books.keep_places(self.clock, self.rate.per)
             except LedgerError:
-                logger.exception("the ledger cannot keep the time of the requests")
+                logger.exception("the ledger cannot keep the time of the requests", extra=fields("ledger_failed"))
 
     def _make_transport(self, session: aiohttp.ClientSession) -> Transport:
         from suno_video_async.transport import AiohttpTransport  # noqa: PLC0415
@@ -308,7 +322,7 @@ class SunoVideoClient:
                 "is closed" if self._closed else "is not open yet: use `async with SunoVideoClient() as client:`"
             )
             raise ClientClosedError(f"the client {state}")
-        if asyncio.get_running_loop() is not running.loop:
+        if _running_loop() is not running.loop:
             raise RuntimeError(
                 "a SunoVideoClient belongs to the event loop it was opened on: open one on this loop"
             )
@@ -754,6 +768,16 @@ class SunoVideoClient:
         self._open().group.start_soon(run)
 
 
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "a SunoVideoClient needs a running asyncio loop: use it inside asyncio.run(main()); under anyio choose"
+            " backend='asyncio', for it does not run on trio"
+        ) from None
+
+
 async def _own_task_group(opened: asyncio.Future[TaskGroup], closing: asyncio.Event) -> None:
     try:
         async with anyio.create_task_group() as group:
@@ -762,5 +786,5 @@ async def _own_task_group(opened: asyncio.Future[TaskGroup], closing: asyncio.Ev
             await closing.wait()
             group.cancel_scope.cancel()
     except Exception:
-        logger.exception("the client's background work broke off: this is a defect")
+        logger.exception("the client's background work broke off: this is a defect", extra=fields("defect"))
         raise

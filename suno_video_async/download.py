@@ -26,12 +26,13 @@ from suno_video_async.addresses import is_private, without_secrets
 from suno_video_async.disks import boot_id
 from suno_video_async.errors import DownloadError
 from suno_video_async.filenames import file_name
+from suno_video_async.hooks import RetryEvent
 from suno_video_async.models import TaskSnapshot, Timeout, Video, VideoTaskId
 from suno_video_async.mp4 import mp4_problem
 from suno_video_async.pacing.clock import Clock, SystemClock
 from suno_video_async.protocol.wire import retry_after
 from suno_video_async.task import video_of
-from suno_video_async.telemetry import About, Reporter, RetryEvent
+from suno_video_async.telemetry import About, Reporter
 
 #: What a user's disk is protected from: no lyric video comes near it.
 MAX_BYTES = 8 * 1024**3

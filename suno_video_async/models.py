@@ -13,6 +13,8 @@ from typing import Any, NewType, cast
 from attrs import Attribute, field, frozen
 from attrs.validators import instance_of
 
+from suno_video_async.showing import card
+
 #: The id of a finished Suno task: what a video is made from.
 MusicTaskId = NewType("MusicTaskId", str)
 #: The id of one track inside a music task.
@@ -190,6 +192,16 @@ class TaskSnapshot:
         url = self._param("callback_url")
         return url if isinstance(url, str) else None
 
+    def _repr_html_(self) -> str:
+        facts = {
+            "seconds": self.duration_s,
+            "credits": self.credits,
+            "code": self.result_code,
+            "message": self.result_message,
+            "video": self.media_urls[0] if self.media_urls else None,
+        }
+        return card(f"task {self.task_id}", self.status, facts)
+
     def _param(self, name: str) -> object:
         param: object = self.raw.get("param")
         return cast("Mapping[str, object]", param).get(name) if isinstance(param, Mapping) else None
@@ -228,6 +240,16 @@ class TaskUpdate:
         """Whether this is the last update of its task."""
         return self.snapshot.is_final
 
+    def _repr_html_(self) -> str:
+        facts = {
+            "elapsed, s": self.elapsed,
+            "progress": self.progress,
+            "to go, s": self.eta,
+            "credits": self.snapshot.credits,
+            "message": self.snapshot.result_message,
+        }
+        return card(f"task {self.task_id}", self.status, facts)
+
 
 @frozen(kw_only=True)
 class Video:
@@ -250,6 +272,16 @@ class Video:
     duration: float | None = None
     path: Path | None = None
     snapshot: TaskSnapshot = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "track": self.suno_id,
+            "seconds": self.duration,
+            "credits": self.credits,
+            "url": self.url,
+            "file": self.path,
+        }
+        return card(f"video of task {self.task_id}", None, facts, path=self.path)
 
 
 @frozen(kw_only=True)
@@ -309,6 +341,22 @@ class Outcome:
     requests: int = 0
     seconds: float = 0.0
     error: Exception | None = None
+
+    def _repr_html_(self) -> str:
+        track = self.track
+        facts = {
+            "row": self.row,
+            "author": track.author if track else None,
+            "brand": track.brand if track else None,
+            "task": self.video_task_id,
+            "credits": self.credits,
+            "requests": self.requests,
+            "seconds": self.seconds,
+            "url": self.url if self.path is None else None,
+            "file": self.path,
+            "error": self.error,
+        }
+        return card(track.suno_id if track else self.row or "row", self.state, facts, path=self.path)
 
 
 def _positive(_: object, attribute: Attribute[Any], value: float) -> None:

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from suno_video_async.errors import APIError, MissingExtraError
+from suno_video_async.hooks import Hooks, PauseEvent, RequestEvent, RetryEvent, SpendEvent, Stage
 from suno_video_async.models import VideoTaskId
-from suno_video_async.telemetry import Hooks, PauseEvent, RequestEvent, RetryEvent, SpendEvent, Stage
 
 try:
     from opentelemetry import metrics, trace
@@ -26,13 +26,16 @@ except ImportError as _error:  # pragma: no cover  the tests have it
     raise MissingExtraError("OpenTelemetry is not installed: pip install 'suno-video-async[otel]'") from _error
 
 NAME = "suno_video_async"
+#: The version of the semantic conventions whose names are used.
+SCHEMA = "https://opentelemetry.io/schemas/1.27.0"
 #: Of the conventions, in seconds.
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-#: Seconds that a call may wait for its place: from none to an hour of maintenance.
-WAITS = (0.0, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+#: Seconds that a call may wait for its place, up to an hour of maintenance; what is shorter is no wait.
+WAITS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 #: Ended tasks whose download, asked for by itself, still finds the span that it belongs to.
 REMEMBERED = 1000
 _MEDIA = "media"
+_ERROR = Status(StatusCode.ERROR)
 
 
 class OpenTelemetryHooks(Hooks):
@@ -43,14 +46,21 @@ class OpenTelemetryHooks(Hooks):
     Args:
         tracer_provider: whose tracer makes the spans; None takes the global one.
         meter_provider: whose meter counts; None takes the global one.
+        requests: whether each request has a span and is timed; False where an instrumentation of aiohttp does it
+            already, or where they cost too much.
 
     """
 
     def __init__(
-        self, *, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
+        self,
+        *,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        requests: bool = True,
     ) -> None:
-        self._tracer = trace.get_tracer(NAME, tracer_provider=tracer_provider)
-        meter = metrics.get_meter(NAME, meter_provider=meter_provider)
+        self._requests = requests
+        self._tracer = trace.get_tracer(NAME, tracer_provider=tracer_provider, schema_url=SCHEMA)
+        meter = metrics.get_meter(NAME, meter_provider=meter_provider, schema_url=SCHEMA)
         self._spans = WeakKeyDictionary[Stage, Span]()
         self._contexts = WeakKeyDictionary[Stage, Context]()
         self._ended = OrderedDict[VideoTaskId, Context]()
@@ -63,7 +73,7 @@ class OpenTelemetryHooks(Hooks):
         self._waits = meter.create_histogram(
             "suno_video.place.wait",
             unit="s",
-            description="How long calls wait for their place within the rate limit.",
+            description="How long calls that had to wait waited for their place within the rate limit.",
             explicit_bucket_boundaries_advisory=WAITS,
         )
         self._tracks = meter.create_counter(
@@ -93,29 +103,34 @@ class OpenTelemetryHooks(Hooks):
         span.set_attributes(_of_stage(stage))
         if stage.error is not None:
             # No message: the server's and the media server's words may hold anything.
-            span.set_status(Status(StatusCode.ERROR))
+            span.set_status(_ERROR)
         span.end(_nanoseconds(stage.started + (stage.seconds or 0.0)))
-        if stage.name == "follow" and stage.task_id is not None:
-            self._remember(stage.task_id, self._contexts[stage.parent or stage])
+        context = self._contexts.get(stage.parent or stage)
+        if stage.name == "follow" and stage.task_id is not None and context is not None:
+            self._remember(stage.task_id, context)
 
     def on_request(self, event: RequestEvent) -> None:
         """Make the request's span, and time it."""
-        attributes = _of_request(event)
-        context = None if event.stage is None else self._contexts.get(event.stage)
-        template = attributes.get("url.template")
+        if event.waited is not None and event.waited >= WAITS[0]:
+            self._waits.record(event.waited, {"suno_video.operation": event.operation})
+        if self._requests:
+            self._time(event)
+
+    def _time(self, event: RequestEvent) -> None:
+        error = event.error
+        kind = None if error is None else type(error).__name__
+        name, shared, own = _of_request(event.operation, event.method, event.url, event.status, kind)
         span = self._tracer.start_span(
-            f"{event.method} {template}" if template else event.method,
-            context=context,
+            name,
+            context=None if event.stage is None else self._contexts.get(event.stage),
             kind=SpanKind.CLIENT,
-            attributes={**attributes, **_of_send(event)},
+            attributes={**own, **_of_send(event)},
             start_time=_nanoseconds(event.started),
         )
-        if event.error is not None:
-            span.set_status(Status(StatusCode.ERROR))
+        if error is not None:
+            span.set_status(_ERROR)
         span.end(_nanoseconds(event.started + event.seconds))
-        self._durations.record(event.seconds, attributes)
-        if event.waited is not None:
-            self._waits.record(event.waited, {"suno_video.operation": event.operation})
+        self._durations.record(event.seconds, shared)
 
     def on_retry(self, event: RetryEvent) -> None:
         """Count it."""
@@ -160,20 +175,30 @@ def _of_stage(stage: Stage) -> dict[str, AttributeValue]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _of_request(event: RequestEvent) -> dict[str, AttributeValue]:
-    """Return what tells a request from others: few values each, for metrics too."""
-    template = None if event.operation == _MEDIA else event.url
-    attributes: dict[str, AttributeValue] = {"http.request.method": event.method, **_of_url(template, event.url)}
-    if event.status is not None:
-        attributes["http.response.status_code"] = event.status
-    if event.error is not None:
-        attributes["error.type"] = type(event.error).__name__
-    return attributes
+@lru_cache(maxsize=256)  # the API's paths and the ways in which they end are few
+def _of_request(
+    operation: str, method: str, url: str, status: int | None, error: str | None
+) -> tuple[str, Mapping[str, AttributeValue], Mapping[str, AttributeValue]]:
+    """Return a span's name, what tells a request from others (few values, for metrics), and that and more."""
+    parts = urlsplit(url)
+    shared: dict[str, AttributeValue] = {
+        "http.request.method": method,
+        "server.address": parts.hostname or "",
+        "server.port": parts.port or (443 if parts.scheme == "https" else 80),
+    }
+    if operation != _MEDIA:  # the API's own paths are templates of themselves
+        shared["url.template"] = parts.path
+    if status is not None:
+        shared["http.response.status_code"] = status
+    if error is not None:
+        shared["error.type"] = error
+    name = method if operation == _MEDIA else f"{method} {parts.path}"
+    return name, shared, {**shared, "url.full": url, "suno_video.operation": operation}
 
 
 def _of_send(event: RequestEvent) -> dict[str, AttributeValue]:
     """Return what is known of one send alone."""
-    attributes: dict[str, AttributeValue] = {"url.full": event.url, "suno_video.operation": event.operation}
+    attributes: dict[str, AttributeValue] = {}
     if event.resend:
         attributes["http.request.resend_count"] = event.resend
     if event.task_id is not None:
@@ -181,15 +206,3 @@ def _of_send(event: RequestEvent) -> dict[str, AttributeValue]:
     if isinstance(event.error, APIError):
         attributes["suno_video.code"] = event.error.code  # the envelope's, where HTTP's own says 200
     return attributes
-
-
-@lru_cache(maxsize=256)
-def _of_url(template: str | None, url: str) -> Mapping[str, AttributeValue]:
-    """Return where a request goes; the API's own paths are few, and templates of themselves."""
-    parts = urlsplit(url)
-    where: dict[str, AttributeValue] = {
-        "server.address": parts.hostname or "",
-        "server.port": parts.port or (443 if parts.scheme == "https" else 80),
-        "url.scheme": parts.scheme,
-    }
-    return where if template is None else {**where, "url.template": parts.path}

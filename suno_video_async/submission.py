@@ -9,10 +9,11 @@ import anyio
 
 from suno_video_async.calls import Calls, Entry
 from suno_video_async.errors import APIError, ClientClosedError, SubmissionUnknown, SunoVideoError
+from suno_video_async.hooks import Stage
+from suno_video_async.logs import fields, logger
 from suno_video_async.models import VideoRequest, VideoTaskId
 from suno_video_async.pacing.limiter import Place
 from suno_video_async.task import VideoTask
-from suno_video_async.telemetry import Stage, logger
 
 
 class Submission:
@@ -123,8 +124,12 @@ class Submission:
 
     def _log_unclaimed(self, outcome: VideoTask | SunoVideoError | None) -> None:
         """Leave a trace of money that may have been spent for a caller who is gone."""
-        suno_id = self.request.track.suno_id
+        track = self.request.track
         if self._task is not None:
-            logger.warning("the submission of %s was cancelled too late: it is task %s", suno_id, self._task.id)
+            logger.warning(
+                "the submission of %s was cancelled too late: it is task %s",
+                *(track.suno_id, self._task.id),
+                extra=fields("unclaimed", track=track, task_id=self._task.id, state="submitted"),
+            )
         elif isinstance(outcome, SubmissionUnknown):
-            logger.warning("%s", outcome)
+            logger.warning("%s", outcome, extra=fields("unclaimed", error=outcome, state="unknown"))

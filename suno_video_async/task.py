@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from suno_video_async.errors import TaskFailed, VideoMissingError, WaitTimeout
 from suno_video_async.models import TaskSnapshot, TaskUpdate, Track, Video, VideoTaskId
 from suno_video_async.pacing.clock import Clock
+from suno_video_async.showing import card
 
 
 class VideoTask:
@@ -34,6 +35,21 @@ class VideoTask:
         else:
             state = self._latest.status if self._latest else "not seen yet"
         return f"<VideoTask {self.id} {state}>"
+
+    def _repr_html_(self) -> str:
+        latest, track = self._latest, self.track
+        facts: dict[str, object] = {
+            "track": track.suno_id if track else None,
+            "author": track.author if track else None,
+            "elapsed, s": latest.elapsed if latest else None,
+            "progress": latest.progress if latest else None,
+            "to go, s": latest.eta if latest and not latest.is_final else None,
+            "credits": latest.snapshot.credits if latest else None,
+            "requests": self.requests,
+            "error": self._error,
+        }
+        status = latest.status if latest else "not seen yet"
+        return card(f"task {self.id}", type(self._error).__name__ if self._error else status, facts)
 
     @property
     def latest(self) -> TaskUpdate | None:

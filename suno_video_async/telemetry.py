@@ -1,15 +1,14 @@
-"""What a client tells about itself: hooks that cannot break a run, and the logger that all modules share."""
+"""What a client tells about itself: hooks that cannot break a run; the log is told by one of them."""
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from types import TracebackType
 
-from attrs import define, field, frozen
+from attrs import define
 
 from suno_video_async.errors import (
     DownloadError,
@@ -17,181 +16,74 @@ from suno_video_async.errors import (
     MalformedResponseError,
     NotFoundError,
     SubmissionUnknown,
-    SunoVideoError,
     TaskFailed,
 )
-from suno_video_async.models import TaskUpdate, Track, VideoRequest, VideoTaskId
+from suno_video_async.hooks import Hooks, PauseEvent, RequestEvent, RetryEvent, SpendEvent, Stage, SubmitEvent
+from suno_video_async.logs import fields, logger
+from suno_video_async.models import TaskUpdate, Track, VideoTaskId
 from suno_video_async.pacing.clock import Clock
 
-logger: logging.Logger = logging.getLogger("suno_video_async")
-logger.addHandler(logging.NullHandler())
 
-
-@define(eq=False, kw_only=True)
-class Stage:
-    """A part of a track's way, told when it begins and when it ends.
-
-    Attributes:
-        name: `"track"` for the whole way; within it `"submit"`, `"follow"` and `"download"`.
-        via: what began a whole way: `"convert"`, `"generate"` or `"submit"`.
-        parent: the stage that this one is a part of; None for a whole way, and for what is called by itself.
-        track: what it is about, as far as known.
-        task_id: the video task, once known.
-        started: when it began, in Unix seconds of the client's clock.
-        seconds: how long it took, of the client's clock; None until the end.
-        state: how a whole way ended, in the words of `Outcome.state`; None until the end.
-        error: how it went wrong, or None; a cancellation too.
-
-    """
-
-    name: str
-    started: float
-    via: str | None = None
-    parent: Stage | None = None
-    track: Track | None = None
-    task_id: VideoTaskId | None = None
-    seconds: float | None = None
-    state: str | None = None
-    error: BaseException | None = None
-    since: float = field(default=0.0, repr=False)
-    """The same as `started`, of the clock's `now`."""
-
-
-@frozen(kw_only=True)
-class RequestEvent:
-    """One physical send is over.
-
-    Attributes:
-        operation: the call, such as `"TaskInfo"`; `"media"` for the file of a video, which is no call of the API
-            and does not count against its limit.
-        method: of HTTP.
-        url: without its query: what is signed or secret in a URL stands there.
-        started: when it was sent, in Unix seconds of the client's clock.
-        seconds: how long it took, of the client's clock.
-        status: of HTTP; None where no answer came.
-        resend: how many times the same thing was sent before.
-        waited: seconds that it waited for its place within the limit; None for polls, which wait for nobody.
-        task_id: the task that it asks about.
-        stage: what it is a part of, if of a track's way.
-        error: how it went wrong, or None.
-
-    """
-
-    operation: str
-    method: str
-    url: str
-    started: float
-    seconds: float
-    status: int | None = None
-    resend: int = 0
-    waited: float | None = None
-    task_id: str | None = None
-    stage: Stage | None = None
-    error: BaseException | None = None
-
-
-@frozen(kw_only=True)
-class RetryEvent:
-    """A call failed and will be tried again after `wait` seconds; `attempt` of them have failed so far.
-
-    `operation` is the call, or `"download"`.
-    """
-
-    operation: str
-    attempt: int
-    wait: float
-    error: SunoVideoError
-
-
-@frozen(kw_only=True)
-class SubmitEvent:
-    """A submission was accepted: from here on it is paid for.
-
-    One whose answer was lost is told when its callback has brought it back.
-    """
-
-    request: VideoRequest
-    task_id: VideoTaskId
-
-
-@frozen(kw_only=True)
-class SpendEvent:
-    """The API said what a task cost, at the task's end.
-
-    Attributes:
-        task_id: the video task.
-        track: what it was made from, where that is known.
-        credits: what it cost; may be 0 or fractional.
-        new: whether this client submitted it. Another one may have told the cost of the others already.
-
-    """
-
-    task_id: VideoTaskId
-    track: Track | None
-    credits: float
-    new: bool
-
-
-@frozen(kw_only=True)
-class PauseEvent:
-    """The server asked for less: calls of the `lane` (`"create"` or `"all"`) wait for `seconds`.
-
-    Told once for each refusal. The `wait` of a retry may make the pause longer.
-    """
-
-    lane: str
-    seconds: float
-    error: SunoVideoError
-
-
-class Hooks:
-    """Told what a client does; override what you want to hear.
-
-    The methods are plain functions and run on the event loop, so they must be quick. What they raise is logged and
-    changes nothing, `CancelledError` included; `KeyboardInterrupt` and `SystemExit` alone pass.
-    """
-
-    def on_begin(self, stage: Stage) -> None:
-        """Hear that a part of a track's way begins."""
+class _Log(Hooks):
+    """Writes what it hears into the log: what costs or delays as `INFO`, each request and update as `DEBUG`."""
 
     def on_end(self, stage: Stage) -> None:
-        """Hear that a part of a track's way is over: the same object, with its end."""
+        whole = stage.name == "track"
+        extra = fields(
+            "ended" if whole else f"{stage.name}_ended",
+            error=stage.error,
+            track=stage.track,
+            task_id=stage.task_id,
+            state=stage.state,
+            seconds=stage.seconds,
+        )
+        what = (stage.track.suno_id if stage.track else stage.task_id, stage.state or stage.name, stage.seconds)
+        logger.log(logging.INFO if whole else logging.DEBUG, "%s: %s after %.1f s", *what, extra=extra)
 
     def on_request(self, event: RequestEvent) -> None:
-        """Hear that a request was answered, or not."""
+        if logger.isEnabledFor(logging.DEBUG):
+            answer = event.status if event.error is None else f"{event.status or ''} {event.error!r}".strip()
+            extra = fields(
+                "request",
+                error=event.error,
+                operation=event.operation,
+                method=event.method,
+                url=event.url,
+                task_id=event.task_id,
+                attempt=event.resend + 1,
+                wait=event.waited,
+                seconds=event.seconds,
+                http_status=event.status,
+            )
+            logger.debug("%s %s: %s in %.3f s", event.method, event.url, answer, event.seconds, extra=extra)
 
     def on_retry(self, event: RetryEvent) -> None:
-        """Hear that a call will be tried again."""
+        extra = fields(
+            "retry", error=event.error, operation=event.operation, attempt=event.attempt, wait=event.wait
+        )
+        what = (event.operation, event.attempt, event.error, event.wait)
+        logger.info("%s failed, try %d: %s; again in %.1f s", *what, extra=extra)
 
     def on_submit(self, event: SubmitEvent) -> None:
-        """Hear that a video was bought."""
+        track = event.request.track
+        extra = fields("submitted", operation="CreateTask", track=track, task_id=event.task_id, state="submitted")
+        logger.info("%s: bought as task %s", track.suno_id, event.task_id, extra=extra)
 
     def on_update(self, update: TaskUpdate) -> None:
-        """Hear what the server said about a followed task, by an answer or a trusted callback."""
+        extra = fields("update", task_id=update.task_id, state=update.status, seconds=update.elapsed)
+        logger.debug("task %s: %s after %.1f s", update.task_id, update.status, update.elapsed, extra=extra)
 
     def on_spend(self, event: SpendEvent) -> None:
-        """Hear what a task cost."""
+        extra = fields("spent", track=event.track, task_id=event.task_id, credits=event.credits)
+        logger.info("task %s: cost %g credits", event.task_id, event.credits, extra=extra)
 
     def on_pause(self, event: PauseEvent) -> None:
-        """Hear that calls are held up."""
+        extra = fields("pause", error=event.error, lane=event.lane, wait=event.seconds)
+        what = ("all calls wait" if event.lane == "all" else "submissions wait", event.seconds, event.error)
+        logger.info("%s for %.1f s: %s", *what, extra=extra)
 
 
-def checked_hooks(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:
-    """Return hooks that can be told.
-
-    Raises:
-        TypeError: one has a coroutine function for a method, which nobody would await.
-
-    """
-    for hook in hooks:
-        for name in (name for name in vars(Hooks) if name.startswith("on_")):
-            if inspect.iscoroutinefunction(getattr(hook, name)):
-                raise TypeError(
-                    f"{type(hook).__name__}.{name} is a coroutine function: hooks are plain functions; start a"
-                    " task or fill a queue in one"
-                )
-    return tuple(hooks)
-
+LOG = _Log()
 
 #: The stage that the running code is a part of; tasks that it starts inherit it.
 _current: ContextVar[Stage | None] = ContextVar("suno_video_async_stage", default=None)
@@ -199,26 +91,34 @@ _current: ContextVar[Stage | None] = ContextVar("suno_video_async_stage", defaul
 
 @define(eq=False)
 class Reporter:
-    """Tells the hooks of a client.
+    """Tells the hooks of a client, and the log.
 
     Attributes:
-        hooks: who is told; where there are none, nothing is measured.
         clock: the client's time.
 
     """
 
-    hooks: Sequence[Hooks]
+    _own: tuple[Hooks, ...]
     clock: Clock
+
+    @property
+    def hooks(self) -> tuple[Hooks, ...]:
+        """Who is told; where there is nobody, nothing is measured."""
+        return (LOG, *self._own) if logger.isEnabledFor(logging.INFO) else self._own
 
     def tell(self, say: Callable[[Hooks], None]) -> None:
         """Say something to every hook; none of them can break a run."""
-        for hook in self.hooks:
-            try:
-                say(hook)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException:  # nothing is awaited here: a CancelledError is the hook's own, too
-                logger.exception("a hook failed: %s", type(hook).__name__)
+        told = _current.set(None)  # a task that a hook starts is no part of what it is told of
+        try:
+            for hook in self.hooks:
+                try:
+                    say(hook)
+                except (KeyboardInterrupt, SystemExit):
+                    raise
+                except BaseException as error:  # nothing is awaited: a CancelledError is the hook's own, too
+                    _complain(hook, error)
+        finally:
+            _current.reset(told)
 
     def begin(
         self, name: str, *, via: str | None = None, track: Track | None = None, task_id: VideoTaskId | None = None
@@ -293,9 +193,18 @@ class Reporter:
             stage: what it is a part of; None for the running one.
 
         """
-        if not self.hooks:
+        if not self._own and not logger.isEnabledFor(logging.DEBUG):
             return None
         return About(resend, None if since is None else self.clock.now() - since, stage)
+
+
+def _complain(hook: Hooks, error: BaseException) -> None:
+    """Log that a hook failed; a handler of the log may be what fails."""
+    kind = type(hook).__name__
+    with suppress(Exception):
+        logger.error(
+            "a hook failed: %s", kind, exc_info=error, extra=fields("hook_failed", error=error, hook=kind)
+        )
 
 
 @contextmanager

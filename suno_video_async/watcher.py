@@ -24,6 +24,8 @@ from suno_video_async.errors import (
     SunoVideoError,
     TaskFailed,
 )
+from suno_video_async.hooks import SpendEvent, Stage
+from suno_video_async.logs import fields, logger
 from suno_video_async.models import TaskSnapshot, TaskUpdate, VideoTaskId
 from suno_video_async.pacing.clock import TICK
 from suno_video_async.pacing.limiter import Lane, Place
@@ -32,7 +34,6 @@ from suno_video_async.pacing.schedule import HINTED_AGAIN, Ask, Backlog, Decisio
 from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.protocol.wire import Operation
 from suno_video_async.task import VideoTask, video_of
-from suno_video_async.telemetry import SpendEvent, Stage, logger
 from suno_video_async.turns import Turns
 
 #: A task of our own may be "not found" for a moment after its creation: how many answers, over how many seconds,
@@ -256,7 +257,8 @@ class Watcher:
             self._told = True
             logger.warning(
                 "callbacks have stopped coming: all tasks are asked about again, as without callbacks; see whether"
-                " the tunnel or proxy of the callback URL still leads here"
+                " the tunnel or proxy of the callback URL still leads here",
+                extra=fields("callbacks_stopped"),
             )
 
     def _estimated(self, followed: _Followed, update: TaskUpdate) -> TaskUpdate:

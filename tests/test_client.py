@@ -24,8 +24,8 @@ from suno_video_async import (
     SunoVideoClient,
     TransportError,
 )
+from suno_video_async.hooks import Hooks, PauseEvent
 from suno_video_async.models import Timeout
-from suno_video_async.telemetry import Hooks, PauseEvent
 from tests.support.clients import KEY, TRACK, FakeAPI, client_of
 from tests.support.fakes import FakeTransport, answer, most_in_any_window, settle, task_data
 from tests.support.virtual import run_virtual

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -19,9 +20,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from suno_video_async import RateLimitError, SunoVideoClient, Track
+from suno_video_async import RateLimit, RateLimitError, SunoVideoClient, Track, otel
 from suno_video_async.local import Fault
-from suno_video_async.otel import DURATIONS, OpenTelemetryHooks
+from suno_video_async.otel import DURATIONS, SCHEMA, OpenTelemetryHooks
 from suno_video_async.protocol.wire import Operation
 from suno_video_async.testing import VideoServer
 from tests.support.clients import KEY, FakeAPI, client_of
@@ -38,6 +39,7 @@ class Seen:
     spans_: InMemorySpanExporter
     reader: InMemoryMetricReader
     tracers: TracerProvider
+    meters: MeterProvider
     hooks: OpenTelemetryHooks
 
     def spans(self, name: str | None = None) -> list[ReadableSpan]:
@@ -57,7 +59,8 @@ def seen() -> Iterator[Seen]:
     exporter, reader, tracers = InMemorySpanExporter(), InMemoryMetricReader(), TracerProvider()
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
     meters = MeterProvider(metric_readers=[reader])
-    yield Seen(exporter, reader, tracers, OpenTelemetryHooks(tracer_provider=tracers, meter_provider=meters))
+    hooks = OpenTelemetryHooks(tracer_provider=tracers, meter_provider=meters)
+    yield Seen(exporter, reader, tracers, meters, hooks)
     meters.shutdown()
     tracers.shutdown()
 
@@ -115,7 +118,6 @@ async def test_a_request_is_told_by_the_conventions(seen: Seen, suno_video_serve
         "http.request.method": "GET",
         "server.address": host,
         "server.port": int(port),
-        "url.scheme": "http",
         "url.template": path,
         "http.response.status_code": 200,
     }
@@ -125,7 +127,37 @@ async def test_a_request_is_told_by_the_conventions(seen: Seen, suno_video_serve
     metrics = seen.metrics()
     (point,) = metrics["http.client.request.duration"]
     assert (point["attributes"], tuple(point["explicit_bounds"])) == (shared, DURATIONS)
-    assert [one["attributes"] for one in metrics["suno_video.place.wait"]] == [{"suno_video.operation": "balance"}]
+    (scope,) = {one.instrumentation_scope.schema_url for one in seen.spans() if one.instrumentation_scope}
+    assert scope == SCHEMA
+
+
+def test_requests_may_be_left_to_others(seen: Seen) -> None:
+    """Without its requests a track is still one span, with its parts; no request has a span or is timed."""
+    hooks = OpenTelemetryHooks(tracer_provider=seen.tracers, meter_provider=seen.meters, requests=False)
+
+    async def main() -> None:
+        client, _ = client_of(FakeAPI(), hooks=[hooks])
+        async with client:
+            await client.generate(TRACK)
+
+    run_virtual(main())
+    assert [one.name for one in seen.spans()] == ["suno_video.submit", "suno_video.follow", "suno_video.track"]
+    assert set(seen.metrics()) == {"suno_video.tracks", "suno_video.credits"}
+
+
+def test_waits_for_a_place_are_told(seen: Seen) -> None:
+    """A call that had to wait for its place within the limit says how long; one that had not, does not count."""
+
+    async def main() -> None:
+        client, _ = client_of(FakeAPI(), hooks=[seen.hooks], rate=RateLimit(1, per=10))
+        async with client:
+            await client.balance()
+            await client.balance()
+
+    run_virtual(main())
+    (point,) = seen.metrics()["suno_video.place.wait"]
+    assert (point["attributes"], point["count"]) == ({"suno_video.operation": "balance"}, 1)
+    assert point["sum"] == pytest.approx(10)
 
 
 @pytest.mark.suno_video_server(faults=[Fault(on="CreateTask", kind="code:429", calls=(1,))])
@@ -195,6 +227,61 @@ def test_it_is_below_the_callers_span(seen: Seen) -> None:
     for inner in (whole, asked):
         assert inner.parent is not None
         assert inner.parent.span_id == outer.context.span_id
+
+
+def test_a_conversion_is_below_the_span_that_began_it(seen: Seen) -> None:
+    """Each track of a catalog is below the span of the code that converts it, whoever takes the outcomes."""
+
+    async def main() -> None:
+        client, _ = client_of(FakeAPI(), hooks=[seen.hooks])
+        tracks = [Track(task_id="m1", suno_id=f"s{number}") for number in range(5)]
+        async with client:
+            with trace.use_span(seen.tracers.get_tracer("app").start_span("nightly run"), end_on_exit=True):
+                conversion = client.convert(tracks)
+                async with conversion as outcomes:
+                    assert len([outcome async for outcome in outcomes]) == 5
+            await client.balance()
+
+    run_virtual(main())
+    (outer,) = seen.spans("nightly run")
+    (after,) = seen.spans("GET /api/v1/client/account/balance")
+    assert outer.context is not None
+    assert [one.parent.span_id for one in seen.spans("suno_video.track") if one.parent] == [
+        outer.context.span_id
+    ] * 5
+    assert {one.context.trace_id for one in seen.spans() if one.context and one is not after} == {
+        outer.context.trace_id
+    }
+    assert after.parent is None
+
+
+def test_ended_tracks_are_forgotten(seen: Seen) -> None:
+    """However many tracks a client has made, no span is kept open, and few contexts are remembered."""
+
+    async def main() -> None:
+        client, _ = client_of(FakeAPI(seconds=1.0), hooks=[seen.hooks], rate=None)
+        tracks = (Track(task_id="m", suno_id=str(number)) for number in range(300))
+        async with client, client.convert(tracks) as outcomes:
+            assert len([outcome async for outcome in outcomes]) == 300
+
+    run_virtual(main())
+    gc.collect()
+    assert (len(seen.hooks._spans), len(seen.hooks._contexts)) == (0, 0)
+    assert len(seen.spans("suno_video.track")) == 300
+
+
+def test_only_so_many_ended_tasks_are_remembered(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest is forgotten first; its download then is a trace of its own."""
+    monkeypatch.setattr(otel, "REMEMBERED", 3)
+
+    async def main() -> None:
+        client, _ = client_of(FakeAPI(seconds=1.0), hooks=[seen.hooks])
+        async with client:
+            for number in range(5):
+                await client.generate(Track(task_id="m", suno_id=str(number)))
+
+    run_virtual(main())
+    assert list(seen.hooks._ended) == ["v3", "v4", "v5"]
 
 
 def test_no_secret_is_exported(seen: Seen) -> None:

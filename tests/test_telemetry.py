@@ -12,6 +12,7 @@ import pytest
 
 from suno_video_async import (
     CallbackReceiver,
+    ClientClosedError,
     Hooks,
     NotFoundError,
     PauseEvent,
@@ -327,3 +328,64 @@ async def test_a_download_that_fails_is_told(tmp_path: Path) -> None:
         with pytest.raises(Exception, match="answered 400"):
             await client.download(broken, tmp_path)
     assert [type(one.error).__name__ for one in diary.ended] == ["DownloadError"]
+
+
+def test_what_is_no_hook_is_refused() -> None:
+    """What cannot be told is named with the fix; and what stands there twice, for it would count twice."""
+    diary = Diary()
+    for hooks, said in [
+        ([Diary], r"pass an object, Diary\(\)"),
+        ([print], "derive its class from Hooks"),
+        (diary, r"put it into a list, hooks=\[…\]"),
+    ]:
+        with pytest.raises(TypeError, match=said):
+            client_of(FakeAPI(), hooks=hooks)
+    with pytest.raises(ValueError, match="a Diary is among the hooks twice"):
+        client_of(FakeAPI(), hooks=[diary, diary])
+
+
+def test_a_hook_may_start_a_way_of_its_own() -> None:
+    """What a hook's task buys is a way of its own, and no part of what the hook was told of."""
+    diary = Diary()
+    tasks = list[asyncio.Task[None]]()
+
+    async def run() -> None:
+        class Encore(Hooks):
+            def on_submit(self, event: SubmitEvent) -> None:
+                if not tasks:
+                    tasks.append(asyncio.ensure_future(again()))
+
+        async def again() -> None:
+            await (await client.submit(track("2"))).result()
+
+        client, _ = client_of(FakeAPI(), hooks=[Encore(), diary])
+        async with client:
+            await client.generate(TRACK)
+            await asyncio.gather(*tasks)
+
+    run_virtual(run())
+    assert [(one.name, one.via, one.parent) for one in diary.ended if one.name == "track"] == [
+        ("track", "generate", None),
+        ("track", "submit", None),
+    ]
+
+
+def test_a_hook_may_close_the_client() -> None:
+    """Everybody who waits hears that the client was closed; what was bought is told, and nothing hangs."""
+    diary = Diary()
+    closing = list[asyncio.Task[None]]()
+
+    async def run() -> None:
+        class Closing(Hooks):
+            def on_submit(self, event: SubmitEvent) -> None:
+                closing.append(asyncio.ensure_future(client.aclose()))
+
+        client, _ = client_of(FakeAPI(), hooks=[Closing(), diary])
+        async with client:
+            with pytest.raises(ClientClosedError):
+                await client.generate(TRACK)
+            await asyncio.gather(*closing)
+
+    run_virtual(run())
+    assert [one.task_id for one in diary.submits] == ["v1"]
+    assert diary.ways()[-1] == ("track", None, "submitted")

@@ -27,7 +27,7 @@ from suno_video_async.cli.serve import serve_command
 from suno_video_async.cli.single import balance_command, status_command, submit_command, tracks_command
 from suno_video_async.cli.unknown import unknown_group
 from suno_video_async.errors import SunoVideoError
-from suno_video_async.telemetry import logger
+from suno_video_async.logs import logger
 
 _VERBS = (
     demo_command,

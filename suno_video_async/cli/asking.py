@@ -12,8 +12,8 @@ from suno_video_async.cli.options import ClientOptions
 from suno_video_async.cli.output import Output
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.download import WAITS
+from suno_video_async.hooks import Hooks, RetryEvent
 from suno_video_async.models import RetryPolicy
-from suno_video_async.telemetry import Hooks, RetryEvent
 
 #: Sends of one call: a person waits for the answer.
 ATTEMPTS = 4

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from attrs import define, field
 
 from suno_video_async.errors import SubmissionUnknown
+from suno_video_async.hooks import Hooks, SubmitEvent
+from suno_video_async.logs import logger
 from suno_video_async.models import Outcome, Track, VideoTaskId
-from suno_video_async.telemetry import Hooks, SubmitEvent, logger
 
 
 @define(eq=False)

@@ -19,8 +19,8 @@ from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.options import ClientOptions, client_options
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.client import SunoVideoClient
+from suno_video_async.hooks import Hooks, SubmitEvent
 from suno_video_async.models import MusicTaskId, SunoId, SunoTrack, TaskSnapshot, Track
-from suno_video_async.telemetry import Hooks, SubmitEvent
 
 
 @define(eq=False)

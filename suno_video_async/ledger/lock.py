@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from pathlib import Path
+from weakref import WeakSet
 
 from suno_video_async.errors import LedgerError
 
@@ -51,12 +52,28 @@ class WriterLock:
             os.close(descriptor)
             raise LedgerError(f"the ledger {self._ledger} cannot be written: {error.strerror}") from error
         self._descriptor = descriptor
+        _held.add(self)
 
     def release(self) -> None:
         """Give the lock back; the file stays, or another process could lock a file that is gone."""
+        _held.discard(self)
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+#: The locks that this process holds.
+_held = WeakSet[WriterLock]()
+
+
+def let_go_in_child() -> None:
+    """Close what a fork has copied: a child that outlives its parent would keep the ledger locked."""
+    for held in tuple(_held):
+        held.release()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch  Windows has no fork
+    os.register_at_fork(after_in_child=let_go_in_child)
 
 
 def _holder(descriptor: int) -> str:

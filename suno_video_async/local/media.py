@@ -12,6 +12,8 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+from suno_video_async.logs import fields
+
 from .exchange import FilePart, Reply, ServerRequest
 
 PREFIX = "/media/"
@@ -102,7 +104,7 @@ class MediaStore:
         try:
             self._files[path] = make()
         except Exception:  # whatever stops it, the file is missing and the server goes on
-            _log.exception("a file of the library cannot be given out")
+            _log.exception("a file of the library cannot be given out", extra=fields("media_failed", path=path))
             self._files[path] = None
 
 

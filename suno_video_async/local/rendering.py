@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio.to_thread
 from attrs import define, field
 
+from suno_video_async.logs import fields
 from suno_video_async.pacing.clock import Clock
 
 from .checking import with_code_points
@@ -121,7 +122,9 @@ class RenderingProducer:
         except Exception as error:  # whatever goes wrong ends one task, not the server
             if run.stopped.is_set():
                 return None
-            _log.warning("%s/%s: no video: %s", run.track.task_id, run.track.suno_id, error, exc_info=True)
+            song = (run.track.task_id, run.track.suno_id)
+            extra = fields("render_failed", music_task_id=song[0], suno_id=song[1], error=error)
+            _log.warning("%s/%s: no video: %s", *song, error, exc_info=True, extra=extra)
             return Failure(f"Generation Failed: {error}")
 
     def _render(self, run: _Run) -> RenderResult:
@@ -153,5 +156,6 @@ def _notes(track: LibraryTrack, result: RenderResult) -> tuple[str, ...]:
     if track.spread:
         notes.append("the lyrics have no times: they are spread over the song")
     for note in notes:
-        _log.warning("%s/%s: %s", track.task_id, track.suno_id, note)
+        extra = fields("render_note", music_task_id=track.task_id, suno_id=track.suno_id)
+        _log.warning("%s/%s: %s", track.task_id, track.suno_id, note, extra=extra)
     return tuple(notes)

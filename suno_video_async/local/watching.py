@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import anyio.to_thread
 
+from suno_video_async.logs import fields
+
 from .errors import LibraryError
 from .folder import FolderLibrary
 from .library import Library
@@ -51,12 +53,12 @@ class LibraryWatch:
                     self._tell(library.mistakes)
                     self._changed()
             except Exception:  # whatever is wrong with a disk now, the songs that are known can be made
-                _log.exception("the library could not be looked through")
+                _log.exception("the library could not be looked through", extra=fields("library_unreadable"))
 
     def _tell(self, mistakes: tuple[LibraryError, ...]) -> None:
         """Warn of each mistake once; when it comes back after it was gone, again."""
         messages = [str(mistake) for mistake in mistakes]
         for message in messages:
             if message not in self._told:
-                _log.warning("this song is left out: %s", message)
+                _log.warning("this song is left out: %s", message, extra=fields("song_left_out"))
         self._told = set(messages)

@@ -63,7 +63,10 @@ class SystemClock:
 
     def now(self) -> float:
         """Return the running loop's time, scaled."""
-        return asyncio.get_running_loop().time() * self.scale
+        try:
+            return asyncio.get_running_loop().time() * self.scale
+        except RuntimeError:  # a repr, or statistics, without a loop; asyncio's own loops have the same time
+            return time.monotonic() * self.scale
 
     def time(self) -> float:
         """Return Unix seconds; at another scale than 1 they run that much faster since 2026-01-01."""

@@ -14,6 +14,7 @@ from anyio.from_thread import start_blocking_portal
 
 from suno_video_async import SystemClock, client
 from suno_video_async.local import LocalServer
+from suno_video_async.logs import logger
 from tests.docs.examples import ROOT, Runner, environment
 
 SCALE = 50.0
@@ -25,6 +26,15 @@ CATALOG = "task_id,suno_id,author\ntask_harbour01,suno_8f3c2b7a51d94e06,Ava\n"
 def name_of(page: Path) -> str:
     """Return what a page is called in a test's id."""
     return page.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture(autouse=True)
+def the_log_as_it_was() -> Iterator[None]:
+    """Take back what an example does to the log."""
+    handlers, level = list(logger.handlers), logger.level
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from suno_video_async import SystemClock
+from suno_video_async import Limiter, SystemClock
 from tests.support.virtual import run_virtual
 
 
@@ -53,3 +53,14 @@ def test_a_deadlock_in_virtual_time_is_found() -> None:
 
     with pytest.raises(RuntimeError, match="deadlock"):
         run_virtual(main())
+
+
+def test_a_clock_goes_on_without_a_loop() -> None:
+    """What only tells a state, such as a repr, works outside of a loop, and by the same time."""
+    clock = SystemClock(50)
+
+    async def now() -> float:
+        return clock.now()
+
+    assert asyncio.run(now()) <= clock.now()
+    assert repr(Limiter()) == "<Limiter rate=RateLimit(requests=20, per=10.0) in_air=0 window=0 waiting=0>"
