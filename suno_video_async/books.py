@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 #: No video and no account comes near it: a larger figure is an error of the server's.
 MOST_CREDITS = 1e9
+#: The year 2286: a larger figure is no time in seconds.
+MOST_SECONDS = 1e10
 
 
 def as_ledger(ledger: Ledger | str | PathLike[str] | None) -> Ledger:
@@ -211,15 +213,28 @@ class Entry:
         return Ending(state=State.REFUSED if refused else State.PLANNED, error=described(error))
 
 
-def ending_of(end: Video | SunoVideoError) -> Ending | None:
-    """Return how a submitted row moves on when its task was followed to this end; None leaves it submitted."""
+def ending_of(end: Video | SunoVideoError, *, at: float) -> Ending | None:
+    """Return how a submitted row moves on when its task was followed to this end; None leaves it submitted.
+
+    Args:
+        end: the task's end.
+        at: Unix seconds of now, which count as the end's where the service does not date it.
+
+    """
+    if not isinstance(end, Video | TaskFailed):
+        return Ending(state=State.UNKNOWN, error=described(end)) if isinstance(end, NotFoundError) else None
+    said = end.snapshot
+    ended = at if (dated := sensible(said.complete_at)) is None else dated
+    took = sensible(said.duration_s)
     if isinstance(end, Video):
-        return Ending(state=State.SUCCEEDED, url=end.url, cost=micro(end.credits))
-    if isinstance(end, TaskFailed):
-        return Ending(state=State.FAILED, cost=micro(end.snapshot.credits), error=described(end))
-    if isinstance(end, NotFoundError):
-        return Ending(state=State.UNKNOWN, error=described(end))
-    return None
+        cost = micro(end.credits)
+        return Ending(state=State.SUCCEEDED, url=end.url, cost=cost, ended=ended, took=took)
+    return Ending(state=State.FAILED, cost=micro(said.credits), ended=ended, took=took, error=described(end))
+
+
+def sensible(seconds: float | None) -> float | None:
+    """Return a time or a duration that a server named, in seconds; one that makes no sense counts as not said."""
+    return seconds if seconds is not None and 0 <= seconds <= MOST_SECONDS else None
 
 
 def described(error: Exception) -> tuple[str, int | None, str]:

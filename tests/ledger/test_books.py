@@ -203,16 +203,28 @@ async def test_every_attempt_has_a_nonce_of_its_own(monkeypatch: pytest.MonkeyPa
 
 def test_how_a_followed_row_ends() -> None:
     """A video, a failed task and a vanished one move the row; what only ends the following leaves it submitted."""
-    snapshot = TaskSnapshot(task_id=TASK, status="failed", credits=0.5)
-    video = Video(task_id=TASK, url="https://x.test/v", suno_id=None, credits=2.5, duration=1.0, snapshot=snapshot)
-    made, failed = ending_of(video), ending_of(TaskFailed(snapshot))
-    missing = ending_of(api(NotFoundError, 404))
-    assert made == Ending(state=State.SUCCEEDED, url="https://x.test/v", cost=2_500_000)
+    snapshot = TaskSnapshot(task_id=TASK, status="failed", credits=0.5, complete_at=1500.0, duration_s=90.0)
+    video = Video(
+        task_id=TASK, url="https://x.test/v", suno_id=None, credits=2.5, duration=90.0, snapshot=snapshot
+    )
+    made, failed = ending_of(video, at=1600.0), ending_of(TaskFailed(snapshot), at=1600.0)
+    missing = ending_of(api(NotFoundError, 404), at=1600.0)
+    assert made == Ending(state=State.SUCCEEDED, url="https://x.test/v", cost=2_500_000, ended=1500.0, took=90.0)
     assert failed is not None
     assert (failed.state, failed.cost) == (State.FAILED, 500_000)
+    assert (failed.ended, failed.took) == (1500.0, 90.0)
     assert missing is not None
     assert (missing.state, missing.error) == (State.UNKNOWN, ("NotFoundError", 404, "CreateTask: 404 no"))
-    assert ending_of(WaitTimeout(TASK, None, 1.0)) is None
+    assert ending_of(WaitTimeout(TASK, None, 1.0), at=1600.0) is None
+
+
+@pytest.mark.parametrize("said", [None, -1.0, float("nan"), float("inf"), 1_790_000_000_000.0])
+def test_an_end_that_the_service_does_not_date(said: float | None) -> None:
+    """Where the service names no time that makes sense, a task ended when that was heard."""
+    snapshot = TaskSnapshot(task_id=TASK, status="failed", complete_at=said, duration_s=said)
+    failed = ending_of(TaskFailed(snapshot), at=1600.0)
+    assert failed is not None
+    assert (failed.ended, failed.took) == (1600.0, None)
 
 
 def test_credits_in_whole_micro_credits() -> None:
