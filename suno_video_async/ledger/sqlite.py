@@ -393,6 +393,10 @@ class SqliteLedger:
             for row_id, at, ended, took in self._db.execute(query):
                 yield AttemptTimes(row_id=row_id, at=at, ended=ended, took=took)
 
+    def provider(self) -> str | None:
+        """Return the address of the service whose account it belongs to."""
+        return self._meta("provider")
+
     @contextmanager
     def at_one_moment(self) -> Generator[None, None, None]:
         """Let all that the block asks be answered as of one moment, whatever is written meanwhile."""
