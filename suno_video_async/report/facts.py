@@ -101,9 +101,7 @@ class Facts:
         return useful / self.made if self.made and useful else None
 
 
-def read(
-    ledger: str | PathLike[str], *, now: float | None = None, clean: Callable[[str], str] = str
-) -> Facts:
+def read(ledger: str | PathLike[str], *, now: float | None = None, clean: Callable[[str], str] = str) -> Facts:
     """Read a ledger as it stands at one moment, beside whoever writes it. Blocks.
 
     Args:

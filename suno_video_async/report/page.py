@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import asdict, frozen
 
+from suno_video_async.addresses import without_secrets
 from suno_video_async.ledger.base import MICRO
 from suno_video_async.models import RateLimit
 from suno_video_async.report import sections
@@ -28,9 +29,23 @@ MOST_TEXT = 400
 #: Columns of a catalog that may hold a song's title, in the order of preference.
 _TITLES = ("title", "name", "song")
 _COLUMNS = (
-    *("id", "title", "author", "brand", "state", "where", "suno", "task", "video", "credits", "submitted", "ended"),
+    *(
+        "id",
+        "title",
+        "author",
+        "brand",
+        "state",
+        "where",
+        "suno",
+        "task",
+        "video",
+        "credits",
+        "submitted",
+        "ended",
+    ),
     *("took", "sends", "href", "size", "url", "kind", "words", "extra"),
 )
+_LONGEST_URL = 2_000
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -117,13 +132,19 @@ def _row(item: Item, file: File | None) -> list[Any]:
         *(row.cost / MICRO if row.cost else None, _rounded(item.submitted), _rounded(item.ended)),
         *(_rounded(item.took), item.sends),
         *((file.href, file.size) if file else (None, None)),
-        row.url if row.url and re.match(r"https?://", row.url) and len(row.url) < 4_000 else None,
+        _link(row.url),
         *(f"{kind} {code}" if code is not None else _short(kind), _short(words), _short(extra)),
     ]
 
 
 def _short(text: str | None) -> str | None:
     return text[:MOST_TEXT] if text else None
+
+
+def _link(url: str | None) -> str | None:
+    """Return a URL that may stand in a page: of the web, and without a signature that opens what it names."""
+    fit = url is not None and re.match(r"https?://", url) and len(url) < _LONGEST_URL
+    return url if fit and url == without_secrets(url or "") else None
 
 
 def _rounded(seconds: float | None) -> float | None:

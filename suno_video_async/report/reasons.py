@@ -82,7 +82,9 @@ class Reasons:
 
     def add(self, row: LedgerRow) -> None:
         """Add a row; one that nothing stopped is left out."""
-        if row.state not in {State.FAILED, State.REFUSED} and (row.state is not State.PLANNED or row.error is None):
+        if row.state not in {State.FAILED, State.REFUSED} and (
+            row.state is not State.PLANNED or row.error is None
+        ):
             return
         kind, code, words = row.error or ("no reason known", None, "")
         found = self._found.setdefault((row.state, kind, code, normal(words, row)), _Gathered(words))

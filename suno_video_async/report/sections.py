@@ -76,8 +76,8 @@ def _head(facts: Facts) -> str:
         '<a class="skip" href="#tracks">Skip to the videos</a><header class="bar"><div class="brand">'
         '<span class="mark" aria-hidden="true"></span>'
         f'<bdi>{escaped(facts.ledger.name)}</bdi></div><div class="tools">{_time(facts.at)}'
-        '<button id="theme" type="button" hidden aria-label="Light or dark"><span aria-hidden="true">◐</span></button>'
-        "</div></header>"
+        '<button id="theme" type="button" hidden aria-label="Light or dark"><span aria-hidden="true">◐</span>'
+        "</button></div></header>"
     )
 
 
@@ -108,7 +108,7 @@ def _bar(facts: Facts) -> str:
             x += width
     return (
         '<svg class="states" viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true">'
-        f"{''.join(parts)}</svg><ul class=\"keys\">{''.join(keys)}</ul>"
+        f'{"".join(parts)}</svg><ul class="keys">{"".join(keys)}</ul>'
     )
 
 
@@ -116,10 +116,18 @@ def _figures(facts: Facts, share: str) -> Iterator[tuple[str, str, str, str]]:
     states = facts.states
     yield "", "Made", share, f"{states.get(State.DOWNLOADED, 0):,} on disk"
     unknown = len(facts.unknown)
-    yield ("alert" if unknown else ""), "Unknown", f"{unknown:,}", "may be paid for" if unknown else "nothing to settle"
+    yield (
+        ("alert" if unknown else ""),
+        "Unknown",
+        f"{unknown:,}",
+        "may be paid for" if unknown else "nothing to settle",
+    )
     failed, refused = states.get(State.FAILED, 0), states.get(State.REFUSED, 0)
-    yield ("bad" if failed + refused else ""), "Failed", f"{failed + refused:,}", (
-        f"{failed:,} failed, {refused:,} refused" if refused else "tasks without a video"
+    yield (
+        ("bad" if failed + refused else ""),
+        "Failed",
+        f"{failed + refused:,}",
+        (f"{failed:,} failed, {refused:,} refused" if refused else "tasks without a video"),
     )
     wasted = f", {_credits(facts.wasted)} without a video" if facts.wasted else ""
     yield "", "Credits spent", _credits(facts.spent), f"{_credits(facts.reserved)} set aside{wasted}"
@@ -137,8 +145,8 @@ def _unknown(facts: Facts, commands: Commands) -> str:
     rest = f"<p>And {more:,} more: {_command(commands.list_unknown())}</p>" if more else ""
     return (
         f'<section class="notice alert" id="unknown"><h2>{_many(len(facts.unknown), "row")} may be paid for</h2>'
-        "<p>The answer to the submission was lost, so nobody on this side can know. Nothing is sent again by itself."
-        " Look into your account: is there a task for the track?</p>"
+        "<p>The answer to the submission was lost, so nobody on this side can know. Nothing is sent again by"
+        " itself. Look into your account: is there a task for the track?</p>"
         f"{''.join(_unknown_row(item, commands, opened=item is shown[0]) for item in shown)}{rest}</section>"
     )
 
@@ -152,9 +160,11 @@ def _unknown_row(item: Item, commands: Commands, *, opened: bool) -> str:
         reason = "in the air while a convert runs; unknown when it was interrupted"
     task = f" Its task may be <code>{escaped(row.video_task_id)}</code>." if row.video_task_id else ""
     return (
-        f'<details class="row"{" open" if opened else ""}><summary><b>Row {row.id}</b> <bdi>{escaped(track.suno_id)}</bdi>'
-        f'{f" <span class=muted><bdi>{signed}</bdi></span>" if signed else ""} {_time(row.since)}</summary>'
-        f'<p dir="auto">{_short(reason)}{task} <span class="muted">{escaped(row.where)}</span></p><dl class="ways">'
+        f'<details class="row"{" open" if opened else ""}><summary><b>Row {row.id}</b>'
+        f" <bdi>{escaped(track.suno_id)}</bdi>"
+        f"{f' <span class=muted><bdi>{signed}</bdi></span>' if signed else ''} {_time(row.since)}</summary>"
+        f'<p dir="auto">{_short(reason)}{task} <span class="muted">{escaped(row.where)}</span></p>'
+        '<dl class="ways">'
         f"<dt>There is a task: follow it, at no cost</dt><dd>{_command(adopt)}</dd>"
         f"<dt>There is none: buy it with the next convert</dt><dd>{_command(resend)}</dd>"
         f"<dt>Give it up</dt><dd>{_command(drop)}</dd></dl></details>"
@@ -163,7 +173,11 @@ def _unknown_row(item: Item, commands: Commands, *, opened: bool) -> str:
 
 def _reasons(reasons: Iterable[Reason], commands: Commands) -> str:
     cards = "".join(_reason(reason, commands) for reason in reasons)
-    return f'<section id="failures"><h2>What stopped the others</h2><div class="stack">{cards}</div></section>' if cards else ""
+    return (
+        f'<section id="failures"><h2>What stopped the others</h2><div class="stack">{cards}</div></section>'
+        if cards
+        else ""
+    )
 
 
 def _reason(reason: Reason, commands: Commands) -> str:
@@ -188,7 +202,7 @@ def _open(facts: Facts, commands: Commands, missing: list[Item]) -> str:
         (facts.states.get(State.SUCCEEDED, 0), "made and not on disk: the same command downloads"),
         (facts.states.get(State.PLANNED, 0), "not bought yet: the same command buys"),
     ]
-    lines = "".join(f"<li>{_are(count)} {words} {'it' if count == 1 else 'them'}.</li>" for count, words in waiting if count)
+    lines = "".join(_waiting(count, words) for count, words in waiting if count)
     if lines:
         parts.append(f"<ul>{lines}</ul>{_command(commands.convert())}")
     if missing:
@@ -196,28 +210,33 @@ def _open(facts: Facts, commands: Commands, missing: list[Item]) -> str:
         more = ", …" if len(missing) > MOST_NAMED else ""
         fetch = commands.fetch(missing)
         parts.append(
-            f'<p class="missing">{_many(len(missing), "file")} that the ledger names {"is" if len(missing) == 1 else "are"}'
-            f" not where {'it was' if len(missing) == 1 else 'they were'} put (rows {named}{more})."
-            f" The service keeps videos for about 14 days:</p>{_command(fetch) if fetch else ''}"
+            f'<p class="missing">{_many(len(missing), "video")} cannot be found where the ledger says'
+            f" (rows {named}{more}). The service keeps videos for about 14 days:</p>"
+            + (_command(fetch) if fetch else "")
         )
     return f'<section class="notice"><h2>To go on</h2>{"".join(parts)}</section>' if parts else ""
+
+
+def _waiting(count: int, words: str) -> str:
+    return f"<li>{count:,} {'is' if count == 1 else 'are'} {words} {'it' if count == 1 else 'them'}.</li>"
 
 
 def _charts(facts: Facts, rate: RateLimit, took: Durations | None) -> str:
     limit = rate.requests / rate.per * 60
     undated = f" Of {_many(facts.undated, 'task')} it is not known when they ended." if facts.undated else ""
     pace = (
-        f"The limit is {rate.requests} requests in any {rate.per:g} s, {limit:g} a minute. A video needs at least two:"
-        f" its submission and one question. So at most {limit / 2:g} videos a minute can be made.{undated}"
+        f"The limit is {rate.requests} requests in any {rate.per:g} s, {limit:g} a minute. A video needs at least"
+        f" two: its submission and one question. So at most {limit / 2:g} videos a minute can be made.{undated}"
     )
     spread = (
         "How long tasks took is not known."
         if took is None
-        else f"Half of {_many(len(facts.took), 'task')} took at most <b>{_seconds(took.median)}</b>, nine of ten at most"
-        f" <b>{_seconds(took.most)}</b>, the longest {_seconds(took.longest)}."
+        else f"Half of {_many(len(facts.took), 'task')} took at most <b>{_seconds(took.median)}</b>, nine of ten"
+        f" at most <b>{_seconds(took.most)}</b>, the longest {_seconds(took.longest)}."
     )
     return (
-        '<section class="charts"><figure class="card wide"><figcaption><h2>Submissions and completions</h2></figcaption>'
+        '<section class="charts"><figure class="card"><figcaption><h2>Submissions and completions</h2>'
+        "</figcaption>"
         f'<div class="chart" id="line"></div><p class="muted">{pace}</p></figure>'
         '<figure class="card"><figcaption><h2>How long a video takes</h2></figcaption>'
         f'<div class="chart" id="spread"></div><p class="muted">{spread}</p></figure></section>'
@@ -226,21 +245,22 @@ def _charts(facts: Facts, rate: RateLimit, took: Durations | None) -> str:
 
 def _gallery(facts: Facts) -> str:
     cut = (
-        f'<p class="muted">The first {MOST_LISTED:,} of {facts.total:,} rows are listed; all of them count above.</p>'
+        f'<p class="muted">The first {MOST_LISTED:,} of {facts.total:,} rows are listed; all count above.</p>'
         if facts.total > len(facts.items)
         else ""
     )
     return (
         f'<section id="tracks" tabindex="-1"><h2>Videos</h2>{cut}<div id="browser" hidden></div>'
-        "<noscript><p>The list and the gallery of the videos need JavaScript; all else is above.</p></noscript></section>"
+        "<noscript><p>The list and the gallery of the videos need JavaScript; all else is above.</p></noscript>"
+        "</section>"
     )
 
 
 def _foot(facts: Facts) -> str:
     return (
         f"<footer><p>Read from <bdi>{escaped(str(facts.ledger))}</bdi> {_time(facts.at)}"
-        f" at <bdi>{escaped(facts.provider)}</bdi>. This page is one file: it asks no server for anything, and plays the videos"
-        " from their own place on disk.</p></footer>"
+        f" at <bdi>{escaped(facts.provider)}</bdi>. This page is one file: it asks no server for anything,"
+        " and plays the videos from their own place on disk.</p></footer>"
     )
 
 
@@ -262,10 +282,6 @@ def _short(text: str) -> str:
 
 def _many(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
-def _are(count: int) -> str:
-    return f"{count:,} {'is' if count == 1 else 'are'}"
 
 
 def _credits(micro: float) -> str:

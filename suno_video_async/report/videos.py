@@ -31,14 +31,14 @@ class File:
 def files(facts: Facts, *, page: Path) -> Mapping[int, File]:
     """Return the files of the rows that have one, by the rows' numbers. Blocks.
 
-    A path that is not absolute is looked for from here, then from the ledger's folder: runs write it as they were told.
+    A path that is not absolute is looked for from here, then from the ledger's folder: runs keep it as named.
 
     Args:
         facts: what the ledger tells.
         page: where the page will be.
 
     """
-    folder = Path(os.path.abspath(page)).parent  # by name alone, as a browser goes: links are not followed
+    folder = _absolute(page).parent
     known = ((item.row.id, item.row.path) for item in facts.items)
     return {number: _file(path, facts.ledger, folder) for number, path in known if path is not None}
 
@@ -47,13 +47,18 @@ def _file(path: Path, ledger: Path, folder: Path) -> File:
     for place in _places(path, ledger):
         if (size := _size(place)) is not None:
             return File(path=place, href=href(place, folder), size=size)
-    return File(path=path, href=href(Path(os.path.abspath(path)), folder), size=None)
+    return File(path=path, href=href(_absolute(path), folder), size=None)
 
 
 def _places(path: Path, ledger: Path) -> Iterable[Path]:
-    yield Path(os.path.abspath(path))
+    yield _absolute(path)
     if not path.is_absolute():
-        yield Path(os.path.abspath(ledger.parent / path))
+        yield _absolute(ledger.parent / path)
+
+
+def _absolute(path: Path) -> Path:
+    """Return a path from the root, by its names alone as a browser goes: links are not followed."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def _size(path: Path) -> int | None:

@@ -14,9 +14,21 @@ from suno_video_async.protocol.lifecycle import State
 PROVIDER = "https://api.example.test"
 START = 1_764_100_000.0
 
-_FIRST = "Harbour Paper Slow Copper Northern Glass Tidal Velvet Winter Salt Amber Hollow Electric Quiet Desert".split()
-_LAST = "Lights Dunes River Atlas Signal Garden Orchard Weather Parade Engine Letters Horizon Motel Tides".split()
-_ARTISTS = "Ava Lindqvist;Nordlys;Marisol Vega;The Lanterns;Ибрагим Орлов;فرقة النهر;Δήμητρα".split(";")
+_FIRST = ("Harbour", "Paper", "Slow", "Copper", "Northern", "Glass", "Tidal", "Velvet", "Winter", "Salt", "Amber")
+_LAST = (
+    "Lights",
+    "Dunes",
+    "River",
+    "Atlas",
+    "Signal",
+    "Garden",
+    "Orchard",
+    "Weather",
+    "Parade",
+    "Letters",
+    "Tides",
+)
+_ARTISTS = ["Ava Lindqvist", "Nordlys", "Marisol Vega", "The Lanterns", "Ибрагим Орлов", "فرقة النهر", "Δήμητρα"]
 _REASONS = (
     "task {task} failed: 501 the lyrics could not be aligned (segment {n})",
     "task {task} failed: 501 rendering ran out of time after {n} s",
