@@ -13,12 +13,16 @@ from attrs import define, evolve, field, frozen
 
 from suno_video_async.ledger.base import AttemptTimes, LedgerRow, all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.models import Track
 from suno_video_async.protocol.lifecycle import State
 from suno_video_async.report.reasons import Reason, Reasons
 from suno_video_async.unknowns import no_ledger
 
 #: Rows that are listed one by one; a page of more would not open any more. Sums and reasons count all of them.
 MOST_LISTED = 50_000
+
+#: Columns of a catalog that may hold a song's title, in the order of preference.
+_TITLES = ("title", "name", "song")
 
 MADE = (State.SUCCEEDED, State.DOWNLOADED)
 MAY_BE_BOUGHT = (State.UNKNOWN, State.SUBMITTING)
@@ -99,6 +103,12 @@ class Facts:
         """Micro-credits that a made video cost, on average; None where none is made or no price was named."""
         useful = self.spent - self.wasted
         return useful / self.made if self.made and useful else None
+
+
+def title_of(track: Track) -> str:
+    """Return the title that the catalog has for a track, or nothing."""
+    named = {name.lower(): value for name, value in track.extra.items()}
+    return next((named[name] for name in _TITLES if named.get(name)), "")
 
 
 def read(ledger: str | PathLike[str], *, now: float | None = None, clean: Callable[[str], str] = str) -> Facts:

@@ -79,10 +79,10 @@
     const step = [1, 2, 2.5, 5, 10].map((n) => n * power).find((n) => n * parts >= top);
     return { step, top: Math.ceil(top / step - 1e-9) * step };
   };
-  const frame = (box, top, unit) => {
+  const frame = (box, top, unit, above = 18) => {
     const width = Math.max(240, box.clientWidth), height = box.clientHeight || 230;
     const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": box.dataset.label });
-    const area = { left: 34, right: width - 8, top: 18, bottom: height - 24 };
+    const area = { left: 34, right: width - 8, top: above, bottom: height - 24 };
     const y = (value) => area.bottom - (area.bottom - area.top) * value / top.top;
     for (let value = 0; value <= top.top + 1e-9; value += top.step) {
       svg.append(draw("line", { class: "grid", x1: area.left, x2: area.right, y1: y(value), y2: y(value) }));
@@ -155,7 +155,7 @@
     const took = data.took;
     box.textContent = "";
     if (!took) return;
-    const { svg, area, y } = frame(box, nice(Math.max(...took.counts, 1)), "videos");
+    const { svg, area, y } = frame(box, nice(Math.max(...took.counts, 1)), "videos", 32);
     const unit = (area.right - area.left) / took.counts.length;
     const x = (seconds) => area.left + Math.min((seconds - took.start) / took.width, took.counts.length) * unit;
     took.counts.forEach((count, n) => {
@@ -180,7 +180,7 @@
   for (const [box, paint, label] of charts) {
     box.dataset.label = label;
     if (box.id === "spread" && !data.took) continue;
-    box.append(make("span")); // not empty: it has a size
+    box.hidden = false;
     paint(box);
     let width = box.clientWidth;
     new ResizeObserver(() => { if (box.clientWidth !== width) { width = box.clientWidth; paint(box); } }).observe(box);

@@ -18,7 +18,7 @@ from suno_video_async.ledger.base import MICRO
 from suno_video_async.models import RateLimit
 from suno_video_async.report import sections
 from suno_video_async.report.commands import Commands
-from suno_video_async.report.facts import Facts, Item
+from suno_video_async.report.facts import Facts, Item, title_of
 from suno_video_async.report.pace import durations, time_line
 from suno_video_async.report.videos import File
 
@@ -26,8 +26,6 @@ from suno_video_async.report.videos import File
 GENERATOR = "suno-video report"
 #: Characters that a table and a search need of one field.
 MOST_TEXT = 400
-#: Columns of a catalog that may hold a song's title, in the order of preference.
-_TITLES = ("title", "name", "song")
 _COLUMNS = (
     *(
         "id",
@@ -122,8 +120,7 @@ def totals(facts: Facts) -> dict[str, Any]:
 def _row(item: Item, file: File | None) -> list[Any]:
     row, track = item.row, item.row.track
     kind, code, words = row.error or (None, None, None)
-    named = {name.lower(): value for name, value in track.extra.items()}
-    title = next((named[name] for name in _TITLES if named.get(name)), "")
+    title = title_of(track)
     extra = "; ".join(f"{name}: {value}" for name, value in track.extra.items() if value and value != title)
 
     return [

@@ -38,7 +38,7 @@ class Reason:
         state: of its rows.
         kind: the error's type.
         code: the service's code, where it named one.
-        words: the reason, of the first of its rows.
+        words: the reason, in the words of the first of its rows, without that row's ids.
         count: how many rows.
         rows: the numbers of the first of them.
         cost: micro-credits that they cost.
@@ -87,7 +87,9 @@ class Reasons:
         ):
             return
         kind, code, words = row.error or ("no reason known", None, "")
-        found = self._found.setdefault((row.state, kind, code, normal(words, row)), _Gathered(words))
+        found = self._found.setdefault(
+            (row.state, kind, code, normal(words, row)), _Gathered(without_ids(words, row))
+        )
         found.count += 1
         found.cost += row.cost
         found.failures = max(found.failures, row.failures)
@@ -114,9 +116,14 @@ class Reasons:
 
 
 def normal(words: str, row: LedgerRow) -> str:
-    """Return an error's words without what differs from row to row: its ids, numbers, quotations and URLs."""
+    """Return an error's words without what differs from row to row: ids, numbers, quotations and URLs."""
+    return " ".join(_VARYING.sub("…", without_ids(words, row)).split())
+
+
+def without_ids(words: str, row: LedgerRow) -> str:
+    """Return an error's words, as far as they are looked at, without the ids of its row."""
     words = words[:_MOST_READ]
     for own in (row.video_task_id, row.track.suno_id, row.track.task_id):
         if own and len(own) > 2:
             words = words.replace(own, "…")
-    return " ".join(_VARYING.sub("…", words).split())
+    return words

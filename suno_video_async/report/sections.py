@@ -10,7 +10,7 @@ from suno_video_async.ledger.base import MICRO
 from suno_video_async.models import RateLimit
 from suno_video_async.protocol.lifecycle import State
 from suno_video_async.report.commands import Commands
-from suno_video_async.report.facts import MOST_LISTED, Facts, Item
+from suno_video_async.report.facts import MOST_LISTED, Facts, Item, title_of
 from suno_video_async.report.pace import Durations, durations
 from suno_video_async.report.reasons import MOST_NAMED, MOST_SHOWN, Reason, Way
 from suno_video_async.report.videos import File
@@ -154,7 +154,8 @@ def _unknown(facts: Facts, commands: Commands) -> str:
 def _unknown_row(item: Item, commands: Commands, *, opened: bool) -> str:
     row, track = item.row, item.row.track
     adopt, resend, drop = commands.settle(row)
-    signed = ", ".join(escaped(part) for part in (track.author, track.brand) if part)
+    names = (title_of(track), track.author, track.brand)
+    signed = " · ".join(f"<bdi>{escaped(part)}</bdi>" for part in names if part)
     reason = row.error[2] if row.error else "no reason known"
     if row.state is State.SUBMITTING:
         reason = "in the air while a convert runs; unknown when it was interrupted"
@@ -162,7 +163,7 @@ def _unknown_row(item: Item, commands: Commands, *, opened: bool) -> str:
     return (
         f'<details class="row"{" open" if opened else ""}><summary><b>Row {row.id}</b>'
         f" <bdi>{escaped(track.suno_id)}</bdi>"
-        f"{f' <span class=muted><bdi>{signed}</bdi></span>' if signed else ''} {_time(row.since)}</summary>"
+        f'{signed and " "}<span class="muted">{signed}</span> {_time(row.since)}</summary>'
         f'<p dir="auto">{_short(reason)}{task} <span class="muted">{escaped(row.where)}</span></p>'
         '<dl class="ways">'
         f"<dt>There is a task: follow it, at no cost</dt><dd>{_command(adopt)}</dd>"
@@ -237,9 +238,9 @@ def _charts(facts: Facts, rate: RateLimit, took: Durations | None) -> str:
     return (
         '<section class="charts"><figure class="card"><figcaption><h2>Submissions and completions</h2>'
         "</figcaption>"
-        f'<div class="chart" id="line"></div><p class="muted">{pace}</p></figure>'
+        f'<div class="chart" id="line" hidden></div><p class="muted">{pace}</p></figure>'
         '<figure class="card"><figcaption><h2>How long a video takes</h2></figcaption>'
-        f'<div class="chart" id="spread"></div><p class="muted">{spread}</p></figure></section>'
+        f'<div class="chart" id="spread" hidden></div><p class="muted">{spread}</p></figure></section>'
     )
 
 
