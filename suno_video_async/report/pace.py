@@ -121,7 +121,7 @@ def durations(took: Sequence[float]) -> Durations | None:
         return None
     most = share(took, 0.9)
     # A few that took many times as long would press all others into one bin.
-    end = min(took[-1], max(2.5 * most, share(took, 0.99)))
+    end = min(took[-1], max(1.5 * most, share(took, 0.99)))
     width = _nice((end - took[0]) / (MOST_BINS - 2)) if end > took[0] else max(1.0, _nice(end / 10 or 1.0))
     start = floor(took[0] / width) * width
     bins = max(1, floor((end - start) / width) + 1)

@@ -130,7 +130,7 @@ def _row(item: Item, file: File | None) -> list[Any]:
         *(_rounded(item.took), item.sends),
         *((file.href, file.size) if file else (None, None)),
         _link(row.url),
-        *(f"{kind} {code}" if code is not None else _short(kind), _short(words), _short(extra)),
+        *(_short(f"{kind} {code}" if code is not None else kind), _short(words), _short(extra)),
     ]
 
 

@@ -155,7 +155,7 @@ def _unknown_row(item: Item, commands: Commands, *, opened: bool) -> str:
     row, track = item.row, item.row.track
     adopt, resend, drop = commands.settle(row)
     names = (title_of(track), track.author, track.brand)
-    signed = " · ".join(f"<bdi>{escaped(part)}</bdi>" for part in names if part)
+    signed = " · ".join(f"<bdi>{_short(part)}</bdi>" for part in names if part)
     reason = row.error[2] if row.error else "no reason known"
     if row.state is State.SUBMITTING:
         reason = "in the air while a convert runs; unknown when it was interrupted"
@@ -164,7 +164,7 @@ def _unknown_row(item: Item, commands: Commands, *, opened: bool) -> str:
         f'<details class="row"{" open" if opened else ""}><summary><b>Row {row.id}</b>'
         f" <bdi>{escaped(track.suno_id)}</bdi>"
         f'{signed and " "}<span class="muted">{signed}</span> {_time(row.since)}</summary>'
-        f'<p dir="auto">{_short(reason)}{task} <span class="muted">{escaped(row.where)}</span></p>'
+        f'<p dir="auto">{_short(reason)}{task} <span class="muted">{_short(row.where)}</span></p>'
         '<dl class="ways">'
         f"<dt>There is a task: follow it, at no cost</dt><dd>{_command(adopt)}</dd>"
         f"<dt>There is none: buy it with the next convert</dt><dd>{_command(resend)}</dd>"
@@ -260,7 +260,7 @@ def _gallery(facts: Facts) -> str:
 def _foot(facts: Facts) -> str:
     return (
         f"<footer><p>Read from <bdi>{escaped(str(facts.ledger))}</bdi> {_time(facts.at)}"
-        f" at <bdi>{escaped(facts.provider)}</bdi>. This page is one file: it asks no server for anything,"
+        f" at <bdi>{_short(facts.provider)}</bdi>. This page is one file: it asks no server for anything,"
         " and plays the videos from their own place on disk.</p></footer>"
     )
 
