@@ -9,7 +9,7 @@ from math import ceil, floor, log10
 
 from attrs import frozen
 
-#: The widest bars that a time line may need, and how many of them it has at the most.
+#: Seconds that a bar of the time line can stand for, and how many bars it has at the most.
 _STEPS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 604800)
 MOST_BARS = 90
 #: Nothing happened for this long, in seconds: it was another run, and the line is cut there.
@@ -37,11 +37,6 @@ class TimeLine:
 
     step: float
     stretches: tuple[Stretch, ...]
-
-    @property
-    def peak(self) -> float:
-        """The most that happened, a minute."""
-        return max((max(*s.sent, *s.ended) for s in self.stretches), default=0) * 60 / self.step
 
 
 @frozen(kw_only=True)

@@ -166,4 +166,4 @@ def _hash(text: str) -> str:
 
 
 def _resource(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return resources.files("suno_video_async.report").joinpath(name).read_text(encoding="utf-8")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ def posters(videos: Mapping[int, Path], *, most: int, threads: int = 4) -> dict[
     if not chosen or not available():
         return {}
     with ThreadPoolExecutor(threads) as pool:
-        taken = pool.map(partial(_still_or_none), [path for _, path in chosen])
+        taken = pool.map(_still_or_none, [path for _, path in chosen])
         return _within(list(zip((number for number, _ in chosen), taken, strict=True)))
 
 
@@ -53,11 +52,11 @@ def _within(stills: Sequence[tuple[int, bytes | None]]) -> dict[int, bytes]:
 
 
 def _still_or_none(path: Path) -> bytes | None:
-    import av  # noqa: PLC0415
+    from av.error import FFmpegError  # noqa: PLC0415
 
     try:
         return still(path)
-    except (av.FFmpegError, OSError, ValueError):
+    except (FFmpegError, OSError, ValueError):
         return None  # the page says nothing of it: the video itself will
 
 
@@ -65,7 +64,7 @@ def still(path: Path) -> bytes | None:
     """Return one frame of a video as a JPEG, or None where it has none.
 
     Raises:
-        av.FFmpegError: it cannot be read as a video.
+        av.error.FFmpegError: it cannot be read as a video.
 
     """
     import av  # noqa: PLC0415

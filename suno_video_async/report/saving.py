@@ -27,6 +27,8 @@ def check_place(place: Path, ledger: Path, *, force: bool) -> None:
     """
     if place.is_dir():
         raise NotOursError(f"{place} is a folder: name a file for the report")
+    if place.exists() and not place.is_file():
+        raise NotOursError(f"{place} is no plain file: name one for the report, or - for stdout")
     real, kept = place.resolve(), ledger.resolve()
     same = place.exists() and ledger.exists() and place.samefile(ledger)
     if same or real in {kept.with_name(kept.name + suffix) for suffix in _BESIDE}:
@@ -37,8 +39,6 @@ def check_place(place: Path, ledger: Path, *, force: bool) -> None:
 
 def is_report(place: Path) -> bool:
     """Whether a file is a report of this program, or empty. Blocks."""
-    if not place.is_file():
-        return False
     with place.open("rb") as file:
         head = file.read(_READ)
     return not head or f'<meta name="generator" content="{GENERATOR}">'.encode() in head

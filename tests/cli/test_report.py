@@ -62,6 +62,8 @@ def test_what_is_not_replaced(home: Home) -> None:
     assert (ran.code, "belongs to the ledger" in ran.err) == (2, True)
     ran = home.run("report", "app.db", "-o", "none/page.html")
     assert (ran.code, "cannot be written: No such file or directory" in ran.err) == (2, True)
+    ran = home.run("report", "app.db", "-o", "x" * 300)
+    assert (ran.code, "cannot be written: File name too long" in ran.err) == (2, True)
     ran = home.run("report", "app.db", "-o", "mine.html/page.html")
     assert (ran.code, "cannot be written: Not a directory" in ran.err) == (2, True)
 

@@ -16,7 +16,6 @@ from suno_video_async.ledger.base import LedgerRow
 from suno_video_async.models import MusicTaskId, SunoId, Track
 from suno_video_async.protocol.lifecycle import State
 from suno_video_async.report import posters as posters_module
-from suno_video_async.report import videos as videos_module
 from suno_video_async.report.facts import Facts, Item
 from suno_video_async.report.posters import available, posters
 from suno_video_async.report.saving import NotOursError, check_place, is_report, write
@@ -71,7 +70,7 @@ def test_another_drive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def no_way(*_: object) -> str:
         raise ValueError("on another drive")
 
-    monkeypatch.setattr(videos_module.os.path, "relpath", no_way)
+    monkeypatch.setattr(os.path, "relpath", no_way)
     (file,) = found(tmp_path / "l.db", tmp_path / "r.html", tmp_path / "a.mp4")
     assert file.href == (tmp_path / "a.mp4").as_uri()
 
@@ -181,6 +180,10 @@ def test_a_report_replaces_a_report_alone(tmp_path: Path) -> None:
     check_place(place, ledger, force=True)
     with pytest.raises(NotOursError, match="is a folder"):
         check_place(tmp_path, ledger, force=True)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(NotOursError, match="is no plain file"):
+            check_place(tmp_path / "pipe", ledger, force=True)
 
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm", ".lock"])

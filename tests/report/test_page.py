@@ -281,6 +281,7 @@ def test_which_addresses_are_linked(url: str | None, linked: bool) -> None:
 def test_times_that_no_calendar_has() -> None:
     """A clock that ran fast, or an error in the ledger, does not keep the page from being made."""
     far = evolve(item(1, State.UNKNOWN, since=1e15), submitted=1e15, ended=1e15)
+    assert "nine of ten at most <b>15 min</b>" in page_of(facts_of(took=(900.0,)))
     facts = facts_of(far, unknown=(far,), sent=(1e15,), ended=(1e15,), took=(1e9,))
     assert "<time>1000000000000000</time>" in page_of(facts)
     assert totals(facts)["last_ended"] == "1000000000000000"

@@ -10,11 +10,19 @@ from suno_video_async.protocol.lifecycle import State
 from suno_video_async.report.reasons import MOST_NAMED, Reasons, Way, normal
 
 
-def row(number: int, state: State, error: tuple[str, int | None, str] | None, **more: int) -> LedgerRow:
+def row(
+    number: int, state: State, error: tuple[str, int | None, str] | None, *, failures: int = 0, cost: int = 0
+) -> LedgerRow:
     """Return a row that something stopped."""
     track = Track(task_id=MusicTaskId(f"music{number}"), suno_id=SunoId(f"song{number}"))
     return LedgerRow(
-        id=number, track=track, state=state, video_task_id=VideoTaskId(f"v{number}x"), error=error, **more
+        id=number,
+        track=track,
+        state=state,
+        video_task_id=VideoTaskId(f"v{number}x"),
+        error=error,
+        failures=failures,
+        cost=cost,
     )
 
 
