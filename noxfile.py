@@ -56,6 +56,15 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Look at the report in headless Chromium: search, sort, keys, videos, light and dark."""
+    if absent := [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]:
+        session.skip(f"{' and '.join(absent)} not found: apt-get install chromium chromium-driver")
+    install(session, "browser")
+    session.run("pytest", "-q", "-m", "browser", "tests/browser", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation with warnings as errors."""
     install(session, "docs")

@@ -266,6 +266,7 @@
   });
 
   // Only what is on the screen is in the document.
+  let before = null; // the view that a print interrupts
   const shown = new Map();
   let shape = { across: 1, high: 56, wide: 0, gap: 0 };
   const layout = () => {
@@ -293,6 +294,7 @@
     paint();
   };
   const paint = () => {
+    if (before !== null) return; // what is being printed stays
     const box = view.getBoundingClientRect(), pitch = shape.high + shape.gap, spare = pitch * 2;
     const first = Math.max(0, Math.floor((-box.top - spare) / pitch)) * shape.across;
     const last = Math.min(state.found.length, (Math.ceil((innerHeight - box.top + spare) / pitch)) * shape.across);
@@ -409,13 +411,17 @@
   addEventListener("resize", soon);
 
   // On paper there is no scrolling: the first rows as a list, and how many more there are.
-  let before = null;
+  const printed = 200;
   addEventListener("beforeprint", () => {
+    if (before !== null) return;
     before = state.view; state.view = "list"; layout();
-    for (let place = shown.size; place < Math.min(200, state.found.length); place += 1) if (!shown.has(place)) { const element = line(data.rows[state.found[place]], place); shown.set(place, element); view.append(element); }
-    if (state.found.length > 200) view.append(make("p", { class: "none" }, `and ${plain(state.found.length - 200)} more`));
+    for (let place = 0; place < Math.min(printed, state.found.length); place += 1) {
+      const element = line(data.rows[state.found[place]], place);
+      shown.set(place, element); view.append(element);
+    }
+    if (state.found.length > printed) view.append(make("p", { class: "none" }, `and ${plain(state.found.length - printed)} more`));
   });
-  addEventListener("afterprint", () => { state.view = before; layout(); });
+  addEventListener("afterprint", () => { if (before !== null) { state.view = before; before = null; layout(); } });
 
   find();
   requestAnimationFrame(() => setTimeout(() => { performance.mark("interactive"); root.dataset.ready = ""; }));
