@@ -22,6 +22,7 @@ ALL: dict[str, list[str]] = {
     "callbacks": [],
     "faults": [],
     "render": [],
+    "report": [],
 }
 RESULTS = Path(__file__).parent / "results.json"
 

@@ -73,4 +73,4 @@ class Browser:
 
     def said(self) -> list[dict[str, Any]]:
         """Return what the page's console has heard since it was asked last."""
-        return list(self.driver.get_log("browser"))
+        return list(self.driver.get_log("browser"))  # type: ignore[no-untyped-call]
