@@ -1,11 +1,11 @@
 """What a report of 1,000 and of 10,000 rows takes: to make, on disk, and in headless Chromium.
 
 Each ledger is of a conversion with a few failed, refused and unknown tracks. Its videos are four small files under
-many names, of which as many get stills as the command takes by itself. The command runs as a process of its own; the
-browser opens the file. Times in the browser are its own: from the navigation until the page has drawn itself and
-answers; from a letter in the search until the list is new, the wait for another letter (60 ms) included; and the CPU
-of the page's thread for each frame of a scroll from top to bottom in 60 leaps. Runs of both sizes alternate; figures
-are medians.
+many names, of which as many get stills as the command takes by itself. The command runs as a process of its own;
+the browser opens the file. Times in the browser are its own: from the navigation until the page has drawn itself
+and answers; from a letter in the search until the list is new, the wait for another letter (60 ms) included; and
+the CPU of the page's thread for each frame of a scroll from top to bottom in 60 leaps. Runs of both sizes
+alternate; figures are medians.
 
 Usage: python -m benchmarks.report [--rows 1000 10000] [--runs 3]
 """
