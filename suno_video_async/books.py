@@ -32,8 +32,8 @@ T = TypeVar("T")
 
 #: No video and no account comes near it: a larger figure is an error of the server's.
 MOST_CREDITS = 1e9
-#: The year 2286: a larger figure is no time in seconds.
-MOST_SECONDS = 1e10
+#: A year: no task takes that long.
+MOST_SECONDS = 366 * 86_400.0
 
 
 def as_ledger(ledger: Ledger | str | PathLike[str] | None) -> Ledger:
@@ -213,27 +213,31 @@ class Entry:
         return Ending(state=State.REFUSED if refused else State.PLANNED, error=described(error))
 
 
-def ending_of(end: Video | SunoVideoError, *, at: float) -> Ending | None:
+def ending_of(end: Video | SunoVideoError, row: LedgerRow, *, now: float) -> Ending | None:
     """Return how a submitted row moves on when its task was followed to this end; None leaves it submitted.
 
     Args:
         end: the task's end.
-        at: Unix seconds of now, which count as the end's where the service does not date it.
+        row: the row.
+        now: Unix seconds, of the client's clock.
 
     """
     if not isinstance(end, Video | TaskFailed):
         return Ending(state=State.UNKNOWN, error=described(end)) if isinstance(end, NotFoundError) else None
-    said = end.snapshot
-    ended = at if (dated := sensible(said.complete_at)) is None else dated
-    took = sensible(said.duration_s)
+    took = _took(end.snapshot)
+    # Not the server's date: its clock may be another. It is also heard late, by a run that was resumed.
+    ended = now if took is None else min(row.since + took, now)
     if isinstance(end, Video):
-        cost = micro(end.credits)
-        return Ending(state=State.SUCCEEDED, url=end.url, cost=cost, ended=ended, took=took)
-    return Ending(state=State.FAILED, cost=micro(said.credits), ended=ended, took=took, error=described(end))
+        return Ending(state=State.SUCCEEDED, url=end.url, cost=micro(end.credits), ended=ended, took=took)
+    cost = micro(end.snapshot.credits)
+    return Ending(state=State.FAILED, cost=cost, ended=ended, took=took, error=described(end))
 
 
-def sensible(seconds: float | None) -> float | None:
-    """Return a time or a duration that a server named, in seconds; one that makes no sense counts as not said."""
+def _took(said: TaskSnapshot) -> float | None:
+    """Return the seconds that a task took by the server's word; what makes no sense counts as not said."""
+    seconds = said.duration_s
+    if seconds is None and said.create_at is not None and said.complete_at is not None:
+        seconds = said.complete_at - said.create_at
     return seconds if seconds is not None and 0 <= seconds <= MOST_SECONDS else None
 
 

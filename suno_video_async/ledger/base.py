@@ -77,7 +77,7 @@ class Ending:
     Attributes:
         state: where to.
         cost: micro-credits that the server names for the task; None leaves what is known.
-        ended: Unix seconds of the task's end.
+        ended: Unix seconds of the task's end, of the client's clock.
         took: seconds that the task took, by the server's word.
 
     """
