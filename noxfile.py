@@ -12,7 +12,7 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "typing", "tests", "oldest", "docs", "wheel"]
+nox.options.sessions = ["lint", "typing", "tests", "oldest", "browser", "docs", "wheel"]
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
@@ -57,6 +57,15 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "report", "--fail-under=95")
     for layer in ("protocol", "pacing", "ledger"):
         session.run("coverage", "report", f"--include=suno_video_async/{layer}/*", "--fail-under=100")
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Look at the report in headless Chromium: search, sort, keys, videos, light and dark."""
+    if absent := [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]:
+        session.skip(f"{' and '.join(absent)} not found: apt-get install chromium chromium-driver")
+    install(session, "browser")
+    session.run("pytest", "-q", "-m", "browser", "tests/browser", *session.posargs)
 
 
 @nox.session

@@ -24,6 +24,7 @@ ALL: dict[str, list[str]] = {
     "callbacks": [],
     "faults": [],
     "render": [],
+    "report": [],
 }
 RESULTS = Path(__file__).parent / "results.json"
 

@@ -23,6 +23,7 @@ from suno_video_async.errors import (
 from suno_video_async.ledger.base import Ending, LedgerRow
 from suno_video_async.logs import fields, logger
 from suno_video_async.models import TaskSnapshot, Track, Video, VideoRequest, VideoTaskId
+from suno_video_async.pacing.clock import Clock
 from suno_video_async.protocol.lifecycle import BOUGHT, State
 from suno_video_async.submission import Submission
 from suno_video_async.task import VideoTask
@@ -33,6 +34,11 @@ _FOUND = frozenset({State.SUBMITTED, State.SUCCEEDED, State.DOWNLOADED, State.FA
 
 class KeptClient(Protocol):
     """What a bookkeeper needs of a client."""
+
+    @property
+    def clock(self) -> Clock:
+        """The client's time."""
+        ...
 
     @property
     def strict(self) -> bool:
@@ -132,7 +138,7 @@ class Bookkeeper:
     async def _settle_at_the_end(self, row: LedgerRow, task: VideoTask) -> None:
         settled = self._settled[task.id]
         try:
-            ending = ending_of(await _end_of(task))
+            ending = ending_of(await _end_of(task), row, now=self._client.clock.time())
             settled.set_result(row if ending is None else await self.books.move(row, ending))
         except LedgerError:
             # The row stays submitted: the next client follows it again.

@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 #: No video and no account comes near it: a larger figure is an error of the server's.
 MOST_CREDITS = 1e9
+#: A year: no task takes that long.
+MOST_SECONDS = 366 * 86_400.0
 
 
 def as_ledger(ledger: Ledger | str | PathLike[str] | None) -> Ledger:
@@ -211,15 +213,32 @@ class Entry:
         return Ending(state=State.REFUSED if refused else State.PLANNED, error=described(error))
 
 
-def ending_of(end: Video | SunoVideoError) -> Ending | None:
-    """Return how a submitted row moves on when its task was followed to this end; None leaves it submitted."""
+def ending_of(end: Video | SunoVideoError, row: LedgerRow, *, now: float) -> Ending | None:
+    """Return how a submitted row moves on when its task was followed to this end; None leaves it submitted.
+
+    Args:
+        end: the task's end.
+        row: the row.
+        now: Unix seconds, of the client's clock.
+
+    """
+    if not isinstance(end, Video | TaskFailed):
+        return Ending(state=State.UNKNOWN, error=described(end)) if isinstance(end, NotFoundError) else None
+    took = _took(end.snapshot)
+    # Not the server's date: its clock may be another. It is also heard late, by a run that was resumed.
+    ended = now if took is None else min(row.since + took, now)
     if isinstance(end, Video):
-        return Ending(state=State.SUCCEEDED, url=end.url, cost=micro(end.credits))
-    if isinstance(end, TaskFailed):
-        return Ending(state=State.FAILED, cost=micro(end.snapshot.credits), error=described(end))
-    if isinstance(end, NotFoundError):
-        return Ending(state=State.UNKNOWN, error=described(end))
-    return None
+        return Ending(state=State.SUCCEEDED, url=end.url, cost=micro(end.credits), ended=ended, took=took)
+    cost = micro(end.snapshot.credits)
+    return Ending(state=State.FAILED, cost=cost, ended=ended, took=took, error=described(end))
+
+
+def _took(said: TaskSnapshot) -> float | None:
+    """Return the seconds that a task took by the server's word; what makes no sense counts as not said."""
+    seconds = said.duration_s
+    if seconds is None and said.create_at is not None and said.complete_at is not None:
+        seconds = said.complete_at - said.create_at
+    return seconds if seconds is not None and 0 <= seconds <= MOST_SECONDS else None
 
 
 def described(error: Exception) -> tuple[str, int | None, str]:

@@ -23,6 +23,7 @@ from suno_video_async.cli.library import library_group
 from suno_video_async.cli.listen import listen_command
 from suno_video_async.cli.output import discard_stdout, plain, redacted
 from suno_video_async.cli.plan import plan_command
+from suno_video_async.cli.report import report_command
 from suno_video_async.cli.serve import serve_command
 from suno_video_async.cli.single import balance_command, status_command, submit_command, tracks_command
 from suno_video_async.cli.unknown import unknown_group
@@ -33,6 +34,7 @@ _VERBS = (
     demo_command,
     convert_command,
     plan_command,
+    report_command,
     listen_command,
     unknown_group,
     submit_command,

@@ -77,6 +77,8 @@ class Ending:
     Attributes:
         state: where to.
         cost: micro-credits that the server names for the task; None leaves what is known.
+        ended: Unix seconds of the task's end, of the client's clock.
+        took: seconds that the task took, by the server's word.
 
     """
 
@@ -86,6 +88,8 @@ class Ending:
     path: Path | None = None
     sha256: str | None = None
     cost: int | None = None
+    ended: float | None = None
+    took: float | None = None
     error: tuple[str, int | None, str] | None = None
 
 
@@ -105,6 +109,24 @@ class Attempt:
     newest: bool
     video_task_id: VideoTaskId | None
     candidate: VideoTaskId | None
+
+
+@frozen(kw_only=True)
+class AttemptTimes:
+    """When a submission was sent, and when its task ended.
+
+    Attributes:
+        row_id: its row's number.
+        at: Unix seconds of its commit, right before it was sent.
+        ended: Unix seconds of its task's end; None where it has none, or an older version did not keep it.
+        took: seconds that its task took, by the server's word; None likewise.
+
+    """
+
+    row_id: int
+    at: float
+    ended: float | None = None
+    took: float | None = None
 
 
 @frozen(kw_only=True)

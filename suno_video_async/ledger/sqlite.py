@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from suno_video_async.disks import network_file_system
 from suno_video_async.errors import BudgetExceeded, LedgerError
-from suno_video_async.ledger.base import MICRO, Attempt, Claim, Ending, LedgerRow, Totals, check_move
+from suno_video_async.ledger.base import MICRO, Attempt, AttemptTimes, Claim, Ending, LedgerRow, Totals, check_move
 from suno_video_async.ledger.lock import WriterLock
 from suno_video_async.models import Track, VideoTaskId
 from suno_video_async.protocol.lifecycle import Cause, State
@@ -62,6 +62,10 @@ MIGRATIONS = (
     """
     ALTER TABLE rows ADD COLUMN sha256 TEXT;
     CREATE INDEX rows_by_name ON rows (suno_id COLLATE NOCASE)
+    """,
+    """
+    ALTER TABLE attempts ADD COLUMN ended REAL;
+    ALTER TABLE attempts ADD COLUMN took REAL
     """,
 )
 
@@ -130,6 +134,8 @@ class SqliteLedger:
     def open_to_read(self, account: tuple[str, str] | None = None) -> bool:
         """Open it beside whoever writes; return False when there is no such ledger yet.
 
+        A ledger of an older version stays as it is: what is read is a copy in memory, brought up to date.
+
         Args:
             account: the provider and the fingerprint that it must belong to, or None for any.
 
@@ -144,7 +150,7 @@ class SqliteLedger:
         with _translated(self.path):
             if not _examine(self.path, account):
                 return False
-            self._connection = _read_only(self.path)
+            self._connection = _up_to_date(_read_only(self.path))
             (self._spent, self._reserved) = self._sums(self._connection)
         return True
 
@@ -166,11 +172,7 @@ class SqliteLedger:
 
     def _prepare(self, *, provider: str, fingerprint: str) -> None:
         with self._transaction() as db:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            for number, script in enumerate(MIGRATIONS[version:], version + 1):
-                for statement in script.split(";"):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {number}")
+            _migrate(db)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             for name, value in (("provider", provider), ("fingerprint", fingerprint)):
                 db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
@@ -282,6 +284,7 @@ class SqliteLedger:
                 ),
             )
             self._close_attempt(db, row, ending)
+            self._note_end(db, row, ending)
             moved = self._need(row_id)
         self._spent += cost - row.cost
         self._reserved += reserved - row.reserved
@@ -300,6 +303,15 @@ class SqliteLedger:
             raise LedgerError(
                 f"task {ending.video_task_id} belongs to another row of the ledger already"
             ) from None
+
+    @staticmethod
+    def _note_end(db: sqlite3.Connection, row: LedgerRow, ending: Ending) -> None:
+        if ending.ended is not None or ending.took is not None:
+            db.execute(
+                "UPDATE attempts SET ended = ?, took = ?"
+                " WHERE row_id = ? AND n = (SELECT attempt FROM rows WHERE id = row_id)",
+                (ending.ended, ending.took, row.id),
+            )
 
     def note_candidate(self, nonce: str, task_id: VideoTaskId) -> None:
         """Commit which task a callback named for an attempt, before the callback is answered."""
@@ -373,6 +385,27 @@ class SqliteLedger:
             most,
         )
         return [_row(values) for values in found]
+
+    def times(self) -> Generator[AttemptTimes, None, None]:
+        """Yield the times of all submissions, those of one row after the other."""
+        query = "SELECT row_id, at, ended, took FROM attempts ORDER BY row_id, n"
+        with _translated(self.path):
+            for row_id, at, ended, took in self._db.execute(query):
+                yield AttemptTimes(row_id=row_id, at=at, ended=ended, took=took)
+
+    def provider(self) -> str | None:
+        """Return the address of the service whose account it belongs to."""
+        return self._meta("provider")
+
+    @contextmanager
+    def at_one_moment(self) -> Generator[None, None, None]:
+        """Let all that the block asks be answered as of one moment, whatever is written meanwhile."""
+        with _translated(self.path):
+            self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.rollback()
 
     def totals(self) -> Totals:
         """Return the sums."""
@@ -494,6 +527,32 @@ def _row(values: Sequence[Any]) -> LedgerRow:
 
 def _read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+
+
+def _up_to_date(reader: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a connection that has what this version asks for: the reader's own, or to a copy in memory."""
+    (version,) = reader.execute("PRAGMA user_version").fetchone()
+    if version == len(MIGRATIONS):
+        return reader
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        reader.backup(copy)
+        _migrate(copy)
+        copy.execute("PRAGMA query_only = ON")
+    except BaseException:
+        copy.close()
+        raise
+    finally:
+        reader.close()
+    return copy
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        for statement in script.split(";"):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {number}")
 
 
 def _examine(path: Path, account: tuple[str, str] | None = None) -> bool:

@@ -14,10 +14,11 @@ import pytest
 
 import suno_video_async.ledger.sqlite as sqlite_module
 from suno_video_async.errors import LedgerError
-from suno_video_async.ledger.base import Ending
+from suno_video_async.ledger.base import AttemptTimes, Ending
 from suno_video_async.ledger.sqlite import APPLICATION_ID, MIGRATIONS, SqliteLedger
+from suno_video_async.models import VideoTaskId
 from suno_video_async.protocol.lifecycle import State
-from tests.ledger.support import FINGERPRINT, PROVIDER, connection, everything, opened, row_in, track
+from tests.ledger.support import FINGERPRINT, PROVIDER, begin, connection, everything, opened, row_in, track
 
 
 def made(path: Path, rows: int = 3) -> None:
@@ -86,7 +87,7 @@ def short_text(path: Path) -> None:
 REFUSED = [
     (of_another_program, "is a database of another program: choose another file"),
     (of_another_program_with_a_wal, "is a database of another program: choose another file"),
-    (newer, r"is of a newer version of this program \(4\): update it"),
+    (newer, r"is of a newer version of this program \(5\): update it"),
     (corrupt, "is damaged|malformed"),
     (cut_off, "is damaged|malformed"),
     (without_meta, "no such table: meta"),
@@ -337,6 +338,97 @@ def test_an_older_ledger_is_brought_up_to_date(path: Path, monkeypatch: pytest.M
         new.close()
     with pytest.raises(LedgerError, match="newer version"):
         opened(path)
+
+
+@pytest.fixture(params=range(1, len(MIGRATIONS)))
+def old(request: pytest.FixtureRequest, path: Path) -> Path:
+    """Return a ledger as an older version left it: a video that is made, and a submission of unknown outcome."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        for script in MIGRATIONS[: request.param]:
+            db.executescript(script)
+        db.execute(f"PRAGMA user_version = {request.param}")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.executemany("INSERT INTO meta VALUES (?, ?)", [("provider", PROVIDER), ("fingerprint", FINGERPRINT)])
+        for n, state in enumerate(("succeeded", "unknown"), 1):
+            key = track(f"s{n}").key
+            values = (n, key, "m1", f"s{n}", "", "", "{}", "catalog.csv, line 2", state, 1, 1, 3, 2000.0)
+            db.execute(
+                "INSERT INTO rows (id, key, task_id, suno_id, author, brand, extra, place, state, run, attempt,"
+                " cost, since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
+            db.execute(
+                "INSERT INTO attempts (row_id, n, nonce, state, video_task_id, at) VALUES (?, 1, ?, ?, ?, 2000)",
+                (n, f"nonce {n}", state, f"v{n}"),
+            )
+        db.commit()
+    return path
+
+
+def test_an_older_ledger_is_read_as_it_is(old: Path) -> None:
+    """A reader sees all of an older version's ledger, what that did not keep as not known, and changes nothing."""
+    before = old.read_bytes()
+    reader = SqliteLedger(old)
+    assert reader.open_to_read((PROVIDER, FINGERPRINT))
+    assert [(row.state, row.video_task_id, row.sha256) for row in reader.rows()] == [
+        (State.SUCCEEDED, "v1", None),
+        (State.UNKNOWN, "v2", None),
+    ]
+    assert list(reader.times()) == [AttemptTimes(row_id=1, at=2000.0), AttemptTimes(row_id=2, at=2000.0)]
+    assert reader.totals().spent == 6
+    assert reader.candidate(2) is None
+    with pytest.raises(LedgerError, match="readonly"):
+        reader.claim(track("s3"), where="")
+    reader.close()
+    assert old.read_bytes() == before
+    assert [file.name for file in old.parent.iterdir()] == [old.name]
+
+
+def test_an_older_ledger_goes_on(old: Path) -> None:
+    """A ledger of each older version is brought up to date by the first run, and keeps times from then on."""
+    ledger = opened(old)
+    assert connection(ledger).execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+    row = row_in(ledger, State.SUBMITTED, "s3")
+    ledger.move(row.id, Ending(state=State.SUCCEEDED, ended=2090.0, took=88.0))
+    assert list(ledger.times()) == [
+        AttemptTimes(row_id=1, at=2000.0),
+        AttemptTimes(row_id=2, at=2000.0),
+        AttemptTimes(row_id=3, at=2000.0, ended=2090.0, took=88.0),
+    ]
+    ledger.close()
+
+
+def test_an_older_ledger_that_cannot_be_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads an older ledger that lacks what it should have is told so in words."""
+    made(path)
+    monkeypatch.setattr(sqlite_module, "MIGRATIONS", (*MIGRATIONS, "NONSENSE"))
+    with pytest.raises(LedgerError, match="syntax error"):
+        SqliteLedger(path).open_to_read()
+
+
+def test_a_reader_at_one_moment(path: Path, ledger: SqliteLedger) -> None:
+    """What is asked together is answered as of one moment, beside a writer whom that does not hinder."""
+    row = row_in(ledger, State.SUBMITTED)
+    reader = SqliteLedger(path)
+    assert reader.open_to_read()
+    with reader.at_one_moment():
+        assert reader.rows() == [row]
+        moved = ledger.move(row.id, Ending(state=State.SUCCEEDED, ended=2090.0))
+        assert reader.rows() == [row]
+        assert [times.ended for times in reader.times()] == [None]
+    assert reader.rows() == [moved]
+    assert [times.ended for times in reader.times()] == [2090.0]
+    reader.close()
+
+
+def test_times_of_every_attempt(memory: SqliteLedger) -> None:
+    """A row that was bought again keeps the times of all its submissions."""
+    row = row_in(memory, State.SUBMITTED)
+    row = memory.move(row.id, Ending(state=State.FAILED, ended=2050.0))
+    begin(memory, row)
+    memory.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("again")))
+    memory.move(row.id, Ending(state=State.SUCCEEDED, took=70.0))
+    assert [(times.ended, times.took) for times in memory.times()] == [(2050.0, None), (None, 70.0)]
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,243 @@
+"""What a ledger tells of its videos, as one value. Reading hinders nobody who writes it, and changes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
+from os import PathLike
+from pathlib import Path
+
+from attrs import define, evolve, field, frozen
+
+from suno_video_async.ledger.base import AttemptTimes, LedgerRow, all_rows
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.models import Track
+from suno_video_async.protocol.lifecycle import State
+from suno_video_async.report.reasons import Reason, Reasons
+from suno_video_async.unknowns import no_ledger
+
+#: Rows that are listed one by one; a page of more would not open any more. Sums and reasons count all of them.
+MOST_LISTED = 50_000
+
+#: Columns of a catalog that may hold a song's title, in the order of preference.
+_TITLES = ("title", "name", "song")
+
+MADE = (State.SUCCEEDED, State.DOWNLOADED)
+MAY_BE_BOUGHT = (State.UNKNOWN, State.SUBMITTING)
+
+
+@frozen(kw_only=True)
+class Item:
+    """One row, with the times of its newest submission.
+
+    Attributes:
+        sends: how often it was submitted.
+        submitted: Unix seconds; None where it never was.
+        ended: Unix seconds; None where it has not, or that was not kept.
+        took: seconds; by the service's word, else from the submission to the end.
+
+    """
+
+    row: LedgerRow
+    sends: int = 0
+    submitted: float | None = None
+    ended: float | None = None
+    took: float | None = None
+
+
+@frozen(kw_only=True)
+class Facts:
+    """All that a report says.
+
+    Attributes:
+        ledger: the file, as it was named.
+        provider: the service's address.
+        at: Unix seconds of the reading.
+        items: the rows in their order, at most `MOST_LISTED`.
+        states: how many rows are in each state.
+        spent: micro-credits, and of them what tasks without a video cost.
+        reserved: micro-credits set aside for what is not settled.
+        unknown: the rows that may be bought, each of which waits for a person; all of them.
+        reasons: what stands in the way of the others, the most frequent first.
+        sent: Unix seconds of all submissions, in order.
+        ended: Unix seconds of all ends that are known, in order.
+        took: seconds of all tasks of which it is known, in order.
+        undated: tasks that have ended, nobody kept when.
+
+    """
+
+    ledger: Path
+    provider: str
+    at: float
+    items: tuple[Item, ...] = ()
+    states: Mapping[State, int] = field(factory=dict[State, int])
+    spent: int = 0
+    wasted: int = 0
+    reserved: int = 0
+    unknown: tuple[Item, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    sent: tuple[float, ...] = ()
+    ended: tuple[float, ...] = ()
+    took: tuple[float, ...] = ()
+    undated: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many rows there are."""
+        return sum(self.states.values())
+
+    @property
+    def made(self) -> int:
+        """How many videos are made."""
+        return sum(self.states.get(state, 0) for state in MADE)
+
+    @property
+    def to_buy(self) -> int:
+        """How many rows the next run buys by itself: planned and refused ones."""
+        return self.states.get(State.PLANNED, 0) + self.states.get(State.REFUSED, 0)
+
+    @property
+    def price(self) -> float | None:
+        """Micro-credits that a made video cost, on average; None where none is made or no price was named."""
+        useful = self.spent - self.wasted
+        return useful / self.made if self.made and useful else None
+
+
+def title_of(track: Track) -> str:
+    """Return the title that the catalog has for a track, or nothing."""
+    named = {name.lower(): value for name, value in track.extra.items()}
+    return next((named[name] for name in _TITLES if named.get(name)), "")
+
+
+def read(ledger: str | PathLike[str], *, now: float | None = None, clean: Callable[[str], str] = str) -> Facts:
+    """Read a ledger as it stands at one moment, beside whoever writes it. Blocks.
+
+    Args:
+        ledger: its file.
+        now: Unix seconds, where they are not the system's.
+        clean: takes out of a text what must not be shown.
+
+    Raises:
+        LedgerError: there is none, it is no ledger, of a newer version, or damaged.
+
+    """
+    kept = SqliteLedger(ledger)
+    try:
+        if not kept.open_to_read():
+            raise no_ledger(kept.path)
+        with kept.at_one_moment():
+            return _facts(kept, Path(ledger), time.time() if now is None else now, clean)
+    finally:
+        kept.close()
+
+
+def _facts(ledger: SqliteLedger, path: Path, now: float, clean: Callable[[str], str]) -> Facts:
+    sums = _Sums()
+    for item in _items(ledger, sums, clean):
+        sums.add(item)
+    return Facts(
+        ledger=path,
+        provider=ledger.provider() or "",
+        at=now,
+        items=tuple(sums.items),
+        states=dict(sums.states),
+        spent=sums.spent,
+        wasted=sums.wasted,
+        reserved=sums.reserved,
+        unknown=tuple(sums.unknown),
+        reasons=sums.reasons.ordered(),
+        sent=tuple(sorted(sums.sent)),
+        ended=tuple(sorted(sums.ended)),
+        took=tuple(sorted(sums.took)),
+        undated=sums.undated,
+    )
+
+
+@define(eq=False)
+class _Sums:
+    """What is added up while the rows go by, so that no more of them is kept than is shown."""
+
+    items: list[Item] = field(factory=list[Item])
+    unknown: list[Item] = field(factory=list[Item])
+    states: Counter[State] = field(factory=Counter[State])
+    reasons: Reasons = field(factory=Reasons)
+    spent: int = 0
+    wasted: int = 0
+    reserved: int = 0
+    sent: list[float] = field(factory=list[float])
+    ended: list[float] = field(factory=list[float])
+    took: list[float] = field(factory=list[float])
+    undated: int = 0
+
+    def times(self, attempts: list[AttemptTimes]) -> None:
+        """Add the submissions of a row."""
+        for attempt in attempts:
+            self.sent.append(attempt.at)
+            if attempt.ended is not None:
+                self.ended.append(attempt.ended)
+            if (took := _took(attempt)) is not None:
+                self.took.append(took)
+
+    def add(self, item: Item) -> None:
+        """Add a row."""
+        row = item.row
+        self.states[row.state] += 1
+        self.spent += row.cost
+        self.reserved += row.reserved
+        if row.state not in MADE:
+            self.wasted += row.cost
+        if item.ended is None and (row.state in MADE or (row.state is State.FAILED and row.failures)):
+            self.undated += 1
+        if row.state in MAY_BE_BOUGHT:
+            self.unknown.append(item)
+        else:
+            self.reasons.add(row)
+        if len(self.items) < MOST_LISTED:
+            self.items.append(item)
+
+
+def _items(ledger: SqliteLedger, sums: _Sums, clean: Callable[[str], str]) -> Iterator[Item]:
+    """Yield the rows with their times; both come in the order of the rows' numbers."""
+    groups = groupby(ledger.times(), key=lambda times: times.row_id)
+    number, attempts = _next(groups)
+    for row in all_rows(ledger):
+        own = list[AttemptTimes]()
+        if number == row.id:
+            own = attempts
+            number, attempts = _next(groups)
+        sums.times(own)
+        last = own[-1] if own else None
+        yield Item(
+            row=_cleaned(row, clean),
+            sends=len(own),
+            submitted=last.at if last else None,
+            ended=last.ended if last else None,
+            took=_took(last) if last else None,
+        )
+
+
+def _cleaned(row: LedgerRow, clean: Callable[[str], str]) -> LedgerRow:
+    """Return a row whose free texts, which others wrote, are fit to be shown."""
+    kind, code, words = row.error or ("", None, "")
+    extra = {clean(name): clean(value) for name, value in row.track.extra.items()}
+    return evolve(
+        row,
+        track=evolve(row.track, extra=extra) if extra else row.track,
+        where=clean(row.where),
+        url=row.url and clean(row.url),
+        error=row.error and (clean(kind), code, clean(words)),
+    )
+
+
+def _next(groups: Iterator[tuple[int, Iterator[AttemptTimes]]]) -> tuple[int | None, list[AttemptTimes]]:
+    number, attempts = next(groups, (None, iter(())))
+    return number, list(attempts)
+
+
+def _took(attempt: AttemptTimes) -> float | None:
+    if attempt.took is not None:
+        return attempt.took
+    # Two clocks may disagree: an end before its submission tells nothing.
+    return attempt.ended - attempt.at if attempt.ended is not None and attempt.ended >= attempt.at else None

@@ -1,0 +1,146 @@
+"""When videos were submitted and ended, and how long they took: figures for the charts."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import pairwise
+from math import ceil, floor, log10
+
+from attrs import frozen
+
+#: Seconds that a bar of the time line can stand for, and how many bars it has at the most.
+_STEPS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 604800)
+MOST_BARS = 90
+#: Nothing happened for this long, in seconds: it was another run, and the line is cut there.
+IDLE = 900.0
+MOST_BINS = 36
+
+
+@frozen(kw_only=True)
+class Stretch:
+    """A time in which something happened: counts, one for each step from `start` on (Unix seconds)."""
+
+    start: float
+    sent: tuple[int, ...]
+    ended: tuple[int, ...]
+
+
+@frozen(kw_only=True)
+class TimeLine:
+    """Submissions and ends over time, without the idle hours between.
+
+    Attributes:
+        step: seconds of one count.
+
+    """
+
+    step: float
+    stretches: tuple[Stretch, ...]
+
+
+@frozen(kw_only=True)
+class Durations:
+    """How long tasks took.
+
+    Attributes:
+        start, width: seconds; the first bin's left edge, and each bin's width.
+        counts: tasks in each bin; the last one holds all that took longer, too.
+        open_end: whether it does.
+        median, most: the seconds within which half, and nine of ten, were done.
+        longest: seconds.
+
+    """
+
+    start: float
+    width: float
+    counts: tuple[int, ...]
+    open_end: bool
+    median: float
+    most: float
+    longest: float
+
+
+def time_line(sent: Sequence[float], ended: Sequence[float], *, window: float) -> TimeLine:
+    """Return the counts of two ordered lists of Unix seconds.
+
+    Args:
+        sent: of the submissions.
+        ended: of the ends.
+        window: seconds of the rate limit's window: within one step no less, or bursts look like excess.
+
+    """
+    moments = sorted([*sent, *ended])
+    if not moments:
+        return TimeLine(step=max(60.0, window), stretches=())
+    step = _step(moments, window)
+    return TimeLine(
+        step=step,
+        stretches=tuple(_stretch(sent, ended, first, last, step) for first, last in _runs(moments, step)),
+    )
+
+
+def _step(moments: Sequence[float], window: float) -> float:
+    for step in _STEPS:
+        if step >= window and sum(_bars(first, last, step) for first, last in _runs(moments, step)) <= MOST_BARS:
+            return float(step)
+    return max(window, (moments[-1] - moments[0]) / (MOST_BARS - 1))
+
+
+def _runs(moments: Sequence[float], step: float) -> list[tuple[float, float]]:
+    """Return the first and last moments of what happened without a long pause."""
+    idle = max(IDLE, 6 * step)
+    cuts = [n for n, (one, other) in enumerate(pairwise(moments), 1) if other - one > idle]
+    return [(moments[first], moments[last - 1]) for first, last in pairwise([0, *cuts, len(moments)])]
+
+
+def _bars(first: float, last: float, step: float) -> int:
+    return floor(last / step) - floor(first / step) + 1
+
+
+def _stretch(sent: Sequence[float], ended: Sequence[float], first: float, last: float, step: float) -> Stretch:
+    start, bars = floor(first / step) * step, _bars(first, last, step)
+    return Stretch(start=start, sent=_counted(sent, start, bars, step), ended=_counted(ended, start, bars, step))
+
+
+def _counted(times: Sequence[float], start: float, bars: int, step: float) -> tuple[int, ...]:
+    counts = [0] * bars
+    for moment in times[bisect_left(times, start) : bisect_left(times, start + bars * step)]:
+        counts[min(bars - 1, int((moment - start) // step))] += 1
+    return tuple(counts)
+
+
+def durations(took: Sequence[float]) -> Durations | None:
+    """Return the distribution of ordered seconds, or None of nothing."""
+    if not took:
+        return None
+    most = share(took, 0.9)
+    # A few that took many times as long would press all others into one bin.
+    end = min(took[-1], max(1.5 * most, share(took, 0.99)))
+    width = _nice((end - took[0]) / (MOST_BINS - 2)) if end > took[0] else max(1.0, _nice(end / 10 or 1.0))
+    start = floor(took[0] / width) * width
+    bins = max(1, floor((end - start) / width) + 1)
+    edges = [start + n * width for n in range(bins)]
+    counts = [0] * bins
+    for seconds in took:
+        counts[max(0, bisect_right(edges, seconds) - 1)] += 1
+    return Durations(
+        start=start,
+        width=width,
+        counts=tuple(counts),
+        open_end=took[-1] >= start + bins * width,
+        median=share(took, 0.5),
+        most=most,
+        longest=took[-1],
+    )
+
+
+def share(ordered: Sequence[float], part: float) -> float:
+    """Return the smallest of some ordered figures that `part` of them do not exceed."""
+    return ordered[max(0, ceil(part * len(ordered)) - 1)]
+
+
+def _nice(width: float) -> float:
+    """Return the next 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** floor(log10(width))
+    return next(nice * power for nice in (1, 2, 5, 10) if nice * power >= width * (1 - 1e-9))

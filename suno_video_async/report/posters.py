@@ -1,0 +1,88 @@
+"""A small still of each video, taken by PyAV (extra `local`), as a JPEG to be embedded."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+#: Pixels, and bytes of all stills of a page together.
+WIDTH, MOST_BYTES = 320, 12_000_000
+_QUALITY = 62
+#: The share of the video that has gone by in its still: titles are over, the end has not begun.
+_WHERE = 1 / 3
+
+
+def available() -> bool:
+    """Whether stills can be taken: the extra `local` is installed."""
+    try:
+        import av  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
+        import PIL.Image  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
+    except ImportError:
+        return False
+    return True
+
+
+def posters(videos: Mapping[int, Path], *, most: int, threads: int = 4) -> dict[int, bytes]:
+    """Return stills by the rows' numbers; a video that cannot be read has none. Blocks.
+
+    Args:
+        videos: the files by their rows' numbers.
+        most: stills to take at the most, of the first files.
+        threads: how many are taken at once.
+
+    """
+    chosen = list(videos.items())[:most]
+    if not chosen or not available():
+        return {}
+    with ThreadPoolExecutor(threads) as pool:
+        taken = pool.map(_still_or_none, [path for _, path in chosen])
+        return _within(list(zip((number for number, _ in chosen), taken, strict=True)))
+
+
+def _within(stills: Sequence[tuple[int, bytes | None]]) -> dict[int, bytes]:
+    kept, size = dict[int, bytes](), 0
+    for number, still_ in stills:
+        if still_ is not None and size + len(still_) <= MOST_BYTES:
+            kept[number] = still_
+            size += len(still_)
+    return kept
+
+
+def _still_or_none(path: Path) -> bytes | None:
+    from av.error import FFmpegError  # noqa: PLC0415
+
+    try:
+        return still(path)
+    except (FFmpegError, OSError, ValueError):
+        return None  # the page says nothing of it: the video itself will
+
+
+def still(path: Path) -> bytes | None:
+    """Return one frame of a video as a JPEG, or None where it has none.
+
+    Raises:
+        av.error.FFmpegError: it cannot be read as a video.
+
+    """
+    import av  # noqa: PLC0415
+
+    with av.open(str(path)) as container:
+        if not container.streams.video:
+            return None
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"
+        if container.duration:
+            container.seek(int(container.duration * _WHERE))  # to the key frame before: near enough
+        frame = next(container.decode(stream), None)
+        return None if frame is None else _jpeg(frame)
+
+
+def _jpeg(frame: Any) -> bytes:
+    height = max(2, round(frame.height * WIDTH / max(1, frame.width)))
+    image = frame.reformat(width=WIDTH, height=min(height, 2 * WIDTH), format="rgb24").to_image()
+    kept = io.BytesIO()
+    image.save(kept, "JPEG", quality=_QUALITY, optimize=True)
+    return kept.getvalue()

@@ -1,0 +1,137 @@
+"""`suno-video report`."""
+
+from __future__ import annotations
+
+import json
+import webbrowser
+from pathlib import Path
+
+import pytest
+
+from suno_video_async.ledger.base import Ending
+from suno_video_async.protocol.lifecycle import State
+from tests.ledger.support import opened, row_in
+from tests.report.support import lived_in
+
+from .conftest import Home
+from .serving import KEY
+
+
+def test_a_report_of_a_ledger(home: Home) -> None:
+    """The page goes beside the ledger, the totals to stdout, and the ledger is left as it was."""
+    ledger = home.folder / "catalog.ledger.db"
+    lived_in(ledger, 100)
+    before = ledger.read_bytes()
+    for _ in range(2):
+        ran = home.run("report", ledger)
+        assert ran.code == 0, ran.err
+        (said,) = ran.lines()
+        page = home.folder / "catalog.report.html"
+        assert said["report"] == str(page)
+        assert said["bytes"] == page.stat().st_size
+        assert (said["total"], said["planned"]) == (100, 4)
+        assert said["made"] == said["downloaded"] + said["succeeded"]
+        assert "suno-video unknown" in page.read_text()
+    assert ledger.read_bytes() == before
+
+
+def test_where_it_goes(home: Home) -> None:
+    """The page goes to the file that is named, or to stdout."""
+    lived_in(home.folder / "app.db", 5)
+    assert home.run("report", "app.db").code == 0
+    assert (home.folder / "app.report.html").exists()
+    assert home.run("report", "app.db", "-o", "page.html", "--json").code == 0
+    assert (home.folder / "page.html").read_text().startswith("<!doctype html>")
+    ran = home.run("report", "app.db", "-o", "-")
+    assert ran.code == 0
+    assert ran.out.startswith("<!doctype html>")
+    assert ran.out.rstrip().endswith("</html>")
+    assert home.run("report", "app.db", "-o", "-", "--json").code == 2
+
+
+def test_what_is_not_replaced(home: Home) -> None:
+    """A file that is no report is left unless it is forced, and the ledger always."""
+    lived_in(home.folder / "app.db", 5)
+    (home.folder / "mine.html").write_text("mine")
+    ran = home.run("report", "app.db", "-o", "mine.html")
+    assert ran.code == 2
+    assert "mine.html is there, and no report of this program" in ran.err
+    assert (home.folder / "mine.html").read_text() == "mine"
+    assert home.run("report", "app.db", "-o", "mine.html", "--force").code == 0
+    ran = home.run("report", "app.db", "-o", "app.db", "--force")
+    assert (ran.code, "belongs to the ledger" in ran.err) == (2, True)
+    ran = home.run("report", "app.db", "-o", "none/page.html")
+    assert (ran.code, "cannot be written: No such file or directory" in ran.err) == (2, True)
+    ran = home.run("report", "app.db", "-o", "x" * 300)
+    assert (ran.code, "cannot be written: File name too long" in ran.err) == (2, True)
+    ran = home.run("report", "app.db", "-o", "mine.html/page.html")
+    assert (ran.code, "cannot be written: Not a directory" in ran.err) == (2, True)
+
+
+def test_what_is_no_ledger(home: Home) -> None:
+    """A ledger that is not there, or none, is named, and no page is made."""
+    ran = home.run("report", "none.ledger.db")
+    assert (ran.code, "there is no ledger none.ledger.db" in ran.err) == (2, True)
+    (home.folder / "text.db").write_text("task_id,suno_id\n" * 100)
+    ran = home.run("report", "text.db")
+    assert (ran.code, "is not a database" in ran.err) == (2, True)
+    assert not list(home.folder.glob("*.html"))
+
+
+def test_no_key_in_it(home: Home) -> None:
+    """An API key that a server wrote into its words is not in the page."""
+    ledger = opened(home.folder / "app.db")
+    row = row_in(ledger, State.SUBMITTED)
+    ledger.move(row.id, Ending(state=State.FAILED, error=("TaskFailed", 501, f"no such key {KEY}")))
+    ledger.close()
+    assert home.run("report", "app.db").code == 0
+    page = (home.folder / "app.report.html").read_text()
+    assert KEY not in page
+    assert "no such key [api key]" in page
+
+
+def test_the_commands_name_what_was_given(home: Home) -> None:
+    """The catalog that is named stands in the commands, and the service where it is not the official one."""
+    lived_in(home.folder / "app.db", 100)
+    assert home.run("report", "app.db", "--catalog", "my songs.csv", "--rate", "40/10").code == 0
+    page = (home.folder / "app.report.html").read_text()
+    assert "suno-video convert &#x27;my songs.csv&#x27; --ledger app.db" in page
+    assert "--base-url https://api.example.test" in page
+    assert "The limit is 40 requests in any 10 s, 240 a minute." in page
+
+
+def test_a_browser(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--open shows the page; without a browser that is said."""
+    lived_in(home.folder / "app.db", 5)
+    shown = list[str]()
+
+    def browser(url: str) -> bool:
+        shown.append(url)
+        return len(shown) == 1
+
+    monkeypatch.setattr(webbrowser, "open", browser)
+    assert home.run("report", "app.db", "--open").err == ""
+    assert shown == [(home.folder / "app.report.html").resolve().as_uri()]
+    assert "no browser was found" in home.run("report", "app.db", "--open").err
+
+
+def test_stills_need_the_extra(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra the page is made without stills, and that is said where there are videos."""
+    video = home.folder / "a.mp4"
+    video.write_bytes(b"no video")
+    lived_in(home.folder / "app.db", 5, files=[video])
+    lived_in(home.folder / "none.db", 5)
+    monkeypatch.setattr("suno_video_async.report.posters.available", lambda: False)
+    assert "pip install 'suno-video-async[local]'" in home.run("report", "app.db").err
+    assert home.run("report", "none.db").err == ""
+    assert home.run("report", "app.db", "--posters", "0").err == ""
+
+
+def test_totals_are_json(home: Home) -> None:
+    """The totals are one object, which any program can read."""
+    lived_in(home.folder / "app.db", 50, troubles=False)
+    ran = home.run("report", Path("app.db"), "--json")
+    said = json.loads(ran.out)
+    assert (said["made"], said["to_buy"], said["unknown"]) == (50, 0, 0)
+    assert said["credits_per_video"] == said["credits"] / 50
+    assert 0 < said["median_s"] <= said["p90_s"]
