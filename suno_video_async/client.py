@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 from attrs import evolve, field, frozen
 
@@ -186,6 +187,9 @@ class SunoVideoClient:
     async def __aenter__(self) -> SunoVideoClient:
         if self._running is not None or self._closed:
             raise ClientClosedError("a client is opened once: make another one")
+        if not self._settings.is_given:
+            for problem in await anyio.to_thread.run_sync(self._settings.key_file_problems):
+                warnings.warn(problem, UserWarning, stacklevel=2)
         await self._limiter.open()
         keeper = await self._open_ledger()
         # One task owns the task group from its opening to its end, so that `async with` may be left from another

@@ -21,6 +21,7 @@ from suno_video_async.cli.failures import Exit, UsageProblem
 from suno_video_async.cli.follow import download_command, wait_command, watch_command
 from suno_video_async.cli.library import library_group
 from suno_video_async.cli.listen import listen_command
+from suno_video_async.cli.login import login_command
 from suno_video_async.cli.output import discard_stdout, plain, redacted
 from suno_video_async.cli.plan import plan_command
 from suno_video_async.cli.serve import serve_command
@@ -31,6 +32,7 @@ from suno_video_async.telemetry import logger
 
 _VERBS = (
     demo_command,
+    login_command,
     convert_command,
     plan_command,
     listen_command,
@@ -77,8 +79,8 @@ def _version() -> str:
 def app(context: click.Context, *, debug: bool) -> int:
     """Turn finished Suno tracks into music videos.
 
-    New here? suno-video demo makes a few videos on this machine, without an account. For your own tracks put your
-    key into CRUN_API_KEY (or ~/.crun/.env), write a catalog, see with plan what it would cost, and convert it.
+    New here? suno-video demo makes a few videos on this machine, without an account. For your own tracks store
+    your key with login (or set CRUN_API_KEY), write a catalog, see with plan what it would cost, and convert it.
     Whatever interrupts that, the same command goes on, and pays for no video twice.
 
     Results are JSON lines when stdout is not a terminal, or with --json; all else goes to stderr.
@@ -155,11 +157,15 @@ def _flushed(code: int) -> int:
 def _warnings_as_lines() -> Generator[None, None, None]:
     """Let the library's warnings to its users be lines like any other."""
 
+    said = set[str]()
+
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        click.echo(f"warning: {plain(str(message))}", err=True)
+        if str(message) not in said:
+            said.add(str(message))
+            click.echo(f"warning: {plain(str(message))}", err=True)
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("always", message="the API key is not of the usual shape")
+        warnings.simplefilter("always", UserWarning)  # once a command, not once a process
         warnings.showwarning = show
         yield
 

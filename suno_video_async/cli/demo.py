@@ -18,7 +18,7 @@ from suno_video_async.cli import conversion
 from suno_video_async.cli.books import Books
 from suno_video_async.cli.failures import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import writable_folder
+from suno_video_async.cli.options import json_option, writable_folder
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.errors import MissingExtraError
@@ -49,7 +49,7 @@ _TOLERANCE = 2.0
 @click.option(
     "--size", type=click.Choice(list(_SIZES)), default="large", show_default=True, help="Of the pictures."
 )
-@click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, on a terminal too.")
+@json_option
 def demo_command(*, output_dir: Path, size: str, as_json: bool) -> int:
     """Make lyric videos of a few built-in songs, without an account.
 

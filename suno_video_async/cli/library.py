@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from suno_video_async.cli.failures import Exit, UsageProblem
+from suno_video_async.cli.options import json_option
 from suno_video_async.cli.output import Output, plain
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def library_group() -> None:
     epilog="\b\nExample:\n  suno-video library check songs",
 )
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, on a terminal too.")
+@json_option
 def check_command(*, directory: Path, as_json: bool) -> int:
     """List the songs of DIR, and name every mistake with its file, its line and what to do.
 

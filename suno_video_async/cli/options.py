@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from attrs import frozen
+from attrs import field, frozen
 
 from suno_video_async.callbacks import checked_public_url
 from suno_video_async.cli.failures import UsageProblem
@@ -89,9 +89,10 @@ def read_time_scale(ctx: click.Context, param: click.Parameter, value: str | flo
 
 @frozen(kw_only=True)
 class ClientOptions:
-    """How to reach the API, as the user gave it on the command line; the key is never among it."""
+    """How to reach the API, as the user gave it; the command line has no key, only `login` asks for one."""
 
     base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     timeout: float | None = None
     time_scale: float = 1.0
 
@@ -111,6 +112,7 @@ class ClientOptions:
 
         """
         return SunoVideoClient(
+            api_key=self.api_key,
             base_url=self.base_url,
             timeout=self.network_timeout(),
             rate=rate,
@@ -144,6 +146,13 @@ class ClientOptions:
         return [*(["--base-url", self.base_url] if self.base_url else []), *scale]
 
 
+def json_option(command: Command) -> Command:
+    """Give a command `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, on a terminal too.")(
+        command
+    )
+
+
 def client_options(command: Command) -> Command:
     """Give a command `--base-url`, `--timeout`, `--time-scale` and `--json`."""
     options = (
@@ -165,7 +174,7 @@ def client_options(command: Command) -> Command:
             callback=read_time_scale,
             help="Let the client's clock run S times faster, to go with a local server at the same scale.",
         ),
-        click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, on a terminal too."),
+        json_option,
     )
     for option in reversed(options):
         command = option(command)

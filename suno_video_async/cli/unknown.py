@@ -13,7 +13,7 @@ import click
 from suno_video_async.cli.asking import with_client
 from suno_video_async.cli.failures import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import ClientOptions, Command, client_options
+from suno_video_async.cli.options import ClientOptions, Command, client_options, json_option
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.single import checked_id
 from suno_video_async.client import SunoVideoClient
@@ -36,12 +36,6 @@ def _ledger_option(command: Command) -> Command:
 
 def _rows_argument(command: Command) -> Command:
     return click.argument("rows", metavar="ROW...", nargs=-1, required=True, type=click.IntRange(min=1))(command)
-
-
-def _json_option(command: Command) -> Command:
-    return click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, on a terminal too.")(
-        command
-    )
 
 
 def _base_url_option(command: Command) -> Command:
@@ -74,7 +68,7 @@ def unknown_group() -> None:
     epilog="\b\nExample:\n  suno-video unknown list --ledger catalog.ledger.db",
 )
 @_ledger_option
-@_json_option
+@json_option
 def list_command(*, ledger: Path, as_json: bool) -> int:
     """List the tracks that may be paid for: row, track, since when, why, and an id where one is known.
 
@@ -137,7 +131,7 @@ def adopt_command(
 @_ledger_option
 @click.option("--yes", is_flag=True, help="Do not ask; needed where there is no terminal to ask on.")
 @_base_url_option
-@_json_option
+@json_option
 def resend_command(*, rows: tuple[int, ...], ledger: Path, yes: bool, base_url: str | None, as_json: bool) -> int:
     """Let the next convert buy the videos of these ROWs. If they were bought, they are then paid for twice.
 
@@ -189,7 +183,7 @@ def _unknown_rows(ledger: Path) -> Sequence[LedgerRow]:
 @_rows_argument
 @_ledger_option
 @_base_url_option
-@_json_option
+@json_option
 def drop_command(*, rows: tuple[int, ...], ledger: Path, base_url: str | None, as_json: bool) -> int:
     """Give the videos of these ROWs up: they count as failed, and no convert buys them any more.
 

@@ -15,8 +15,8 @@ from .conftest import ROOT, Home
 from .serving import KEY
 
 VERBS = [
-    "demo", "convert", "plan", "unknown", "submit", "status", "watch", "wait", "download", "tracks", "balance",
-    "serve",
+    "demo", "login", "convert", "plan", "unknown", "submit", "status", "watch", "wait", "download", "tracks",
+    "balance", "serve",
 ]  # fmt: skip
 
 
@@ -24,41 +24,12 @@ def test_no_arguments_print_the_help(home: Home) -> None:
     """`suno-video` alone prints its help with every verb and an example."""
     ran = home.run()
     assert ran.code == 0
-    for verb in [
-        "demo",
-        "convert",
-        "plan",
-        "unknown",
-        "submit",
-        "status",
-        "watch",
-        "wait",
-        "download",
-        "tracks",
-        "balance",
-        "serve",
-    ]:
+    for verb in VERBS:
         assert f"\n  {verb} " in ran.out
     assert "Examples:" in ran.out
 
 
-@pytest.mark.parametrize(
-    "verb",
-    [
-        "demo",
-        "convert",
-        "plan",
-        "unknown",
-        "submit",
-        "status",
-        "watch",
-        "wait",
-        "download",
-        "tracks",
-        "balance",
-        "serve",
-    ],
-)
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_an_example(home: Home, verb: str) -> None:
     """Each verb's help ends with an example of it."""
     ran = home.run(verb, "--help")
