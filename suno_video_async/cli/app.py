@@ -17,6 +17,7 @@ import click
 from suno_video_async.cli import failures
 from suno_video_async.cli.convert import convert_command
 from suno_video_async.cli.demo import demo_command
+from suno_video_async.cli.doctor import doctor_command
 from suno_video_async.cli.failures import Exit, UsageProblem
 from suno_video_async.cli.follow import download_command, wait_command, watch_command
 from suno_video_async.cli.library import library_group
@@ -44,6 +45,7 @@ _VERBS = (
     download_command,
     tracks_command,
     balance_command,
+    doctor_command,
     serve_command,
     library_group,
 )

@@ -153,20 +153,23 @@ def json_option(command: Command) -> Command:
     )
 
 
+def base_url_option(command: Command) -> Command:
+    """Give a command `--base-url`."""
+    says = "The service's address, instead of CRUN_BASE_URL or the official one."
+    return click.option("--base-url", metavar="URL", help=says)(command)
+
+
+def timeout_option(command: Command) -> Command:
+    """Give a command `--timeout`."""
+    says = "Seconds the network may take for one request (60)."
+    return click.option("--timeout", callback=above_zero, metavar="S", help=says)(command)
+
+
 def client_options(command: Command) -> Command:
     """Give a command `--base-url`, `--timeout`, `--time-scale` and `--json`."""
     options = (
-        click.option(
-            "--base-url",
-            metavar="URL",
-            help="The service's address, instead of CRUN_BASE_URL or the official one.",
-        ),
-        click.option(
-            "--timeout",
-            callback=above_zero,
-            metavar="S",
-            help="Seconds the network may take for one request (60).",
-        ),
+        base_url_option,
+        timeout_option,
         click.option(
             "--time-scale",
             default="1",

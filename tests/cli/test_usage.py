@@ -16,7 +16,7 @@ from .serving import KEY
 
 VERBS = [
     "demo", "login", "convert", "plan", "unknown", "submit", "status", "watch", "wait", "download", "tracks",
-    "balance", "serve",
+    "balance", "doctor", "serve",
 ]  # fmt: skip
 
 
