@@ -54,6 +54,7 @@ from suno_video_async.models import (
     VideoTaskId,
 )
 from suno_video_async.pacing.clock import Clock, SystemClock
+from suno_video_async.pacing.forecast import Forecast
 from suno_video_async.pacing.limiter import Limiter, LimiterStatistics, RateLimiter
 from suno_video_async.pacing.shared import SharedRateLimit
 from suno_video_async.planning import Plan
@@ -90,6 +91,7 @@ __all__ = [
     "DownloadError",
     "Estimate",
     "FeatureDisabledError",
+    "Forecast",
     "Hooks",
     "InsufficientCreditsError",
     "InvalidRequestError",

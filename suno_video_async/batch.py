@@ -45,6 +45,7 @@ from suno_video_async.errors import (
 from suno_video_async.filenames import NameTemplate
 from suno_video_async.finishing import to_the_end
 from suno_video_async.ledger.base import AWAITED, DROPPED, MICRO, Claim, Ending, LedgerRow
+from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import (
     Estimate,
     MusicTaskId,
@@ -303,6 +304,14 @@ class Conversion:
         self._stopping = True
         for submission in self._submissions:
             submission.abandon()
+
+    def credits(self) -> tuple[float, float] | None:
+        """Return the credits spent and set aside over the ledger's life; None where only its file could tell."""
+        ledger = self._books.ledger
+        if not isinstance(ledger, SqliteLedger):
+            return None
+        spent, reserved = ledger.sums
+        return spent / MICRO, reserved / MICRO
 
     @property
     def _receiving(self) -> MemoryObjectReceiveStream[Outcome]:

@@ -54,6 +54,7 @@ from suno_video_async.models import (
     video_task_id,
 )
 from suno_video_async.pacing.clock import Clock, SystemClock
+from suno_video_async.pacing.forecast import Forecast, forecast
 from suno_video_async.pacing.limiter import DEFAULT_RATE, Limiter, LimiterStatistics, RateLimiter
 from suno_video_async.pacing.schedule import PollSchedule
 from suno_video_async.planning import Plan
@@ -608,6 +609,28 @@ class SunoVideoClient:
             limiter=self._limiter.statistics() if self._running else None,
         )
 
+    def forecast(self, waiting: int = 0) -> Forecast:
+        """Say how long it takes until `waiting` more tracks, and all that are followed, are over: an estimate.
+
+        It is made of the durations that were seen so far, the rate and `max_in_flight`.
+
+        Args:
+            waiting: tracks that are still to be submitted.
+
+        """
+        schedule = self._open().watcher.schedule
+        return forecast(
+            schedule.durations,
+            waiting=waiting,
+            ages=schedule.ages(self.clock.now()),
+            rate=self.rate,
+            max_in_flight=self.max_in_flight,
+        )
+
+    def usual_duration(self, share: float) -> float:
+        """Return the seconds within which this share of the tasks ends, as far as it is known."""
+        return self._open().watcher.schedule.durations.quantile(share)
+
     # For a conversion
 
     def begin(
@@ -705,10 +728,6 @@ class SunoVideoClient:
     def believe(self, snapshot: TaskSnapshot) -> bool:
         """Take an end as a callback tells it; False where that cannot be trusted and has to be asked about."""
         return self._running is not None and self._running.watcher.believe(snapshot)
-
-    def usual_duration(self, share: float) -> float:
-        """Return the seconds within which this share of the tasks ends, as far as it is known."""
-        return self._open().watcher.schedule.durations.quantile(share)
 
     def start_soon(self, run: Callable[[], Any]) -> None:
         """Run a coroutine function in the client's own task group."""

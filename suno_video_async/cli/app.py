@@ -23,7 +23,7 @@ from suno_video_async.cli.follow import download_command, wait_command, watch_co
 from suno_video_async.cli.library import library_group
 from suno_video_async.cli.listen import listen_command
 from suno_video_async.cli.login import login_command
-from suno_video_async.cli.output import discard_stdout, plain, redacted
+from suno_video_async.cli.output import discard_stdout, plain, redacted, say
 from suno_video_async.cli.plan import plan_command
 from suno_video_async.cli.serve import serve_command
 from suno_video_async.cli.single import balance_command, status_command, submit_command, tracks_command
@@ -164,7 +164,7 @@ def _warnings_as_lines() -> Generator[None, None, None]:
     def show(message: Warning | str, *_: object, **__: object) -> None:
         if str(message) not in said:
             said.add(str(message))
-            click.echo(f"warning: {plain(str(message))}", err=True)
+            say(f"warning: {plain(str(message))}")
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)  # once a command, not once a process
@@ -195,10 +195,10 @@ def _logged(handler: logging.Handler) -> Generator[None, None, None]:
 class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record to stderr."""
-        click.echo(redacted(self.format(record)), err=True)
+        say(redacted(self.format(record)))
 
 
 class _Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write what a user has to know to stderr, without a traceback."""
-        click.echo(f"warning: {redacted(plain(record.getMessage()))}", err=True)
+        say(f"warning: {plain(record.getMessage())}")

@@ -34,6 +34,7 @@ from suno_video_async.cli.options import (
 )
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.records import Records
+from suno_video_async.cli.scene import Scene
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT
 from suno_video_async.models import RateLimit, RetryPolicy, Timeout
 from suno_video_async.pacing.clock import SystemClock
@@ -165,7 +166,7 @@ def convert_command(
     base_url: str | None,
     timeout: float | None,
     time_scale: float,
-    as_json: bool,
+    output: Output,
 ) -> int:
     """Make a music video of every track of a CATALOG.
 
@@ -206,16 +207,16 @@ def convert_command(
     options.records.check(CATALOG=catalog, **{"--ledger": options.ledger, "--share-limit": options.share_limit})
     if options.output_dir is not None:
         writable_folder(options.output_dir)
-    return run_interruptible(partial(_convert, options, base_url, job, Output(as_json=as_json)))
+    return run_interruptible(partial(_convert, options, base_url, job, output))
 
 
 def _job(options: ConvertOptions) -> conversion.Job:
-    books = Books()
+    books, scene = Books(), Scene()
     share = options.share_limit
     clock = SystemClock(options.reach.time_scale)
     limiter = None if share is None else SharedRateLimit(share, options.rate, clock=clock)
     client = options.reach.client(
-        hooks=[books],
+        hooks=[books, scene],
         retry=RetryPolicy(strict=options.strict),
         rate=options.rate,
         max_in_flight=options.max_in_flight,
@@ -225,10 +226,10 @@ def _job(options: ConvertOptions) -> conversion.Job:
         client=client,
         shared=limiter,
         books=books,
+        scene=scene,
         source=options.catalog,
         title=options.catalog.name,
         total=None,
-        rate=options.rate,
         output_dir=options.output_dir,
         naming=options.naming,
         task_timeout=options.task_timeout,

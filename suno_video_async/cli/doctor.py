@@ -18,8 +18,8 @@ from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import (
     ClientOptions,
     base_url_option,
-    json_option,
     output_dir_option,
+    output_options,
     timeout_option,
 )
 from suno_video_async.cli.output import Output, plain
@@ -41,7 +41,7 @@ _NO_KEY = "ak_" + "-" * 32
 @click.option("--offline", is_flag=True, help="Ask nobody: look at this machine alone.")
 @base_url_option
 @timeout_option
-@json_option
+@output_options
 def doctor_command(
     *,
     ledger: Path | None,
@@ -49,7 +49,7 @@ def doctor_command(
     offline: bool,
     base_url: str | None,
     timeout: float | None,
-    as_json: bool,
+    output: Output,
 ) -> int:
     """Look at what a conversion needs: Python, key, host, clock, disk, extras and, if named, a LEDGER.
 
@@ -58,7 +58,7 @@ def doctor_command(
 
     Exit code 1 when something fails, else 0.
     """
-    report = _Report(Output(as_json=as_json))
+    report = _Report(output)
     report.tell(checkup.check_python())
     found, settings = checkup.check_key(base_url)
     report.tell(found)

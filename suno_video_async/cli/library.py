@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from suno_video_async.cli.failures import Exit, UsageProblem
-from suno_video_async.cli.options import json_option
+from suno_video_async.cli.options import output_options
 from suno_video_async.cli.output import Output, plain
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def library_group() -> None:
     epilog="\b\nExample:\n  suno-video library check songs",
 )
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-@json_option
-def check_command(*, directory: Path, as_json: bool) -> int:
+@output_options
+def check_command(*, directory: Path, output: Output) -> int:
     """List the songs of DIR, and name every mistake with its file, its line and what to do.
 
     DIR has one folder a music task, and in it one sub-folder a track, with audio, cover, lyrics and track.toml.
@@ -38,7 +38,6 @@ def check_command(*, directory: Path, as_json: bool) -> int:
     from suno_video_async.local.checking import check_library  # noqa: PLC0415
     from suno_video_async.local.errors import LibraryError  # noqa: PLC0415
 
-    output = Output(as_json=as_json)
     try:
         checked = check_library(directory)
     except LibraryError as error:
@@ -49,7 +48,7 @@ def check_command(*, directory: Path, as_json: bool) -> int:
         output.result(_mistake(mistake), human=lambda mistake=mistake: plain(str(mistake)))  # type: ignore[misc]
     for note in checked.unseen:
         output.note(f"not looked at: {note}")
-    output.note(f"{len(checked.tracks)} songs, {len(checked.mistakes)} mistakes")
+    output.hint(f"{len(checked.tracks)} songs, {len(checked.mistakes)} mistakes")
     return Exit.FAILED if checked.mistakes else Exit.DONE
 
 

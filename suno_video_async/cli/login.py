@@ -13,7 +13,7 @@ from suno_video_async.cli import keyfile
 from suno_video_async.cli.asking import with_client
 from suno_video_async.cli.failures import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
-from suno_video_async.cli.options import ClientOptions, Command, json_option
+from suno_video_async.cli.options import ClientOptions, Command, output_options
 from suno_video_async.cli.output import Output
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.settings import check_base_url, check_key, default_key_file, read_key_file
@@ -45,8 +45,8 @@ def _hidden_words(command: Command) -> Command:
     "--base-url", metavar="URL", help="Store the service's address too, for another one than the official one."
 )
 @click.option("--check", is_flag=True, help="Ask for the account's credits first; a refused key is not stored.")
-@json_option
-def login_command(*, base_url: str | None, check: bool, as_json: bool) -> int:
+@output_options
+def login_command(*, base_url: str | None, check: bool, output: Output) -> int:
     """Store your API key in ~/.crun/.env, which only you can read.
 
     The key is asked for and not shown, or read as one line from stdin when that is no terminal. It is never an
@@ -54,7 +54,6 @@ def login_command(*, base_url: str | None, check: bool, as_json: bool) -> int:
 
     Nothing is bought. Exit code 2 when the key, the address or the file cannot be used.
     """
-    output = Output(as_json=as_json)
     path = default_key_file()
     url = None if base_url is None else check_base_url(base_url.strip())
     key = check_key(_asked())

@@ -8,14 +8,16 @@ import shlex
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 from attrs import field, frozen
 
 from suno_video_async.callbacks import checked_public_url
 from suno_video_async.cli.failures import UsageProblem
+from suno_video_async.cli.output import Output
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.filenames import DEFAULT_TEMPLATE, NameTemplate
 from suno_video_async.models import RateLimit, RetryPolicy, Timeout
@@ -146,11 +148,17 @@ class ClientOptions:
         return [*(["--base-url", self.base_url] if self.base_url else []), *scale]
 
 
-def json_option(command: Command) -> Command:
-    """Give a command `--json`."""
-    return click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, on a terminal too.")(
-        command
-    )
+def output_options(command: Command) -> Command:
+    """Give a command `--json` and `--quiet`, and the `output` that follows from them."""
+
+    @wraps(command)
+    def with_output(*arguments: Any, as_json: bool, quiet: bool, **options: Any) -> Any:
+        return command(*arguments, output=Output(as_json=as_json, quiet=quiet), **options)
+
+    says = "No progress and no hints: only results, warnings and errors."
+    quietly = click.option("--quiet", "-q", is_flag=True, help=says)(with_output)
+    says = "JSON lines on stdout, on a terminal too."
+    return cast("Command", click.option("--json", "as_json", is_flag=True, help=says)(quietly))
 
 
 def base_url_option(command: Command) -> Command:
@@ -166,7 +174,7 @@ def timeout_option(command: Command) -> Command:
 
 
 def client_options(command: Command) -> Command:
-    """Give a command `--base-url`, `--timeout`, `--time-scale` and `--json`."""
+    """Give a command `--base-url`, `--timeout`, `--time-scale`, `--json` and `--quiet`."""
     options = (
         base_url_option,
         timeout_option,
@@ -177,7 +185,7 @@ def client_options(command: Command) -> Command:
             callback=read_time_scale,
             help="Let the client's clock run S times faster, to go with a local server at the same scale.",
         ),
-        json_option,
+        output_options,
     )
     for option in reversed(options):
         command = option(command)

@@ -47,7 +47,7 @@ def plan_command(
     base_url: str | None,
     timeout: float | None,
     time_scale: float,
-    as_json: bool,
+    output: Output,
 ) -> int:
     """Say what converting a CATALOG would buy and cost; nothing is bought.
 
@@ -56,7 +56,6 @@ def plan_command(
 
     The exit code tells whether the questions were answered, not whether the credits are enough.
     """
-    output = Output(as_json=as_json)
     source, kept = catalog_source(catalog), ledger_of(catalog, ledger, no_ledger=no_ledger)
     if ledger is not None and not ledger.exists():
         output.note(f"there is no ledger {ledger} yet: nothing counts as bought")

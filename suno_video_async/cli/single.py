@@ -33,7 +33,7 @@ class _TellsId(Hooks):
         track = event.request.track
         line = {"video_task_id": event.task_id, "track": {"task_id": track.task_id, "suno_id": track.suno_id}}
         self.output.result(line, human=lambda: Text(event.task_id))
-        self.output.note(f"submitted; to follow it: suno-video watch {event.task_id}")
+        self.output.hint(f"submitted; to follow it: suno-video watch {event.task_id}")
 
 
 @click.command(
@@ -56,13 +56,12 @@ def submit_command(
     base_url: str | None,
     timeout: float | None,
     time_scale: float,
-    as_json: bool,
+    output: Output,
 ) -> int:
     """Buy the video of one track, and print the video's task id.
 
     TASK_ID is the finished music task, SUNO_ID the track in it (suno-video tracks lists them). This costs credits.
     """
-    output = Output(as_json=as_json)
     track = _track(task_id, suno_id, author, brand)
 
     async def submit(client: SunoVideoClient, _: Interrupts) -> int:
@@ -92,13 +91,12 @@ def _track(task_id: str, suno_id: str, author: str | None, brand: str | None) ->
 @click.argument("video_task_id")
 @client_options
 def status_command(
-    *, video_task_id: str, base_url: str | None, timeout: float | None, time_scale: float, as_json: bool
+    *, video_task_id: str, base_url: str | None, timeout: float | None, time_scale: float, output: Output
 ) -> int:
     """Ask once how a video stands.
 
     The exit code tells whether the question was answered, not how the video stands.
     """
-    output = Output(as_json=as_json)
 
     async def status(client: SunoVideoClient, _: Interrupts) -> int:
         snapshot = await client.status(checked_id(video_task_id))
@@ -160,13 +158,12 @@ def tracks_command(
     base_url: str | None,
     timeout: float | None,
     time_scale: float,
-    as_json: bool,
+    output: Output,
 ) -> int:
     """List the tracks of finished music tasks.
 
     With --csv the list is a catalog: fill in the columns author and brand if you like, and convert it.
     """
-    output = Output(as_json=as_json)
 
     async def tracks(client: SunoVideoClient, _: Interrupts) -> int:
         found = list[SunoTrack]()
@@ -222,9 +219,8 @@ def _csv(tracks: Sequence[SunoTrack]) -> str:
 
 @click.command("balance", epilog="\b\nExample:\n  suno-video balance")
 @client_options
-def balance_command(*, base_url: str | None, timeout: float | None, time_scale: float, as_json: bool) -> int:
+def balance_command(*, base_url: str | None, timeout: float | None, time_scale: float, output: Output) -> int:
     """Print the account's credits."""
-    output = Output(as_json=as_json)
 
     async def balance(client: SunoVideoClient, _: Interrupts) -> int:
         credits_ = await client.balance()

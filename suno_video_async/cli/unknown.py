@@ -13,7 +13,7 @@ import click
 from suno_video_async.cli.asking import with_client
 from suno_video_async.cli.failures import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import ClientOptions, Command, client_options, json_option
+from suno_video_async.cli.options import ClientOptions, Command, client_options, output_options
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.single import checked_id
 from suno_video_async.client import SunoVideoClient
@@ -68,13 +68,12 @@ def unknown_group() -> None:
     epilog="\b\nExample:\n  suno-video unknown list --ledger catalog.ledger.db",
 )
 @_ledger_option
-@json_option
-def list_command(*, ledger: Path, as_json: bool) -> int:
+@output_options
+def list_command(*, ledger: Path, output: Output) -> int:
     """List the tracks that may be paid for: row, track, since when, why, and an id where one is known.
 
     Works beside a running convert. The row's number is what the other verbs take.
     """
-    output = Output(as_json=as_json)
 
     async def tell(_: Interrupts) -> int:
         rows = await unknown_rows(ledger)
@@ -104,13 +103,12 @@ def adopt_command(
     base_url: str | None,
     timeout: float | None,
     time_scale: float,
-    as_json: bool,
+    output: Output,
 ) -> int:
     """Take a video task as the one that a ROW bought; the next convert follows it and costs nothing for it.
 
     The service is asked first: the task must be made from exactly the row's track, author and brand.
     """
-    output = Output(as_json=as_json)
 
     async def adopt(client: SunoVideoClient, _: Interrupts) -> int:
         known = checked_id(task_id)
@@ -131,14 +129,13 @@ def adopt_command(
 @_ledger_option
 @click.option("--yes", is_flag=True, help="Do not ask; needed where there is no terminal to ask on.")
 @_base_url_option
-@json_option
-def resend_command(*, rows: tuple[int, ...], ledger: Path, yes: bool, base_url: str | None, as_json: bool) -> int:
+@output_options
+def resend_command(*, rows: tuple[int, ...], ledger: Path, yes: bool, base_url: str | None, output: Output) -> int:
     """Let the next convert buy the videos of these ROWs. If they were bought, they are then paid for twice.
 
     Nothing is sent by this command itself. What was set aside for the lost submission counts as spent, since it
     may have been.
     """
-    output = Output(as_json=as_json)
     if not yes and not _confirmed(rows, ledger, output):
         output.note("nothing was changed")
         return Exit.FAILED
@@ -183,13 +180,13 @@ def _unknown_rows(ledger: Path) -> Sequence[LedgerRow]:
 @_rows_argument
 @_ledger_option
 @_base_url_option
-@json_option
-def drop_command(*, rows: tuple[int, ...], ledger: Path, base_url: str | None, as_json: bool) -> int:
+@output_options
+def drop_command(*, rows: tuple[int, ...], ledger: Path, base_url: str | None, output: Output) -> int:
     """Give the videos of these ROWs up: they count as failed, and no convert buys them any more.
 
     This cannot be taken back. What was set aside for the lost submission counts as spent, since it may have been.
     """
-    return _settle(ledger, base_url, Output(as_json=as_json), lambda unknowns: unknowns.drop(*rows), "is given up")
+    return _settle(ledger, base_url, output, lambda unknowns: unknowns.drop(*rows), "is given up")
 
 
 def _settle(

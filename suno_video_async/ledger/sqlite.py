@@ -381,6 +381,11 @@ class SqliteLedger:
             states={State(state): number for state, number in counts}, spent=self._spent, reserved=self._reserved
         )
 
+    @property
+    def sums(self) -> tuple[int, int]:
+        """Micro-credits spent and set aside, without asking the file: any thread may look, at any time."""
+        return self._spent, self._reserved
+
     def last_place(self) -> float | None:
         """Return the Unix seconds of the last request known to have been sent, or None."""
         value = self._meta("last_place")
