@@ -12,6 +12,7 @@ from rich.text import Text
 from suno_video_async.cli import failures
 from suno_video_async.cli.output import plain
 from suno_video_async.cli.tally import PROBLEMS_SHOWN, is_problem, name_of
+from suno_video_async.errors import APIError
 from suno_video_async.models import Outcome, TaskUpdate, Track, VideoTaskId
 from suno_video_async.telemetry import Hooks, RetryEvent, SpendEvent, Stage
 
@@ -88,6 +89,8 @@ class Scene(Hooks):
         """Note that a call goes wrong for now."""
         why = failures.brief(event.error)
         named = why if why.startswith(event.operation) else f"{event.operation}: {why}"
+        if isinstance(event.error, APIError) and event.error.task_id:
+            named = named.replace(f" {event.error.task_id}", "", 1)  # there is no room for it
         self.troubles.append(plain(f"{named}; again in {event.wait:.0f} s"))
 
     def hear(self, outcome: Outcome) -> None:

@@ -228,9 +228,9 @@ def test_news_are_told_once_with_advice_once() -> None:
 def test_a_retry_is_a_trouble() -> None:
     """What goes wrong for now is seen, and is no news."""
     scene = Scene()
-    refused = RateLimitError(code=429, http_status=429, message="slow down", operation="TaskInfo")
+    refused = RateLimitError(code=429, http_status=429, message="slow down", operation="TaskInfo", task_id="t-17")
     scene.on_retry(RetryEvent(operation="TaskInfo", attempt=1, wait=2.4, error=refused))
-    assert "429" in scene.troubles[-1]
+    assert scene.troubles[-1].startswith("TaskInfo: 429")
     assert scene.troubles[-1].endswith("again in 2 s")
     assert scene.take_news() == []
 
