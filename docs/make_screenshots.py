@@ -1,6 +1,6 @@
 """Makes the pictures of the live view: a real conversion against the local server, seen at 80 and 40 columns.
 
-Run it in a clone: `python docs/make_screenshots.py`. It writes `docs/images/live-80.svg` and `docs/images/live-40.svg`.
+Run it in a clone: `python docs/make_screenshots.py`. It writes `docs/images/live-80.svg` and `live-40.svg`.
 """
 
 from __future__ import annotations

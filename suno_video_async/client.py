@@ -567,7 +567,12 @@ class SunoVideoClient:
         return Conversion(self, (), Books(as_ledger(ledger)), options, callbacks)
 
     async def plan(
-        self, source: CatalogSource, *, ledger: SqliteLedger | str | PathLike[str] | None = None
+        self,
+        source: CatalogSource,
+        *,
+        ledger: SqliteLedger | str | PathLike[str] | None = None,
+        retry_failed: int = 0,
+        rebuy_changed: bool = False,
     ) -> Plan:
         """Say what converting a catalog would come to; nothing is bought and nothing is written.
 
@@ -576,6 +581,8 @@ class SunoVideoClient:
         Args:
             source: the catalog, as for `convert`.
             ledger: the ledger's file, which may be in use by a running conversion, or not exist yet.
+            retry_failed: as for `convert`: failed tracks that would be bought again count with their price.
+            rebuy_changed: as for `convert`, likewise.
 
         Raises:
             CatalogError: the catalog as a whole cannot be read.
@@ -585,7 +592,7 @@ class SunoVideoClient:
 
         """
         self._open()
-        return await planning.plan(self, source, ledger)
+        return await planning.plan(self, source, ledger, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
 
     def unknowns(self, ledger: Ledger | str | PathLike[str]) -> Unknowns:
         """Open a ledger to settle its unknown rows: `async with client.unknowns("l.db") as unknowns:`.

@@ -11,9 +11,10 @@ from attrs import define
 from rich.table import Table
 from rich.text import Text
 
-from suno_video_async.cli import failures
+from suno_video_async.cli import dryrun, failures
 from suno_video_async.cli.asking import with_client
 from suno_video_async.cli.books import Books
+from suno_video_async.cli.dryrun import dry_run_option
 from suno_video_async.cli.failures import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.options import ClientOptions, client_options
@@ -38,13 +39,15 @@ class _TellsId(Hooks):
 
 @click.command(
     "submit",
-    epilog="\b\nExample:\n  suno-video submit task_12345678 suno_abc123 --author Ava --brand 'Acme Records'",
+    epilog="\b\nExamples:\n  suno-video submit task_12345678 suno_abc123 --dry-run\n"
+    "  suno-video submit task_12345678 suno_abc123 --author Ava --brand 'Acme Records'",
 )
 @click.argument("task_id")
 @click.argument("suno_id")
 @click.option("--author", metavar="NAME", help="Shown as the artist; at most 50 characters.")
 @click.option("--brand", metavar="NAME", help="Shown as a watermark; at most 50 characters.")
 @click.option("--callback-url", metavar="URL", help="The service calls this URL of yours when the video is over.")
+@dry_run_option
 @client_options
 def submit_command(
     *,
@@ -53,6 +56,7 @@ def submit_command(
     author: str | None,
     brand: str | None,
     callback_url: str | None,
+    dry_run: bool,
     base_url: str | None,
     timeout: float | None,
     time_scale: float,
@@ -63,6 +67,9 @@ def submit_command(
     TASK_ID is the finished music task, SUNO_ID the track in it (suno-video tracks lists them). This costs credits.
     """
     track = _track(task_id, suno_id, author, brand)
+    reach = ClientOptions(base_url=base_url, timeout=timeout, time_scale=time_scale)
+    if dry_run:
+        return dryrun.of_tracks([track], reach, output)
 
     async def submit(client: SunoVideoClient, _: Interrupts) -> int:
         try:
@@ -71,7 +78,6 @@ def submit_command(
             raise UsageProblem(str(error)) from error
         return Exit.DONE
 
-    reach = ClientOptions(base_url=base_url, timeout=timeout, time_scale=time_scale)
     books = Books()
     with books.listening():
         code = with_client(reach, output, submit, _TellsId(output))

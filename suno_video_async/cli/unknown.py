@@ -10,7 +10,9 @@ from pathlib import Path
 
 import click
 
+from suno_video_async.cli import dryrun
 from suno_video_async.cli.asking import with_client
+from suno_video_async.cli.dryrun import dry_run_option
 from suno_video_async.cli.failures import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import ClientOptions, Command, client_options, output_options
@@ -123,19 +125,26 @@ def adopt_command(
 @unknown_group.command(
     "resend",
     short_help="Buy it again, whatever was bought before.",
-    epilog="\b\nExample:\n  suno-video unknown resend 3 4 --ledger catalog.ledger.db",
+    epilog="\b\nExamples:\n  suno-video unknown resend 3 4 --ledger catalog.ledger.db --dry-run\n"
+    "  suno-video unknown resend 3 4 --ledger catalog.ledger.db",
 )
 @_rows_argument
 @_ledger_option
 @click.option("--yes", is_flag=True, help="Do not ask; needed where there is no terminal to ask on.")
+@dry_run_option
 @_base_url_option
 @output_options
-def resend_command(*, rows: tuple[int, ...], ledger: Path, yes: bool, base_url: str | None, output: Output) -> int:
+def resend_command(
+    *, rows: tuple[int, ...], ledger: Path, yes: bool, dry_run: bool, base_url: str | None, output: Output
+) -> int:
     """Let the next convert buy the videos of these ROWs. If they were bought, they are then paid for twice.
 
     Nothing is sent by this command itself. What was set aside for the lost submission counts as spent, since it
     may have been.
     """
+    if dry_run:
+        found = _unknown_among(rows, ledger)
+        return dryrun.of_tracks([row.track for row in found], ClientOptions(base_url=base_url), output)
     if not yes and not _confirmed(rows, ledger, output):
         output.note("nothing was changed")
         return Exit.FAILED
@@ -158,6 +167,20 @@ def _confirmed(rows: Sequence[int], ledger: Path, output: Output) -> bool:
     for number in dict.fromkeys(rows):
         output.note(_text(found[number]))
     return click.confirm("Each of these is bought again and costs credits again. Go on?", err=True)
+
+
+def _unknown_among(rows: Sequence[int], ledger: Path) -> list[LedgerRow]:
+    """Return the rows of these numbers.
+
+    Raises:
+        UsageProblem: one of them is not unknown.
+
+    """
+    found = {row.id: row for row in _unknown_rows(ledger)}
+    wrong = [str(number) for number in dict.fromkeys(rows) if number not in found]
+    if wrong:
+        raise UsageProblem(f"not unknown: row {', '.join(wrong)}; suno-video unknown list shows those that are")
+    return [found[number] for number in dict.fromkeys(rows)]
 
 
 def _unknown_rows(ledger: Path) -> Sequence[LedgerRow]:
