@@ -3,6 +3,7 @@
 Begin with `SunoVideoClient`.
 """
 
+from suno_video_async import _startup as _startup  # before all others
 from suno_video_async.batch import Conversion
 from suno_video_async.callbacks import CallbackReceiver, CallbackStatistics
 from suno_video_async.client import ClientStatistics, SunoVideoClient

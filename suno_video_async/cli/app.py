@@ -15,11 +15,13 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from suno_video_async.cli import failures
+from suno_video_async.cli.completion import completion_command
 from suno_video_async.cli.convert import convert_command
 from suno_video_async.cli.demo import demo_command
 from suno_video_async.cli.doctor import doctor_command
 from suno_video_async.cli.failures import Exit, UsageProblem
 from suno_video_async.cli.follow import download_command, wait_command, watch_command
+from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.library import library_group
 from suno_video_async.cli.listen import listen_command
 from suno_video_async.cli.login import login_command
@@ -48,16 +50,8 @@ _VERBS = (
     doctor_command,
     serve_command,
     library_group,
+    completion_command,
 )
-
-
-class _InOrder(click.Group):
-    """Lists its commands in the order in which they were added."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names."""
-        del ctx
-        return list(self.commands)
 
 
 def _version() -> str:
@@ -69,7 +63,7 @@ def _version() -> str:
 
 @click.group(
     "suno-video",
-    cls=_InOrder,
+    cls=Verbs,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="\b\nExamples:\n  suno-video demo\n  suno-video plan catalog.csv\n"

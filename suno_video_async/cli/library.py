@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from suno_video_async.cli.failures import Exit, UsageProblem
+from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.options import output_options
 from suno_video_async.cli.output import Output, plain
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from suno_video_async.local.library import LibraryTrack
 
 
-@click.group("library", short_help="Your own songs for suno-video serve --library.")
+@click.group("library", cls=Verbs, short_help="Your own songs for suno-video serve --library.")
 def library_group() -> None:
     """Look at a folder of your own songs before suno-video serve --library makes videos of them."""
 

@@ -14,6 +14,7 @@ from suno_video_async.cli import dryrun
 from suno_video_async.cli.asking import with_client
 from suno_video_async.cli.dryrun import dry_run_option
 from suno_video_async.cli.failures import Exit, UsageProblem
+from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import ClientOptions, Command, client_options, output_options
 from suno_video_async.cli.output import Output
@@ -50,6 +51,7 @@ def _base_url_option(command: Command) -> Command:
 
 @click.group(
     "unknown",
+    cls=Verbs,
     epilog="\b\nExamples:\n  suno-video unknown list --ledger catalog.ledger.db\n"
     "  suno-video unknown adopt 3 VIDEO_TASK_ID --ledger catalog.ledger.db\n"
     "  suno-video unknown resend 4 5 --ledger catalog.ledger.db\n"
