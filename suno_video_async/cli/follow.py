@@ -71,7 +71,11 @@ def _update_text(update: TaskUpdate) -> str:
     return f"{update.elapsed:8.1f} s  {update.status}{progress}{url}"
 
 
-@click.command("wait", epilog="\b\nExample:\n  suno-video wait VIDEO_TASK_ID --output-dir videos")
+@click.command(
+    "wait",
+    short_help="Wait for videos that were submitted before.",
+    epilog="\b\nExample:\n  suno-video wait VIDEO_TASK_ID --output-dir videos",
+)
 @click.argument("task_ids", metavar="VIDEO_TASK_ID...", nargs=-1, required=True)
 @output_dir_option(None, says="Download the videos into this folder; without it their URLs are printed.")
 @client_options

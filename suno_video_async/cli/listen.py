@@ -33,6 +33,7 @@ from suno_video_async.models import RateLimit
 
 @click.command(
     "listen",
+    short_help="Finish what a LEDGER holds, and take callbacks.",
     epilog="\b\nExample:\n  suno-video listen catalog.ledger.db --callback-url https://name.trycloudflare.com/callbacks",
 )
 @click.argument("ledger", type=click.Path(path_type=Path))

@@ -35,7 +35,11 @@ _WORDS = {
 }
 
 
-@click.command("plan", epilog="\b\nExample:\n  suno-video plan catalog.csv")
+@click.command(
+    "plan",
+    short_help="Say what a CATALOG would buy and cost.",
+    epilog="\b\nExample:\n  suno-video plan catalog.csv",
+)
 @click.argument("catalog", type=click.Path(path_type=Path))
 @ledger_options
 @client_options

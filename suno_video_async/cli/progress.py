@@ -117,7 +117,8 @@ class Progress:
     def _foresee(self, waiting: int) -> tuple[str | None, float | None, float | None]:
         ahead = self.client.forecast(waiting)
         if not ahead.known:
-            return (f"at least {about(ahead.seconds)} left" if ahead.seconds >= 1 else None), None, None
+            told = waiting and ahead.seconds >= 1  # of those in flight alone nothing is known
+            return (f"at least {about(ahead.seconds)} left" if told else None), None, None
         words = f"about {about(ahead.seconds)} left" if ahead.seconds > 0 else ""
         if self.tally.total is None and words:
             words += " for what is in flight"

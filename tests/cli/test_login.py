@@ -8,6 +8,7 @@ import stat
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from dotenv import dotenv_values
 from hypothesis import given
@@ -52,6 +53,23 @@ def test_a_key_from_a_pipe_is_stored_for_the_user_alone(home: Home, monkeypatch:
     assert stat.S_IMODE(key_file(home).stat().st_mode) == 0o600
     assert stat.S_IMODE(key_file(home).parent.stat().st_mode) == 0o700
     assert [path.name for path in key_file(home).parent.iterdir()] == [".env"]
+
+
+def test_on_a_terminal_the_key_is_asked_for_and_not_shown(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prompt hides what is typed, and goes to stderr."""
+    asked = list[dict[str, object]]()
+
+    def prompt(_: str, **options: object) -> str:
+        asked.append(options)
+        return f" {KEY} "
+
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    monkeypatch.setattr(click, "prompt", prompt)
+    assert home.run("login").code == 0
+    assert (asked[0]["hide_input"], asked[0]["err"]) == (True, True)
+    assert key_file(home).read_text() == f"CRUN_API_KEY={KEY}\n"
 
 
 def test_other_lines_stay(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

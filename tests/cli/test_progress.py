@@ -163,6 +163,7 @@ def test_states_are_counted() -> None:
         (Forecast(0.0, known=True, stuck=1), 10, "only the 1 stuck are left"),
         (Forecast(60.0, known=False), 10, "at least 1 min left"),
         (Forecast(0.0, known=False), 10, None),
+        (Forecast(60.0, known=False), None, None),
         (Forecast(0.0, known=True), 10, None),
         (Forecast(40.0, known=True), None, "about 40 s left for what is in flight"),
     ],
