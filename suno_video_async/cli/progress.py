@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
+import anyio
 import anyio.to_thread
 from attrs import define, field
 from rich.console import Console, Group
@@ -26,6 +27,8 @@ from suno_video_async.pacing.clock import Clock, SystemClock
 
 #: Real seconds between two drawings, between two looks ahead, and between two lines where nothing can be redrawn.
 REDRAW, FORESEE, REPEAT = 0.25, 1.0, 30.0
+#: Real seconds that the last frame may take to be written.
+CLOSING = 2.0
 #: Tasks that are shown as the slowest, and the share of all that counts as most.
 _SLOWEST, _MOST = 3, 0.9
 
@@ -156,15 +159,18 @@ async def shown(progress: Progress, output: Output) -> AsyncGenerator[None, None
         return
     screen = _Screen(output.notes)
     drawing = asyncio.create_task(_redraw(progress, screen))
-    with speaking_above(screen.above.append):
-        try:
-            yield
-        finally:
-            await _cancelled(drawing)
-    with suppress(Exception):
-        await _draw(progress, screen)  # the last of it, with what is still to go above it
-    with suppress(OSError):
-        await anyio.to_thread.run_sync(screen.close)
+    try:
+        with speaking_above(screen.above.append):
+            try:
+                yield
+            finally:
+                await _cancelled(drawing)
+    finally:
+        # Whatever ended the block; but a terminal that is still held up must not keep a user who leaves.
+        with anyio.move_on_after(CLOSING, shield=True), suppress(Exception):
+            await _draw(progress, screen)  # the last of it
+        with anyio.move_on_after(CLOSING, shield=True), suppress(OSError):
+            await anyio.to_thread.run_sync(screen.close, abandon_on_cancel=True)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
@@ -188,7 +194,7 @@ async def _draw(progress: Progress, screen: _Screen) -> None:
     """
     frame = view.lines(progress.sight(), width=screen.width, height=screen.height, letters=screen.letters)
     screen.above.extend(progress.scene.take_news())
-    await anyio.to_thread.run_sync(partial(screen.draw, frame))
+    await anyio.to_thread.run_sync(partial(screen.draw, frame), abandon_on_cancel=True)
 
 
 async def _repeat(progress: Progress, output: Output) -> None:

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import io
-import os
-import pty
-import struct
-import subprocess
 import termios
 import time
 from collections.abc import Sequence
@@ -30,9 +25,11 @@ from suno_video_async.models import TaskSnapshot, TaskUpdate, VideoTaskId
 from suno_video_async.pacing.clock import SystemClock
 from suno_video_async.pacing.limiter import LimiterStatistics
 from suno_video_async.telemetry import RetryEvent, SpendEvent, Stage
+from tests.support.fakes import settle
 
 from .conftest import Home
 from .serving import served
+from .terminals import on_terminal, start
 
 
 class Hand(SystemClock):
@@ -269,6 +266,36 @@ def test_a_terminal_that_becomes_narrower_is_wiped() -> None:
     screen.close()
 
 
+def live_output() -> tuple[Output, io.StringIO]:
+    """Return the output of a command on a terminal of 40 columns."""
+    output, file = Output(as_json=False), io.StringIO()
+    output.live = True
+    output.notes = Console(file=file, force_terminal=True, width=40, height=12, legacy_windows=False)
+    return output, file
+
+
+async def test_what_was_said_is_written_however_it_ends() -> None:
+    """A word said just before the block breaks off is not lost, and the cursor comes back."""
+    output, file = live_output()
+    with pytest.raises(ValueError, match="broken"):
+        async with module.shown(progress_of(), output):
+            say("a last word")
+            raise ValueError("broken")
+    assert "a last word" in file.getvalue()
+    assert file.getvalue().count("\x1b[?25h") == file.getvalue().count("\x1b[?25l") == 1
+
+
+async def test_a_view_that_fails_breaks_no_run() -> None:
+    """Where the state cannot be drawn, the block goes on, and what is said is written."""
+    output, file = live_output()
+    progress = progress_of()
+    progress.client.ahead = None  # type: ignore[attr-defined]
+    async with module.shown(progress, output):
+        await settle()
+        say("still here")
+    assert "still here" in file.getvalue()
+
+
 def test_words_from_elsewhere_go_above_the_frame(capsys: pytest.CaptureFixture[str]) -> None:
     """While something is drawn, warnings, the log and notes are written by whoever draws."""
     heard = list[Text]()
@@ -280,54 +307,20 @@ def test_words_from_elsewhere_go_above_the_frame(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == "later\n"
 
 
-def start(home: Home, *arguments: object, **environment: str) -> tuple[subprocess.Popen[bytes], int, int]:
-    """Run a command on a terminal of its own, and return it with both ends."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 40, 0, 0))
-    inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
-    environment = {
-        "PYTHONPATH": str(module.__file__).rpartition("/suno_video_async/")[0],
-        "TERM": "xterm",
-        **environment,
-    }
-    process = subprocess.Popen(
-        home.child_arguments(*arguments),
-        cwd=home.folder,
-        env=inherited | environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    return process, ours, theirs
-
-
-def said_by(process: subprocess.Popen[bytes], ours: int) -> str:
-    said = b""
-    try:
-        while chunk := os.read(ours, 65536):
-            said += chunk
-    except OSError:
-        pass  # how Linux tells that the other end is closed
-    process.wait(20)
-    return said.decode()
-
-
 def test_a_terminal_that_is_held_up_does_not_hold_up_the_run(home: Home) -> None:
     """With Ctrl+S pressed, everything is bought, made and written down as ever."""
     with served() as server:
         arguments = ("convert", home.catalog("s1", "s2", "s3"), "--base-url", server.url, "--time-scale", 20)
-        process, ours, theirs = start(home, *arguments, "--outcomes", "out.jsonl")
-        termios.tcflow(theirs, termios.TCOOFF)
-        deadline = time.monotonic() + 20
-        while not (home.folder / "out.jsonl").exists() or (home.folder / "out.jsonl").read_text().count("\n") < 3:
+        running = start(home, *arguments, "--outcomes", "out.jsonl", columns=40, rows=10)
+        termios.tcflow(running.theirs, termios.TCOOFF)
+        outcomes, deadline = home.folder / "out.jsonl", time.monotonic() + 20
+        while not outcomes.exists() or outcomes.read_text().count("\n") < 3:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert process.poll() is None
-        termios.tcflow(theirs, termios.TCOON)
-        os.close(theirs)
-        said = said_by(process, ours)
-    os.close(ours)
-    assert process.returncode == 0
+        assert running.process.poll() is None
+        termios.tcflow(running.theirs, termios.TCOON)
+        code, said = running.rest()
+    assert code == 0
     assert "summary" in said
 
 
@@ -336,11 +329,8 @@ def test_nothing_is_animated_where_it_is_not_wanted(home: Home, option: str | No
     """With --quiet, --json or a dumb terminal nothing is drawn over, and the results come all the same."""
     with served() as server:
         arguments = ("convert", home.catalog("s1"), "--base-url", server.url, "--time-scale", 20)
-        process, ours, theirs = start(home, *arguments, *([option] if option else []), TERM=term)
-        os.close(theirs)
-        said = said_by(process, ours)
-    os.close(ours)
-    assert process.returncode == 0
+        code, said = on_terminal(home, 80, *arguments, *([option] if option else []), TERM=term)
+    assert code == 0
     assert "\x1b[1A" not in said
     assert "\x1b[2K" not in said
     assert "summary" in said
