@@ -31,8 +31,8 @@ CAPPED = tuple(map(RUNGS.index, (0.8, 0.8, 0.7, 0.55, 0.4, 0.25, 0.15, 0.025)))
 SPARE, SPARE_OF_MANY = 0, RUNGS.index(0.7)
 #: Somebody waits for this very task beside a catalog: at most one place in `EAGER_SHARE` goes to such.
 EAGER, EAGER_SHARE = RUNGS.index(0.15), 4
-#: As long as next to nothing is known: ask where half may be done, with one place in `SCOUT_SHARE`.
-SCOUT, SCOUT_SHARE = RUNGS.index(0.4), 5
+#: As long as next to nothing is known: ask where most may be done, with one place in `SCOUT_SHARE`.
+SCOUT, SCOUT_SHARE = RUNGS.index(0.7), 5
 #: The periods over which it is counted how many places went by unused: places come free in bursts.
 LOOKED_BACK = 3
 #: From how many ends on the law is known at all, and well.
@@ -294,7 +294,12 @@ class PollSchedule:
         self._used.append(now)
 
     def _idle(self, now: float) -> Decision:
-        """Spend what nobody else needs, evenly: a window used up at once would leave its rest blind."""
+        """Spend what nobody else needs, evenly: a window used up at once would leave its rest blind.
+
+        What is next to sure to pay leaves none blind, and waiting would only make the end later.
+        """
+        if (sure := self._highest(PRESSED)) is not None:
+            return Ask(sure)
         many = self.rate is not None and len(self._live) > self.rate.requests
         ask = self._highest(SPARE_OF_MANY if many else SPARE, eager=SPARE)
         if ask is None:

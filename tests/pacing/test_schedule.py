@@ -85,18 +85,18 @@ def test_when_videos_in_flight_are_the_bound_tasks_are_asked_about_earlier() -> 
 
 
 def test_as_long_as_nothing_is_known_a_few_scouts_are_sent() -> None:
-    """One place in five goes to tasks that may be half done, and the rest to submissions."""
+    """One place in five goes to tasks of which most may be done, and the rest to submissions."""
     plan = schedule()
     for number in range(100):
         plan.add(VideoTaskId(f"v{number}"), 0.0)
     decisions = list[object]()
     for _ in range(50):
-        decision = plan.decide(70.0, READY)
+        decision = plan.decide(90.0, READY)
         decisions.append(type(decision))
         if isinstance(decision, Ask):
-            plan.taken(decision.task_id, 70.0)
+            plan.taken(decision.task_id, 90.0)
         else:
-            plan.submitting(70.0)
+            plan.submitting(90.0)
     assert decisions.count(Ask) == 10
 
 
@@ -141,6 +141,19 @@ def test_many_tasks_at_the_end_are_not_asked_about_in_vain() -> None:
     plan.add(A, 0.0, eager=True)
     plan.decide(1.0, NOTHING)
     assert plan.decide(50.0, NOTHING) == Ask(A)
+
+
+def test_what_is_next_to_sure_to_pay_does_not_wait_for_its_turn() -> None:
+    """At the end of a catalog all places that are free go at once to tasks that are almost surely over."""
+    plan = schedule(taught())
+    tasks = [VideoTaskId(f"v{number}") for number in range(30)]
+    for task in tasks:
+        plan.add(task, 0.0)
+    asked = list[VideoTaskId]()
+    while isinstance(decision := plan.decide(200.0, NOTHING), Ask):
+        asked.append(decision.task_id)
+        plan.taken(decision.task_id, 200.0)
+    assert asked == tasks
 
 
 def test_a_task_of_unknown_age_is_asked_about_at_once() -> None:
