@@ -60,7 +60,7 @@ def login_command(*, base_url: str | None, check: bool, output: Output) -> int:
     balance = _balance(key, url, output) if check else None
     if isinstance(balance, Exit):
         return balance
-    replaced = read_key_file(path).get("CRUN_API_KEY", key) != key if path.exists() else False
+    replaced = read_key_file(path).get("CRUN_API_KEY", key) != key
     keyfile.store(path, {"CRUN_API_KEY": key, **({} if url is None else {"CRUN_BASE_URL": url})})
     line = {"key_file": str(path), "replaced": replaced, "base_url": url, "balance": balance}
     output.result(line, human=lambda: _words(path, balance, replaced=replaced))
