@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
+import socket
 import sqlite3
+import ssl
 import tempfile
 import time
 from email.utils import formatdate
@@ -86,6 +89,44 @@ def test_a_host_that_is_not_there(home: Home) -> None:
     checks = found(home.run("doctor", "--base-url", gone))
     assert (checks["host"]["status"], "connection refused" in checks["host"]["text"]) == ("fail", True)
     assert checks["clock"]["status"] == "skip"
+
+
+def _not_accepted() -> Exception:
+    error = ssl.SSLCertVerificationError(1, "x")
+    error.verify_message = "certificate has expired"
+    return error
+
+
+def _other_protocol() -> Exception:
+    error = ssl.SSLError(1, "x")
+    error.reason = "WRONG_VERSION_NUMBER"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "no such name"),
+        (_not_accepted(), "not accepted: certificate has expired"),
+        (_other_protocol(), "TLS failed (WRONG_VERSION_NUMBER)"),
+        (TimeoutError(), "no connection within 10 s"),
+        (OSError(113, "x"), "no route to host"),
+    ],
+)
+def test_why_a_host_cannot_be_reached(
+    home: Home, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
+) -> None:
+    """The name, the certificate, TLS and the network are told apart; a proxy that is not used is mentioned."""
+
+    async def refuse(*_: object, ssl: bool | None) -> None:
+        assert ssl is True
+        raise error
+
+    monkeypatch.setattr(asyncio, "open_connection", refuse)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.test")
+    host = found(home.run("doctor", "--base-url", "https://api.example.test"))["host"]
+    assert (host["status"], says in host["text"]) == ("fail", True)
+    assert "HTTPS_PROXY is set, and not used" in host["fix"]
 
 
 def test_an_address_that_no_key_may_go_to(home: Home) -> None:
