@@ -5,6 +5,7 @@ Begin with `SunoVideoClient`.
 
 from typing import TYPE_CHECKING
 
+from suno_video_async import _startup as _startup  # before all others
 from suno_video_async.client import ClientStatistics, SunoVideoClient
 from suno_video_async.errors import (
     AlreadyBoughtError,
@@ -52,6 +53,7 @@ from suno_video_async.models import (
     VideoTaskId,
 )
 from suno_video_async.pacing.clock import Clock, SystemClock
+from suno_video_async.pacing.forecast import Forecast
 from suno_video_async.pacing.limiter import Limiter, LimiterStatistics, RateLimiter
 from suno_video_async.task import VideoTask
 
@@ -115,6 +117,7 @@ __all__ = [
     "DownloadError",
     "Estimate",
     "FeatureDisabledError",
+    "Forecast",
     "Hooks",
     "InsufficientCreditsError",
     "InvalidRequestError",

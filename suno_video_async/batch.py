@@ -45,7 +45,8 @@ from suno_video_async.errors import (
 from suno_video_async.filenames import NameTemplate
 from suno_video_async.finishing import to_the_end
 from suno_video_async.hooks import SubmitEvent
-from suno_video_async.ledger.base import AWAITED, DROPPED, MICRO, Claim, Ending, LedgerRow
+from suno_video_async.ledger.base import AWAITED, MICRO, Claim, Ending, LedgerRow, is_given_up
+from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.logs import fields, logger
 from suno_video_async.models import (
     UNKNOWN_GRACE,
@@ -307,6 +308,14 @@ class Conversion:
         for submission in self._submissions:
             submission.abandon()
 
+    def credits(self) -> tuple[float, float] | None:
+        """Return the credits spent and set aside over the ledger's life; None where only its file could tell."""
+        ledger = self._books.ledger
+        if not isinstance(ledger, SqliteLedger):
+            return None
+        spent, reserved = ledger.sums
+        return spent / MICRO, reserved / MICRO
+
     @property
     def _receiving(self) -> MemoryObjectReceiveStream[Outcome]:
         if self._outcomes is None:
@@ -463,7 +472,7 @@ class Conversion:
                 )
             case State.UNKNOWN | State.SUBMITTING:
                 return await self._find(claim, work)
-            case _ if row.failures > self._options.retry_failed or _given_up(row):
+            case _ if row.failures > self._options.retry_failed or is_given_up(row):
                 reason = row.error[2] if row.error else "failed in an earlier run"
                 snapshot = TaskSnapshot(task_id=row.video_task_id or VideoTaskId("-"), status="failed")
                 return evolve(_known(row, "skipped"), error=TaskFailed(snapshot, reason))
@@ -672,9 +681,3 @@ def _state_at(error: Exception, work: _Work) -> str:
         return "submitted"
     sent = error.sent if isinstance(error, LedgerError) else work.submission is not None
     return "unknown" if sent else "planned"
-
-
-def _given_up(row: LedgerRow) -> bool:
-    """Whether a person gave a row up; it failed then without a task that failed."""
-    dropped = row.error is not None and row.error[0] == DROPPED
-    return row.state is State.FAILED and (dropped or row.failures == 0)

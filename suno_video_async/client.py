@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 from attrs import evolve, field, frozen
 
@@ -46,6 +47,7 @@ from suno_video_async.models import (
     video_task_id,
 )
 from suno_video_async.pacing.clock import Clock, SystemClock
+from suno_video_async.pacing.forecast import Forecast, forecast
 from suno_video_async.pacing.limiter import DEFAULT_RATE, Limiter, LimiterStatistics, RateLimiter
 from suno_video_async.settings import Settings
 from suno_video_async.task import VideoTask
@@ -198,6 +200,9 @@ class SunoVideoClient:
         if self._running is not None or self._closed:
             raise ClientClosedError("a client is opened once: make another one")
         loop = _running_loop()
+        if not self._settings.is_given:
+            for problem in await anyio.to_thread.run_sync(self._settings.key_file_problems):
+                warnings.warn(problem, UserWarning, stacklevel=2)
         await self._limiter.open()
         keeper = await self._open_ledger()
         # One task owns the task group from its opening to its end, so that `async with` may be left from another
@@ -613,7 +618,12 @@ class SunoVideoClient:
         return Conversion(self, source, Books(as_ledger(ledger)), options, callbacks)
 
     async def plan(
-        self, source: CatalogSource, *, ledger: SqliteLedger | str | PathLike[str] | None = None
+        self,
+        source: CatalogSource,
+        *,
+        ledger: SqliteLedger | str | PathLike[str] | None = None,
+        retry_failed: int = 0,
+        rebuy_changed: bool = False,
     ) -> Plan:
         """Say what converting a catalog would come to; nothing is bought and nothing is written.
 
@@ -622,6 +632,8 @@ class SunoVideoClient:
         Args:
             source: the catalog, as for `convert`.
             ledger: the ledger's file, which may be in use by a running conversion, or not exist yet.
+            retry_failed: as for `convert`: failed tracks that would be bought again count with their price.
+            rebuy_changed: as for `convert`, likewise.
 
         Raises:
             CatalogError: the catalog as a whole cannot be read.
@@ -633,7 +645,7 @@ class SunoVideoClient:
         self._open()
         from suno_video_async.planning import plan  # noqa: PLC0415
 
-        return await plan(self, source, ledger)
+        return await plan(self, source, ledger, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
 
     def unknowns(self, ledger: Ledger | str | PathLike[str]) -> Unknowns:
         """Open a ledger to settle its unknown rows: `async with client.unknowns("l.db") as unknowns:`.
@@ -658,6 +670,28 @@ class SunoVideoClient:
             in_flight=len(self._running.watcher) if self._running else 0,
             limiter=self._limiter.statistics() if self._running else None,
         )
+
+    def forecast(self, waiting: int = 0) -> Forecast:
+        """Say how long it takes until `waiting` more tracks, and all that are followed, are over: an estimate.
+
+        It is made of the durations that were seen so far, the rate and `max_in_flight`.
+
+        Args:
+            waiting: tracks that are still to be submitted.
+
+        """
+        schedule = self._open().watcher.schedule
+        return forecast(
+            schedule.durations,
+            waiting=waiting,
+            ages=schedule.ages(self.clock.now()),
+            rate=self.rate,
+            max_in_flight=self.max_in_flight,
+        )
+
+    def usual_duration(self, share: float) -> float:
+        """Return the seconds within which this share of the tasks ends, as far as it is known."""
+        return self._open().watcher.schedule.durations.quantile(share)
 
     # For a conversion
 
@@ -758,10 +792,6 @@ class SunoVideoClient:
     def believe(self, snapshot: TaskSnapshot) -> bool:
         """Take an end as a callback tells it; False where that cannot be trusted and has to be asked about."""
         return self._running is not None and self._running.watcher.believe(snapshot)
-
-    def usual_duration(self, share: float) -> float:
-        """Return the seconds within which this share of the tasks ends, as far as it is known."""
-        return self._open().watcher.schedule.durations.quantile(share)
 
     def start_soon(self, run: Callable[[], Any]) -> None:
         """Run a coroutine function in the client's own task group."""

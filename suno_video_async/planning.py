@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 from suno_video_async.catalog import CatalogSource, Row, read_rows
 from suno_video_async.errors import CatalogError, InvalidRequestError, NotFoundError
 from suno_video_async.finishing import in_one_thread, inline
-from suno_video_async.ledger.base import all_rows
+from suno_video_async.ledger.base import MICRO, all_rows, is_given_up
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import Estimate, Track
 from suno_video_async.protocol.lifecycle import BOUGHT, State
@@ -76,7 +76,10 @@ class Plan:
         repeated: rows whose track stands further up in the catalog.
         bad_rows: rows that cannot be read as tracks.
         problems: the first of their errors.
-        estimated_credits: what the new and the refused ones would cost together.
+        buys: how many of all these would be bought: the new and the refused ones, and those that failed or changed
+            where that was asked for.
+        committed: credits that the ledger counts as spent or set aside so far.
+        estimated_credits: what would be bought would cost together.
         balance: the account's credits.
         affordable: whether they are enough.
 
@@ -92,13 +95,20 @@ class Plan:
     repeated: int
     bad_rows: int
     problems: tuple[CatalogError, ...] = field(repr=False)
+    buys: int
+    committed: float
     estimated_credits: float
     balance: float
     affordable: bool
 
 
 async def plan(
-    client: PlanClient, source: CatalogSource, ledger: SqliteLedger | str | PathLike[str] | None = None
+    client: PlanClient,
+    source: CatalogSource,
+    ledger: SqliteLedger | str | PathLike[str] | None = None,
+    *,
+    retry_failed: int = 0,
+    rebuy_changed: bool = False,
 ) -> Plan:
     """Say what a conversion would come to; nothing is bought and nothing is written.
 
@@ -108,6 +118,8 @@ async def plan(
         client: an open client.
         source: the catalog, as for `convert`.
         ledger: the ledger's file, which may be in use by a running conversion, or not exist yet; None for none.
+        retry_failed: as for `convert`.
+        rebuy_changed: as for `convert`.
 
     Raises:
         CatalogError: the catalog as a whole cannot be read.
@@ -116,7 +128,7 @@ async def plan(
         TransportError: no readable answer came.
 
     """
-    count = await _counted(source, ledger, client.account)
+    count = await counted(source, ledger, client.account, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
     cost, balance = 0.0, None
     for shape, number in count.shapes.items():
         estimate = await _estimate(client, count.samples[shape])
@@ -124,23 +136,42 @@ async def plan(
     if balance is None:
         balance = await client.balance()
     cost = round(cost, 6)  # a sum of fractions drifts; the ledger counts millionths
-    counts = {name: count.counts[name] for name in (*dict.fromkeys(_WORDS.values()), "changed", "repeated")}
     return Plan(
-        **counts,
-        bad_rows=count.counts["bad"],
+        **count.rows(),
         problems=tuple(count.problems),
+        buys=count.buys,
+        committed=count.committed / MICRO,
         estimated_credits=cost,
         balance=balance,
         affordable=cost <= balance,
     )
 
 
-async def _counted(
-    source: CatalogSource, ledger: SqliteLedger | str | PathLike[str] | None, account: tuple[str, str]
-) -> _Count:
+async def counted(
+    source: CatalogSource,
+    ledger: SqliteLedger | str | PathLike[str] | None,
+    account: tuple[str, str] | None,
+    *,
+    retry_failed: int = 0,
+    rebuy_changed: bool = False,
+) -> Count:
+    """Sort a catalog's rows by what would become of them, and ask nobody.
+
+    Args:
+        source: the catalog.
+        ledger: as for `plan`.
+        account: whose the ledger must be; None for anybody's.
+        retry_failed: as for `convert`.
+        rebuy_changed: as for `convert`.
+
+    Raises:
+        CatalogError: the catalog as a whole cannot be read.
+        LedgerError: the file is no ledger, or cannot be read.
+
+    """
     path = ledger.path if isinstance(ledger, SqliteLedger) else ledger
     # A connection of its own: the one that was given may be in use.
-    count = _Count(None if path is None else SqliteLedger(path), account)
+    count = Count(None if path is None else SqliteLedger(path), account, retry_failed, rebuy_changed)
     hop = inline if path is None else in_one_thread()
     try:
         await hop(count.open)
@@ -167,11 +198,14 @@ async def _estimate(client: PlanClient, samples: Sequence[Track]) -> Estimate:
 
 
 @define(eq=False)
-class _Count:
+class Count:
     """Sorts the rows of a catalog; of what it has seen it keeps digests only. Its calls block."""
 
     ledger: SqliteLedger | None
-    account: tuple[str, str]
+    account: tuple[str, str] | None
+    retry_failed: int = 0
+    rebuy_changed: bool = False
+    committed: int = field(default=0, init=False)
     counts: Counter[str] = field(factory=Counter[str], init=False)
     problems: list[CatalogError] = field(factory=list[CatalogError], init=False)
     shapes: Counter[_Shape] = field(factory=Counter[_Shape], init=False)
@@ -187,6 +221,7 @@ class _Count:
         if not self.ledger.open_to_read(self.account):
             self.ledger = None
             return
+        self.committed = sum(self.ledger.sums)
         for row in all_rows(self.ledger, *BOUGHT):
             self._note_song(row.track, _digest(row.track.key))
 
@@ -195,13 +230,30 @@ class _Count:
         if self.ledger is not None:
             self.ledger.close()
 
+    @property
+    def buys(self) -> int:
+        """How many rows would be bought."""
+        return self.shapes.total()
+
+    def rows(self) -> dict[str, int]:
+        """Return how many rows there are of each kind; each row is in one of them."""
+        names = (*dict.fromkeys(_WORDS.values()), "changed", "repeated")
+        return {**{name: self.counts[name] for name in names}, "bad_rows": self.counts["bad"]}
+
     def take(self, rows: Sequence[Row]) -> None:
         """Count some rows."""
         for row in rows:
             word = self._word(row)
             self.counts[word] += 1
-            if word in {"new", "refused"} and isinstance(row.track, Track):
+            if isinstance(row.track, Track) and self._is_bought(word, row.track):
                 self._price(row.track)
+
+    def _is_bought(self, word: str, track: Track) -> bool:
+        """Whether a row of this kind would be bought, as a conversion decides it."""
+        if word == "failed":
+            known = None if self.ledger is None else self.ledger.find(track)
+            return known is not None and known.failures <= self.retry_failed and not is_given_up(known)
+        return word in {"new", "refused"} or (word == "changed" and self.rebuy_changed)
 
     def _word(self, row: Row) -> str:
         track = row.track

@@ -7,7 +7,7 @@ import ipaddress
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,6 +27,10 @@ class Settings:
 
     base_url: str
     api_key: str = field(repr=False)
+    is_given: bool = True
+    """Whether the key was given by hand, and neither the environment nor the key file was asked for it."""
+    key_file: Path | None = None
+    """The key file; None is the provider's own."""
 
     @property
     def account(self) -> tuple[str, str]:
@@ -69,27 +73,84 @@ class Settings:
         url = base_url or environment.get("CRUN_BASE_URL")
         if not key or not url:
             # Read only where it decides something: it is a small blocking read, perhaps on an event loop.
-            file = _read_key_file(key_file)
+            file = read_key_file(key_file or default_key_file())
             key, url = key or file.get("CRUN_API_KEY"), url or file.get("CRUN_BASE_URL", DEFAULT_BASE_URL)
         if not key or not key.strip():
             raise ConfigurationError(
                 "no API key: set CRUN_API_KEY, or write CRUN_API_KEY=… into ~/.crun/.env, or pass api_key="
             )
-        return cls(check_base_url(url.strip()), _check_key(key.strip()))
+        return cls(check_base_url(url.strip()), check_key(key.strip()), bool(api_key), key_file)
+
+    def key_file_problems(self) -> Sequence[str]:
+        """Return what a user should know of the key file; it blocks. None of the keys is in it."""
+        if self.is_given:
+            return ()
+        try:
+            path = self.key_file or default_key_file()
+            kept = read_key_file(path).get("CRUN_API_KEY", "").strip()
+        except ConfigurationError:
+            return ()  # where it was needed, this was said
+        problems = list[str]()
+        if kept and _is_open_to_others(path):
+            problems.append(f"the key file {path} can be read or changed by others: chmod 600 {path}")
+        if kept and kept != self.api_key:
+            problems.append(
+                f"CRUN_API_KEY is not the key in {path}: the one in the environment is used; unset it to use the"
+                " other"
+            )
+        return problems
 
 
-def _read_key_file(path: Path | None) -> Mapping[str, str]:
+def default_key_file() -> Path:
+    """Return where the provider's own tool keeps the key.
+
+    Raises:
+        ConfigurationError: nobody knows where the user's home is.
+
+    """
     try:
-        found = dotenv_values(path or Path.home() / ".crun" / ".env", interpolate=False)
-    except (OSError, RuntimeError, UnicodeDecodeError) as error:
+        return Path.home() / ".crun" / ".env"
+    except RuntimeError as error:
+        raise ConfigurationError(f"the key file cannot be read: {error}") from None
+
+
+def read_key_file(path: Path) -> Mapping[str, str]:
+    """Return the names in a key file that have a value; none where there is no such file.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+
+    """
+    try:
+        found = dotenv_values(path, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the key file cannot be read: {type(error).__name__}") from None
     return {name: value for name, value in found.items() if value}
 
 
-def _check_key(key: str) -> str:
+def _is_open_to_others(path: Path) -> bool:
+    """Whether other users of this machine may read or change a file, as far as this system tells."""
+    try:
+        return os.name == "posix" and bool(path.stat().st_mode & 0o077)
+    except OSError:
+        return False
+
+
+def has_usual_shape(key: str) -> bool:
+    """Whether a key looks as the provider's do; the server decides about those that do not."""
+    return _KEY_SHAPE.fullmatch(key) is not None
+
+
+def check_key(key: str) -> str:
+    """Return a key that a header can carry; one of an unusual shape is a warning.
+
+    Raises:
+        ConfigurationError: no header can carry it.
+
+    """
     if not (key.isascii() and key.isprintable()):
         raise ConfigurationError("the API key contains characters that no HTTP header can carry: copy it again")
-    if not _KEY_SHAPE.fullmatch(key):
+    if not has_usual_shape(key):
         warnings.warn(
             f"the API key is not of the usual shape ('ak_' and 32 characters; this one has {len(key)} in all):"
             " the server will decide",

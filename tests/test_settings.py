@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from suno_video_async import ConfigurationError
+from suno_video_async import ConfigurationError, SunoVideoClient
 from suno_video_async.settings import DEFAULT_BASE_URL, Settings, check_base_url, is_loopback
 
 KEY, OTHER, THIRD = ("ak_" + letter * 32 for letter in "abc")
@@ -19,6 +19,7 @@ def key_file(tmp_path: Path) -> Path:
     path.write_text(
         f'# my key\nCRUN_API_KEY="{THIRD}"\nCRUN_BASE_URL=https://api.crunai.com\nEMPTY=\n', encoding="utf-8"
     )
+    path.chmod(0o600)
     return path
 
 
@@ -46,6 +47,51 @@ def test_a_key_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     path.write_bytes(b"CRUN_API_KEY=\xff\xfe")
     with pytest.raises(ConfigurationError, match="cannot be read: UnicodeDecodeError"):
         Settings.find(environment={}, key_file=path)
+
+
+def test_another_key_in_the_environment_is_a_problem(key_file: Path) -> None:
+    """It says which of the two is used and shows neither; equal keys, and a key given by hand, are no news."""
+    (said,) = Settings.find(environment={"CRUN_API_KEY": OTHER}, key_file=key_file).key_file_problems()
+    assert said.startswith(f"CRUN_API_KEY is not the key in {key_file}: the one in the environment is used")
+    assert OTHER not in said
+    assert THIRD not in said
+    same = {"CRUN_API_KEY": f" {THIRD}\n"}
+    assert not Settings.find(environment=same, key_file=key_file).key_file_problems()
+    assert not Settings.find(KEY, environment={"CRUN_API_KEY": OTHER}, key_file=key_file).key_file_problems()
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o620, 0o604])
+def test_a_key_file_that_others_can_read_is_a_problem(key_file: Path, mode: int) -> None:
+    """It names the command that mends it, whether or not the file decides."""
+    key_file.chmod(mode)
+    for environment in ({}, {"CRUN_API_KEY": THIRD}):
+        (said,) = Settings.find(environment=environment, key_file=key_file).key_file_problems()
+        assert f"chmod 600 {key_file}" in said
+
+
+def test_a_key_file_without_a_key_is_no_problem(tmp_path: Path) -> None:
+    """There is nothing to hide in it, and one that cannot be read is nobody's loss where it is not needed."""
+    path = tmp_path / ".env"
+    path.write_text("CRUN_BASE_URL=https://api.crunai.com\n")
+    path.chmod(0o644)
+    found = Settings.find(environment={"CRUN_API_KEY": KEY}, key_file=path)
+    assert (found.base_url, found.key_file_problems()) == ("https://api.crunai.com", [])
+    path.write_bytes(b"\xff\xfe")
+    environment = {"CRUN_API_KEY": KEY, "CRUN_BASE_URL": "https://one.test"}
+    assert not Settings.find(environment=environment, key_file=path).key_file_problems()
+
+
+async def test_a_client_warns_when_it_opens(key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disagreement is one warning, of a client that took its key from the environment."""
+    monkeypatch.setattr(Path, "home", lambda: key_file.parent)
+    (key_file.parent / ".crun").mkdir()
+    key_file.rename(key_file.parent / ".crun" / ".env")
+    monkeypatch.setenv("CRUN_API_KEY", OTHER)
+    monkeypatch.setenv("CRUN_BASE_URL", "https://two.test")
+    with pytest.warns(UserWarning, match="is not the key in") as caught:
+        async with SunoVideoClient():
+            pass
+    assert len(caught) == 1
 
 
 @pytest.mark.parametrize("key", ["", "   "])

@@ -29,6 +29,7 @@ from suno_video_async import (
     Video,
     VideoTaskId,
 )
+from suno_video_async.telemetry import Reporter
 from tests.ledger.support import track
 from tests.support.clients import KEY, TRACK, FakeAPI, client_of
 from tests.support.fakes import MP4, answer, task_data
@@ -389,3 +390,24 @@ def test_a_hook_may_close_the_client() -> None:
     run_virtual(run())
     assert [one.task_id for one in diary.submits] == ["v1"]
     assert diary.ways()[-1] == ("track", None, "submitted")
+
+
+def test_a_stage_takes_as_long_as_it_lasts() -> None:
+    """Its seconds are those between its begin and its end, whatever the clock began at."""
+    clock = _Hand(at=5000.0)
+    reporter = Reporter((Hooks(),), clock)
+    stage = reporter.begin("follow")
+    clock.at += 12.5
+    reporter.end(stage)
+    assert stage.seconds == 12.5
+
+
+class _Hand(SystemClock):
+    """A clock that is set by hand."""
+
+    def __init__(self, at: float) -> None:
+        super().__init__()
+        self.at = at
+
+    def now(self) -> float:
+        return self.at

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from suno_video_async import _startup
+
 _NEEDED = frozenset({"click", "rich"})
 
 
@@ -19,6 +21,7 @@ def main() -> NoReturn:
     """Run the command line and exit with its code."""
     _open_closed_streams()
     try:
+        _startup.over()
         from suno_video_async.cli.app import run  # noqa: PLC0415  without the extra, one line must still be said
 
         code = run()

@@ -15,13 +15,17 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from suno_video_async.cli import failures
+from suno_video_async.cli.completion import completion_command
 from suno_video_async.cli.convert import convert_command
 from suno_video_async.cli.demo import demo_command
+from suno_video_async.cli.doctor import doctor_command
 from suno_video_async.cli.failures import Exit, UsageProblem
 from suno_video_async.cli.follow import download_command, wait_command, watch_command
+from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.library import library_group
 from suno_video_async.cli.listen import listen_command
-from suno_video_async.cli.output import discard_stdout, plain, redacted
+from suno_video_async.cli.login import login_command
+from suno_video_async.cli.output import discard_stdout, plain, redacted, say
 from suno_video_async.cli.plan import plan_command
 from suno_video_async.cli.report import report_command
 from suno_video_async.cli.serve import serve_command
@@ -32,6 +36,7 @@ from suno_video_async.logs import logger
 
 _VERBS = (
     demo_command,
+    login_command,
     convert_command,
     plan_command,
     report_command,
@@ -44,18 +49,11 @@ _VERBS = (
     download_command,
     tracks_command,
     balance_command,
+    doctor_command,
     serve_command,
     library_group,
+    completion_command,
 )
-
-
-class _InOrder(click.Group):
-    """Lists its commands in the order in which they were added."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names."""
-        del ctx
-        return list(self.commands)
 
 
 def _version() -> str:
@@ -67,7 +65,7 @@ def _version() -> str:
 
 @click.group(
     "suno-video",
-    cls=_InOrder,
+    cls=Verbs,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="\b\nExamples:\n  suno-video demo\n  suno-video plan catalog.csv\n"
@@ -79,8 +77,8 @@ def _version() -> str:
 def app(context: click.Context, *, debug: bool) -> int:
     """Turn finished Suno tracks into music videos.
 
-    New here? suno-video demo makes a few videos on this machine, without an account. For your own tracks put your
-    key into CRUN_API_KEY (or ~/.crun/.env), write a catalog, see with plan what it would cost, and convert it.
+    New here? suno-video demo makes a few videos on this machine, without an account. For your own tracks store
+    your key with login (or set CRUN_API_KEY), write a catalog, see with plan what it would cost, and convert it.
     Whatever interrupts that, the same command goes on, and pays for no video twice.
 
     Results are JSON lines when stdout is not a terminal, or with --json; all else goes to stderr.
@@ -157,11 +155,15 @@ def _flushed(code: int) -> int:
 def _warnings_as_lines() -> Generator[None, None, None]:
     """Let the library's warnings to its users be lines like any other."""
 
+    said = set[str]()
+
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        click.echo(f"warning: {plain(str(message))}", err=True)
+        if str(message) not in said:
+            said.add(str(message))
+            say(f"warning: {plain(str(message))}")
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("always", message="the API key is not of the usual shape")
+        warnings.simplefilter("always", UserWarning)  # once a command, not once a process
         warnings.showwarning = show
         yield
 
@@ -189,10 +191,10 @@ def _logged(handler: logging.Handler) -> Generator[None, None, None]:
 class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record to stderr."""
-        click.echo(redacted(self.format(record)), err=True)
+        say(redacted(self.format(record)))
 
 
 class _Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write what a user has to know to stderr, without a traceback."""
-        click.echo(f"warning: {redacted(plain(record.getMessage()))}", err=True)
+        say(f"warning: {plain(record.getMessage())}")

@@ -32,7 +32,7 @@ class Retries(Hooks):
         why = failures.brief(event.error)
         named = why if why.startswith(event.operation) else f"{event.operation}: {why}"
         most = DOWNLOAD_ATTEMPTS if event.operation == "download" else ATTEMPTS
-        self.output.note(f"{named}; trying again in {event.wait:.1f} s ({event.attempt} of {most})")
+        self.output.hint(f"{named}; trying again in {event.wait:.1f} s ({event.attempt} of {most})")
 
 
 def with_client(

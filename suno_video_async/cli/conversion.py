@@ -24,13 +24,14 @@ from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.cli.progress import Progress, shown
 from suno_video_async.cli.records import Records
-from suno_video_async.cli.tally import PROBLEMS_SHOWN, Tally, name_of, outcome_line
+from suno_video_async.cli.scene import Scene, problem_line
+from suno_video_async.cli.tally import PROBLEMS_SHOWN, Tally, outcome_line
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT, SunoVideoClient
 from suno_video_async.errors import BudgetExceeded, SunoVideoError
 from suno_video_async.filenames import DEFAULT_TEMPLATE
 from suno_video_async.ledger.base import LedgerRow, all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
-from suno_video_async.models import Outcome, RateLimit
+from suno_video_async.models import Outcome
 from suno_video_async.pacing.shared import SharedRateLimit
 from suno_video_async.protocol.lifecycle import State
 
@@ -68,7 +69,8 @@ class Job:
     """What to convert, and how it is told.
 
     Attributes:
-        client: not open yet; it must have `books` among its hooks.
+        client: not open yet; it must have `books` and `scene` among its hooks.
+        scene: what is shown while it runs.
         shared: the client's limiter, where it is shared with other processes.
         source: the catalog.
         title: its name, for people, and in the places of its rows.
@@ -91,8 +93,8 @@ class Job:
     source: CatalogSource
     title: str
     total: int | None
-    rate: RateLimit | None
     output_dir: Path | None
+    scene: Scene = field(factory=Scene)
     task_timeout: float = DEFAULT_TASK_TIMEOUT
     ledger: Path | None = None
     buying: Buying = field(factory=Buying)
@@ -160,8 +162,16 @@ async def _follow(job: Job, tally: Tally, output: Output, interrupts: Interrupts
 async def _follow_all(
     job: Job, receiver: CallbackReceiver | None, tally: Tally, output: Output, interrupts: Interrupts
 ) -> None:
-    progress = Progress(title=job.title, tally=tally, statistics=job.client.statistics, rate=job.rate)
     conversion = _begun(job, receiver)
+    job.scene.now = job.client.clock.now
+    progress = Progress(
+        title=plain(job.title),
+        tally=tally,
+        scene=job.scene,
+        client=job.client,
+        sums=conversion.credits,
+        budget=job.buying.max_credits,
+    )
     async with conversion as outcomes, shown(progress, output):
         await _written(tally, job.records.open)
         if tally.failure is not None:
@@ -223,6 +233,7 @@ async def _take(outcomes: Conversion, job: Job, tally: Tally, output: Output) ->
 
 async def _tell(job: Job, tally: Tally, output: Output, outcome: Outcome) -> None:
     tally.add(outcome)
+    job.scene.hear(outcome)
     job.told(outcome)
     output.result(outcome_line(outcome), human=lambda: None)
     if job.records.wanted:
@@ -267,10 +278,10 @@ def _submitted(path: Path) -> list[LedgerRow]:
 def close(job: Job, tally: Tally, summary: dict[str, object], output: Output, interrupts: Interrupts) -> Exit:
     """Tell the summary and what is left to do, and return the exit code."""
     output.result({"summary": summary}, human=lambda: _summary_table(summary))
-    if output.human:
+    if not output.human:
+        output.hint(_summary_line(summary))
+    elif not output.live:  # where it is live, they were told as they came
         _show_problems(tally, output)
-    else:
-        output.note(_summary_line(summary))
     if not job.ephemeral:
         if job.ledger is None:
             _tell_undelivered(job, tally, output)
@@ -392,8 +403,6 @@ def _summary_table(summary: dict[str, object]) -> Table:
 def _show_problems(tally: Tally, output: Output) -> None:
     """Show what went wrong, a line each: a table would leave no room for the words on a narrow terminal."""
     for outcome in tally.problems:
-        what = failures.line(outcome.error) if outcome.error else ""
-        what = what.removeprefix(f"{outcome.row}: ")  # a row that is no track names its place by itself
-        output.show(Text(plain(f"{name_of(outcome)} {outcome.state}: {what}")))
+        output.show(Text(plain(problem_line(outcome))))
     if len(tally.problems) == PROBLEMS_SHOWN:
         output.note("there may be more: --json tells all of them")

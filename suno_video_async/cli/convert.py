@@ -12,8 +12,9 @@ import click
 from attrs import evolve, frozen
 
 from suno_video_async.catalog import read_rows
-from suno_video_async.cli import conversion, failures
+from suno_video_async.cli import conversion, dryrun, failures
 from suno_video_async.cli.books import Books
+from suno_video_async.cli.dryrun import dry_run_option
 from suno_video_async.cli.failures import UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import (
@@ -34,6 +35,7 @@ from suno_video_async.cli.options import (
 )
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.records import Records
+from suno_video_async.cli.scene import Scene
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT
 from suno_video_async.models import RateLimit, RetryPolicy, Timeout
 from suno_video_async.pacing.clock import SystemClock
@@ -66,7 +68,8 @@ class ConvertOptions:
 
 @click.command(
     "convert",
-    epilog="\b\nExamples:\n  suno-video convert catalog.csv --output-dir videos\n"
+    epilog="\b\nExamples:\n  suno-video convert catalog.csv --dry-run\n"
+    "  suno-video convert catalog.csv --output-dir videos\n"
     "  suno-video convert catalog.csv --max-credits 50 --outcomes outcomes.jsonl --failed failed.csv\n"
     "  suno-video convert failed.csv --ledger catalog.ledger.db --retry-failed 1",
 )
@@ -106,6 +109,7 @@ class ConvertOptions:
     help="At the end, write the tracks that failed, were refused or not submitted to FILE: a CSV catalog to"
     " convert again, with all your columns, and state and error.",
 )
+@dry_run_option
 @rate_option()
 @click.option(
     "--share-limit",
@@ -155,6 +159,7 @@ def convert_command(
     rebuy_changed: bool,
     outcomes: Path | None,
     failed: Path | None,
+    dry_run: bool,
     rate: RateLimit,
     share_limit: Path | None,
     callback_url: str | None,
@@ -165,7 +170,7 @@ def convert_command(
     base_url: str | None,
     timeout: float | None,
     time_scale: float,
-    as_json: bool,
+    output: Output,
 ) -> int:
     """Make a music video of every track of a CATALOG.
 
@@ -185,13 +190,18 @@ def convert_command(
     Exit codes, the first that applies: 130 interrupted, 2 usage or configuration, 3 out of credits or over the
     budget, 4 tracks left unknown, submitted or not submitted, 1 tracks failed or were refused, 0 all done.
     """
+    reach = ClientOptions(base_url=base_url, timeout=timeout, time_scale=time_scale)
+    kept = ledger_of(catalog, ledger, no_ledger=no_ledger)
+    buying = conversion.Buying(retry_failed=retry_failed, rebuy_changed=rebuy_changed, max_credits=max_credits)
+    if dry_run:
+        return dryrun.of_catalog(catalog_source(catalog), kept, reach, output, buying)
     options = ConvertOptions(
         catalog=catalog_source(catalog),
         streamed=is_stream(catalog),
-        ledger=ledger_of(catalog, ledger, no_ledger=no_ledger),
+        ledger=kept,
         output_dir=None if no_download else output_dir,
         naming=conversion.Naming(file_name=file_name, sha256=sha256),
-        buying=conversion.Buying(retry_failed=retry_failed, rebuy_changed=rebuy_changed, max_credits=max_credits),
+        buying=buying,
         records=Records(outcomes=outcomes, failed=failed),
         again=("suno-video", *(context.find_root().obj or ["convert", str(catalog)])),
         rate=rate,
@@ -200,22 +210,22 @@ def convert_command(
         max_in_flight=max_in_flight,
         strict=strict,
         task_timeout=task_timeout,
-        reach=ClientOptions(base_url=base_url, timeout=timeout, time_scale=time_scale),
+        reach=reach,
     )
     job, base_url = _job(options), options.reach.resolved_base_url()
     options.records.check(CATALOG=catalog, **{"--ledger": options.ledger, "--share-limit": options.share_limit})
     if options.output_dir is not None:
         writable_folder(options.output_dir)
-    return run_interruptible(partial(_convert, options, base_url, job, Output(as_json=as_json)))
+    return run_interruptible(partial(_convert, options, base_url, job, output))
 
 
 def _job(options: ConvertOptions) -> conversion.Job:
-    books = Books()
+    books, scene = Books(), Scene()
     share = options.share_limit
     clock = SystemClock(options.reach.time_scale)
     limiter = None if share is None else SharedRateLimit(share, options.rate, clock=clock)
     client = options.reach.client(
-        hooks=[books],
+        hooks=[books, scene],
         retry=RetryPolicy(strict=options.strict),
         rate=options.rate,
         max_in_flight=options.max_in_flight,
@@ -225,10 +235,10 @@ def _job(options: ConvertOptions) -> conversion.Job:
         client=client,
         shared=limiter,
         books=books,
+        scene=scene,
         source=options.catalog,
         title=options.catalog.name,
         total=None,
-        rate=options.rate,
         output_dir=options.output_dir,
         naming=options.naming,
         task_timeout=options.task_timeout,

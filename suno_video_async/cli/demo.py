@@ -18,12 +18,14 @@ from suno_video_async.cli import conversion
 from suno_video_async.cli.books import Books
 from suno_video_async.cli.failures import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import writable_folder
+from suno_video_async.cli.options import output_options, writable_folder
 from suno_video_async.cli.output import Output, plain
+from suno_video_async.cli.scene import Scene
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.errors import MissingExtraError
+from suno_video_async.hooks import Hooks
 from suno_video_async.models import Outcome, SunoTrack, Track
-from suno_video_async.pacing.limiter import DEFAULT_RATE, Limiter
+from suno_video_async.pacing.limiter import Limiter
 
 if TYPE_CHECKING:
     from suno_video_async.local import LocalServer
@@ -49,8 +51,8 @@ _TOLERANCE = 2.0
 @click.option(
     "--size", type=click.Choice(list(_SIZES)), default="large", show_default=True, help="Of the pictures."
 )
-@click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, on a terminal too.")
-def demo_command(*, output_dir: Path, size: str, as_json: bool) -> int:
+@output_options
+def demo_command(*, output_dir: Path, size: str, output: Output) -> int:
     """Make lyric videos of a few built-in songs, without an account.
 
     Starts the local server on a free port, converts its whole catalog with the same client that your own tracks
@@ -58,7 +60,6 @@ def demo_command(*, output_dir: Path, size: str, as_json: bool) -> int:
     key is not used.
     """
     check_extra()
-    output = Output(as_json=as_json)
     return run_interruptible(partial(_demo, writable_folder(output_dir), _SIZES[size], output))
 
 
@@ -83,18 +84,18 @@ async def _demo(folder: Path, size: tuple[int, int], output: Output, interrupts:
 
     library = BuiltinLibrary()
     async with LocalServer(library=library, size=size) as server:
-        output.note(f"a local server listens on {server.url}")
+        output.hint(f"a local server listens on {server.url}")
         limiter = Limiter()  # one for both clients: the server counts the requests of a key, whoever sends them
         songs = await _songs(server, library, limiter)
         shelf = _Shelf(output=output, songs=songs)
-        books = Books()
+        books, scene = Books(), Scene()
         job = conversion.Job(
-            client=await _client(server, limiter, books),
+            client=await _client(server, limiter, books, scene),
             books=books,
+            scene=scene,
             source=[song.ordered for song in songs.values()],
             title="demo",
             total=len(songs),
-            rate=DEFAULT_RATE,
             output_dir=folder,
             told=shelf.outcomes.append,
             ephemeral=True,
@@ -105,7 +106,7 @@ async def _demo(folder: Path, size: tuple[int, int], output: Output, interrupts:
     return shelf.close(folder, code)
 
 
-async def _client(server: LocalServer, limiter: Limiter, *hooks: Books) -> SunoVideoClient:
+async def _client(server: LocalServer, limiter: Limiter, *hooks: Hooks) -> SunoVideoClient:
     """Return a client of the demo's server: never with the user's own key or address."""
     make = partial(SunoVideoClient, api_key=server.api_key, base_url=server.url, limiter=limiter, hooks=hooks)
     return await anyio.to_thread.run_sync(make)  # a client looks for a key file
@@ -164,10 +165,10 @@ class _Shelf:
             self.output.note(problem, style="red")
         if code is not Exit.DONE or self.broken:
             return code or Exit.FAILED
-        self.output.note(f"{len(self.outcomes)} videos, all checked, are in {shlex.quote(str(folder))}")
-        self.output.note("next, a server of your own to try things on: suno-video serve")
-        self.output.note("or your own tracks: export CRUN_API_KEY=… and suno-video tracks MUSIC_TASK_ID --csv")
-        self.output.note("> catalog.csv, then suno-video convert catalog.csv")
+        self.output.hint(f"{len(self.outcomes)} videos, all checked, are in {shlex.quote(str(folder))}")
+        self.output.hint("next, a server of your own to try things on: suno-video serve")
+        self.output.hint("or your own tracks: export CRUN_API_KEY=… and suno-video tracks MUSIC_TASK_ID --csv")
+        self.output.hint("> catalog.csv, then suno-video convert catalog.csv")
         return code
 
     def _table(self) -> Table:

@@ -109,7 +109,8 @@ def brief(error: Exception) -> str:
         return f"{call}: {reason}" if colon else reason
     if isinstance(error, ConfigurationError):
         # On the command line the key is never an argument.
-        return text.removesuffix(", or pass api_key=")
+        written = "or write CRUN_API_KEY=… into ~/.crun/.env, or pass api_key="
+        return text.replace(written, "or run suno-video login, which writes it into ~/.crun/.env")
     if isinstance(error, AlreadyBoughtError):
         return text.replace("rebuy_changed", "--rebuy-changed")
     return text

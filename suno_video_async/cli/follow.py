@@ -33,13 +33,12 @@ from suno_video_async.task import video_of
 @click.argument("task_id", metavar="VIDEO_TASK_ID")
 @client_options
 def watch_command(
-    *, task_id: str, base_url: str | None, timeout: float | None, time_scale: float, as_json: bool
+    *, task_id: str, base_url: str | None, timeout: float | None, time_scale: float, output: Output
 ) -> int:
     """Print each change of a video's state until it is over.
 
     The exit code is 0 when the video is made and 1 when it failed. Ctrl+C leaves; the video goes on.
     """
-    output = Output(as_json=as_json)
 
     async def watch(client: SunoVideoClient, _: Interrupts) -> int:
         await client.status(checked_id(task_id))  # gives up soon where the service is not there at all
@@ -72,7 +71,11 @@ def _update_text(update: TaskUpdate) -> str:
     return f"{update.elapsed:8.1f} s  {update.status}{progress}{url}"
 
 
-@click.command("wait", epilog="\b\nExample:\n  suno-video wait VIDEO_TASK_ID --output-dir videos")
+@click.command(
+    "wait",
+    short_help="Wait for videos that were submitted before.",
+    epilog="\b\nExample:\n  suno-video wait VIDEO_TASK_ID --output-dir videos",
+)
 @click.argument("task_ids", metavar="VIDEO_TASK_ID...", nargs=-1, required=True)
 @output_dir_option(None, says="Download the videos into this folder; without it their URLs are printed.")
 @client_options
@@ -83,14 +86,13 @@ def wait_command(
     base_url: str | None,
     timeout: float | None,
     time_scale: float,
-    as_json: bool,
+    output: Output,
 ) -> int:
     """Wait for videos that were submitted before, and print them as they end.
 
     Exit codes: 0 all are made, 1 some failed, 4 some could not be followed to their end, 130 interrupted. Ctrl+C
     leaves; the videos go on.
     """
-    output = Output(as_json=as_json)
     reach = ClientOptions(base_url=base_url, timeout=timeout, time_scale=time_scale)
     waiting = _Waiting(output=output, output_dir=output_dir, left=list(dict.fromkeys(map(checked_id, task_ids))))
     folder = [] if output_dir is None else ["--output-dir", str(writable_folder(output_dir))]
@@ -195,13 +197,12 @@ def download_command(
     base_url: str | None,
     timeout: float | None,
     time_scale: float,
-    as_json: bool,
+    output: Output,
 ) -> int:
     """Fetch a video that is made.
 
     The file appears under its name only when it is whole. The service keeps videos for about 14 days.
     """
-    output = Output(as_json=as_json)
     writable_folder(output_dir)
 
     async def download(client: SunoVideoClient, _: Interrupts) -> int:

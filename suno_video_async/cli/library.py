@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from suno_video_async.cli.failures import Exit, UsageProblem
+from suno_video_async.cli.group import Verbs
+from suno_video_async.cli.options import output_options
 from suno_video_async.cli.output import Output, plain
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from suno_video_async.local.library import LibraryTrack
 
 
-@click.group("library", short_help="Your own songs for suno-video serve --library.")
+@click.group("library", cls=Verbs, short_help="Your own songs for suno-video serve --library.")
 def library_group() -> None:
     """Look at a folder of your own songs before suno-video serve --library makes videos of them."""
 
@@ -26,8 +28,8 @@ def library_group() -> None:
     epilog="\b\nExample:\n  suno-video library check songs",
 )
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, on a terminal too.")
-def check_command(*, directory: Path, as_json: bool) -> int:
+@output_options
+def check_command(*, directory: Path, output: Output) -> int:
     """List the songs of DIR, and name every mistake with its file, its line and what to do.
 
     DIR has one folder a music task, and in it one sub-folder a track, with audio, cover, lyrics and track.toml.
@@ -37,7 +39,6 @@ def check_command(*, directory: Path, as_json: bool) -> int:
     from suno_video_async.local.checking import check_library  # noqa: PLC0415
     from suno_video_async.local.errors import LibraryError  # noqa: PLC0415
 
-    output = Output(as_json=as_json)
     try:
         checked = check_library(directory)
     except LibraryError as error:
@@ -48,7 +49,7 @@ def check_command(*, directory: Path, as_json: bool) -> int:
         output.result(_mistake(mistake), human=lambda mistake=mistake: plain(str(mistake)))  # type: ignore[misc]
     for note in checked.unseen:
         output.note(f"not looked at: {note}")
-    output.note(f"{len(checked.tracks)} songs, {len(checked.mistakes)} mistakes")
+    output.hint(f"{len(checked.tracks)} songs, {len(checked.mistakes)} mistakes")
     return Exit.FAILED if checked.mistakes else Exit.DONE
 
 

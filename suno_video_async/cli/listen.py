@@ -25,12 +25,14 @@ from suno_video_async.cli.options import (
     writable_folder,
 )
 from suno_video_async.cli.output import Output
+from suno_video_async.cli.scene import Scene
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT
 from suno_video_async.models import UNKNOWN_GRACE, RateLimit
 
 
 @click.command(
     "listen",
+    short_help="Finish what a LEDGER holds, and take callbacks.",
     epilog="\b\nExample:\n  suno-video listen catalog.ledger.db --callback-url https://name.trycloudflare.com/callbacks",
 )
 @click.argument("ledger", type=click.Path(path_type=Path))
@@ -80,7 +82,7 @@ def listen_command(
     base_url: str | None,
     timeout: float | None,
     time_scale: float,
-    as_json: bool,
+    output: Output,
 ) -> int:
     """Finish what a LEDGER holds, and take the service's callbacks; nothing is bought.
 
@@ -94,14 +96,14 @@ def listen_command(
         raise UsageProblem(f"there is no ledger {ledger}: name the file that convert wrote, catalog.ledger.db")
     folder = None if no_download else writable_folder(output_dir)
     reach = ClientOptions(base_url=base_url, timeout=timeout, time_scale=time_scale)
-    books = Books()
+    books, scene = Books(), Scene()
     job = conversion.Job(
-        client=reach.client(hooks=[books], rate=rate),
+        client=reach.client(hooks=[books, scene], rate=rate),
         books=books,
+        scene=scene,
         source=(),
         title=ledger.name,
         total=None,
-        rate=rate,
         output_dir=folder,
         naming=conversion.Naming(file_name=file_name, sha256=sha256),
         task_timeout=task_timeout,
@@ -111,7 +113,7 @@ def listen_command(
         unknown_grace=wait,
         resume_options=tuple(reach.repeated()),
     )
-    return run_interruptible(partial(_listen, reach, job, Output(as_json=as_json)))
+    return run_interruptible(partial(_listen, reach, job, output))
 
 
 async def _listen(reach: ClientOptions, job: conversion.Job, output: Output, interrupts: Interrupts) -> int:

@@ -8,14 +8,16 @@ import shlex
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
-from attrs import frozen
+from attrs import field, frozen
 
 from suno_video_async.callbacks import checked_public_url
 from suno_video_async.cli.failures import UsageProblem
+from suno_video_async.cli.output import Output
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.filenames import DEFAULT_TEMPLATE, NameTemplate
 from suno_video_async.hooks import Hooks
@@ -89,9 +91,10 @@ def read_time_scale(ctx: click.Context, param: click.Parameter, value: str | flo
 
 @frozen(kw_only=True)
 class ClientOptions:
-    """How to reach the API, as the user gave it on the command line; the key is never among it."""
+    """How to reach the API, as the user gave it; the command line has no key, only `login` asks for one."""
 
     base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     timeout: float | None = None
     time_scale: float = 1.0
 
@@ -111,6 +114,7 @@ class ClientOptions:
 
         """
         return SunoVideoClient(
+            api_key=self.api_key,
             base_url=self.base_url,
             timeout=self.network_timeout(),
             rate=rate,
@@ -144,20 +148,36 @@ class ClientOptions:
         return [*(["--base-url", self.base_url] if self.base_url else []), *scale]
 
 
+def output_options(command: Command) -> Command:
+    """Give a command `--json` and `--quiet`, and the `output` that follows from them."""
+
+    @wraps(command)
+    def with_output(*arguments: Any, as_json: bool, quiet: bool, **options: Any) -> Any:
+        return command(*arguments, output=Output(as_json=as_json, quiet=quiet), **options)
+
+    says = "No progress and no hints: only results, warnings and errors."
+    quietly = click.option("--quiet", "-q", is_flag=True, help=says)(with_output)
+    says = "JSON lines on stdout, on a terminal too."
+    return cast("Command", click.option("--json", "as_json", is_flag=True, help=says)(quietly))
+
+
+def base_url_option(command: Command) -> Command:
+    """Give a command `--base-url`."""
+    says = "The service's address, instead of CRUN_BASE_URL or the official one."
+    return click.option("--base-url", metavar="URL", help=says)(command)
+
+
+def timeout_option(command: Command) -> Command:
+    """Give a command `--timeout`."""
+    says = "Seconds the network may take for one request (60)."
+    return click.option("--timeout", callback=above_zero, metavar="S", help=says)(command)
+
+
 def client_options(command: Command) -> Command:
-    """Give a command `--base-url`, `--timeout`, `--time-scale` and `--json`."""
+    """Give a command `--base-url`, `--timeout`, `--time-scale`, `--json` and `--quiet`."""
     options = (
-        click.option(
-            "--base-url",
-            metavar="URL",
-            help="The service's address, instead of CRUN_BASE_URL or the official one.",
-        ),
-        click.option(
-            "--timeout",
-            callback=above_zero,
-            metavar="S",
-            help="Seconds the network may take for one request (60).",
-        ),
+        base_url_option,
+        timeout_option,
         click.option(
             "--time-scale",
             default="1",
@@ -165,7 +185,7 @@ def client_options(command: Command) -> Command:
             callback=read_time_scale,
             help="Let the client's clock run S times faster, to go with a local server at the same scale.",
         ),
-        click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, on a terminal too."),
+        output_options,
     )
     for option in reversed(options):
         command = option(command)

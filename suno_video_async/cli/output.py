@@ -11,8 +11,11 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+import unicodedata
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 
+import click
 from rich.console import Console, RenderableType
 from rich.text import Text
 
@@ -32,7 +35,34 @@ def redacted(text: str) -> str:
 def plain(text: str) -> str:
     """Return `text` on one line, without API keys and without anything that a terminal would obey."""
     one_line = " ".join(text.split())
-    return "".join(mark if mark.isprintable() else "�" for mark in redacted(one_line))
+    return "".join(mark if mark.isprintable() else _instead_of(mark) for mark in redacted(one_line))
+
+
+def _instead_of(mark: str) -> str:
+    """Return what stands for a mark that is not to be seen: nothing where it would only join or turn others."""
+    return "" if unicodedata.category(mark) == "Cf" else "�"
+
+
+#: Who writes lines above what is being redrawn on the terminal; where there is one, nobody else writes.
+_above = list[Callable[[Text], None]]()
+
+
+@contextmanager
+def speaking_above(write: Callable[[Text], None]) -> Generator[None, None, None]:
+    """Let all lines for stderr go to `write` while the block runs."""
+    _above.append(write)
+    try:
+        yield
+    finally:
+        _above.remove(write)
+
+
+def say(text: str) -> None:
+    """Write a line to stderr, wherever in the program it comes from."""
+    if _above:
+        _above[-1](Text(text))
+    else:
+        click.echo(text, err=True)
 
 
 class Output:
@@ -40,6 +70,7 @@ class Output:
 
     Args:
         as_json: write results as JSON lines even to a terminal.
+        quiet: write no progress and no hints, only results, warnings and errors.
 
     Attributes:
         human: whether results are for a person.
@@ -48,7 +79,7 @@ class Output:
 
     """
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, quiet: bool = False) -> None:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
@@ -56,8 +87,9 @@ class Output:
         self.human: bool = screen and not as_json
         self.screen: Console = Console(highlight=False, markup=False, emoji=False)
         self.notes: Console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        # JSON lines on the same terminal would be drawn over.
-        self.live: bool = self.notes.is_terminal and not self.notes.is_dumb_terminal and not (screen and as_json)
+        terminal = self.notes.is_terminal and not self.notes.is_dumb_terminal
+        self.live: bool = terminal and not as_json and not quiet
+        self._quiet = quiet
         self.gone: bool = False
 
     def result(self, value: Mapping[str, object], *, human: Callable[[], RenderableType | None]) -> None:
@@ -81,7 +113,16 @@ class Output:
 
     def note(self, text: str, *, style: str = "") -> None:
         """Write one line to stderr."""
-        self.notes.print(Text(plain(text), style=style), soft_wrap=True)
+        line = Text(plain(text), style=style)
+        if _above:
+            _above[-1](line)
+        else:
+            self.notes.print(line, soft_wrap=True)
+
+    def hint(self, text: str) -> None:
+        """Write one line to stderr that nobody misses who wants it quiet."""
+        if not self._quiet:
+            self.note(text)
 
     def _line(self, value: Mapping[str, object]) -> None:
         text = json.dumps(value, ensure_ascii=not _writes_unicode(sys.stdout))

@@ -35,7 +35,11 @@ _WORDS = {
 }
 
 
-@click.command("plan", epilog="\b\nExample:\n  suno-video plan catalog.csv")
+@click.command(
+    "plan",
+    short_help="Say what a CATALOG would buy and cost.",
+    epilog="\b\nExample:\n  suno-video plan catalog.csv",
+)
 @click.argument("catalog", type=click.Path(path_type=Path))
 @ledger_options
 @client_options
@@ -47,7 +51,7 @@ def plan_command(
     base_url: str | None,
     timeout: float | None,
     time_scale: float,
-    as_json: bool,
+    output: Output,
 ) -> int:
     """Say what converting a CATALOG would buy and cost; nothing is bought.
 
@@ -56,7 +60,6 @@ def plan_command(
 
     The exit code tells whether the questions were answered, not whether the credits are enough.
     """
-    output = Output(as_json=as_json)
     source, kept = catalog_source(catalog), ledger_of(catalog, ledger, no_ledger=no_ledger)
     if ledger is not None and not ledger.exists():
         output.note(f"there is no ledger {ledger} yet: nothing counts as bought")
@@ -85,6 +88,8 @@ def _line(found: Plan) -> dict[str, object]:
         "changed": found.changed,
         "repeated": found.repeated,
         "bad_rows": found.bad_rows,
+        "buys": found.buys,
+        "committed": found.committed,
         "estimated_credits": found.estimated_credits,
         "balance": found.balance,
         "affordable": found.affordable,

@@ -48,6 +48,7 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str) -> str | t
 
 @click.command(
     "serve",
+    short_help="Run the service on this machine.",
     epilog=(
         "\b\nExamples:\n  suno-video serve\n  suno-video serve --port 0 --render-seconds 60:0.3 --time-scale 100"
     ),

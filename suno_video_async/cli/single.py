@@ -11,9 +11,10 @@ from attrs import define
 from rich.table import Table
 from rich.text import Text
 
-from suno_video_async.cli import failures
+from suno_video_async.cli import dryrun, failures
 from suno_video_async.cli.asking import with_client
 from suno_video_async.cli.books import Books
+from suno_video_async.cli.dryrun import dry_run_option
 from suno_video_async.cli.failures import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.options import ClientOptions, client_options
@@ -33,18 +34,20 @@ class _TellsId(Hooks):
         track = event.request.track
         line = {"video_task_id": event.task_id, "track": {"task_id": track.task_id, "suno_id": track.suno_id}}
         self.output.result(line, human=lambda: Text(event.task_id))
-        self.output.note(f"submitted; to follow it: suno-video watch {event.task_id}")
+        self.output.hint(f"submitted; to follow it: suno-video watch {event.task_id}")
 
 
 @click.command(
     "submit",
-    epilog="\b\nExample:\n  suno-video submit task_12345678 suno_abc123 --author Ava --brand 'Acme Records'",
+    epilog="\b\nExamples:\n  suno-video submit task_12345678 suno_abc123 --dry-run\n"
+    "  suno-video submit task_12345678 suno_abc123 --author Ava --brand 'Acme Records'",
 )
 @click.argument("task_id")
 @click.argument("suno_id")
 @click.option("--author", metavar="NAME", help="Shown as the artist; at most 50 characters.")
 @click.option("--brand", metavar="NAME", help="Shown as a watermark; at most 50 characters.")
 @click.option("--callback-url", metavar="URL", help="The service calls this URL of yours when the video is over.")
+@dry_run_option
 @client_options
 def submit_command(
     *,
@@ -53,17 +56,20 @@ def submit_command(
     author: str | None,
     brand: str | None,
     callback_url: str | None,
+    dry_run: bool,
     base_url: str | None,
     timeout: float | None,
     time_scale: float,
-    as_json: bool,
+    output: Output,
 ) -> int:
     """Buy the video of one track, and print the video's task id.
 
     TASK_ID is the finished music task, SUNO_ID the track in it (suno-video tracks lists them). This costs credits.
     """
-    output = Output(as_json=as_json)
     track = _track(task_id, suno_id, author, brand)
+    reach = ClientOptions(base_url=base_url, timeout=timeout, time_scale=time_scale)
+    if dry_run:
+        return dryrun.of_tracks([track], reach, output)
 
     async def submit(client: SunoVideoClient, _: Interrupts) -> int:
         try:
@@ -72,7 +78,6 @@ def submit_command(
             raise UsageProblem(str(error)) from error
         return Exit.DONE
 
-    reach = ClientOptions(base_url=base_url, timeout=timeout, time_scale=time_scale)
     books = Books()
     with books.listening():
         code = with_client(reach, output, submit, _TellsId(output))
@@ -92,13 +97,12 @@ def _track(task_id: str, suno_id: str, author: str | None, brand: str | None) ->
 @click.argument("video_task_id")
 @client_options
 def status_command(
-    *, video_task_id: str, base_url: str | None, timeout: float | None, time_scale: float, as_json: bool
+    *, video_task_id: str, base_url: str | None, timeout: float | None, time_scale: float, output: Output
 ) -> int:
     """Ask once how a video stands.
 
     The exit code tells whether the question was answered, not how the video stands.
     """
-    output = Output(as_json=as_json)
 
     async def status(client: SunoVideoClient, _: Interrupts) -> int:
         snapshot = await client.status(checked_id(video_task_id))
@@ -160,13 +164,12 @@ def tracks_command(
     base_url: str | None,
     timeout: float | None,
     time_scale: float,
-    as_json: bool,
+    output: Output,
 ) -> int:
     """List the tracks of finished music tasks.
 
     With --csv the list is a catalog: fill in the columns author and brand if you like, and convert it.
     """
-    output = Output(as_json=as_json)
 
     async def tracks(client: SunoVideoClient, _: Interrupts) -> int:
         found = list[SunoTrack]()
@@ -222,9 +225,8 @@ def _csv(tracks: Sequence[SunoTrack]) -> str:
 
 @click.command("balance", epilog="\b\nExample:\n  suno-video balance")
 @client_options
-def balance_command(*, base_url: str | None, timeout: float | None, time_scale: float, as_json: bool) -> int:
+def balance_command(*, base_url: str | None, timeout: float | None, time_scale: float, output: Output) -> int:
     """Print the account's credits."""
-    output = Output(as_json=as_json)
 
     async def balance(client: SunoVideoClient, _: Interrupts) -> int:
         credits_ = await client.balance()

@@ -66,8 +66,7 @@ class Tally:
             self.credits += outcome.credits or 0.0
         if outcome.state == "succeeded" and outcome.error is not None and outcome.video_task_id is not None:
             self.undelivered.append(outcome.video_task_id)
-        troubled = outcome.error is not None or outcome.state in {"failed", "refused", "unknown"}
-        if troubled and outcome.state != "planned" and len(self.problems) < PROBLEMS_SHOWN:
+        if is_problem(outcome) and len(self.problems) < PROBLEMS_SHOWN:
             self.problems.append(outcome)
 
     def leave_rest_planned(self) -> None:
@@ -108,6 +107,12 @@ class Tally:
             "credits": _number(self.credits),
             "seconds": round(seconds, 3),
         }
+
+
+def is_problem(outcome: Outcome) -> bool:
+    """Whether an outcome is one that a person has to hear of by itself."""
+    troubled = outcome.error is not None or outcome.state in {"failed", "refused", "unknown"}
+    return troubled and outcome.state != "planned"
 
 
 def outcome_line(outcome: Outcome) -> dict[str, object]:

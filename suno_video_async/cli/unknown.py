@@ -10,10 +10,13 @@ from pathlib import Path
 
 import click
 
+from suno_video_async.cli import dryrun
 from suno_video_async.cli.asking import with_client
+from suno_video_async.cli.dryrun import dry_run_option
 from suno_video_async.cli.failures import Exit, UsageProblem
+from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import ClientOptions, Command, client_options
+from suno_video_async.cli.options import ClientOptions, Command, client_options, output_options
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.single import checked_id
 from suno_video_async.client import SunoVideoClient
@@ -38,12 +41,6 @@ def _rows_argument(command: Command) -> Command:
     return click.argument("rows", metavar="ROW...", nargs=-1, required=True, type=click.IntRange(min=1))(command)
 
 
-def _json_option(command: Command) -> Command:
-    return click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, on a terminal too.")(
-        command
-    )
-
-
 def _base_url_option(command: Command) -> Command:
     return click.option(
         "--base-url",
@@ -54,6 +51,7 @@ def _base_url_option(command: Command) -> Command:
 
 @click.group(
     "unknown",
+    cls=Verbs,
     epilog="\b\nExamples:\n  suno-video unknown list --ledger catalog.ledger.db\n"
     "  suno-video unknown adopt 3 VIDEO_TASK_ID --ledger catalog.ledger.db\n"
     "  suno-video unknown resend 4 5 --ledger catalog.ledger.db\n"
@@ -74,13 +72,12 @@ def unknown_group() -> None:
     epilog="\b\nExample:\n  suno-video unknown list --ledger catalog.ledger.db",
 )
 @_ledger_option
-@_json_option
-def list_command(*, ledger: Path, as_json: bool) -> int:
+@output_options
+def list_command(*, ledger: Path, output: Output) -> int:
     """List the tracks that may be paid for: row, track, since when, why, and an id where one is known.
 
     Works beside a running convert. The row's number is what the other verbs take.
     """
-    output = Output(as_json=as_json)
 
     async def tell(_: Interrupts) -> int:
         rows = await unknown_rows(ledger)
@@ -110,13 +107,12 @@ def adopt_command(
     base_url: str | None,
     timeout: float | None,
     time_scale: float,
-    as_json: bool,
+    output: Output,
 ) -> int:
     """Take a video task as the one that a ROW bought; the next convert follows it and costs nothing for it.
 
     The service is asked first: the task must be made from exactly the row's track, author and brand.
     """
-    output = Output(as_json=as_json)
 
     async def adopt(client: SunoVideoClient, _: Interrupts) -> int:
         known = checked_id(task_id)
@@ -131,20 +127,26 @@ def adopt_command(
 @unknown_group.command(
     "resend",
     short_help="Buy it again, whatever was bought before.",
-    epilog="\b\nExample:\n  suno-video unknown resend 3 4 --ledger catalog.ledger.db",
+    epilog="\b\nExamples:\n  suno-video unknown resend 3 4 --ledger catalog.ledger.db --dry-run\n"
+    "  suno-video unknown resend 3 4 --ledger catalog.ledger.db",
 )
 @_rows_argument
 @_ledger_option
 @click.option("--yes", is_flag=True, help="Do not ask; needed where there is no terminal to ask on.")
+@dry_run_option
 @_base_url_option
-@_json_option
-def resend_command(*, rows: tuple[int, ...], ledger: Path, yes: bool, base_url: str | None, as_json: bool) -> int:
+@output_options
+def resend_command(
+    *, rows: tuple[int, ...], ledger: Path, yes: bool, dry_run: bool, base_url: str | None, output: Output
+) -> int:
     """Let the next convert buy the videos of these ROWs. If they were bought, they are then paid for twice.
 
     Nothing is sent by this command itself. What was set aside for the lost submission counts as spent, since it
     may have been.
     """
-    output = Output(as_json=as_json)
+    if dry_run:
+        found = _unknown_among(rows, ledger)
+        return dryrun.of_tracks([row.track for row in found], ClientOptions(base_url=base_url), output)
     if not yes and not _confirmed(rows, ledger, output):
         output.note("nothing was changed")
         return Exit.FAILED
@@ -169,6 +171,20 @@ def _confirmed(rows: Sequence[int], ledger: Path, output: Output) -> bool:
     return click.confirm("Each of these is bought again and costs credits again. Go on?", err=True)
 
 
+def _unknown_among(rows: Sequence[int], ledger: Path) -> list[LedgerRow]:
+    """Return the rows of these numbers.
+
+    Raises:
+        UsageProblem: one of them is not unknown.
+
+    """
+    found = {row.id: row for row in _unknown_rows(ledger)}
+    wrong = [str(number) for number in dict.fromkeys(rows) if number not in found]
+    if wrong:
+        raise UsageProblem(f"not unknown: row {', '.join(wrong)}; suno-video unknown list shows those that are")
+    return [found[number] for number in dict.fromkeys(rows)]
+
+
 def _unknown_rows(ledger: Path) -> Sequence[LedgerRow]:
     found = list[LedgerRow]()
 
@@ -189,13 +205,13 @@ def _unknown_rows(ledger: Path) -> Sequence[LedgerRow]:
 @_rows_argument
 @_ledger_option
 @_base_url_option
-@_json_option
-def drop_command(*, rows: tuple[int, ...], ledger: Path, base_url: str | None, as_json: bool) -> int:
+@output_options
+def drop_command(*, rows: tuple[int, ...], ledger: Path, base_url: str | None, output: Output) -> int:
     """Give the videos of these ROWs up: they count as failed, and no convert buys them any more.
 
     This cannot be taken back. What was set aside for the lost submission counts as spent, since it may have been.
     """
-    return _settle(ledger, base_url, Output(as_json=as_json), lambda unknowns: unknowns.drop(*rows), "is given up")
+    return _settle(ledger, base_url, output, lambda unknowns: unknowns.drop(*rows), "is given up")
 
 
 def _settle(

@@ -237,6 +237,12 @@ class Ledger(Protocol):
         ...
 
 
+def is_given_up(row: LedgerRow) -> bool:
+    """Whether a person gave a row up; it failed then without a task that failed."""
+    dropped = row.error is not None and row.error[0] == DROPPED
+    return row.state is State.FAILED and (dropped or row.failures == 0)
+
+
 def check_move(row: LedgerRow, new: State, cause: Cause) -> None:
     """Refuse a move that the table does not have."""
     if not may_move(row.state, new, cause):

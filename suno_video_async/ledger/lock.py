@@ -62,6 +62,22 @@ class WriterLock:
             self._descriptor = None
 
 
+def held_by(ledger: Path) -> str | None:
+    """Return who writes a ledger at present, in words, or None; nothing is made where there is no lock file."""
+    path = ledger.resolve()
+    try:
+        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR)
+    except OSError:
+        return None  # whoever writes it has made the file, and this user may write it
+    try:
+        _lock(descriptor)
+    except OSError:
+        return _holder(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
 #: The locks that this process holds.
 _held = WeakSet[WriterLock]()
 

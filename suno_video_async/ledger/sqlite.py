@@ -414,10 +414,25 @@ class SqliteLedger:
             states={State(state): number for state, number in counts}, spent=self._spent, reserved=self._reserved
         )
 
+    @property
+    def sums(self) -> tuple[int, int]:
+        """Micro-credits spent and set aside, without asking the file: any thread may look, at any time."""
+        return self._spent, self._reserved
+
     def last_place(self) -> float | None:
         """Return the Unix seconds of the last request known to have been sent, or None."""
         value = self._meta("last_place")
         return None if value is None else float(value)
+
+    def problems(self) -> Sequence[str]:
+        """Return what a thorough look at the whole file finds wrong with it; of a large one that takes a while."""
+        found = [str(line) for (line,) in self._select("PRAGMA integrity_check(5)") if line != "ok"]
+        strays = self._select("PRAGMA foreign_key_check")
+        return [*found, *([f"{len(strays)} attempts belong to no row"] if strays else [])]
+
+    def schema_version(self) -> int:
+        """Return the version of the file's schema; one that is older than `MIGRATIONS` is updated by a writer."""
+        return int(self._select("PRAGMA user_version")[0][0])
 
     def note_place(self, at: float) -> None:
         """Note that a request is being sent."""

@@ -178,6 +178,10 @@ class PollSchedule:
         """Whether callbacks flow, so that polls rest."""
         return self._called_back
 
+    def ages(self, now: float) -> list[tuple[float, float]]:
+        """Return of each task its age, and that at which it was last seen unfinished, in seconds."""
+        return [(now - live.born, live.looked) for live in self._live.values()]
+
     # What happens to tasks
 
     def add(self, task_id: VideoTaskId, now: float, *, age: float | None = 0.0, eager: bool = False) -> None:

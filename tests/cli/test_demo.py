@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
 import re
-import struct
-import subprocess
-import termios
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +13,7 @@ from suno_video_async.mp4 import mp4_problem
 
 from .conftest import Home
 from .serving import served
+from .terminals import on_terminal
 
 
 class _TwoSongs(library.BuiltinLibrary):
@@ -42,32 +37,6 @@ def test_the_demo_makes_checked_videos(home: Home, monkeypatch: pytest.MonkeyPat
     assert all(line["track"]["author"] and line["extra"]["title"] for line in ran.outcomes())
     assert "2 videos, all checked" in ran.err
     assert ran.summary()["refused_429"] == 0
-
-
-def on_terminal(home: Home, columns: int, *arguments: object, **environment: str) -> tuple[int, str]:
-    """Run a command on a terminal of so many columns and return its code and all that came out."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "TERM": "xterm-256color", **environment}
-    with subprocess.Popen(
-        home.child_arguments(*arguments),
-        cwd=home.folder,
-        env=inherited | environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    ) as process:
-        os.close(theirs)
-        said = b""
-        try:
-            while chunk := os.read(ours, 65536):
-                said += chunk
-        except OSError:
-            pass  # how Linux tells that the other end is closed
-        finally:
-            os.close(ours)
-    return process.returncode, said.decode()
 
 
 @pytest.mark.parametrize("colour", [True, False])

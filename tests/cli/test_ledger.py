@@ -18,7 +18,7 @@ from suno_video_async.protocol.lifecycle import State
 
 from .conftest import ROOT, Home, Ran
 from .serving import Served, served
-from .test_demo import on_terminal
+from .terminals import on_terminal
 from .test_interrupts import finish, read_until
 
 LEDGER = "catalog.ledger.db"

@@ -15,8 +15,8 @@ from .conftest import ROOT, Home
 from .serving import KEY
 
 VERBS = [
-    "demo", "convert", "plan", "unknown", "submit", "status", "watch", "wait", "download", "tracks", "balance",
-    "serve",
+    "demo", "login", "convert", "plan", "unknown", "submit", "status", "watch", "wait", "download", "tracks",
+    "balance", "doctor", "serve", "completion",
 ]  # fmt: skip
 
 
@@ -24,41 +24,12 @@ def test_no_arguments_print_the_help(home: Home) -> None:
     """`suno-video` alone prints its help with every verb and an example."""
     ran = home.run()
     assert ran.code == 0
-    for verb in [
-        "demo",
-        "convert",
-        "plan",
-        "unknown",
-        "submit",
-        "status",
-        "watch",
-        "wait",
-        "download",
-        "tracks",
-        "balance",
-        "serve",
-    ]:
+    for verb in VERBS:
         assert f"\n  {verb} " in ran.out
     assert "Examples:" in ran.out
 
 
-@pytest.mark.parametrize(
-    "verb",
-    [
-        "demo",
-        "convert",
-        "plan",
-        "unknown",
-        "submit",
-        "status",
-        "watch",
-        "wait",
-        "download",
-        "tracks",
-        "balance",
-        "serve",
-    ],
-)
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_an_example(home: Home, verb: str) -> None:
     """Each verb's help ends with an example of it."""
     ran = home.run(verb, "--help")
@@ -76,6 +47,9 @@ def test_version(home: Home) -> None:
     [
         (["convert"], "CATALOG"),
         (["bogus"], "No such command"),
+        (["covnert", "c.csv"], "did you mean convert?"),
+        (["unknown", "lst", "--ledger", "l.db"], "did you mean list?"),
+        (["completion", "tcsh"], "bash"),
         (["convert", "c.csv", "--rate", "fast"], "20/10"),
         (["convert", "c.csv", "--rate", "0/10"], "20/10"),
         (["convert", "c.csv", "--task-timeout", "nan"], "above 0"),
@@ -173,6 +147,40 @@ def test_the_demo_without_its_extra(home: Home, monkeypatch: pytest.MonkeyPatch)
     ran = home.run("demo")
     assert ran.code == 2
     assert "pip install 'suno-video-async[cli,local]'" in ran.err
+
+
+IMPORTING = """
+import os, signal, sys
+sys.argv[:] = {argv}
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+from suno_video_async.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["aiohttp", "click", "suno_video_async.cli.app"])
+def test_an_interruption_while_it_starts(module: str) -> None:
+    """Ctrl+C while the command is imported ends it with 130 and without a word."""
+    program = IMPORTING.format(argv=["/usr/bin/suno-video", "--version"], module=module)
+    child = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert (child.returncode, child.stdout, child.stderr) == (130, "", "")
+
+
+def test_an_interruption_of_another_program() -> None:
+    """A program that only uses the library gets its KeyboardInterrupt as ever."""
+    program = IMPORTING.format(argv=["/usr/bin/other"], module="aiohttp")
+    child = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert "KeyboardInterrupt" in child.stderr
 
 
 def test_without_stdout() -> None:

@@ -307,3 +307,14 @@ def test_while_callbacks_flow_only_what_is_late_is_asked_about() -> None:
     plan.ended(A, 300.0, 65.0)
     plan.add(B, 0.0)
     assert first_question(plan, NOTHING) < 1.5 * usual
+
+
+def test_the_ages_of_what_is_followed() -> None:
+    """Each task has an age, and the age at which it was last seen unfinished; a task that is over has none."""
+    plan = schedule()
+    plan.add(VideoTaskId("a"), 100.0)
+    plan.add(VideoTaskId("b"), 90.0, age=5.0)
+    plan.unfinished(VideoTaskId("a"), 110.0)
+    assert plan.ages(120.0) == [(20.0, 10.0), (35.0, 0.0)]
+    plan.ended(VideoTaskId("a"), 120.0, None)
+    assert plan.ages(120.0) == [(35.0, 0.0)]
