@@ -16,7 +16,7 @@ from attrs import define, field
 
 from suno_video_async.pacing.clock import Clock
 
-from .checking import with_code_points
+from .letters import left_out
 from .library import Library, LibraryTrack
 from .media import MediaFile
 from .orders import Order
@@ -134,6 +134,7 @@ class RenderingProducer:
             title=run.track.title,
             artist=run.order.author or run.track.artist,
             brand=run.order.brand or "",
+            language=run.track.language,
             lyrics=cast("Any", run.track.lyrics),  # mypy does not see through the attribute's converter
             width=width,
             height=height,
@@ -148,8 +149,7 @@ def _notes(track: LibraryTrack, result: RenderResult) -> tuple[str, ...]:
     """Say what of a song the video does not show as it is."""
     notes = list[str]()
     if result.missing_glyphs:
-        letters = with_code_points(result.missing_glyphs)
-        notes.append(f"letters that no font has are left out: {letters}")
+        notes.append(left_out(result.missing_glyphs))
     if track.spread:
         notes.append("the lyrics have no times: they are spread over the song")
     for note in notes:

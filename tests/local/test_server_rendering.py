@@ -108,7 +108,7 @@ async def test_a_video_says_what_it_is_and_what_it_lacks(songs: Path, tmp_path: 
         async with session.get(task["result"]["media_urls"][0]) as response:
             content = await response.read()
     assert [note[:30] for note in task["result"]["notes"]] == [
-        "letters that no font has are l",
+        "no font has 1 of its letters, ",
         "the lyrics have no times: they",
     ]
     assert "U+13080" in task["result"]["notes"][0]

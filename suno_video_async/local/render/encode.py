@@ -113,7 +113,8 @@ class _Render:
         self, job: RenderJob, sound: Sound, stop: threading.Event, report: Callable[[float], object]
     ) -> None:
         self._job, self._sound, self._stop, self._report = job, sound, stop, report
-        self._setter = Typesetter()
+        texts = (job.title, job.artist, job.brand, *(line.text for line in job.lyrics))
+        self._setter = Typesetter.of(job.language, texts)
         self._reported = 0.0
 
     def run(self, target: Path, part: Path, threads: int) -> RenderResult:
