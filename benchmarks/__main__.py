@@ -21,7 +21,7 @@ ALL: dict[str, list[str]] = {
     "catalog": [],
     "callbacks": [],
     "faults": [],
-    "render": [],
+    "render": ["--long", "7200"],
 }
 RESULTS = Path(__file__).parent / "results.json"
 

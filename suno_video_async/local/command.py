@@ -10,7 +10,8 @@ from pathlib import Path
 from suno_video_async.models import RateLimit
 
 from .faults import Fault
-from .server import LocalServer, RenderSeconds, Size
+from .server import LocalServer, RenderSeconds
+from .sizes import Size
 
 DEFAULT_PORT = 8555
 _DEFAULT_RATE = RateLimit(20, per=10)

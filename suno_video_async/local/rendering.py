@@ -61,7 +61,7 @@ class RenderingProducer:
         clock: the server's.
         library: where the tracks come from.
         folder: takes the videos, and the audio and covers that the library makes.
-        size: of the pictures, in pixels.
+        size: of the pictures, in pixels, of songs that have none of their own.
         every_frame: encode a constant frame rate.
 
     """
@@ -127,7 +127,7 @@ class RenderingProducer:
     def _render(self, run: _Run) -> RenderResult:
         from .render import RenderJob, render  # noqa: PLC0415  heavy, and only in the `local` extra
 
-        width, height = self._size
+        width, height = run.track.size or self._size
         job = RenderJob(
             audio=self._library.audio(run.track, self._folder),
             cover=self._library.cover(run.track, self._folder),
