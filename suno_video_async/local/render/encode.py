@@ -22,10 +22,10 @@ from av.video.frame import PictureType, VideoFrame
 from PIL import Image
 
 from .audio import Sound
-from .backdrop import Plane, Planes, open_cover, paint_backdrop
+from .backdrop import TITLE, Plane, Planes, open_cover, paint_backdrop
 from .errors import RenderCancelled, RenderError
 from .job import RenderJob, RenderResult
-from .layout import lay_out
+from .layout import Layout, lay_out
 from .scene import Scene, State
 from .text import Typesetter
 from .waveform import loudness
@@ -149,9 +149,18 @@ class _Render:
         """What a player shows of the file."""
         return {"title": self._job.title, "artist": self._job.artist, "copyright": self._job.brand}
 
+    def _layout(self) -> Layout:
+        """With two rows for a title that would have to be cut in one."""
+        job = self._job
+        sung = any(line.text.strip() for line in job.lyrics)
+        layout = lay_out(job.width, job.height, lyrics=sung)
+        if self._setter.width(job.title, TITLE) * layout.title_em <= layout.words.width:
+            return layout
+        return lay_out(job.width, job.height, lyrics=sung, title_rows=2)
+
     def _draw(self, cover: Image.Image) -> tuple[VideoFrame, Planes, Scene]:
         job = self._job
-        layout = lay_out(job.width, job.height, lyrics=any(line.text.strip() for line in job.lyrics))
+        layout = self._layout()
         backdrop = paint_backdrop(cover, layout, (job.title, job.artist, job.brand), self._setter)
         heard = None if layout.panel else loudness(job.audio, layout.strokes, self._stop)
         scene = Scene(layout, backdrop, job.lyrics, self._setter, duration=self._sound.estimate, loudness=heard)

@@ -31,8 +31,10 @@ DIM = 0.37
 """Brightness of a line that is not being sung."""
 UNSUNG = 0.24
 """How much of the way from dim to bright a line goes that is lit word by word, before its first word."""
-ANCHOR = 0.425
-"""Height of the current line, as a share of the panel."""
+ABOVE, BELOW = 0.24, 0.42
+"""The shares of the panel in which lines come in and go out; the current one is in the middle of the rest."""
+ROOMY = 18.0
+"""Ems of a panel's height from which on these shares hold; a lower panel has smaller ones."""
 
 _Wide = npt.NDArray[np.uint16]
 """Coverage 0..255 with room for a product."""
@@ -113,12 +115,14 @@ class Scene:
         self._duration = max(duration, 0.1)
         panel = layout.panel
         self._panel = panel or Box(0, 0, 0, 0)
+        above, below = _margins(self._panel.height / layout.lyric_em)
+        self._fade = _fades(self._panel.height, above, below)
+        self._clear = (above * self._panel.height, (1.0 - below) * self._panel.height)
         self._entries: list[_Entry] = []
         self._moves: list[_Move] = []
         self._starts: list[float] = []
         if panel is not None:
             self._set_lyrics(sorted(lyrics, key=lambda line: line.start), panel)
-        self._fade = _fades(self._panel.height)
         self._bar = _Bar(layout.bar, backdrop, loudness)
         # One step of the bar is at most two pixels, so that a short song's does not jerk.
         self._bar_step = min(0.5, max(0.1, 2.0 * self._duration / layout.bar.width))
@@ -176,21 +180,38 @@ class Scene:
             before, origin = shown, focus
             rows = self._setter.wrap(lyric.text, LYRIC, panel.width / em)
             shown = None
+            views = [focus]
             if rows:
                 block = len(rows) * pitch
-                focus = 4.0 * (top + block / 2 - ANCHOR * panel.height)
+                views = self._views(top, block)
                 # The mask begins half a line above the block: accents and marks reach far up and down.
                 height = math.ceil(block + pitch)
                 words = highlight(lyric.words, rows, self._lefts(rows), em, panel.width + 2 * self._margin)
                 self._entries.append(_Entry(rows, round(4 * (top - pitch / 2)), height, words))
                 shown = len(self._entries) - 1
                 top += block + layout.lyric_gap
-            following = lyrics[position + 1].start if position + 1 < len(lyrics) else math.inf
-            seconds = max(0.08, min(SCROLL, following - lyric.start))
-            begin = max(lyric.start - LEAD, self._starts[-1] + self._moves[-1].seconds if self._moves else 0.0)
-            first = shown == 0 and before is None
-            self._starts.append(begin)
-            self._moves.append(_Move(begin, seconds, focus if first else origin, focus, before, shown))
+            following = lyrics[position + 1].start if position + 1 < len(lyrics) else self._duration
+            each = max(0.0, following - lyric.start) / len(views)
+            for number, focus in enumerate(views):
+                begin = lyric.start + number * each - LEAD
+                if self._moves:
+                    begin = max(begin, self._starts[-1] + self._moves[-1].seconds)
+                first = shown == 0 and before is None
+                self._starts.append(max(0.0, begin))
+                seconds = max(0.08, min(SCROLL, each))
+                self._moves.append(
+                    _Move(self._starts[-1], seconds, focus if first else origin, focus, before, shown)
+                )
+                before, origin = shown, focus
+
+    def _views(self, top: float, block: float) -> list[float]:
+        """Where the scroll stands while a line is sung; a line too tall to be bright as a whole moves by rows."""
+        bright = self._clear[1] - self._clear[0]
+        middle = 4.0 * (self._clear[0] + self._clear[1]) / 2
+        if block <= bright:
+            return [4.0 * (top + block / 2) - middle]
+        steps = math.ceil((block - bright) / self._layout.lyric_pitch)
+        return [4.0 * (top + bright / 2 + (block - bright) * step / steps) - middle for step in range(steps + 1)]
 
     def _restore(self, planes: Planes) -> None:
         box = self._panel
@@ -340,12 +361,18 @@ def _triples(planes: Planes, still: Planes) -> tuple[tuple[Plane, Plane, int], .
     return (planes.y, still.y, 0), (planes.u, still.u, 1), (planes.v, still.v, 1)
 
 
-def _fades(height: int) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
+def _margins(ems: float) -> tuple[float, float]:
+    """The shares of a panel of this height in which lines come in and go out."""
+    share = min(1.0, ems / ROOMY)
+    return ABOVE * share, BELOW * share
+
+
+def _fades(height: int, above: float, below: float) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
     """Brightness 0..255 of each row of the panel, for the luma plane and for the colour planes."""
     at = (np.arange(height, dtype=np.float64) + 0.5) / max(1, height)
-    above = np.clip(at / 0.24, 0.0, 1.0)
-    below = np.clip((1.0 - at) / 0.42, 0.0, 1.0)
-    fade = 255.0 * (above * above * (3 - 2 * above)) * (below * below * (3 - 2 * below))
+    comes = np.clip(at / max(above, 1e-3), 0.0, 1.0)
+    goes = np.clip((1.0 - at) / max(below, 1e-3), 0.0, 1.0)
+    fade = 255.0 * (comes * comes * (3 - 2 * comes)) * (goes * goes * (3 - 2 * goes))
     rows = np.rint(fade).astype(np.uint16)
     return rows, np.rint(fade.reshape(-1, 2).mean(axis=1)).astype(np.uint16)
 

@@ -147,9 +147,22 @@ class Typesetter:
         low, high = 0, len(letters)
         while low < high:
             middle = (low + high + 1) // 2
-            cut = "".join(letters[:middle]).rstrip() + "…"
-            low, high = (middle, high) if self.width(cut, style) * shrink <= width else (low, middle - 1)
-        return self.shape("".join(letters[:low]).rstrip() + "…", style, rtl=line.rtl), shrink
+            fits = self.width(_cut(letters, middle), style) * shrink <= width
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return self.shape(_cut(letters, low), style, rtl=line.rtl), shrink
+
+    def block(self, text: str, style: Style, width: float, most: int) -> tuple[Line, ...]:
+        """Fit a text into a few rows of `width` ems; what is too long is cut with an ellipsis."""
+        lines = self.wrap(text, style, width)
+        if len(lines) <= most:
+            return lines
+        letters = list(clusters(clean(text)))
+        low, high = 0, len(letters)
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = len(self.wrap(_cut(letters, middle), style, width)) <= most
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return self.wrap(_cut(letters, low), style, width)
 
     def _fit(self, atom: Atom, style: Style, width: float) -> Iterator[Atom]:
         """Cut a word that is longer than a row between its letters."""
@@ -248,6 +261,11 @@ class Typesetter:
             return np.zeros((height, width), np.uint8)
         pixels = np.frombuffer(image.buffer, np.uint8).reshape(extents.height, extents.stride)
         return np.ascontiguousarray(pixels[::-1, :width])
+
+
+def _cut(letters: Sequence[str], count: int) -> str:
+    """The first letters, and an ellipsis for the others."""
+    return "".join(letters[:count]).rstrip() + "…"
 
 
 def clean(text: str) -> str:
