@@ -27,6 +27,8 @@ SCROLL = 0.62
 """Seconds a line takes to move into place."""
 LEAD = 0.30
 """Seconds before its time that a line begins to move: it is in place when it is sung."""
+BRISK = 300.0
+"""Quarter pixels a second from which on the scroll goes by whole pixels, which are quicker to encode."""
 DIM = 0.37
 """Brightness of a line that is not being sung."""
 UNSUNG = 0.24
@@ -95,6 +97,12 @@ def ease(x: float) -> float:
     return x * x * x * (x * (6.0 * x - 15.0) + 10.0)
 
 
+def _slope(x: float) -> float:
+    """How steep `ease` is."""
+    x = min(1.0, max(0.0, x))
+    return 30.0 * (x * (1.0 - x)) ** 2
+
+
 class Scene:
     """The moving parts of one video."""
 
@@ -140,8 +148,11 @@ class Scene:
         if index < 0:
             return State(round(self._origin()), (), bar)
         move = self._moves[index]
-        done = ease((at - move.start) / move.seconds)
+        passed = (at - move.start) / move.seconds
+        done = ease(passed)
         offset = round(move.origin + (move.target - move.origin) * done)
+        if abs(move.target - move.origin) * _slope(passed) / move.seconds > BRISK:
+            offset = 4 * round(offset / 4)
         gains: list[Gain] = []
         if move.before is not None and done < 1.0 and move.before != move.to:
             gains.append(self._gain(move.before, 1.0 - done, at))
@@ -149,10 +160,14 @@ class Scene:
             gains.append(self._gain(move.to, done if move.before != move.to else 1.0, at))
         return State(offset, tuple(gains), bar)
 
-    def paint(self, planes: Planes, state: State) -> None:
-        """Draw a state over the backdrop, which `planes` must hold outside the moving parts."""
-        if self._entries:
-            self._restore(planes)
+    def paint(self, planes: Planes, state: State, shown: State | None = None) -> None:
+        """Draw a state over the backdrop, which `planes` must hold outside the moving parts.
+
+        Where they hold a state already, `shown` tells which: only what differs from it is drawn.
+        """
+        rows = self._changed_rows(state, shown)
+        if self._entries and rows:
+            self._restore(planes, rows)
             gains = {gain.line: gain for gain in state.gains}
             for index, entry in enumerate(self._entries):
                 top = entry.top - state.offset
@@ -160,8 +175,22 @@ class Scene:
                     entry.masks.clear()
                     entry.drawn = None
                     continue
-                self._paint_entry(planes, entry, top, gains.get(index, Gain(index, _bright(0.0), 0)))
-        self._bar.paint(planes, state.bar)
+                self._paint_entry(planes, entry, top, gains.get(index, Gain(index, _bright(0.0), 0)), rows)
+        if shown is None or shown.bar != state.bar:
+            self._bar.paint(planes, state.bar)
+
+    def _changed_rows(self, state: State, shown: State | None) -> range:
+        """The rows of the panel, an even number from an even one on, in which two states differ."""
+        whole = range(self._panel.height)
+        if shown is None or shown.offset != state.offset:
+            return whole
+        lines = {gain.line for gain in {*state.gains} ^ {*shown.gains}}
+        if not lines:
+            return range(0)
+        entries = [self._entries[line] for line in lines]
+        first = min(entry.top for entry in entries) - state.offset
+        last = max(entry.top + 4 * entry.height for entry in entries) - state.offset
+        return range(max(0, first // 8 * 2), min(whole.stop, -(-last // 8) * 2))
 
     def _gain(self, line: int, light: float, at: float) -> Gain:
         words = self._entries[line].highlight
@@ -213,12 +242,12 @@ class Scene:
         steps = math.ceil((block - bright) / self._layout.lyric_pitch)
         return [4.0 * (top + bright / 2 + (block - bright) * step / steps) - middle for step in range(steps + 1)]
 
-    def _restore(self, planes: Planes) -> None:
+    def _restore(self, planes: Planes, rows: range) -> None:
         box = self._panel
         for plane, still, shift in _triples(planes, self._backdrop):
-            rows = slice(box.top >> shift, box.bottom >> shift)
+            down = slice((box.top + rows.start) >> shift, (box.top + rows.stop) >> shift)
             columns = slice(box.left >> shift, box.right >> shift)
-            plane[rows, columns] = still[rows, columns]
+            plane[down, columns] = still[down, columns]
 
     @property
     def _margin(self) -> int:
@@ -230,23 +259,23 @@ class Scene:
         em, width = self._layout.lyric_em, self._panel.width
         return [self._margin + (width - row.width * em if row.rtl else 0.0) for row in rows]
 
-    def _paint_entry(self, planes: Planes, entry: _Entry, top: int, gain: Gain) -> None:
+    def _paint_entry(self, planes: Planes, entry: _Entry, top: int, gain: Gain, rows: range) -> None:
         words = self._word_gains(entry, gain)
-        cover, place = self._cover(entry, 0, top, gain, words)
+        cover, place = self._cover(entry, 0, top, gain, words, rows=rows)
         self._lighten(planes.y, cover, place)
-        cover, place = self._cover(entry, 1, top, gain, words)
+        cover, place = self._cover(entry, 1, top, gain, words, rows=rows)
         self._pale(planes.u, cover, place)
         self._pale(planes.v, cover, place)
 
     def _cover(
-        self, entry: _Entry, shift: int, top: int, gain: Gain, words: _Wide | None
+        self, entry: _Entry, shift: int, top: int, gain: Gain, words: _Wide | None, *, rows: range
     ) -> tuple[_Wide, tuple[slice, slice]]:
         """How much of the background the entry hides (0..255), and where in the plane."""
         row, phase = divmod(top, SUBROWS << shift)
         skipped, mask = self._mask(entry, shift, phase)
         row += skipped
-        first = max(0, row)
-        last = max(first, min(self._panel.height >> shift, row + mask.shape[0]))
+        first = max(rows.start >> shift, row)
+        last = max(first, min(rows.stop >> shift, row + mask.shape[0]))
         fade = self._fade[shift][first:last]
         cover = mask[first - row : last - row] * ((fade * np.uint16(gain.gain)) >> np.uint16(8))[:, None]
         cover >>= np.uint16(8)
