@@ -23,7 +23,7 @@ ALL: dict[str, list[str]] = {
     "catalog": [],
     "callbacks": [],
     "faults": [],
-    "render": [],
+    "render": ["--long", "7200"],
     "report": [],
 }
 RESULTS = Path(__file__).parent / "results.json"

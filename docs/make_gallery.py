@@ -11,7 +11,7 @@ from PIL import Image
 
 from suno_video_async.local.library import BuiltinLibrary, LibraryTrack
 from suno_video_async.local.render import RenderJob, render
-from suno_video_async.local.server import SIZES
+from suno_video_async.local.sizes import SIZES
 
 IMAGES = Path(__file__).parent / "images" / "gallery"
 #: The longer side of a kept picture, in pixels.

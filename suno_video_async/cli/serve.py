@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -33,16 +32,14 @@ def read_render_seconds(ctx: click.Context, param: click.Parameter, value: str) 
     return (numbers[0], numbers[1]) if colon else numbers[0]
 
 
-def read_size(ctx: click.Context, param: click.Parameter, value: str) -> str | tuple[int, int]:
+def read_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
     """Read `portrait` or `1080x1920`, as a click callback."""
-    if value in {"landscape", "portrait", "square"}:
-        return value
-    match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", value)
-    pair = (int(match[1]), int(match[2])) if match else (0, 0)
-    if any(side % 2 or not 96 <= side <= 4096 for side in pair):
-        raise click.BadParameter(
-            f"expected landscape, portrait, square, or even pixels such as 1920x1080, not {value!r}", ctx, param
-        )
+    # Only here: the other commands do without the server.
+    from suno_video_async.local.sizes import SIZES_IN_WORDS, size_of  # noqa: PLC0415
+
+    pair = size_of(value)
+    if pair is None:
+        raise click.BadParameter(f"expected {SIZES_IN_WORDS}, not {value!r}", ctx, param)
     return pair
 
 
@@ -114,7 +111,8 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str) -> str | t
     default="landscape",
     show_default=True,
     metavar="NAME|WxH",
-    help="The pictures: landscape (1280x720), portrait (1080x1920), square (1080x1080), or such as 1920x1080.",
+    help="The pictures: landscape (1280x720), portrait (1080x1920), square (1080x1080), or such as 1920x1080; a"
+    " song's track.toml may say otherwise.",
 )
 @click.option(
     "--constant-rate",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +11,7 @@ from attrs import frozen
 
 from .errors import LibraryError
 from .folder import FolderLibrary
+from .letters import left_out
 from .library import LibraryTrack
 
 
@@ -53,11 +54,6 @@ def check_library(directory: Path) -> CheckedLibrary:
     return CheckedLibrary(tuple(library.tracks()), tuple(mistakes), tuple(unseen))
 
 
-def with_code_points(letters: Iterable[str]) -> str:
-    """Return letters as a person can find them, even where no font shows them."""
-    return " ".join(f"{letter} (U+{ord(letter):04X})" for letter in letters)
-
-
 def _late_lines(library: FolderLibrary, track: LibraryTrack) -> Iterator[LibraryError]:
     """Yield the lyrics that come after the song."""
     late = [line for line in track.lyrics if line.start >= track.duration and line.text]
@@ -82,10 +78,9 @@ def _pictures(library: FolderLibrary, track: LibraryTrack) -> Iterator[LibraryEr
             open_cover(library.cover(track, Path(drawn)))
     except RenderError as error:
         yield LibraryError(folder, None, str(error))
-    setter = Typesetter()
-    for text in (track.title, track.artist, *(line.text for line in track.lyrics)):
+    texts = (track.title, track.artist, *(line.text for line in track.lyrics))
+    setter = Typesetter.of(track.language, texts)
+    for text in texts:
         setter.shape(text, Style(500))
     if setter.missing:
-        letters = with_code_points(setter.missing[:10])
-        problem = f"no font has {len(setter.missing)} of its letters, and the video leaves them out: {letters}"
-        yield LibraryError(folder, None, problem)
+        yield LibraryError(folder, None, left_out(setter.missing, most=10))

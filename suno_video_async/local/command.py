@@ -13,7 +13,8 @@ from suno_video_async.models import RateLimit
 
 from .faults import Fault
 from .keys import ApiKey, load_keys
-from .server import LocalServer, RenderSeconds, Size
+from .server import LocalServer, RenderSeconds
+from .sizes import Size
 
 DEFAULT_PORT = 8555
 _DEFAULT_RATE = RateLimit(20, per=10)

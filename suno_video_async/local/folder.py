@@ -15,6 +15,7 @@ from attrs import frozen
 from .errors import LibraryError
 from .library import LibraryTrack, draw_cover_of, made_once
 from .lyrics import LONGEST_LINE, LyricLine, parse_lrc, parse_srt, spread_lines
+from .sizes import SIZES_IN_WORDS, size_of
 
 _LYRICS: Final = ("lyrics.lrc", "lyrics.srt", "lyrics.txt")
 _IMAGES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp"})
@@ -201,6 +202,7 @@ class FolderLibrary:
             language=facts.language,
             tags=facts.tags,
             lyrics=lyrics,
+            size=facts.size,
             spread=bool(lyrics) and (folder / "lyrics.txt").exists(),
         )
         return _Files(track, audio, cover)
@@ -245,6 +247,7 @@ class _Facts:
     language: str = ""
     tags: str = ""
     duration: float = 0.0
+    size: tuple[int, int] | None = None
 
     @classmethod
     def read(cls, path: Path) -> _Facts:
@@ -263,14 +266,19 @@ class _Facts:
     def _checked(cls, path: Path, text: str, table: Mapping[str, object]) -> _Facts:
         words: dict[str, str] = {}
         duration = 0.0
+        size: tuple[int, int] | None = None
         for key, value in table.items():
             line = _line_of(key, text)
             if key == "duration":
                 if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 86_400:
                     raise LibraryError(path, line, "duration must be seconds, such as duration = 183.5")
                 duration = float(value)
+            elif key == "size":
+                size = size_of(value)
+                if size is None:
+                    raise LibraryError(path, line, f"size must be {SIZES_IN_WORDS}, in quotes")
             elif key not in {"title", "artist", "suno_id", "language", "tags"}:
-                known = "title, artist, suno_id, language, tags, duration"
+                known = "title, artist, suno_id, language, tags, duration, size"
                 raise LibraryError(path, line, f"unknown key {key!r}; the keys are {known}")
             elif not isinstance(value, str):
                 raise LibraryError(path, line, f'{key} must be text in quotes, such as {key} = "…"')
@@ -279,7 +287,7 @@ class _Facts:
                 raise LibraryError(path, line, problem)
             else:
                 words[key] = value.strip()
-        return cls(**words, duration=duration)
+        return cls(**words, duration=duration, size=size)
 
 
 def _unreadable(folder: Path, error: OSError) -> LibraryError:

@@ -30,7 +30,8 @@ __all__ = [
 class LibraryTrack:
     """A finished song: `suno_id` names it within the music task `task_id`; duration in seconds.
 
-    `spread` says that the lyrics had no times, and were given a share of the song each.
+    `spread` says that the lyrics had no times, and were given a share of the song each. `size` is its video's, in
+    pixels, where it has one of its own.
     """
 
     task_id: str
@@ -42,6 +43,7 @@ class LibraryTrack:
     tags: str
     lyrics: tuple[LyricLine, ...]
     spread: bool = False
+    size: tuple[int, int] | None = None
 
 
 class Library(Protocol):

@@ -17,7 +17,7 @@ from attrs import define, field
 from suno_video_async.logs import fields
 from suno_video_async.pacing.clock import Clock
 
-from .checking import with_code_points
+from .letters import left_out
 from .library import Library, LibraryTrack
 from .media import MediaFile
 from .orders import Order
@@ -62,7 +62,7 @@ class RenderingProducer:
         clock: the server's.
         library: where the tracks come from.
         folder: takes the videos, and the audio and covers that the library makes.
-        size: of the pictures, in pixels.
+        size: of the pictures, in pixels, of songs that have none of their own.
         every_frame: encode a constant frame rate.
 
     """
@@ -130,13 +130,14 @@ class RenderingProducer:
     def _render(self, run: _Run) -> RenderResult:
         from .render import RenderJob, render  # noqa: PLC0415  heavy, and only in the `local` extra
 
-        width, height = self._size
+        width, height = run.track.size or self._size
         job = RenderJob(
             audio=self._library.audio(run.track, self._folder),
             cover=self._library.cover(run.track, self._folder),
             title=run.track.title,
             artist=run.order.author or run.track.artist,
             brand=run.order.brand or "",
+            language=run.track.language,
             lyrics=cast("Any", run.track.lyrics),  # mypy does not see through the attribute's converter
             width=width,
             height=height,
@@ -151,8 +152,7 @@ def _notes(track: LibraryTrack, result: RenderResult) -> tuple[str, ...]:
     """Say what of a song the video does not show as it is."""
     notes = list[str]()
     if result.missing_glyphs:
-        letters = with_code_points(result.missing_glyphs)
-        notes.append(f"letters that no font has are left out: {letters}")
+        notes.append(left_out(result.missing_glyphs))
     if track.spread:
         notes.append("the lyrics have no times: they are spread over the song")
     for note in notes:

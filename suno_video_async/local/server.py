@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Literal, Self
 
 import anyio
 import anyio.to_thread
@@ -33,15 +33,12 @@ from .limits import Limits
 from .media import MediaFile
 from .producers import Producer, SimulatedProducer
 from .service import RETENTION, ApiService
+from .sizes import SIZES_IN_WORDS, Size, size_of
 from .watching import LibraryWatch
 
 #: `"real"`; or the seconds of every task; or their median and the sigma of their logarithm.
 RenderSeconds = Literal["real"] | float | tuple[float, float]
 
-#: Width and height in pixels, or a name for them.
-Size = Literal["landscape", "portrait", "square"] | tuple[int, int]
-
-SIZES: Final = {"landscape": (1280, 720), "portrait": (1080, 1920), "square": (1080, 1080)}
 _DEFAULT_RATE = RateLimit(20, per=10)
 _DEFAULT_LIMITS = Limits()
 #: Real seconds between two looks whether a stopping server is done.
@@ -307,11 +304,9 @@ def _check_amounts(**amounts: float) -> None:
 
 def _read_size(value: Size) -> tuple[int, int]:
     """Return width and height in pixels."""
-    pair = SIZES.get(value) if isinstance(value, str) else value
-    if pair is None or len(pair) != 2 or any(side % 2 or not 96 <= side <= 4096 for side in pair):
-        raise ValueError(
-            f"size must be landscape, portrait, square, or two even numbers from 96 to 4096, not {value!r}"
-        )
+    pair = size_of(value)
+    if pair is None:
+        raise ValueError(f"size must be {SIZES_IN_WORDS}, not {value!r}")
     return pair
 
 

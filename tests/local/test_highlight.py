@@ -100,6 +100,21 @@ def test_the_second_row_of_a_wrapped_line_lights_up_after_the_first() -> None:
     assert first.min() < second.min()
 
 
+def test_only_what_differs_is_drawn_and_the_picture_is_the_same() -> None:
+    """Drawn over the state before, every state of a song is the one that is drawn over an empty backdrop."""
+    scene = _scene(
+        "[00:01.00]<00:01.20>Mountain <00:02.00>mÅgy\n[00:03.00]<00:03.10>Över <00:03.60>thé\n[00:05.00]Hills"
+    )
+    planes, shown = empty_planes(640, 360), None
+    for at in range(0, 200, 3):
+        state = scene.state(at / 30)
+        scene.paint(planes, state, shown)
+        shown, whole = state, empty_planes(640, 360)
+        scene.paint(whole, state)
+        for one, other in ((planes.y, whole.y), (planes.u, whole.u), (planes.v, whole.v)):
+            assert (one == other).all(), at
+
+
 def test_a_line_that_leaves_takes_its_light_along() -> None:
     """When the next line is sung the old one is as dim as one that never had times of words."""
     timed = _scene("[00:01.00]<00:01.00>Mountain <00:02.00>moon\n[00:05.00]Over")

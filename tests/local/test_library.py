@@ -214,6 +214,13 @@ def test_a_folder_of_songs(tmp_path: Path) -> None:
     assert library.audio(second, tmp_path / "cache") == tmp_path / "task_b" / "one" / "audio.wav"
 
 
+@pytest.mark.parametrize(("said", "size"), [("portrait", (1080, 1920)), ("640x360", (640, 360))])
+def test_a_song_may_have_a_size_of_its_own(tmp_path: Path, said: str, size: tuple[int, int]) -> None:
+    """By name or in pixels."""
+    _song(tmp_path / "task" / "song", track=f'size = "{said}"')
+    assert FolderLibrary(tmp_path).tracks()[0].size == size
+
+
 def test_a_missing_cover_is_drawn(tmp_path: Path) -> None:
     """A track without a cover gets one, outside the library, the same every time."""
     folder = _song(tmp_path / "library" / "task" / "song")
@@ -229,6 +236,9 @@ def test_a_missing_cover_is_drawn(tmp_path: Path) -> None:
         ('artist = "x"\ntitel = "y"', 2, "unknown key 'titel'"),
         ("title = 3", 1, "must be text"),
         ('duration = "long"', 1, "must be seconds"),
+        ('size = "tall"', 1, "size must be landscape, portrait, square, or even"),
+        ("title = 'a'\nsize = 1080", 2, "size must be"),
+        ('size = "1081x1920"', 1, "size must be"),
         ('title = "a"\n\nartist = ', 3, "not valid TOML"),
     ],
 )

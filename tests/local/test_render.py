@@ -210,9 +210,9 @@ def test_the_built_in_songs_have_all_glyphs(assets: Path) -> None:
 
 def test_missing_glyphs_are_named(assets: Path) -> None:
     """Characters that no font has are left out of the picture and named in the result, once."""
-    lyrics = (LyricLine(0.0, "Love 名 and 名"),)
-    result = render(job(assets, lyrics=lyrics, title="字"), assets / "missing.mp4", threads=1)
-    assert set(result.missing_glyphs) == {"字", "名"}
+    lyrics = (LyricLine(0.0, "Love \U00013080 and \U00013080"),)
+    result = render(job(assets, lyrics=lyrics, title="\U00012000"), assets / "missing.mp4", threads=1)
+    assert set(result.missing_glyphs) == {"\U00012000", "\U00013080"}
     assert len(result.missing_glyphs) == 2
 
 
@@ -335,10 +335,73 @@ def test_a_song_without_lyrics_has_its_cover_in_the_middle() -> None:
     """Without lyrics the cover is centred and there is no panel; with them it stands at the left."""
     alone, beside = lay_out(1280, 720, lyrics=False), lay_out(1280, 720, lyrics=True)
     assert alone.panel is None
-    assert alone.centre == 640
+    assert alone.cover.left + alone.cover.right == 1280
     assert beside.panel is not None
     assert beside.cover.right < beside.panel.left
     assert beside.panel.right < 1280
+
+
+@pytest.mark.parametrize("lyrics", [True, False])
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize(
+    "size", [(1280, 720), (1920, 1080), (1080, 1920), (1080, 1080), (1080, 1350), (2560, 1080)]
+)
+def test_nothing_stands_on_something_else(size: tuple[int, int], rows: int, lyrics: bool) -> None:
+    """Cover, title, artist, bar, lyrics and brand have places of their own within the picture, in every layout."""
+    layout = lay_out(*size, lyrics=lyrics, title_rows=rows)
+    words, bar, cover = layout.words, layout.bar, layout.cover
+    top = words.title_baseline - layout.title_pitch * (rows - 1) - 0.75 * layout.title_em
+    if words.centred:
+        assert cover.bottom < top
+    else:
+        assert cover.top < top
+        assert cover.right < words.left
+    assert words.title_baseline + 0.25 * layout.title_em < words.artist_baseline - 0.75 * layout.artist_em
+    assert words.artist_baseline + 0.25 * layout.artist_em < bar.top
+    assert 0 < words.left < words.left + words.width < size[0]
+    assert 0 < bar.left < bar.right < size[0]
+    brand = layout.brand_baseline
+    assert 0.02 * size[1] < brand - layout.brand_em < brand < 0.98 * size[1]
+    assert brand < cover.top or brand - layout.brand_em > bar.bottom
+    if layout.panel is not None:
+        assert layout.panel.right < size[0]
+        assert layout.panel.bottom < size[1]
+        assert layout.panel.left > cover.right or layout.panel.top > max(bar.bottom, cover.bottom)
+
+
+def test_a_tall_picture_leaves_room_for_what_players_draw() -> None:
+    """Short videos have names and buttons over their top, bottom and right: no lyric and no title lies there."""
+    layout = lay_out(1080, 1920, lyrics=True)
+    assert layout.panel is not None
+    assert layout.brand_baseline - layout.brand_em > 0.08 * 1920
+    assert layout.panel.bottom < 0.9 * 1920
+    assert layout.panel.right < 0.89 * 1080
+
+
+def test_a_long_title_takes_two_rows(assets: Path) -> None:
+    """It is not made smaller, and what two rows do not hold ends in an ellipsis."""
+    setter = Typesetter()
+    assert len(setter.block("Afterglow", LYRIC, 10.0, 2)) == 1
+    assert len(setter.block("Afterglow of another evening", LYRIC, 10.0, 2)) == 2
+    cut = setter.block("Afterglow " * 9, LYRIC, 10.0, 2)
+    assert [row.width <= 10.0 for row in cut] == [True, True]
+    assert cut[-1].glyphs[-1].index == setter.shape("…", LYRIC).glyphs[0].index
+    short, long = (
+        pictures(render(job(assets, title=title, lyrics=()), assets / "title.mp4", threads=1).path)[1][-1]
+        for title in ("I", "Afterglow of another evening that went on for so long")
+    )
+    assert (long > 200).sum() > (short > 200).sum()
+
+
+def test_a_line_too_tall_to_be_bright_moves_by_rows() -> None:
+    """All of a very long line is once in the bright part, and the next line comes on time."""
+    scene = _scene([LyricLine(1.0, "Every window holds a morning " * 12), LyricLine(21.0, "two")])
+    offsets = [scene.state(at / 10).offset for at in range(220)]
+    assert len(scene.lines[0]) > 8
+    seen = sorted(set(offsets))
+    assert len({offset for offset in seen if offsets.count(offset) > 10}) > 4
+    assert all(scene.state(at).gains[-1].line == 0 for at in range(2, 20))
+    assert scene.state(21.5).gains[-1] == Gain(1, 256, 0)
 
 
 @pytest.mark.parametrize(("width", "height"), [(180, 320), (240, 240), (640, 180), (96, 96)])

@@ -98,9 +98,9 @@ async def test_a_video_says_what_it_is_and_what_it_lacks(songs: Path, tmp_path: 
     folder = songs / "m1" / "short"
     (folder / "lyrics.lrc").rename(folder / "lyrics.txt")
     await asyncio.to_thread((folder / "lyrics.txt").write_text, "A line with \U00013080\nAnother\n")
-    await asyncio.to_thread((folder / "track.toml").write_text, 'title = "Dawn"')
+    await asyncio.to_thread((folder / "track.toml").write_text, 'title = "Dawn"\nsize = "96x160"')
     async with (
-        rendering(songs, size=(96, 160), constant_rate=True) as server,
+        rendering(songs, size="landscape", constant_rate=True) as server,
         aiohttp.ClientSession(server.url, headers={"x-api-key": server.api_key}) as session,
     ):
         await submit(session, "short")
@@ -108,7 +108,7 @@ async def test_a_video_says_what_it_is_and_what_it_lacks(songs: Path, tmp_path: 
         async with session.get(task["result"]["media_urls"][0]) as response:
             content = await response.read()
     assert [note[:30] for note in task["result"]["notes"]] == [
-        "letters that no font has are l",
+        "no font has 1 of its letters, ",
         "the lyrics have no times: they",
     ]
     assert "U+13080" in task["result"]["notes"][0]

@@ -80,7 +80,7 @@ def _panel(layout: Layout, scene: Scene, at: float) -> npt.NDArray[np.int64]:
 def test_the_waveform_fills_as_the_song_goes_on(size: tuple[int, int]) -> None:
     """Without lyrics the bar is a waveform between the words and the brand, and the played part is brighter."""
     layout = lay_out(*size, lyrics=False)
-    assert layout.artist_baseline < layout.bar.top < layout.bar.bottom < layout.brand_baseline
+    assert layout.words.artist_baseline < layout.bar.top < layout.bar.bottom < layout.height
     assert 0 < layout.bar.left < layout.bar.right < layout.width
     heights = np.ones(layout.strokes, np.float32)
     scene = Scene(layout, empty_planes(*size), (), Typesetter(), duration=60.0, loudness=heights)

@@ -78,24 +78,38 @@ def paint_backdrop(cover: Image.Image, layout: Layout, words: tuple[str, str, st
     _shadow(canvas, layout)
     _place_cover(canvas, cover, layout)
     title, artist, brand = words
-    wide = min(layout.cover.width * 1.18, 2 * min(layout.centre, layout.width - layout.centre) * 0.94)
-    rows = (
-        (title, TITLE, layout.title_em, layout.title_baseline, 1.0),
-        (artist, ARTIST, layout.artist_em, layout.artist_baseline, 0.68),
-        (brand.upper(), BRAND, layout.brand_em, layout.brand_baseline, 0.42),
-    )
-    for text, style, em, baseline, strength in rows:
-        line, scale = setter.shorten(text, style, wide / em)
-        _centred(canvas, setter, line, (em * scale, layout.centre, baseline), strength)
+    column = layout.words
+    rows = title_lines(title, layout, setter)
+    for number, line in enumerate(rows):
+        baseline = column.title_baseline - layout.title_pitch * (len(rows) - 1 - number)
+        _write(canvas, setter, line, (layout.title_em, _left(layout, line, layout.title_em), baseline), 1.0)
+    line, scale = setter.shorten(artist, ARTIST, column.width / layout.artist_em)
+    em = layout.artist_em * scale
+    _write(canvas, setter, line, (em, _left(layout, line, em), column.artist_baseline), 0.68)
+    # As wide as it likes, over or under the middle of the whole, or of the cover where lyrics stand beside it.
+    middle = column.left + column.width / 2 if column.centred else layout.width / 2
+    line, scale = setter.shorten(brand.upper(), BRAND, 1.6 * min(middle, layout.width - middle) / layout.brand_em)
+    em = layout.brand_em * scale
+    _write(canvas, setter, line, (em, middle - line.width * em / 2, layout.brand_baseline), 0.42)
     return to_planes(canvas)
 
 
-def _centred(
+def title_lines(title: str, layout: Layout, setter: Typesetter) -> tuple[Line, ...]:
+    """Set the title in the rows that a layout has for it; what does not fit ends in an ellipsis."""
+    return setter.block(title, TITLE, layout.words.width / layout.title_em, layout.title_rows)
+
+
+def _left(layout: Layout, line: Line, em: float) -> float:
+    words = layout.words
+    return words.left + ((words.width - line.width * em) / 2 if words.centred else 0.0)
+
+
+def _write(
     canvas: Floats, setter: Typesetter, line: Line, place: tuple[float, float, float], strength: float
 ) -> None:
-    em, centre, baseline = place
+    """Draw a line of a size (em) from a left edge on a baseline."""
+    em, left, baseline = place
     top, bottom = max(0, int(baseline - 1.3 * em)), min(canvas.shape[0], int(baseline + 0.6 * em) + 1)
-    left = centre - line.width * em / 2
     mask = setter.draw([(line, left, baseline - top)], em, (canvas.shape[1], bottom - top))
     alpha = mask.reshape(bottom - top, SUBROWS, -1).mean(axis=1, dtype=np.float32) * (strength / 255.0)
     part = canvas[top:bottom]
@@ -105,7 +119,9 @@ def _centred(
 def _background(cover: Image.Image, layout: Layout) -> Floats:
     """The cover, out of focus, darkened until white text reads well on any part of it."""
     width, height = layout.width, layout.height
-    small = _crop_like(cover, width, height).resize((64, max(8, round(64 * height / width))), Image.Resampling.BOX)
+    share = 64 / max(width, height)
+    size = (max(8, round(share * width)), max(8, round(share * height)))
+    small = _crop_like(cover, width, height).resize(size, Image.Resampling.BOX)
     colours = np.asarray(small, np.float32) / 255.0
     colours = _blur(colours, 4.6)
     grey = _luma(colours)[:, :, None]

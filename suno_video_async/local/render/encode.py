@@ -22,10 +22,10 @@ from av.video.frame import PictureType, VideoFrame
 from PIL import Image
 
 from .audio import Sound
-from .backdrop import Plane, Planes, open_cover, paint_backdrop
+from .backdrop import TITLE, Plane, Planes, open_cover, paint_backdrop
 from .errors import RenderCancelled, RenderError
 from .job import RenderJob, RenderResult
-from .layout import lay_out
+from .layout import Layout, lay_out
 from .scene import Scene, State
 from .text import Typesetter
 from .waveform import loudness
@@ -34,8 +34,8 @@ CRF: Final = 20
 PRESET: Final = "veryfast"
 # Key frames come when we say so. B-frames would make the file's length wrong: the index counts decoding
 # times, which lag behind when frames are unevenly spaced. Dark gradients get more bits (aq-mode 3). The rest
-# saves a fifth of the time: a scroll is simple motion, and holds are not encoded at all.
-_X264: Final = "keyint=infinite:scenecut=0:bframes=0:rc-lookahead=3:weightp=0:subme=1:partitions=none:aq-mode=3"
+# saves a third of the time: a scroll is simple motion, mostly by whole pixels, and holds are not encoded at all.
+_X264: Final = "keyint=infinite:scenecut=0:bframes=0:rc-lookahead=3:weightp=0:subme=0:partitions=none:aq-mode=3"
 KEY_SECONDS: Final = 10
 """A player that seeks decodes at most this much."""
 FLOOR: Final = 2
@@ -113,7 +113,8 @@ class _Render:
         self, job: RenderJob, sound: Sound, stop: threading.Event, report: Callable[[float], object]
     ) -> None:
         self._job, self._sound, self._stop, self._report = job, sound, stop, report
-        self._setter = Typesetter()
+        texts = (job.title, job.artist, job.brand, *(line.text for line in job.lyrics))
+        self._setter = Typesetter.of(job.language, texts)
         self._reported = 0.0
 
     def run(self, target: Path, part: Path, threads: int) -> RenderResult:
@@ -148,9 +149,18 @@ class _Render:
         """What a player shows of the file."""
         return {"title": self._job.title, "artist": self._job.artist, "copyright": self._job.brand}
 
+    def _layout(self) -> Layout:
+        """With two rows for a title that would have to be cut in one."""
+        job = self._job
+        sung = any(line.text.strip() for line in job.lyrics)
+        layout = lay_out(job.width, job.height, lyrics=sung)
+        if self._setter.width(job.title, TITLE) * layout.title_em <= layout.words.width:
+            return layout
+        return lay_out(job.width, job.height, lyrics=sung, title_rows=2)
+
     def _draw(self, cover: Image.Image) -> tuple[VideoFrame, Planes, Scene]:
         job = self._job
-        layout = lay_out(job.width, job.height, lyrics=any(line.text.strip() for line in job.lyrics))
+        layout = self._layout()
         backdrop = paint_backdrop(cover, layout, (job.title, job.artist, job.brand), self._setter)
         heard = None if layout.panel else loudness(job.audio, layout.strokes, self._stop)
         scene = Scene(layout, backdrop, job.lyrics, self._setter, duration=self._sound.estimate, loudness=heard)
@@ -192,7 +202,7 @@ class _Render:
             if not pace.due(index, state, final):
                 continue
             if state != pace.shown:
-                scene.paint(planes, state)
+                scene.paint(planes, state, pace.shown)
             frame.pts, frame.time_base = index, Fraction(1, self._job.fps)
             frame.pict_type = PictureType.I if pace.key(index) else PictureType.NONE
             pace.last, pace.shown = index, state

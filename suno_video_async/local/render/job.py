@@ -28,7 +28,8 @@ def _lines(lines: Iterable[LyricLine]) -> tuple[LyricLine, ...]:
 class RenderJob:
     """A lyric video to make: its inputs, its size in pixels, its frames a second.
 
-    `every_frame` encodes a constant rate instead of the frames that changed.
+    `every_frame` encodes a constant rate instead of the frames that changed. `language` is a tag such as `ja` or
+    `zh-Hant`, and says whose forms of Chinese letters to draw; without it they are guessed.
     """
 
     audio: Path
@@ -41,6 +42,7 @@ class RenderJob:
     height: int = field(default=720, validator=_even_side)
     fps: int = field(default=30, validator=_rate)
     every_frame: bool = False
+    language: str = ""
 
 
 @frozen

@@ -27,12 +27,16 @@ SCROLL = 0.62
 """Seconds a line takes to move into place."""
 LEAD = 0.30
 """Seconds before its time that a line begins to move: it is in place when it is sung."""
+BRISK = 300.0
+"""Quarter pixels a second from which on the scroll goes by whole pixels, which are quicker to encode."""
 DIM = 0.37
 """Brightness of a line that is not being sung."""
 UNSUNG = 0.24
 """How much of the way from dim to bright a line goes that is lit word by word, before its first word."""
-ANCHOR = 0.425
-"""Height of the current line, as a share of the panel."""
+ABOVE, BELOW = 0.24, 0.42
+"""The shares of the panel in which lines come in and go out; the current one is in the middle of the rest."""
+ROOMY = 18.0
+"""Ems of a panel's height from which on these shares hold; a lower panel has smaller ones."""
 
 _Wide = npt.NDArray[np.uint16]
 """Coverage 0..255 with room for a product."""
@@ -93,6 +97,12 @@ def ease(x: float) -> float:
     return x * x * x * (x * (6.0 * x - 15.0) + 10.0)
 
 
+def _slope(x: float) -> float:
+    """How steep `ease` is."""
+    x = min(1.0, max(0.0, x))
+    return 30.0 * (x * (1.0 - x)) ** 2
+
+
 class Scene:
     """The moving parts of one video."""
 
@@ -113,12 +123,14 @@ class Scene:
         self._duration = max(duration, 0.1)
         panel = layout.panel
         self._panel = panel or Box(0, 0, 0, 0)
+        above, below = _margins(self._panel.height / layout.lyric_em)
+        self._fade = _fades(self._panel.height, above, below)
+        self._clear = (above * self._panel.height, (1.0 - below) * self._panel.height)
         self._entries: list[_Entry] = []
         self._moves: list[_Move] = []
         self._starts: list[float] = []
         if panel is not None:
             self._set_lyrics(sorted(lyrics, key=lambda line: line.start), panel)
-        self._fade = _fades(self._panel.height)
         self._bar = _Bar(layout.bar, backdrop, loudness)
         # One step of the bar is at most two pixels, so that a short song's does not jerk.
         self._bar_step = min(0.5, max(0.1, 2.0 * self._duration / layout.bar.width))
@@ -136,8 +148,11 @@ class Scene:
         if index < 0:
             return State(round(self._origin()), (), bar)
         move = self._moves[index]
-        done = ease((at - move.start) / move.seconds)
+        passed = (at - move.start) / move.seconds
+        done = ease(passed)
         offset = round(move.origin + (move.target - move.origin) * done)
+        if abs(move.target - move.origin) * _slope(passed) / move.seconds > BRISK:
+            offset = 4 * round(offset / 4)
         gains: list[Gain] = []
         if move.before is not None and done < 1.0 and move.before != move.to:
             gains.append(self._gain(move.before, 1.0 - done, at))
@@ -145,10 +160,14 @@ class Scene:
             gains.append(self._gain(move.to, done if move.before != move.to else 1.0, at))
         return State(offset, tuple(gains), bar)
 
-    def paint(self, planes: Planes, state: State) -> None:
-        """Draw a state over the backdrop, which `planes` must hold outside the moving parts."""
-        if self._entries:
-            self._restore(planes)
+    def paint(self, planes: Planes, state: State, shown: State | None = None) -> None:
+        """Draw a state over the backdrop, which `planes` must hold outside the moving parts.
+
+        Where they hold a state already, `shown` tells which: only what differs from it is drawn.
+        """
+        rows = self._changed_rows(state, shown)
+        if self._entries and rows:
+            self._restore(planes, rows)
             gains = {gain.line: gain for gain in state.gains}
             for index, entry in enumerate(self._entries):
                 top = entry.top - state.offset
@@ -156,8 +175,22 @@ class Scene:
                     entry.masks.clear()
                     entry.drawn = None
                     continue
-                self._paint_entry(planes, entry, top, gains.get(index, Gain(index, _bright(0.0), 0)))
-        self._bar.paint(planes, state.bar)
+                self._paint_entry(planes, entry, top, gains.get(index, Gain(index, _bright(0.0), 0)), rows)
+        if shown is None or shown.bar != state.bar:
+            self._bar.paint(planes, state.bar)
+
+    def _changed_rows(self, state: State, shown: State | None) -> range:
+        """The rows of the panel, an even number from an even one on, in which two states differ."""
+        whole = range(self._panel.height)
+        if shown is None or shown.offset != state.offset:
+            return whole
+        lines = {gain.line for gain in {*state.gains} ^ {*shown.gains}}
+        if not lines:
+            return range(0)
+        entries = [self._entries[line] for line in lines]
+        first = min(entry.top for entry in entries) - state.offset
+        last = max(entry.top + 4 * entry.height for entry in entries) - state.offset
+        return range(max(0, first // 8 * 2), min(whole.stop, -(-last // 8) * 2))
 
     def _gain(self, line: int, light: float, at: float) -> Gain:
         words = self._entries[line].highlight
@@ -176,28 +209,45 @@ class Scene:
             before, origin = shown, focus
             rows = self._setter.wrap(lyric.text, LYRIC, panel.width / em)
             shown = None
+            views = [focus]
             if rows:
                 block = len(rows) * pitch
-                focus = 4.0 * (top + block / 2 - ANCHOR * panel.height)
+                views = self._views(top, block)
                 # The mask begins half a line above the block: accents and marks reach far up and down.
                 height = math.ceil(block + pitch)
                 words = highlight(lyric.words, rows, self._lefts(rows), em, panel.width + 2 * self._margin)
                 self._entries.append(_Entry(rows, round(4 * (top - pitch / 2)), height, words))
                 shown = len(self._entries) - 1
                 top += block + layout.lyric_gap
-            following = lyrics[position + 1].start if position + 1 < len(lyrics) else math.inf
-            seconds = max(0.08, min(SCROLL, following - lyric.start))
-            begin = max(lyric.start - LEAD, self._starts[-1] + self._moves[-1].seconds if self._moves else 0.0)
-            first = shown == 0 and before is None
-            self._starts.append(begin)
-            self._moves.append(_Move(begin, seconds, focus if first else origin, focus, before, shown))
+            following = lyrics[position + 1].start if position + 1 < len(lyrics) else self._duration
+            each = max(0.0, following - lyric.start) / len(views)
+            for number, focus in enumerate(views):
+                begin = lyric.start + number * each - LEAD
+                if self._moves:
+                    begin = max(begin, self._starts[-1] + self._moves[-1].seconds)
+                first = shown == 0 and before is None
+                self._starts.append(max(0.0, begin))
+                seconds = max(0.08, min(SCROLL, each))
+                self._moves.append(
+                    _Move(self._starts[-1], seconds, focus if first else origin, focus, before, shown)
+                )
+                before, origin = shown, focus
 
-    def _restore(self, planes: Planes) -> None:
+    def _views(self, top: float, block: float) -> list[float]:
+        """Where the scroll stands while a line is sung; a line too tall to be bright as a whole moves by rows."""
+        bright = self._clear[1] - self._clear[0]
+        middle = 4.0 * (self._clear[0] + self._clear[1]) / 2
+        if block <= bright:
+            return [4.0 * (top + block / 2) - middle]
+        steps = math.ceil((block - bright) / self._layout.lyric_pitch)
+        return [4.0 * (top + bright / 2 + (block - bright) * step / steps) - middle for step in range(steps + 1)]
+
+    def _restore(self, planes: Planes, rows: range) -> None:
         box = self._panel
         for plane, still, shift in _triples(planes, self._backdrop):
-            rows = slice(box.top >> shift, box.bottom >> shift)
+            down = slice((box.top + rows.start) >> shift, (box.top + rows.stop) >> shift)
             columns = slice(box.left >> shift, box.right >> shift)
-            plane[rows, columns] = still[rows, columns]
+            plane[down, columns] = still[down, columns]
 
     @property
     def _margin(self) -> int:
@@ -209,23 +259,23 @@ class Scene:
         em, width = self._layout.lyric_em, self._panel.width
         return [self._margin + (width - row.width * em if row.rtl else 0.0) for row in rows]
 
-    def _paint_entry(self, planes: Planes, entry: _Entry, top: int, gain: Gain) -> None:
+    def _paint_entry(self, planes: Planes, entry: _Entry, top: int, gain: Gain, rows: range) -> None:
         words = self._word_gains(entry, gain)
-        cover, place = self._cover(entry, 0, top, gain, words)
+        cover, place = self._cover(entry, 0, top, gain, words, rows=rows)
         self._lighten(planes.y, cover, place)
-        cover, place = self._cover(entry, 1, top, gain, words)
+        cover, place = self._cover(entry, 1, top, gain, words, rows=rows)
         self._pale(planes.u, cover, place)
         self._pale(planes.v, cover, place)
 
     def _cover(
-        self, entry: _Entry, shift: int, top: int, gain: Gain, words: _Wide | None
+        self, entry: _Entry, shift: int, top: int, gain: Gain, words: _Wide | None, *, rows: range
     ) -> tuple[_Wide, tuple[slice, slice]]:
         """How much of the background the entry hides (0..255), and where in the plane."""
         row, phase = divmod(top, SUBROWS << shift)
         skipped, mask = self._mask(entry, shift, phase)
         row += skipped
-        first = max(0, row)
-        last = max(first, min(self._panel.height >> shift, row + mask.shape[0]))
+        first = max(rows.start >> shift, row)
+        last = max(first, min(rows.stop >> shift, row + mask.shape[0]))
         fade = self._fade[shift][first:last]
         cover = mask[first - row : last - row] * ((fade * np.uint16(gain.gain)) >> np.uint16(8))[:, None]
         cover >>= np.uint16(8)
@@ -340,12 +390,18 @@ def _triples(planes: Planes, still: Planes) -> tuple[tuple[Plane, Plane, int], .
     return (planes.y, still.y, 0), (planes.u, still.u, 1), (planes.v, still.v, 1)
 
 
-def _fades(height: int) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
+def _margins(ems: float) -> tuple[float, float]:
+    """The shares of a panel of this height in which lines come in and go out."""
+    share = min(1.0, ems / ROOMY)
+    return ABOVE * share, BELOW * share
+
+
+def _fades(height: int, above: float, below: float) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
     """Brightness 0..255 of each row of the panel, for the luma plane and for the colour planes."""
     at = (np.arange(height, dtype=np.float64) + 0.5) / max(1, height)
-    above = np.clip(at / 0.24, 0.0, 1.0)
-    below = np.clip((1.0 - at) / 0.42, 0.0, 1.0)
-    fade = 255.0 * (above * above * (3 - 2 * above)) * (below * below * (3 - 2 * below))
+    comes = np.clip(at / max(above, 1e-3), 0.0, 1.0)
+    goes = np.clip((1.0 - at) / max(below, 1e-3), 0.0, 1.0)
+    fade = 255.0 * (comes * comes * (3 - 2 * comes)) * (goes * goes * (3 - 2 * goes))
     rows = np.rint(fade).astype(np.uint16)
     return rows, np.rint(fade.reshape(-1, 2).mean(axis=1)).astype(np.uint16)
 

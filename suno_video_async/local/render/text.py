@@ -1,20 +1,23 @@
 """Text to pixels: bidirectional order, shaping, wrapping and coverage masks.
 
 Everything up to the mask is measured in ems, from unhinted outlines at a fixed optical size, so a line
-wraps alike at every video size. Only the vendored fonts are used, never those of the machine.
+wraps alike at every video size.
 """
 
 from __future__ import annotations
 
 import importlib
 import unicodedata
-from collections.abc import Iterator, Sequence
-from importlib import resources
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from attrs import evolve, field, frozen
+
+from ..letters import cjk_region
+from .breaking import Atom, atoms, clusters, rows
+from .fonts import CJK, Faces
 
 # Neither library ships type information; through `Any` they need no ignore at each call.
 _hb: Any = importlib.import_module("uharfbuzz")
@@ -22,7 +25,6 @@ _bidi: Any = importlib.import_module("bidi.algorithm")
 
 Mask = npt.NDArray[np.uint8]
 
-FONT_FILES: Final = ("Inter.ttf", "NotoSansArabic.ttf")
 SUBROWS: Final = 4
 """Mask rows per pixel row: the scroll moves in steps of a quarter of a pixel."""
 
@@ -42,7 +44,7 @@ class Style:
 
 @frozen
 class Glyph:
-    """One glyph of a face (an index into `FONT_FILES`) at a position in ems, y upwards.
+    """One glyph of a face (a number of `Faces`) at a position in ems, y upwards.
 
     `cluster` is the place in the text of the first character that it draws.
     """
@@ -81,15 +83,20 @@ class _Run:
 
 @frozen
 class Typesetter:
-    """Shapes text with the vendored fonts and remembers which characters had no glyph.
+    """Shapes text and remembers which characters had no glyph.
 
     One per render: it is not shared between threads.
     """
 
-    _faces: tuple[Any, ...] = field(factory=lambda: tuple(_load(name) for name in FONT_FILES))
+    _faces: Faces = field(factory=Faces)
     _fonts: dict[tuple[int, Style], Any] = field(factory=dict[tuple[int, Style], Any])
     _scripts: dict[str, str | None] = field(factory=dict[str, str | None])
     _missing: dict[str, None] = field(factory=dict[str, None])
+
+    @classmethod
+    def of(cls, language: str, texts: Iterable[str]) -> Typesetter:
+        """Make one for these texts, in the forms of letters that their language has."""
+        return cls(Faces(cjk_region(language, texts)))
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -114,15 +121,15 @@ class Typesetter:
     def wrap(self, text: str, style: Style, width: float) -> tuple[Line, ...]:
         """Break a text into as few lines as fit `width` ems, and balance their lengths."""
         text = clean(text)
-        atoms = [piece for atom in _atoms(text) for piece in self._fit(atom, style, width)]
-        widths = [self.width(atom.rstrip(), style) for atom in atoms]
-        gaps = [self.width("x x", style) - self.width("xx", style) if atom[-1:] == " " else 0.0 for atom in atoms]
-        rows = _balanced(widths, gaps, width)
+        pieces = [piece for atom in atoms(text, self._faces.region) for piece in self._fit(atom, style, width)]
+        widths = [self.width(piece.text.rstrip(), style) for piece in pieces]
+        space = self.width("x x", style) - self.width("xx", style)
+        gaps = [space if piece.text[-1:] == " " else 0.0 for piece in pieces]
         base = is_rtl(text)
         lines: list[Line] = []
-        for first, last in rows:
-            row = "".join(atoms[first:last])
-            start = len("".join(atoms[:first])) + len(row) - len(row.lstrip())
+        for first, last in rows(pieces, widths, gaps, width):
+            row = "".join(piece.text for piece in pieces[first:last])
+            start = sum(len(piece.text) for piece in pieces[:first]) + len(row) - len(row.lstrip())
             lines.append(evolve(self.shape(row.strip(), style, rtl=base), start=start))
         return tuple(lines)
 
@@ -136,33 +143,49 @@ class Typesetter:
             return line, 1.0
         if line.width * shrink <= width:
             return line, width / line.width
-        clusters = list(_clusters(clean(text)))
-        low, high = 0, len(clusters)
+        letters = list(clusters(clean(text)))
+        low, high = 0, len(letters)
         while low < high:
             middle = (low + high + 1) // 2
-            cut = "".join(clusters[:middle]).rstrip() + "…"
-            low, high = (middle, high) if self.width(cut, style) * shrink <= width else (low, middle - 1)
-        return self.shape("".join(clusters[:low]).rstrip() + "…", style, rtl=line.rtl), shrink
+            fits = self.width(_cut(letters, middle), style) * shrink <= width
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return self.shape(_cut(letters, low), style, rtl=line.rtl), shrink
 
-    def _fit(self, atom: str, style: Style, width: float) -> Iterator[str]:
-        """Cut a word that is longer than a line between its letters."""
+    def block(self, text: str, style: Style, width: float, most: int) -> tuple[Line, ...]:
+        """Fit a text into a few rows of `width` ems; what is too long is cut with an ellipsis."""
+        lines = self.wrap(text, style, width)
+        if len(lines) <= most:
+            return lines
+        letters = list(clusters(clean(text)))
+        low, high = 0, len(letters)
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = len(self.wrap(_cut(letters, middle), style, width)) <= most
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return self.wrap(_cut(letters, low), style, width)
+
+    def _fit(self, atom: Atom, style: Style, width: float) -> Iterator[Atom]:
+        """Cut a word that is longer than a row between its letters."""
         piece = ""
-        if self.width(atom.rstrip(), style) <= width:
+        if self.width(atom.text.rstrip(), style) <= width:
             yield atom
             return
-        for cluster in _clusters(atom):
+        for cluster in clusters(atom.text):
             if piece and self.width((piece + cluster).rstrip(), style) > width:
-                yield piece
+                yield Atom(piece)
                 piece = ""
             piece += cluster
-        yield piece
+        yield Atom(piece, atom.cost)
 
     def _runs(self, text: str, base: int) -> list[_Run]:
         runs: list[_Run] = []
         for at, (char, level) in enumerate(zip(text, _levels(text, base), strict=True)):
             last = runs[-1] if runs else None
             script = self._script(char) or (last.script if last else None)
-            face = self._face(char, last.face if last else None)
+            near = last.face if last else None
+            if unicodedata.category(char) in {"Ps", "Pi"} and at + 1 < len(text):
+                near = self._face(text[at + 1], near)  # so that a pair of quotation marks is of one face
+            face = self._face(char, near)
             if last and last.level == level and last.face == face and last.script in {script, None}:
                 runs[-1] = _Run(last.start, at + 1, level, face, script)
             else:
@@ -178,15 +201,16 @@ class Typesetter:
             self._scripts[char] = buffer.script
         return self._scripts[char]
 
-    def _face(self, char: str, last: int | None) -> int:
-        """The face for a character: marks and spaces stay with the face before them if it can."""
+    def _face(self, char: str, near: int | None) -> int:
+        """The face for a character: what scripts share takes the face of the letter near it, if that has it."""
         order = list(range(len(self._faces)))
-        if last is not None and self._script(char) is None:
-            order.sort(key=lambda face: face != last)
+        # Figures and Latin letters look alike all over a song, whatever is around them.
+        if near is not None and self._script(char) is None and not (near == CJK and char.isascii()):
+            order.sort(key=lambda face: face != near)
         for face in order:
             if self._font(face, Style(400)).get_nominal_glyph(ord(char)):
                 return face
-        return order[0] if last is None else last
+        return order[0] if near is None else near
 
     def _font(self, face: int, style: Style) -> Any:
         if (face, style) not in self._fonts:
@@ -239,9 +263,9 @@ class Typesetter:
         return np.ascontiguousarray(pixels[::-1, :width])
 
 
-def _load(name: str) -> Any:
-    data = resources.files(__name__.rpartition(".")[0]).joinpath("fonts", name).read_bytes()
-    return _hb.Face(_hb.Blob(data))
+def _cut(letters: Sequence[str], count: int) -> str:
+    """The first letters, and an ellipsis for the others."""
+    return "".join(letters[:count]).rstrip() + "…"
 
 
 def clean(text: str) -> str:
@@ -292,53 +316,3 @@ def _visual(runs: Sequence[_Run]) -> list[_Run]:
             order[start:end] = order[start:end][::-1]
             start = max(end, start + 1)
     return order
-
-
-def _clusters(text: str) -> Iterator[str]:
-    """What a reader takes for one character: a base with its marks."""
-    cluster = ""
-    for char in text:
-        joins = unicodedata.combining(char) or char in "\u200d\ufe0f" or cluster.endswith("\u200d")
-        if cluster and not joins:
-            yield cluster
-            cluster = ""
-        cluster += char
-    if cluster:
-        yield cluster
-
-
-def _atoms(text: str) -> Iterator[str]:
-    """The pieces between which a line may break, each with the space that ends it."""
-    piece = ""
-    for cluster in _clusters(text):
-        wide = unicodedata.east_asian_width(cluster[0]) in {"W", "F"}
-        # Closing punctuation of wide scripts must not begin a line.
-        opens = wide and unicodedata.category(cluster[0]) in {"Lo", "So", "Ps"}
-        if piece and (piece[-1] in " \u200b" or opens):
-            yield piece
-            piece = ""
-        piece += cluster
-    if piece:
-        yield piece
-
-
-def _greedy(widths: Sequence[float], gaps: Sequence[float], limit: float) -> list[tuple[int, int]]:
-    rows: list[tuple[int, int]] = []
-    start, used = 0, 0.0
-    for at, width in enumerate(widths):
-        if at > start and used + width > limit:
-            rows.append((start, at))
-            start, used = at, 0.0
-        used += width + gaps[at]
-    return [*rows, (start, len(widths))] if widths else []
-
-
-def _balanced(widths: Sequence[float], gaps: Sequence[float], limit: float) -> list[tuple[int, int]]:
-    """The narrowest setting that takes no more rows than the widest one."""
-    rows = _greedy(widths, gaps, limit)
-    low, high = max(widths, default=0.0), limit
-    while high - low > 0.05:
-        middle = (low + high) / 2
-        tried = _greedy(widths, gaps, middle)
-        low, high, rows = (low, middle, tried) if len(tried) <= len(rows) else (middle, high, rows)
-    return rows
