@@ -84,7 +84,7 @@ def _step(moments: Sequence[float], window: float) -> float:
     for step in _STEPS:
         if step >= window and sum(_bars(first, last, step) for first, last in _runs(moments, step)) <= MOST_BARS:
             return float(step)
-    return max(window, (moments[-1] - moments[0]) / (MOST_BARS - 1))
+    return max(window, (moments[-1] - moments[0]) / (MOST_BARS - 2))
 
 
 def _runs(moments: Sequence[float], step: float) -> list[tuple[float, float]]:

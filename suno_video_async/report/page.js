@@ -280,8 +280,9 @@
       const across = Math.max(1, Math.floor((width + 14) / (matchMedia("(max-width: 720px)").matches ? 320 : 284)));
       const wide = (width - 14 * (across - 1)) / across;
       shape = { across, wide, gap: 14, high: Math.round(wide * 9 / 16) + 98 };
-      for (const [name, to] of [["role", "list"], ["aria-rowcount", null]]) to === null ? view.removeAttribute(name) : view.setAttribute(name, to);
+      view.setAttribute("role", "list");
       table.removeAttribute("role");
+      table.removeAttribute("aria-rowcount");
     } else {
       shape = { across: 1, wide: width, gap: 0, high: matchMedia("(max-width: 720px)").matches ? 72 : 56 };
       view.setAttribute("role", "rowgroup");

@@ -30,6 +30,13 @@ def test_few_bars_for_a_long_run() -> None:
     assert len(line.stretches) == 1
 
 
+def test_years_of_rare_submissions() -> None:
+    """However far apart a few moments lie, they are drawn in few bars."""
+    line = time_line([n * 5e6 for n in range(120)], [], window=10.0)
+    assert sum(len(stretch.sent) for stretch in line.stretches) <= MOST_BARS
+    assert sum(sum(stretch.sent) for stretch in line.stretches) == 120
+
+
 def test_hours_in_which_nothing_happened_are_cut_out() -> None:
     """Two runs are two stretches, each from its own beginning."""
     line = time_line([1000.0, 1005.0, 50_000.0], [1090.0, 50_100.0], window=10.0)
