@@ -127,7 +127,15 @@ class Reporter:
         parent = _current.get()
         if name == "follow" and parent is not None and parent.name == "submit":
             parent = parent.parent  # it begins with the answer of the submission, and outlives it
-        stage = Stage(name=name, via=via, parent=parent, track=track, task_id=task_id, started=self.clock.time())
+        stage = Stage(
+            name=name,
+            via=via,
+            parent=parent,
+            track=track,
+            task_id=task_id,
+            started=self.clock.time(),
+            since=self.clock.now(),
+        )
         if self.hooks:
             self.tell(lambda hook: hook.on_begin(stage))
         return stage

@@ -389,3 +389,16 @@ def test_a_hook_may_close_the_client() -> None:
     run_virtual(run())
     assert [one.task_id for one in diary.submits] == ["v1"]
     assert diary.ways()[-1] == ("track", None, "submitted")
+
+
+def test_a_stage_lasts_from_its_beginning() -> None:
+    """However long the loop has run before, a way takes as long as its parts do, one after the other."""
+
+    async def late(client: SunoVideoClient) -> None:
+        await asyncio.sleep(1000)
+        await generated(client)
+
+    submitted, followed, whole = (one.seconds or 0.0 for one in told(FakeAPI(seconds=50), late).ended)
+    assert submitted == pytest.approx(0, abs=1)
+    assert 50 <= followed < 100
+    assert whole == pytest.approx(submitted + followed)
