@@ -24,11 +24,6 @@ from tests.support.virtual import run_virtual
 TRACKS = [Track(task_id="m", suno_id=str(number)) for number in range(4)]
 
 
-@pytest.fixture
-def no_blocking_calls() -> None:
-    """Let a bar be drawn: a write to a terminal is one, and tqdm's first bar makes a lock of the system's."""
-
-
 class Screen(io.StringIO):
     """What tqdm draws on."""
 
