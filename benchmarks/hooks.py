@@ -4,7 +4,8 @@ Each is compared with the same client whose reporter is a stub: no hooks, no log
 What is left of telemetry in that client are two calls of empty functions a request, whose time is measured and
 printed, too. OpenTelemetry runs with its SDK: each span is recorded, and exported into memory by itself. "No
 requests" is `OpenTelemetryHooks(requests=False)`. "SDK alone" is what no code of this package can avoid where
-requests are told: a hook that makes one bare span and one bare measurement for each.
+requests are told: a hook that makes one bare span and one bare measurement for each. Where that is under the
+floor, so is OpenTelemetry with requests.
 
 All talk to the server of `benchmarks.overhead`, which answers canned bytes from its own process, with the limiter
 unbounded. The two of a pair alternate within one run; the figure is the median of the ratios of the pairs.

@@ -20,7 +20,7 @@ from attrs import Attribute, define, evolve, field, frozen
 from suno_video_async.books import Books, ending_of, micro
 from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.calls import Entry
-from suno_video_async.catalog import CatalogSource, Row, read_rows
+from suno_video_async.catalog import CatalogSource, Row, count_rows, read_rows
 from suno_video_async.download import Saved
 from suno_video_async.errors import (
     AlreadyBoughtError,
@@ -301,6 +301,17 @@ class Conversion:
                 failure, self._failure = self._failure, None
                 raise failure from None
             raise StopAsyncIteration from None
+
+    async def count(self) -> int | None:
+        """Return how many rows the catalog has, as far as that can be known before they are read.
+
+        A file is read through, and what has a length is asked for it; None for all else, and for `resume`.
+
+        Raises:
+            CatalogError: the file cannot be read as a whole.
+
+        """
+        return None if self._options.unknown_grace is not None else await count_rows(self._source)
 
     def stop(self) -> None:
         """Submit no more; what is submitted is followed to its end, the rest of the rows end as `planned`."""

@@ -5,9 +5,10 @@ A row that cannot be read is yielded as its error, in its place: nothing else is
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sized
 from functools import partial
 from itertools import islice
 from os import PathLike
@@ -62,6 +63,28 @@ async def read_rows(source: CatalogSource) -> AsyncGenerator[Row, None]:
     else:
         for number, track in enumerate(source, 1):
             yield _checked(track, number)
+
+
+async def count_rows(source: CatalogSource) -> int | None:
+    """Return how many rows a catalog has; None where it can be read only once, and has no length.
+
+    Raises:
+        CatalogError: the file as a whole cannot be read.
+
+    """
+    if not isinstance(source, str | PathLike):
+        return len(source) if isinstance(source, Sized) else None
+    if await anyio.to_thread.run_sync(_is_stream, Path(source)):
+        return None
+    rows = 0
+    async with contextlib.aclosing(read_rows(source)) as found:
+        async for _ in found:
+            rows += 1
+    return rows
+
+
+def _is_stream(path: Path) -> bool:
+    return path.exists() and not path.is_file()
 
 
 def _checked(track: object, number: int) -> Row:

@@ -30,6 +30,8 @@ class Stage:
 
     name: str
     started: float
+    since: float = field(repr=False)
+    """The same as `started`, of the clock's `now`."""
     via: str | None = None
     parent: Stage | None = None
     track: Track | None = None
@@ -37,8 +39,6 @@ class Stage:
     seconds: float | None = None
     state: str | None = None
     error: BaseException | None = None
-    since: float = field(default=0.0, repr=False)
-    """The same as `started`, of the clock's `now`."""
 
 
 @frozen(kw_only=True)

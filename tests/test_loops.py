@@ -20,8 +20,6 @@ from tests.docs.examples import ROOT
 from tests.support.clients import TRACK, FakeAPI, client_of
 from tests.support.virtual import run_virtual
 
-uvloop = pytest.importorskip("uvloop")
-
 Run = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
 
 
@@ -47,13 +45,24 @@ def in_a_runner(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         runner.run(main())
 
 
+def on_uvloop(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a program on uvloop, where there is one."""
+    pytest.importorskip("uvloop").run(main())
+
+
+def on_anyios_uvloop(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a program by anyio, which brings up uvloop."""
+    pytest.importorskip("uvloop")
+    anyio.run(main, backend_options={"use_uvloop": True})
+
+
 RUNS: dict[str, Run] = {
     "asyncio": lambda main: asyncio.run(main()),
     "debug": lambda main: asyncio.run(main(), debug=True),
     "runner": in_a_runner,
-    "uvloop": lambda main: uvloop.run(main()),
+    "uvloop": on_uvloop,
     "anyio": anyio.run,
-    "anyio on uvloop": lambda main: anyio.run(main, backend_options={"use_uvloop": True}),
+    "anyio on uvloop": on_anyios_uvloop,
     "eager": eager,
 }
 

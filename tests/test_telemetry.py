@@ -29,7 +29,6 @@ from suno_video_async import (
     Video,
     VideoTaskId,
 )
-from suno_video_async.telemetry import Reporter
 from tests.ledger.support import track
 from tests.support.clients import KEY, TRACK, FakeAPI, client_of
 from tests.support.fakes import MP4, answer, task_data
@@ -392,22 +391,14 @@ def test_a_hook_may_close_the_client() -> None:
     assert diary.ways()[-1] == ("track", None, "submitted")
 
 
-def test_a_stage_takes_as_long_as_it_lasts() -> None:
-    """Its seconds are those between its begin and its end, whatever the clock began at."""
-    clock = _Hand(at=5000.0)
-    reporter = Reporter((Hooks(),), clock)
-    stage = reporter.begin("follow")
-    clock.at += 12.5
-    reporter.end(stage)
-    assert stage.seconds == 12.5
+def test_a_stage_lasts_from_its_beginning() -> None:
+    """However long the loop has run before, a way takes as long as its parts do, one after the other."""
 
+    async def late(client: SunoVideoClient) -> None:
+        await asyncio.sleep(1000)
+        await generated(client)
 
-class _Hand(SystemClock):
-    """A clock that is set by hand."""
-
-    def __init__(self, at: float) -> None:
-        super().__init__()
-        self.at = at
-
-    def now(self) -> float:
-        return self.at
+    submitted, followed, whole = (one.seconds or 0.0 for one in told(FakeAPI(seconds=50), late).ended)
+    assert submitted == pytest.approx(0, abs=1)
+    assert 50 <= followed < 100
+    assert whole == pytest.approx(submitted + followed)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import click
 from attrs import evolve, frozen
 
-from suno_video_async.catalog import read_rows
+from suno_video_async.catalog import count_rows
 from suno_video_async.cli import conversion, dryrun, failures
 from suno_video_async.cli.books import Books
 from suno_video_async.cli.dryrun import dry_run_option
@@ -259,20 +259,6 @@ async def _convert(
     await check_reachable(base_url, options.reach.network_timeout())
     tally, summary = await conversion.convert(job, output, interrupts)
     return conversion.close(job, tally, summary, output, interrupts)
-
-
-async def count_rows(catalog: Path) -> int:
-    """Read a catalog through and return its number of rows.
-
-    Raises:
-        CatalogError: it cannot be read as a whole; nothing has been bought yet.
-
-    """
-    rows = 0
-    async with contextlib.aclosing(read_rows(catalog)) as found:
-        async for _ in found:
-            rows += 1
-    return rows
 
 
 async def check_reachable(base_url: str, timeout: Timeout) -> None:

@@ -139,7 +139,7 @@ def test_states_are_counted() -> None:
     """Each track is in one state: waiting, in flight, downloading, or what it came out as."""
     progress = progress_of()
     progress.client.in_flight = 2  # type: ignore[attr-defined]
-    progress.scene.on_begin(Stage(name="download", started=0.0))
+    progress.scene.on_begin(Stage(since=0.0, name="download", started=0.0))
     progress.tally.add(Outcome(track=track(), state="downloaded"))
     failed = DownloadError("no", url="u")
     progress.tally.add(Outcome(track=track(), state="succeeded", video_task_id=VideoTaskId("v"), error=failed))
@@ -148,7 +148,7 @@ def test_states_are_counted() -> None:
     assert states == {
         "waiting": 4, "in flight": 2, "downloading": 1, "done": 1, "not downloaded": 1, "skipped": 1,
     }  # fmt: skip
-    progress.scene.on_end(Stage(name="download", started=0.0))
+    progress.scene.on_end(Stage(since=0.0, name="download", started=0.0))
     assert "downloading" not in progress.states()
 
 
