@@ -26,7 +26,7 @@ def install(session: nox.Session, *groups: str) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, format and the layers of imports; with `-- --fix`, mend what can be mended."""
-    install(session, "lint")
+    session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))  # the imports are read, not done
     if session.posargs == ["--fix"]:
         session.run("ruff", "check", "--fix", "--exit-zero", ".")
         session.run("ruff", "format", ".")
