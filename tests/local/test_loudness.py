@@ -43,7 +43,7 @@ def _levels(path: Path) -> npt.NDArray[np.float64]:
     with av.open(str(path)) as source:
         resampler = av.AudioResampler(format="fltp", layout=source.streams.audio[0].layout, rate=_RATE)
         parts = [part.to_ndarray() for frame in source.decode(audio=0) for part in resampler.resample(frame)]
-    samples = np.concatenate(parts, axis=1)
+    samples = np.concatenate(parts, axis=1).astype(np.float64)
     halves = [samples[:, _RATE // 4 : _RATE * 3 // 4], samples[:, _RATE * 5 // 4 : _RATE * 7 // 4]]
     levels: npt.NDArray[np.float64] = np.stack(
         [10 * np.log10(np.mean(half**2, axis=1)) for half in halves], axis=1

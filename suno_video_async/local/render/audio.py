@@ -95,7 +95,7 @@ class Sound:
             return
         rate = self._in.codec_context.sample_rate
         rate = rate if rate in _RATES else 48000
-        # The default coder takes twice as long and more. Only a tone near full scale without any overtone or noise,
+        # The default coder takes twice as long and more. Only a tone near full scale without overtones and noise,
         # which no instrument plays, comes out quieter by this one.
         out = target.add_stream("aac", rate=rate, options={"aac_coder": "fast"})
         out.bit_rate = 192_000
