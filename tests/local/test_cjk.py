@@ -15,7 +15,7 @@ from suno_video_async.local.render.highlight import highlight
 from suno_video_async.local.render.scene import LYRIC
 from suno_video_async.local.render.text import Line, Typesetter
 
-_JAPANESE = "夢ならばどれほどよかったでしょう、「未だにあなたのことを夢にみる」。"
+_JAPANESE = "港の灯りがすべて消えるまで、「もうちょっとだけここにいて」と歌った。"
 _CHINESE = "我们在夜里（慢慢）走，不知道“方向”在哪里……一直走到天亮！"
 _KOREAN = "너를 사랑하는 마음은 아직도 그대로야 (정말로)"
 
@@ -85,7 +85,7 @@ def test_no_row_begins_or_ends_with_the_wrong_mark(text: str, language: str, wid
 
 def test_rows_end_with_phrases() -> None:
     """A Japanese line breaks between phrases, a Chinese one not within a word, a Korean one at a space."""
-    assert _broken("夢ならばどれほどよかったでしょう", "ja", 10.0) == ["夢ならばどれほど", "よかったでしょう"]
+    assert _broken("港の灯りが消えるまで歩いていこう", "ja", 10.0) == ["港の灯りが消えるまで", "歩いていこう"]
     assert _broken("我不知道方向在哪里", "zh", 7.0) == ["我不知道", "方向在哪里"]
     assert _broken("너를 사랑하는 마음", "ko", 6.0) == ["너를 사랑하는", "마음"]
 
@@ -108,8 +108,8 @@ def test_rows_are_as_few_and_as_even_as_can_be() -> None:
 
 def test_letters_with_times_light_up_one_by_one() -> None:
     """A Japanese line has no spaces, and still a time for each letter."""
-    line = parse_lrc("[00:01.00]<00:01.00>夢<00:02.00>な<00:03.00>ら<00:04.00>ば")[0]
-    assert line.text == "夢ならば"
+    line = parse_lrc("[00:01.00]<00:01.00>波<00:02.00>の<00:03.00>う<00:04.00>た")[0]
+    assert line.text == "波のうた"
     row = Typesetter.of("ja", [line.text]).shape(line.text, LYRIC)
     lit = highlight(line.words, [row], [0.0], 20.0, round(row.width * 20))
     assert lit is not None
@@ -128,11 +128,11 @@ def without_cjk(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_the_extra_the_letters_are_missing_and_the_extra_is_named() -> None:
     """Whoever lacks it is told what to install; for other letters it would not help."""
     setter = Typesetter.of("ja", [_JAPANESE])
-    lines: tuple[Line, ...] = setter.wrap("Love 夢 and 名", LYRIC, 12.0)
+    lines: tuple[Line, ...] = setter.wrap("Love 波 and 名", LYRIC, 12.0)
     assert [len(line.glyphs) for line in lines] == [len("Love  and ")]
-    assert setter.missing == ("夢", "名")
+    assert setter.missing == ("波", "名")
     assert left_out(setter.missing).endswith(
-        "夢 (U+5922) 名 (U+540D); for Chinese, Japanese and Korean install suno-video-async[cjk]"
+        "波 (U+6CE2) 名 (U+540D); for Chinese, Japanese and Korean install suno-video-async[cjk]"
     )
     assert "[cjk]" not in left_out("\U00013080")
 

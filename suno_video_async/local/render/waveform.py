@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def loudness(path: Path, parts: int, cancelled: threading.Event) -> Floats:
 
     Decodes all of it, a frame at a time. Raises `RenderError` when it cannot be read, `RenderCancelled` when told.
     """
-    energies, seconds = list[float](), list[float]()
+    energies, seconds = array("d"), array("d")  # hours have hundreds of thousands
     at = 0.0
     with contextlib.closing(Sound(path, cancelled)) as sound:
         for frame in sound.decoded():
