@@ -53,7 +53,6 @@ from suno_video_async.models import (
     VideoTaskId,
 )
 from suno_video_async.pacing.clock import Clock, SystemClock
-from suno_video_async.pacing.forecast import Forecast
 from suno_video_async.pacing.limiter import Limiter, LimiterStatistics, RateLimiter
 from suno_video_async.task import VideoTask
 
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
     from suno_video_async.download import Saved
     from suno_video_async.ledger.base import Ledger, LedgerRow
     from suno_video_async.ledger.sqlite import SqliteLedger
+    from suno_video_async.pacing.forecast import Forecast
     from suno_video_async.pacing.shared import SharedRateLimit
     from suno_video_async.planning import Plan
     from suno_video_async.protocol.wire import Answer, Request
@@ -74,6 +74,7 @@ else:  # hidden from type checkers, to which a name that is misspelt stays an er
         "CallbackReceiver": "callbacks",
         "CallbackStatistics": "callbacks",
         "Conversion": "batch",
+        "Forecast": "pacing.forecast",
         "Ledger": "ledger.base",
         "LedgerRow": "ledger.base",
         "Plan": "planning",

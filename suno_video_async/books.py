@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from functools import partial
 from os import PathLike
 from typing import TypeVar
@@ -106,6 +106,10 @@ class Books:
     async def last_place(self) -> float | None:
         """Return the Unix seconds of the last request known to have been sent."""
         return await self._hop(self.ledger.last_place)
+
+    async def durations(self, most: int) -> Sequence[float]:
+        """Return the seconds that the tasks of the last rows took, at most so many."""
+        return await self._hop(partial(self.ledger.durations, most))
 
     async def note_place(self, at: float) -> None:
         """Note that requests are being sent."""

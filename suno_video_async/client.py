@@ -47,7 +47,6 @@ from suno_video_async.models import (
     video_task_id,
 )
 from suno_video_async.pacing.clock import Clock, SystemClock
-from suno_video_async.pacing.forecast import Forecast, forecast
 from suno_video_async.pacing.limiter import DEFAULT_RATE, Limiter, LimiterStatistics, RateLimiter
 from suno_video_async.settings import Settings
 from suno_video_async.task import VideoTask
@@ -63,6 +62,8 @@ if TYPE_CHECKING:  # imported where they are used: half of what an import would 
     from suno_video_async.download import Downloads, Saved
     from suno_video_async.ledger.base import Ledger
     from suno_video_async.ledger.sqlite import SqliteLedger
+    from suno_video_async.pacing.durations import Durations
+    from suno_video_async.pacing.forecast import Forecast
     from suno_video_async.planning import Plan
     from suno_video_async.submission import Submission
     from suno_video_async.transport import Transport
@@ -172,6 +173,7 @@ class SunoVideoClient:
         self.reporter: Reporter = Reporter(checked_hooks(hooks), self.clock)
         self._statistics = CallStatistics()
         self._running: _Running | None = None
+        self._durations: Durations | None = None
         self._closed = False
 
     def __repr__(self) -> str:
@@ -193,6 +195,7 @@ class SunoVideoClient:
     async def __aenter__(self) -> SunoVideoClient:
         from suno_video_async.calls import Calls  # noqa: PLC0415
         from suno_video_async.download import Downloads  # noqa: PLC0415
+        from suno_video_async.pacing.durations import Durations  # noqa: PLC0415
         from suno_video_async.pacing.schedule import PollSchedule  # noqa: PLC0415
         from suno_video_async.transport import make_session  # noqa: PLC0415
         from suno_video_async.watcher import Watcher  # noqa: PLC0415
@@ -200,6 +203,7 @@ class SunoVideoClient:
         if self._running is not None or self._closed:
             raise ClientClosedError("a client is opened once: make another one")
         loop = _running_loop()
+        durations = self._durations = Durations()
         if not self._settings.is_given:
             for problem in await anyio.to_thread.run_sync(self._settings.key_file_problems):
                 warnings.warn(problem, UserWarning, stacklevel=2)
@@ -229,7 +233,9 @@ class SunoVideoClient:
             statistics=self._statistics,
         )
         slots = anyio.Semaphore(self.max_in_flight)
-        watcher = Watcher(calls, PollSchedule(self.rate), blocked=lambda: slots.statistics().tasks_waiting)
+        watcher = Watcher(
+            calls, PollSchedule(self.rate, durations), blocked=lambda: slots.statistics().tasks_waiting
+        )
         calls.in_flight = lambda: len(watcher)
         self._running = _Running(
             loop=loop,
@@ -680,6 +686,8 @@ class SunoVideoClient:
             waiting: tracks that are still to be submitted.
 
         """
+        from suno_video_async.pacing.forecast import forecast  # noqa: PLC0415
+
         schedule = self._open().watcher.schedule
         return forecast(
             schedule.durations,
@@ -759,21 +767,28 @@ class SunoVideoClient:
         return self._limiter.rate
 
     async def open_books(self, books: Books) -> None:
-        """Open a ledger as this account's; the window begins full where another process has just used it.
+        """Open a ledger as this account's, and take from it what bears on the pace.
+
+        The window begins full where another process has just used it; how long tasks take is recalled.
 
         Raises:
             LedgerError: it cannot be used, or belongs to another account.
 
         """
+        from suno_video_async.pacing.durations import RECALLED  # noqa: PLC0415
+
         provider, fingerprint = self.account
         try:
             await books.open(provider=provider, fingerprint=fingerprint)
             last = await books.last_place()
+            durations = await books.durations(RECALLED)
         except BaseException:
             await books.close()
             raise
         if last is not None and self.rate is not None and self.clock.time() - last < 1.5 * self.rate.per:
             self._limiter.assume_used()
+        if self._durations is not None:
+            self._durations.recall(durations)
 
     def follow(self, task_id: VideoTaskId, track: Track, *, patient: bool = False) -> VideoTask:
         """Follow a task of this account's own ledger: "not found" is waited out as after a submission."""

@@ -73,6 +73,16 @@ async def test_a_track_is_bought_once_over_many_processes(tmp_path: Path) -> Non
     assert (row.state, row.video_task_id, row.cost, row.url) == (State.SUCCEEDED, "v1", 2_000_000, video.url)
 
 
+async def test_the_next_process_knows_how_long_tasks_take(tmp_path: Path) -> None:
+    """What a ledger's tasks took is recalled when it is opened, and an estimate is there from the start."""
+    api, path = FakeAPI(seconds=40), tmp_path / "l.db"
+    async with client_on(path, api) as client:
+        for number in range(6):
+            await (await client.submit(Track(task_id="m", suno_id=f"s{number}"))).result()
+    async with client_on(path, api) as client:
+        assert 35 < client.usual_duration(0.5) < 46
+
+
 async def test_what_was_submitted_is_followed_by_the_next_process(tmp_path: Path) -> None:
     """A client that closes before the end leaves the row submitted; the next one settles it."""
     api, path = FakeAPI(seconds=1e9), tmp_path / "l.db"

@@ -236,6 +236,10 @@ class Ledger(Protocol):
         """Note that a request is being sent."""
         ...
 
+    def durations(self, most: int) -> Sequence[float]:
+        """Return the seconds that the tasks of the last rows took, by the server's word; at most so many."""
+        ...
+
 
 def is_given_up(row: LedgerRow) -> bool:
     """Whether a person gave a row up; it failed then without a task that failed."""

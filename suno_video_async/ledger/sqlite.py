@@ -424,6 +424,11 @@ class SqliteLedger:
         value = self._meta("last_place")
         return None if value is None else float(value)
 
+    def durations(self, most: int) -> Sequence[float]:
+        """Return the seconds that the tasks of the last rows took, by the server's word; at most so many."""
+        query = "SELECT took FROM attempts WHERE took IS NOT NULL ORDER BY row_id DESC, n DESC LIMIT ?"
+        return [took for (took,) in self._select(query, most)]
+
     def problems(self) -> Sequence[str]:
         """Return what a thorough look at the whole file finds wrong with it; of a large one that takes a while."""
         found = [str(line) for (line,) in self._select("PRAGMA integrity_check(5)") if line != "ok"]

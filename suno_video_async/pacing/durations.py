@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Iterable
 from itertools import pairwise
 
 from attrs import define, field, frozen
@@ -24,6 +25,8 @@ PRIOR_TAIL = 2.0
 PRIOR_HEAD = 0.03
 #: The last tasks that count, about: the weight of a task falls by this share with each that ends after it.
 FADING = 1 / 300
+#: As many of an earlier run's tasks are recalled: they tell the law, and what is seen anew soon outweighs them.
+RECALLED = 100
 #: Ends that must have been seen before estimates are told to anybody.
 ENOUGH = 5
 #: An end counts in the neighbouring steps as well: few ends make a smooth law.
@@ -106,6 +109,12 @@ class Durations:
             self._exposed = [value / self._weight for value in self._exposed]
             self._ended = [value / self._weight for value in self._ended]
             self._weight = 1.0
+
+    def recall(self, durations: Iterable[float]) -> None:
+        """Learn what an earlier run has seen, in seconds; nothing where something newer is known already."""
+        if not self.ends:
+            for seconds in durations:
+                self.ended(0.0, seconds)
 
     def hazard(self, age: float) -> float:
         """Return the cumulative hazard up to an age."""

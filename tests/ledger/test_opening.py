@@ -431,6 +431,15 @@ def test_times_of_every_attempt(memory: SqliteLedger) -> None:
     assert [(times.ended, times.took) for times in memory.times()] == [(2050.0, None), (None, 70.0)]
 
 
+def test_how_long_the_last_tasks_took(memory: SqliteLedger) -> None:
+    """The newest first, and no more than asked for; what nobody knows is left out."""
+    for number, took in enumerate([60.0, None, 70.0, 80.0]):
+        row = row_in(memory, State.SUBMITTED, suno_id=f"s{number}")
+        memory.move(row.id, Ending(state=State.SUCCEEDED, took=took))
+    assert memory.durations(2) == [80.0, 70.0]
+    assert memory.durations(9) == [80.0, 70.0, 60.0]
+
+
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ledger that cannot be brought up to date stays what it was, whole."""
     made(path)

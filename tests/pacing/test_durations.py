@@ -35,6 +35,18 @@ def test_what_is_not_known_is_guessed_widely() -> None:
     assert law.remaining(30.0) is None
 
 
+def test_an_earlier_run_is_recalled_and_outweighed() -> None:
+    """It tells the law as long as nothing newer is known; what comes after it counts more and more."""
+    law = Durations()
+    law.recall([60.0] * 100)
+    assert 55 < law.quantile(0.5) < 66
+    law.recall([600.0] * 100)
+    assert law.quantile(0.5) < 66
+    for _ in range(200):
+        law.ended(0.0, 180.0)
+    assert law.quantile(0.5) > 150
+
+
 def test_the_law_becomes_that_of_the_tasks() -> None:
     """After some hundred ends its quantiles are those of the true law, within the sample's own error."""
     law = taught()
