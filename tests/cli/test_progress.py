@@ -334,3 +334,24 @@ def test_nothing_is_animated_where_it_is_not_wanted(home: Home, option: str | No
     assert "\x1b[1A" not in said
     assert "\x1b[2K" not in said
     assert "summary" in said
+
+
+def test_elsewhere_a_line_now_and_then(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal, how far it is stands in a line of its own from time to time, but for --quiet."""
+    monkeypatch.setattr(module, "REPEAT", 0.03)
+    with served() as server:
+        arguments = (
+            "convert",
+            home.catalog("s1", "s2"),
+            "--base-url",
+            server.url,
+            "--time-scale",
+            20,
+            "--no-ledger",
+        )
+        told = home.run(*arguments)
+        quiet = home.run(*arguments, "--quiet")
+    assert (told.code, quiet.code) == (0, 0)
+    assert "of 2 tracks over (" in told.err
+    assert "requests, " in told.err
+    assert quiet.err == ""
