@@ -88,8 +88,6 @@ def _line(found: Plan) -> dict[str, object]:
         "changed": found.changed,
         "repeated": found.repeated,
         "bad_rows": found.bad_rows,
-        "buys": found.buys,
-        "committed": found.committed,
         "estimated_credits": found.estimated_credits,
         "balance": found.balance,
         "affordable": found.affordable,

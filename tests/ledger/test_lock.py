@@ -21,7 +21,7 @@ import suno_video_async.ledger.lock as lock_module
 import suno_video_async.ledger.sqlite as sqlite_module
 from suno_video_async.disks import network_file_system
 from suno_video_async.errors import LedgerError
-from suno_video_async.ledger.lock import WriterLock
+from suno_video_async.ledger.lock import WriterLock, held_by
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.protocol.lifecycle import State
 from tests.ledger.support import opened, row_in
@@ -219,3 +219,17 @@ def test_the_holder_on_windows(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ):
         module.WriterLock(path).acquire()
     first.release()
+
+
+def test_who_holds_a_ledger(tmp_path: Path) -> None:
+    """It is said without taking the lock and without making its file; nobody holds what nobody has opened."""
+    path = tmp_path / "l.db"
+    assert held_by(path) is None
+    assert list(tmp_path.iterdir()) == []
+    lock = WriterLock(path)
+    lock.acquire()
+    assert held_by(path) == f"process {os.getpid()} on {platform.node()}"
+    lock.release()
+    assert held_by(path) is None
+    lock.acquire()  # looking has left it free
+    lock.release()
