@@ -1,4 +1,4 @@
-"""The extra `cli` alone: every verb has its help, and a catalog is converted."""
+"""The extra `cli` alone: a catalog is converted against the local server."""
 
 from __future__ import annotations
 
@@ -41,8 +41,7 @@ def convert(folder: Path) -> None:
 def main() -> None:
     """Check it all."""
     assert find_spec("av") is None, "another extra is installed: this checks nothing"
-    for verb in re.findall(r"^  (\w+) ", run("--help").stdout.partition("Commands:")[2], re.MULTILINE):
-        run(verb, "--help")
+    assert "convert" in run("--help").stdout
     with tempfile.TemporaryDirectory() as folder:
         convert(Path(folder))
     assert "suno-video-async[cli,local]" in run("demo", code=2).stderr
