@@ -96,6 +96,7 @@ class ApiService:
         self._accounts = Accounts(named_keys(keys), credits, rate, max_running)
         self._cost = cost
         self._retention = retention
+        self._faults = FaultPlan((), seed)
         self.set_faults(faults, seed=seed)
         self._make_id = make_id
         self._send_callback = send_callback
@@ -167,14 +168,16 @@ class ApiService:
         self._counts = Counts()
 
     def set_faults(self, faults: Sequence[Fault], *, seed: int = 0) -> None:
-        """Let other things go wrong from now on; their calls are counted from 1.
+        """Let other things go wrong from now on; their calls are counted from 1. The statistics go on.
 
         Raises:
             FaultError: a fault names a key that there is not.
 
         """
         check_names(faults, self._accounts.names)
+        struck = self._faults.struck
         self._faults = FaultPlan(faults, seed)
+        self._faults.struck.update(struck)
 
     @property
     def owes_callbacks(self) -> bool:

@@ -169,6 +169,7 @@ def test_a_made_up_key_has_the_right_form() -> None:
     assert len(made_up.api_key) == 35
     assert quick(api_keys=["a", "b"]).api_key == "a"
     assert made_up.api_key not in repr(made_up)
+    assert len({ApiKey().key, ApiKey().key, made_up.api_key}) == 3
 
 
 async def test_keys_are_accounts_of_their_own_over_http() -> None:

@@ -215,7 +215,7 @@ def _delivered(reply: Reply) -> Answer | Exception:
         return TransportError("the answer broke off: ClientPayloadError")
     if reply.length > _MAX_BODY:
         return MalformedResponseError("the answer is over 1 MiB", http_status=reply.status)
-    return Answer(reply.status, reply.headers, reply.body + b" " * reply.padding)
+    return Answer(reply.status, reply.headers, reply.body)
 
 
 def _meaning(answer: Answer) -> tuple[str, str | None]:
