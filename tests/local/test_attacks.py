@@ -357,7 +357,7 @@ async def test_connections_over_the_limit_are_told_to_come_back() -> None:
 
 async def test_a_thousand_connections_do_not_keep_others_out_for_long() -> None:
     """A thousand half requests are refused or cut off, memory stays flat, and then everybody is served."""
-    async with quick(connections=100, head_seconds=0.3) as server:
+    async with quick(connections=50, head_seconds=0.3) as server:
         assert await is_served(server)
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
