@@ -321,6 +321,17 @@ async def test_odd_paths_are_answered(server: LocalServer, path: str, caplog: py
     assert await is_served(server)
 
 
+@pytest.mark.parametrize("protocol", ["websocket", "h2c", "TLS/1.0"])
+async def test_nothing_is_upgraded(server: LocalServer, protocol: str) -> None:
+    """Who asks for another protocol is answered in this one."""
+    async with asyncio.timeout(5):
+        client = await Client.of(server)
+        await client.send(request(Upgrade=protocol, Connection="Upgrade"))
+        assert (await client.answer())[1]["code"] == 200
+        await client.close()
+    assert await is_served(server)
+
+
 async def test_requests_in_a_row_are_answered_in_their_order(server: LocalServer) -> None:
     """Several requests at once on one connection get their answers one after the other; nonsense ends it."""
     async with asyncio.timeout(5):
