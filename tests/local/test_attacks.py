@@ -187,7 +187,7 @@ async def test_a_head_that_does_not_end_is_late(start: bytes) -> None:
         dripping.cancel()
         await asyncio.wait([dripping])
         await client.close()
-        assert await is_served(server)
+        await let_in(server)
 
 
 async def test_who_says_nothing_is_let_go() -> None:
@@ -196,7 +196,7 @@ async def test_who_says_nothing_is_let_go() -> None:
         assert await said(server) == b""
         answer = await said(server, request())
         assert answer.count(b"HTTP/1.1") == 1
-        assert await is_served(server)
+        await let_in(server)
 
 
 # Bodies
@@ -368,7 +368,7 @@ async def test_connections_over_the_limit_are_told_to_come_back() -> None:
 
 async def test_a_thousand_connections_do_not_keep_others_out_for_long() -> None:
     """A thousand half requests are refused or cut off, memory stays flat, and then everybody is served."""
-    async with quick(connections=50, head_seconds=0.3) as server:
+    async with quick(connections=50, head_seconds=2.0) as server:
         assert await is_served(server)
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]

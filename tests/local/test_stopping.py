@@ -29,12 +29,12 @@ async def test_what_is_in_the_air_is_answered() -> None:
     async with asyncio.timeout(10):
         slow = asyncio.ensure_future(create(server))
         await until(lambda: server.service.stats()["tasks"])
+        parts = server._parts
+        assert parts is not None
         stopping = asyncio.ensure_future(server.aclose(grace=LONG))
-        await asyncio.sleep(0.05)
-        assert not slow.done()
-        assert not stopping.done()
+        await until(lambda: parts.listener._listening is None)
         async with session_of(server) as late:
-            with pytest.raises(aiohttp.ClientConnectorError):
+            with pytest.raises(aiohttp.ClientConnectionError):
                 await late.get(BALANCE)
         assert (await slow)["code"] == 200
         await stopping
