@@ -301,17 +301,20 @@ def assert_rate_kept(server: VideoServer, requests: int = 20, *, key: str | None
     _hold(not refused, f"{refused} requests were refused with 429", books)
 
 
-def assert_fault_struck(server: VideoServer, kind: str, times: int | None = None) -> None:
+def assert_fault_struck(
+    server: VideoServer, kind: str, times: int | None = None, *, key: str | None = None
+) -> None:
     """Assert that a fault did strike: a test in which nothing goes wrong shows nothing.
 
     Args:
         server: the server.
         kind: as the rule has it, such as `"drop-after"` or `"code:429"`.
         times: how often; None for at least once.
+        key: the name of the key that it struck; None for all keys together.
 
     """
     __tracebackhide__ = True
-    books = server.stats()
+    books = server.stats(key=key)
     struck = books["faults"].get(kind, 0)
     wanted = "" if times is None else f", not {times}"
     _hold(struck > 0 if times is None else struck == times, f"{kind} struck {struck} times{wanted}", books)

@@ -147,6 +147,8 @@ async def test_each_key_has_its_own_client_faults_and_books(suno_video_server: V
             await b.submit(OTHER)
             with pytest.raises(InsufficientCreditsError):
                 await a.submit(OTHER)
+    assert_fault_struck(server, "code:422", times=1, key="b")
+    assert_fault_struck(server, "code:422", times=0, key="a")
     assert_charged_once(server, [TRACK], key="a")
     assert_charged_once(server, [OTHER], key="b")
     assert_charged_once(server, [TRACK, OTHER])
