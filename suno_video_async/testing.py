@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import heapq
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from suno_video_async.client import SunoVideoClient
-from suno_video_async.local import Fault, LocalServer
+from suno_video_async.local import Fault, LocalServer, load_faults
 from suno_video_async.models import Track
 from suno_video_async.pacing.clock import SystemClock
 
@@ -28,6 +29,8 @@ T = TypeVar("T")
 TIME_SCALE = 100.0
 #: Seconds that a task of the fixtures' server takes, of its own clock.
 RENDER_SECONDS = 30.0
+#: Tracks that a failed assertion shows.
+_SHOWN = 20
 #: Real seconds that the server's thread may take to answer a question.
 _PATIENCE = 30.0
 
@@ -37,39 +40,51 @@ class VideoServer:
 
     Attributes:
         url: its address, for `base_url` or `CRUN_BASE_URL`.
-        api_key: a key that it accepts.
+        api_key: a key that it accepts, the first one.
+        api_keys: all of them, by their names.
         time_scale: how many times faster than real time its clock runs; give the client the same.
 
     """
 
-    def __init__(self, server: LocalServer, loop: asyncio.AbstractEventLoop, time_scale: float) -> None:
+    def __init__(
+        self,
+        server: LocalServer,
+        loop: asyncio.AbstractEventLoop,
+        time_scale: float,
+        faults: tuple[Fault, ...] = (),
+        seed: int = 0,
+    ) -> None:
         self.url: str = server.url
         self.api_key: str = server.api_key
+        self.api_keys: Mapping[str, str] = server.api_keys
         self.time_scale = time_scale
         self._server = server
         self._loop = loop
+        self._faults = faults, seed
 
     def __repr__(self) -> str:
         return f"<VideoServer {self.url}>"
 
-    def client(self, **options: Any) -> SunoVideoClient:
+    def client(self, *, key: str | None = None, **options: Any) -> SunoVideoClient:
         """Return a client of the server, not open yet: `async with server.client() as client:`.
 
         Args:
+            key: the name of the key that it has; None for the first.
             options: as `SunoVideoClient` takes them.
 
         """
         given: dict[str, Any] = {
-            "api_key": self.api_key,
+            "api_key": self.api_key if key is None else self.api_keys[key],
             "base_url": self.url,
             "clock": SystemClock(self.time_scale),
             **options,
         }
         return SunoVideoClient(**given)
 
-    def stats(self) -> dict[str, Any]:
-        """Return the server's books, as `GET /_local/stats` has them."""
-        return self._call(self._server.service.stats)
+    def stats(self, *, key: str | None = None) -> dict[str, Any]:
+        """Return the server's books, as `GET /_local/stats` has them; or what they say of the key of a name."""
+        books = self._call(self._server.service.stats)
+        return books if key is None else books["keys"][key]
 
     def tasks(self) -> dict[str, Any]:
         """Return all tasks, as `GET /_local/tasks` has them."""
@@ -86,8 +101,31 @@ class VideoServer:
             faults: the rules.
             seed: makes their rates repeatable.
 
+        Raises:
+            FaultError: a rule names a key that there is not.
+
         """
         self._call(lambda: self._server.service.set_faults(faults, seed=seed))
+        self._faults = faults, seed
+
+    @contextmanager
+    def faults(self, *faults: Fault, seed: int = 0) -> Generator[None, None, None]:
+        """Let other things go wrong while the block runs, and then again what went wrong before.
+
+        Args:
+            faults: the rules; their calls are counted from 1.
+            seed: makes their rates repeatable.
+
+        Raises:
+            FaultError: a rule names a key that there is not.
+
+        """
+        before, seed_before = self._faults
+        self.set_faults(*faults, seed=seed)
+        try:
+            yield
+        finally:
+            self.set_faults(*before, seed=seed_before)
 
     def _call(self, function: Callable[[], T]) -> T:
         """Call a function in the server's thread, where nothing changes meanwhile."""
@@ -136,7 +174,9 @@ def serve(*, time_scale: float = TIME_SCALE, **options: Any) -> Generator[VideoS
     thread.start()
     loop = started.result(_PATIENCE)
     try:
-        yield VideoServer(server, loop, time_scale)
+        faults, seed = given.get("faults", ()), given.get("seed", 0)
+        rules = load_faults(faults) if isinstance(faults, Path) else tuple(faults)
+        yield VideoServer(server, loop, time_scale, rules, seed)
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(_PATIENCE)
@@ -221,40 +261,75 @@ async def _settle() -> None:
 # What to assert
 
 
-def assert_charged_once(server: VideoServer, tracks: Iterable[Track] | None = None) -> None:
+def assert_charged_once(
+    server: VideoServer, tracks: Iterable[Track] | None = None, *, key: str | None = None
+) -> None:
     """Assert that each track was charged exactly once, by the server's own books.
 
     Args:
         server: the server.
         tracks: which ones; None takes all that were charged at all, of which there must be one.
+        key: the name of the key that was charged; None for all keys together.
 
     """
-    charged = server.stats()["charged_by_track"]
+    __tracebackhide__ = True
+    books = server.stats(key=key)
+    charged = books["charged_by_track"]
     wanted = list(charged) if tracks is None else [_key(track) for track in tracks]
-    wrong = [f"{key} was charged {charged.get(key, 0)} times" for key in wanted if charged.get(key, 0) != 1]
-    _hold(wanted, "nothing was charged")
-    _hold(not wrong, "; ".join(wrong))
+    wrong = [f"{one} was charged {charged.get(one, 0)} times" for one in wanted if charged.get(one, 0) != 1]
+    _hold(wanted, "nothing was charged", books)
+    _hold(not wrong, "; ".join(wrong), books)
 
 
-def assert_not_charged(server: VideoServer, tracks: Iterable[Track] | None = None) -> None:
-    """Assert that none of these tracks was charged; None takes any track at all."""
-    charged = server.stats()["charged_by_track"]
-    wrong = sorted(charged) if tracks is None else [key for key in map(_key, tracks) if key in charged]
-    _hold(not wrong, f"charged: {', '.join(wrong)}")
+def assert_not_charged(
+    server: VideoServer, tracks: Iterable[Track] | None = None, *, key: str | None = None
+) -> None:
+    """Assert that none of these tracks was charged; None takes any track at all, and any key."""
+    __tracebackhide__ = True
+    books = server.stats(key=key)
+    charged = books["charged_by_track"]
+    wrong = sorted(charged) if tracks is None else [one for one in map(_key, tracks) if one in charged]
+    _hold(not wrong, f"charged: {', '.join(wrong)}", books)
 
 
-def assert_rate_kept(server: VideoServer, requests: int = 20) -> None:
+def assert_rate_kept(server: VideoServer, requests: int = 20, *, key: str | None = None) -> None:
     """Assert that no window of the server's saw more requests of one key, and that none was refused with 429."""
-    books = server.stats()
+    __tracebackhide__ = True
+    books = server.stats(key=key)
     most, refused = books["max_in_any_window"], books["refused"].get("429", 0)
-    _hold(most <= requests, f"{most} requests came in one window")
-    _hold(not refused, f"{refused} requests were refused with 429")
+    _hold(most <= requests, f"{most} requests came in one window", books)
+    _hold(not refused, f"{refused} requests were refused with 429", books)
 
 
-def _hold(condition: object, message: str) -> None:
-    __tracebackhide__ = True  # pytest then shows the line of the test
-    if not condition:
-        raise AssertionError(message)
+def assert_fault_struck(
+    server: VideoServer, kind: str, times: int | None = None, *, key: str | None = None
+) -> None:
+    """Assert that a fault did strike: a test in which nothing goes wrong shows nothing.
+
+    Args:
+        server: the server.
+        kind: as the rule has it, such as `"drop-after"` or `"code:429"`.
+        times: how often; None for at least once.
+        key: the name of the key that it struck; None for all keys together.
+
+    """
+    __tracebackhide__ = True
+    books = server.stats(key=key)
+    struck = books["faults"].get(kind, 0)
+    wanted = "" if times is None else f", not {times}"
+    _hold(struck > 0 if times is None else struck == times, f"{kind} struck {struck} times{wanted}", books)
+
+
+def _hold(condition: object, message: str, books: Mapping[str, Any]) -> None:
+    """Raise an AssertionError that shows the books; pytest shows the line of the test."""
+    __tracebackhide__ = True
+    if condition:
+        return
+    charged = [f"{times} x {track}" for track, times in books["charged_by_track"].items()]
+    more = [f"… and {len(charged) - _SHOWN} more"] if len(charged) > _SHOWN else []
+    shown = ["charged, by task_id/suno_id/author/brand:", *(charged[:_SHOWN] or ["nothing"]), *more]
+    others = [f"{name}: {books[name]}" for name in ("requests", "refused", "faults") if books.get(name)]
+    raise AssertionError("\n".join([message, "\n  ".join(shown), *others]))
 
 
 def _key(track: Track) -> str:

@@ -10,19 +10,26 @@ from typing import Any
 
 import pytest
 
-from suno_video_async import SunoVideoClient, Track
-from suno_video_async.local import Fault
+from suno_video_async import (
+    FeatureDisabledError,
+    InsufficientCreditsError,
+    InvalidRequestError,
+    SunoVideoClient,
+    Track,
+)
+from suno_video_async.local import ApiKey, Fault, FaultError
 from suno_video_async.testing import (
     FakeClock,
     VideoServer,
     assert_charged_once,
+    assert_fault_struck,
     assert_not_charged,
     assert_rate_kept,
     serve,
 )
 
 EXAMPLE = Path(__file__).parent / "example_project"
-TRACK = Track(task_id="m1", suno_id="s1")
+TRACK, OTHER = Track(task_id="m1", suno_id="s1"), Track(task_id="m1", suno_id="s2")
 
 
 @pytest.fixture(autouse=True)
@@ -30,13 +37,14 @@ def no_blocking_calls() -> None:
     """Let a test wait for the server's thread, which takes a moment."""
 
 
-@pytest.mark.parametrize("how", ["pytest_asyncio", "anyio", "aiohttp", "without_a_loop"])
-def test_the_example_project_passes(how: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("hows", ["pytest_asyncio customers", "anyio", "aiohttp", "without_a_loop"])
+def test_the_example_project_passes(hows: str) -> None:
     """The tests of the example project pass, under each of the plugins that run coroutines."""
-    mode = "auto" if how == "aiohttp" else "strict"
+    mode = "auto" if hows == "aiohttp" else "strict"
+    files = [f"test_{how}.py" for how in hows.split()]
     options = ["-c", "pytest.ini", "-o", f"asyncio_mode={mode}", "-p", "no:cacheprovider", "-W", "error"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *options, f"test_{how}.py"],
+        [sys.executable, "-m", "pytest", "-q", *options, *files],
         cwd=EXAMPLE,
         capture_output=True,
         text=True,
@@ -77,6 +85,102 @@ async def test_assertions_say_what_is_wrong(
     with pytest.raises(AssertionError, match="charged: m1/s1//"):
         assert_not_charged(suno_video_server)
     assert_not_charged(suno_video_server, [Track(task_id="m1", suno_id="s2")])
+
+
+async def test_a_failed_assertion_shows_the_books(
+    suno_video_server: VideoServer, suno_video_client: SunoVideoClient
+) -> None:
+    """Beside what is wrong it shows what was charged, asked and refused, and which faults struck."""
+    suno_video_server.set_faults(Fault(on="CreateTask", kind="code:422", calls=[2]))
+    async with suno_video_client as client:
+        await client.submit(TRACK)
+        with pytest.raises(InvalidRequestError):
+            await client.submit(OTHER)
+    with pytest.raises(AssertionError) as caught:
+        assert_charged_once(suno_video_server, [TRACK, OTHER])
+    said = str(caught.value).splitlines()
+    assert said[:3] == [
+        "m1/s2// was charged 0 times",
+        "charged, by task_id/suno_id/author/brand:",
+        "  1 x m1/s1//",
+    ]
+    assert said[3].startswith("requests: {'CreateTask': 2")
+    assert said[4:] == ["refused: {'422': 1}", "faults: {'code:422': 1}"]
+    assert_fault_struck(suno_video_server, "code:422")
+    assert_fault_struck(suno_video_server, "code:422", times=1)
+    with pytest.raises(AssertionError, match=r"^code:422 struck 1 times, not 2\n"):
+        assert_fault_struck(suno_video_server, "code:422", times=2)
+    with pytest.raises(AssertionError, match=r"^drop-after struck 0 times\n"):
+        assert_fault_struck(suno_video_server, "drop-after")
+
+
+def test_a_long_book_is_cut() -> None:
+    """Of many tracks the first twenty are shown, and how many more there are."""
+
+    class Books(VideoServer):
+        def __init__(self) -> None:
+            pass
+
+        def stats(self, *, key: str | None = None) -> dict[str, Any]:
+            charged = {f"m/s{number}//": 1 for number in range(25)}
+            return {"charged_by_track": charged, "max_in_any_window": 21, "refused": {}}
+
+    with pytest.raises(AssertionError) as caught:
+        assert_rate_kept(Books())
+    assert str(caught.value).startswith("21 requests came in one window\n")
+    assert str(caught.value).endswith("  1 x m/s19//\n  … and 5 more")
+
+
+TWO_KEYS = [ApiKey(name="a", credits=2), ApiKey(name="b")]
+
+
+@pytest.mark.suno_video_server(api_keys=TWO_KEYS)
+async def test_each_key_has_its_own_client_faults_and_books(suno_video_server: VideoServer) -> None:
+    """A client takes a key by its name; faults and assertions are about one key or about all."""
+    server = suno_video_server
+    assert list(server.api_keys) == ["a", "b"]
+    with server.faults(Fault(on="CreateTask", kind="code:422", key="b", calls=[1])):
+        async with server.client(key="a") as a, server.client(key="b") as b:
+            await a.submit(TRACK)
+            with pytest.raises(InvalidRequestError):
+                await b.submit(TRACK)
+            await b.submit(OTHER)
+            with pytest.raises(InsufficientCreditsError):
+                await a.submit(OTHER)
+    assert_fault_struck(server, "code:422", times=1, key="b")
+    assert_fault_struck(server, "code:422", times=0, key="a")
+    assert_charged_once(server, [TRACK], key="a")
+    assert_charged_once(server, [OTHER], key="b")
+    assert_charged_once(server, [TRACK, OTHER])
+    assert_not_charged(server, [TRACK], key="b")
+    assert_rate_kept(server, key="a")
+    assert (server.stats(key="a")["balance"], server.stats(key="b")["balance"]) == (0, 998)
+    with pytest.raises(AssertionError, match="m1/s2// was charged 0 times"):
+        assert_charged_once(server, [OTHER], key="a")
+    with pytest.raises(AssertionError, match="charged: m1/s2//"):
+        assert_not_charged(server, key="b")
+    with pytest.raises(AssertionError, match="requests came in one window"):
+        assert_rate_kept(server, 1, key="b")
+    with pytest.raises(FaultError, match="no key is named 'c'; the names are a, b"):
+        server.set_faults(Fault(on="media", kind="truncate", key="c"))
+
+
+@pytest.mark.suno_video_server(faults=[Fault(on="CreateTask", kind="code:422")])
+async def test_faults_of_a_block_end_with_it(
+    suno_video_server: VideoServer, suno_video_client: SunoVideoClient
+) -> None:
+    """While the block runs its faults strike, and afterwards those that the server began with."""
+    async with suno_video_client as client:
+        with suno_video_server.faults():
+            await client.submit(TRACK)
+        with (
+            suno_video_server.faults(Fault(on="CreateTask", kind="code:505")),
+            pytest.raises(FeatureDisabledError),
+        ):
+            await client.submit(OTHER)
+        with pytest.raises(InvalidRequestError):
+            await client.submit(OTHER)
+    assert_charged_once(suno_video_server, [TRACK])
 
 
 @pytest.mark.suno_video_server(credits=7.0, rate=None)

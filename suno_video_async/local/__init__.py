@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .errors import FaultError, KeysError, LocalServerError
     from .faults import Fault, load_faults
     from .keys import ApiKey, load_keys
+    from .limits import Limits
     from .server import LocalServer
     from .service import ApiService
 
@@ -17,6 +18,7 @@ __all__ = [
     "Fault",
     "FaultError",
     "KeysError",
+    "Limits",
     "LocalServer",
     "LocalServerError",
     "load_faults",
@@ -29,6 +31,7 @@ _HOMES = {
     "Fault": "faults",
     "FaultError": "errors",
     "KeysError": "errors",
+    "Limits": "limits",
     "LocalServer": "server",
     "LocalServerError": "errors",
     "load_faults": "faults",

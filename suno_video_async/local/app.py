@@ -58,14 +58,16 @@ class Edge:
                 connection.answered()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                body = await _read_body(request)
-        except TimeoutError:
-            message = f"Request Timeout - no whole body in {self._limits.body_seconds:g} s"
-            return await _send(request, _last_word(408, message))
-        except web.RequestPayloadError:
-            return await _send(request, _last_word(400, "Bad Request - the body is not what its headers say"))
+        body = b""
+        if request.can_read_body:
+            try:
+                async with asyncio.timeout(self._limits.body_seconds):
+                    body = await _read_body(request)
+            except TimeoutError:
+                message = f"Request Timeout - no whole body in {self._limits.body_seconds:g} s"
+                return await _send(request, _last_word(408, message))
+            except web.RequestPayloadError:
+                return await _send(request, _last_word(400, "Bad Request - the body is not what its headers say"))
         asked = ServerRequest(
             method=request.method,
             path=request.path,
@@ -85,8 +87,6 @@ class Edge:
 
 async def _read_body(request: web.BaseRequest) -> bytes:
     """Return the body, or the first of it: one byte more than may be."""
-    if not request.can_read_body:
-        return b""
     if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     chunks: list[bytes] = []
@@ -139,9 +139,9 @@ async def _stream(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
     response.content_length = reply.length
     cut = reply.delivery is Delivery.CUT
     limit = reply.length // 2 if cut else reply.length
-    await response.prepare(request)
     with contextlib.suppress(ConnectionError):  # the client is gone
         if request.method == "HEAD" or not limit:
+            await response.prepare(request)
             _expect_head(request)
         else:
             await _send_chunks(request, response, reply, limit)
@@ -157,6 +157,7 @@ async def _send_chunks(request: web.BaseRequest, response: web.StreamResponse, r
         async for chunk in chunks:
             part = chunk[:limit]
             limit -= len(part)
+            await response.prepare(request)  # only now, and once: the file might not be there
             if not limit:
                 _expect_head(request)
             await response.write(part)

@@ -141,11 +141,9 @@ class Connection(asyncio.Protocol):
         self._timer = self._loop.call_later(seconds, late)
 
     def _collect(self, data: bytes) -> None:
-        if not self._head:
+        is_new = not self._head
+        if is_new:
             data = data.lstrip(b"\r\n")  # RFC 9112, 2.2: some clients send an empty line after a body
-            if not data:
-                return
-            self._wait(self._limits.head_seconds, self._head_is_late)
         seen = max(0, len(self._head) - len(_END))
         self._head += data
         end = self._head.find(_END, seen)
@@ -159,6 +157,8 @@ class Connection(asyncio.Protocol):
             if self._timer is not None:
                 self._timer.cancel()
             self._inner.data_received(whole)
+        elif is_new and self._head:
+            self._wait(self._limits.head_seconds, self._head_is_late)
 
     def _head_is_late(self) -> None:
         self.refuse(408, f"Request Timeout - no whole head in {self._limits.head_seconds:g} s")

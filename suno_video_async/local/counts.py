@@ -16,6 +16,7 @@ class Tally:
         requests: by call, refused ones included.
         refused: by code.
         charged_by_track: by `task_id/suno_id/author/brand`.
+        faults: that struck, by kind.
         tasks: created.
         refunded: that failed, and whose credits were given back.
 
@@ -24,6 +25,7 @@ class Tally:
     requests: Counter[str] = field(factory=Counter[str])
     refused: Counter[str] = field(factory=Counter[str])
     charged_by_track: Counter[str] = field(factory=Counter[str])
+    faults: Counter[str] = field(factory=Counter[str])
     tasks: int = 0
     refunded: int = 0
 
@@ -41,6 +43,7 @@ class Tally:
             "tasks": self.tasks,
             "charged_by_track": dict(self.charged_by_track),
             "refunded": self.refunded,
+            "faults": dict(self.faults),
         }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -255,7 +254,6 @@ class FaultPlan:
 
     def reset(self) -> None:
         """Begin anew, as after the start."""
-        self.struck: Counter[str] = Counter()
         self._rules = [
             _Rule(fault, random.Random(f"{self._seed}/fault/{at}")) for at, fault in enumerate(self._faults)
         ]
@@ -264,7 +262,4 @@ class FaultPlan:
         """Count one call of an operation, made with the key of a name; return the first rule that strikes it."""
         # A list, and not the first: all rules count the call.
         hits = [rule.fault for rule in self._rules if rule.meets(on, key) and rule.strikes()]
-        if not hits:
-            return None
-        self.struck[hits[0].kind] += 1
-        return hits[0]
+        return hits[0] if hits else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -19,12 +20,17 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _SENDABLE: Final = re.compile(r"[!-~]+")
 
 
+def made_up_key() -> str:
+    """Return a new key of the provider's form, which nobody guesses."""
+    return f"ak_{secrets.token_hex(16)}"
+
+
 @frozen(kw_only=True)
 class ApiKey:
     """A key, and the account behind it.
 
     Args:
-        key: what a client sends.
+        key: what a client sends; without it, one is made up.
         name: what the statistics and the faults call it: letters, digits, `.`, `_` and `-`, at most 40; without it
             `key-1`, `key-2`, … by its place.
         credits: what its account begins with; None for the server's.
@@ -38,7 +44,7 @@ class ApiKey:
 
     """
 
-    key: str = field(repr=False)
+    key: str = field(factory=made_up_key, repr=False)
     name: str | None = None
     credits: float | None = None
     rate: RateLimit | Literal["default"] | None = "default"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import math
-import secrets
 import shutil
 import tempfile
 import time
@@ -106,7 +105,7 @@ class LocalServer:
         self._host = host
         self._port = port
         self._library = library
-        self._keys = named_keys(tuple(api_keys) or (f"ak_{secrets.token_hex(16)}",))
+        self._keys = named_keys(tuple(api_keys) or (ApiKey(),))
         self._credits = credits
         self._cost = cost
         self._rate = rate

@@ -139,7 +139,6 @@ class ApiService:
             **counts.total.data(),
             "max_in_any_window": self._accounts.max_in_any_window,
             "callbacks": {name: counts.callbacks[name] for name in ("sent", "failed", "forged")},
-            "faults": dict(self._faults.struck),
             "first_request_at": counts.first_request_at,
             "last_request_at": counts.last_request_at,
             "keys": self._accounts.data(),
@@ -167,7 +166,7 @@ class ApiService:
         self._counts = Counts()
 
     def set_faults(self, faults: Sequence[Fault], *, seed: int = 0) -> None:
-        """Let other things go wrong from now on; their calls are counted from 1.
+        """Let other things go wrong from now on; their calls are counted from 1. The statistics go on.
 
         Raises:
             FaultError: a fault names a key that there is not.
@@ -204,7 +203,7 @@ class ApiService:
             account.admit(now)
         except Refusal as refusal:
             return self._refused(refusal, account)
-        fault = self._faults.next(call, account.name)
+        fault = self._next_fault(call, account)
         if fault is not None and fault.before:
             if fault.name == "code":
                 self._count_refusal(int(fault.number), account)
@@ -217,6 +216,14 @@ class ApiService:
         reply = encoded(envelope) if fault is None else spoiled(fault, envelope)
         overtaken = call == CREATE and self._is_early(envelope.data["task_id"])
         return evolve(reply, delay=max(reply.delay, AHEAD)) if overtaken else reply
+
+    def _next_fault(self, on: str, account: Account | None) -> Fault | None:
+        """Count one call of an operation; return what strikes it."""
+        fault = self._faults.next(on, None if account is None else account.name)
+        if fault is not None:
+            for tally in (self._counts.total, *(() if account is None else (account.tally,))):
+                tally.faults[fault.kind] += 1
+        return fault
 
     def _is_early(self, task_id: str) -> bool:
         """Whether a callback overtakes the answer of its CreateTask."""
@@ -240,7 +247,7 @@ class ApiService:
         for tally in (self._counts.total, account.tally):
             tally.charge(order.track)
         if order.callback_url is not None:
-            task.callback_fault = self._faults.next(CALLBACK, account.name)
+            task.callback_fault = self._next_fault(CALLBACK, account)
         task.cancel = self._producer.start(
             order,
             fails=fault is not None and fault.name == "fail",
@@ -368,7 +375,7 @@ class ApiService:
         if found is not None and found.prepare is not None:
             return found
         task = self._by_media.get(request.path)
-        fault = self._faults.next(MEDIA, None if task is None else task.owner.name)
+        fault = self._next_fault(MEDIA, None if task is None else task.owner)
         if fault is not None and fault.name == "redirect" and REDIRECTED in request.query:
             fault = None
         if fault is not None and fault.name == "expire-url":

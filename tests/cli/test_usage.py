@@ -83,6 +83,9 @@ def test_version(home: Home) -> None:
         (["serve", "--size", "tall"], "1920x1080"),
         (["serve", "--size", "1921x1080"], "even numbers of pixels"),
         (["serve", "--library", "nowhere"], "nowhere"),
+        (["serve", "--keys", "nowhere.toml"], "nowhere.toml"),
+        (["serve", "--keys", "c.csv"], "c.csv: is not valid TOML"),
+        (["serve", "--grace", "-1"], "0 or a number above it"),
     ],
 )
 def test_a_mistake_is_one_line(

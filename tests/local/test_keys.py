@@ -132,6 +132,8 @@ def test_a_fault_strikes_the_calls_of_its_key(on: str) -> None:
             if api.service.stats()["faults"].get(kind, 0) > before:
                 struck.append((name, number))
     assert struck == [("b", 2)]
+    books = api.service.stats()
+    assert [books["keys"][name]["faults"] for name in ("a", "b")] == [{}, {kind: 1}]
 
 
 def test_a_file_of_keys_is_read(tmp_path: Path) -> None:

@@ -16,18 +16,9 @@ from suno_video_async.local import Fault, LocalServer
 from suno_video_async.models import RateLimit
 from suno_video_async.mp4 import mp4_problem
 
-CREATE = "/api/v1/client/job/CreateTask"
+from .serving import CREATE, ORDER, quick, session_of
+
 INFO = "/api/v1/client/job/TaskInfo"
-ORDER = {"model": "suno/music-video", "input": {"task_id": "m1", "suno_id": "s1"}}
-
-
-def quick(**options: Any) -> LocalServer:
-    """Return a server whose tasks take no time worth waiting for."""
-    return LocalServer(**{"render_seconds": 1.0, "time_scale": 100.0, "rate": None, **options})
-
-
-def session_of(server: LocalServer) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(server.url, headers={"x-api-key": server.api_key})
 
 
 @pytest.fixture

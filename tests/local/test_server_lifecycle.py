@@ -6,15 +6,12 @@ import asyncio
 import gc
 import socket
 import sys
-import tempfile
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from suno_video_async import MissingExtraError, SunoVideoClient, Track
 from suno_video_async.local import ApiKey, Fault, FaultError, LocalServer, LocalServerError
@@ -22,31 +19,9 @@ from suno_video_async.local.command import serve
 from suno_video_async.local.exchange import ServerRequest
 from suno_video_async.local.server import _reachable
 from tests.local.fake_service import FakeService, until
+from tests.local.serving import Receiver, create, quick
 
-CREATE = "/api/v1/client/job/CreateTask"
-ORDER = {"model": "suno/music-video", "input": {"task_id": "m1", "suno_id": "s1"}}
-
-
-@pytest.fixture(autouse=True)
-def own_temporary_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Let servers make their folders where a test can see them."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
-
-
-def quick(**options: Any) -> LocalServer:
-    return LocalServer(**{"render_seconds": 1.0, "time_scale": 100.0, "rate": None, **options})
-
-
-async def create(server: LocalServer, **changes: Any) -> dict[str, Any]:
-    async with (
-        aiohttp.ClientSession(server.url, headers={"x-api-key": server.api_key}) as session,
-        session.post(CREATE, json={**ORDER, **changes}) as response,
-    ):
-        body: dict[str, Any] = await response.json()
-        return body
+pytestmark = pytest.mark.usefixtures("own_temporary_folder")
 
 
 async def test_a_stopped_server_leaves_nothing(own_temporary_folder: Path) -> None:
@@ -169,6 +144,7 @@ def test_a_made_up_key_has_the_right_form() -> None:
     assert len(made_up.api_key) == 35
     assert quick(api_keys=["a", "b"]).api_key == "a"
     assert made_up.api_key not in repr(made_up)
+    assert len({ApiKey().key, ApiKey().key, made_up.api_key}) == 3
 
 
 async def test_keys_are_accounts_of_their_own_over_http() -> None:
@@ -229,31 +205,6 @@ def test_the_machines_own_calls_are_for_the_machine(remote: str | None, status: 
     api = FakeService()
     request = ServerRequest(method="GET", path="/_local/stats", remote=remote)
     assert api.service.handle(request).status == status
-
-
-class Receiver:
-    """Takes callbacks; refuses the first few."""
-
-    def __init__(self, refusals: int = 0) -> None:
-        self.refusals = refusals
-        self.received: list[dict[str, Any]] = []
-        self.url = ""
-
-    async def handle(self, request: web.BaseRequest) -> web.Response:
-        self.received.append(await request.json())
-        refused = len(self.received) <= self.refusals
-        return web.Response(status=500 if refused else 200)
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    taking = Receiver()
-    runner = web.ServerRunner(web.Server(taking.handle, access_log=None))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    taking.url = f"http://127.0.0.1:{runner.addresses[0][1]}/done/nonce"
-    yield taking
-    await runner.cleanup()
 
 
 async def callbacks_ended(server: LocalServer) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -87,14 +87,19 @@ class Network:
         """Return one of several ways to go wrong."""
         return self._rng.choice(ways)
 
+    def _struck(self) -> Mapping[str, int]:
+        """Return how often each kind of fault has struck."""
+        return self.service._counts.total.faults
+
     def arrive(self, flight: Flight) -> Reply:
         """Let the server handle a request, now."""
         flight.arrived = self.world.moment
         before = len(self.service._videos)
-        struck = dict(self.service._faults.struck)
+        struck = dict(self._struck())
         reply = self.service.handle(_as_seen_by_the_server(flight.request, self.api_key))
         flight.struck = next(
-            (kind for kind, count in self.service._faults.struck.items() if struck.get(kind, 0) != count), None
+            (kind for kind, count in self.service._counts.total.faults.items() if struck.get(kind, 0) != count),
+            None,
         )
         if len(self.service._videos) > before:
             flight.created = next(reversed(self.service._videos))
@@ -215,7 +220,7 @@ def _delivered(reply: Reply) -> Answer | Exception:
         return TransportError("the answer broke off: ClientPayloadError")
     if reply.length > _MAX_BODY:
         return MalformedResponseError("the answer is over 1 MiB", http_status=reply.status)
-    return Answer(reply.status, reply.headers, reply.body + b" " * reply.padding)
+    return Answer(reply.status, reply.headers, reply.body)
 
 
 def _meaning(answer: Answer) -> tuple[str, str | None]:

@@ -1,0 +1,33 @@
+"""What the tests of the local server share."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from .serving import Receiver
+
+
+@pytest.fixture
+def own_temporary_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Let servers make their folders where a test can see them."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """Run something that takes callbacks."""
+    taking = Receiver()
+    runner = web.ServerRunner(web.Server(taking.handle, access_log=None))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    taking.url = f"http://127.0.0.1:{runner.addresses[0][1]}/done/nonce"
+    yield taking
+    await runner.cleanup()
