@@ -132,12 +132,13 @@ def wheel(session: nox.Session) -> None:
         example = shutil.copytree("tests/example_project", f"{temporary}/example")
         session.chdir(temporary)
         for what in (str(source), str(built)):
-            session.run(clean(session, f"{temporary}/core", what), f"{checks}/core.py", external=True)
+            session.run(clean(session, f"{temporary}/core", what), "-P", f"{checks}/core.py", external=True)
         for extra in sorted(extras):
             if not Path(checks, f"{extra}.py").exists():
                 session.error(f"the extra {extra!r} has no check: write tests/wheel/{extra}.py")
             python = clean(session, f"{temporary}/{extra}", f"{built}[{extra}]")
-            session.run(python, f"{checks}/{extra}.py", external=True)
+            # Without its folder on the path, or a check would be imported for the package of the same name.
+            session.run(python, "-P", f"{checks}/{extra}.py", external=True)
         python = clean(session, f"{temporary}/tests", f"{built}[cli]", *PLUGINS)
         session.chdir(example)
         for mode, files in EXAMPLE_TESTS.items():

@@ -262,7 +262,7 @@ def ledger_of(home: Home, change: str) -> None:
     ("change", "says"),
     [
         (
-            "INSERT INTO attempts VALUES (77, 1, 'n', 'unknown', NULL, 0, NULL)",
+            "INSERT INTO attempts (row_id, n, nonce, state, at) VALUES (77, 1, 'n', 'unknown', 0)",
             "belong to no row",
         ),
         ("PRAGMA application_id = 1", "another program"),

@@ -123,13 +123,13 @@ def test_what_is_no_key_is_not_stored(home: Home, monkeypatch: pytest.MonkeyPatc
 
 def test_a_key_of_another_shape_is_a_warning(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server decides: it is stored, and told once without its text."""
-    with served(api_keys=["sk-its own 'kind' #1"]) as server:
-        ran = login(home, monkeypatch, "--check", "--base-url", server.url, key="sk-its own 'kind' #1\n")
+    with served(api_keys=["sk-its-own-'kind'-#1"]) as server:
+        ran = login(home, monkeypatch, "--check", "--base-url", server.url, key="sk-its-own-'kind'-#1\n")
     assert ran.code == 0
     assert ran.lines()[0]["balance"] == 1000.0
     assert ran.err.count("not of the usual shape") == 1
     assert "sk-its" not in ran.err + ran.out
-    assert dotenv_values(key_file(home), interpolate=False)["CRUN_API_KEY"] == "sk-its own 'kind' #1"
+    assert dotenv_values(key_file(home), interpolate=False)["CRUN_API_KEY"] == "sk-its-own-'kind'-#1"
 
 
 def test_a_refused_key_is_not_stored(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,7 @@ async def test_rendering_needs_its_extra(monkeypatch: pytest.MonkeyPatch, own_te
         ({"render_seconds": -1}, "render_seconds must be"),
         ({"render_seconds": (1.0, float("inf"))}, "render_seconds must be"),
         ({"size": "tall"}, "size must be"),
-        ({"size": (101, 100)}, "two even numbers"),
+        ({"size": (101, 100)}, "even numbers"),
         ({"api_keys": [""]}, "API key is empty"),
         ({"api_keys": ["ak_x "]}, "spaces around"),
     ],
