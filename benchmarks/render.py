@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import resource
 import shutil
 import statistics
@@ -358,7 +359,10 @@ def problems(report: dict[str, Any]) -> list[str]:
 
 def show(report: dict[str, Any]) -> None:
     """Print the table."""
-    print(f"{report['seconds']:.0f} s at {FPS} fps, {THREADS} encoder threads, medians of {report['runs']}")
+    print(
+        f"{report['seconds']:.0f} s at {FPS} fps, {THREADS} encoder threads, medians of {report['runs']};", end=" "
+    )
+    print(f"{report['busy']:.1f} processes a core were running before")
     heads = f"{'fps':>6} {'wall s':>7} {'CPU s':>6} {'MB RSS':>7} {'MB file':>8}"
     print(f"{'size':>10}  {'way':<22} {heads}")
 
@@ -394,6 +398,7 @@ def benchmark(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "seconds": options.seconds,
         "runs": options.runs,
         "moviepy_seconds": moviepy,
+        "busy": os.getloadavg()[0] / (os.cpu_count() or 1),
         "sizes": {
             f"{width}x{height}": at_size(folder, (width, height), options.seconds, options.runs, moviepy)
             for width, height in SIZES

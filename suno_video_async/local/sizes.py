@@ -9,7 +9,7 @@ Size = Literal["landscape", "portrait", "square"] | tuple[int, int]
 
 SIZES: Final = {"landscape": (1280, 720), "portrait": (1080, 1920), "square": (1080, 1080)}
 """Width and height in pixels."""
-SIZES_IN_WORDS: Final = "landscape, portrait, square, or even numbers of pixels from 96 to 4096 such as 1920x1080"
+SIZES_IN_WORDS: Final = "landscape, portrait, square, or two even numbers from 96 to 4096 such as 1920x1080"
 
 
 def size_of(value: object) -> tuple[int, int] | None:

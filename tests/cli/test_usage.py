@@ -81,7 +81,7 @@ def test_version(home: Home) -> None:
         (["balance", "--base-url", "nonsense"], "must look like"),
         (["serve", "--render-seconds", "soon"], "MEAN:SIGMA"),
         (["serve", "--size", "tall"], "1920x1080"),
-        (["serve", "--size", "1921x1080"], "even numbers of pixels"),
+        (["serve", "--size", "1921x1080"], "two even numbers"),
         (["serve", "--library", "nowhere"], "nowhere"),
         (["serve", "--keys", "nowhere.toml"], "nowhere.toml"),
         (["serve", "--keys", "c.csv"], "c.csv: is not valid TOML"),

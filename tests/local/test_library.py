@@ -236,7 +236,7 @@ def test_a_missing_cover_is_drawn(tmp_path: Path) -> None:
         ('artist = "x"\ntitel = "y"', 2, "unknown key 'titel'"),
         ("title = 3", 1, "must be text"),
         ('duration = "long"', 1, "must be seconds"),
-        ('size = "tall"', 1, "size must be landscape, portrait, square, or even"),
+        ('size = "tall"', 1, "size must be landscape, portrait, square, or two even"),
         ("title = 'a'\nsize = 1080", 2, "size must be"),
         ('size = "1081x1920"', 1, "size must be"),
         ('title = "a"\n\nartist = ', 3, "not valid TOML"),

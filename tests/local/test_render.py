@@ -393,6 +393,13 @@ def test_a_long_title_takes_two_rows(assets: Path) -> None:
     assert (long > 200).sum() > (short > 200).sum()
 
 
+def test_the_last_line_comes_as_slowly_as_any() -> None:
+    """Even where it begins when the song is said to be over, as in files that do not say how long they are."""
+    scene = _scene([LyricLine(50.0, "one"), LyricLine(65.0, "two")])
+    offsets = np.array([scene.state(64.0 + at / 60).offset for at in range(120)])
+    assert np.count_nonzero(np.diff(offsets)) > 15
+
+
 def test_a_line_too_tall_to_be_bright_moves_by_rows() -> None:
     """All of a very long line is once in the bright part, and the next line comes on time."""
     scene = _scene([LyricLine(1.0, "Every window holds a morning " * 12), LyricLine(21.0, "two")])

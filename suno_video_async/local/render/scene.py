@@ -219,8 +219,10 @@ class Scene:
                 self._entries.append(_Entry(rows, round(4 * (top - pitch / 2)), height, words))
                 shown = len(self._entries) - 1
                 top += block + layout.lyric_gap
-            following = lyrics[position + 1].start if position + 1 < len(lyrics) else self._duration
-            each = max(0.0, following - lyric.start) / len(views)
+            # Of the last line nobody says how long it is sung, nor some files how long they are.
+            last = max(self._duration, lyric.start + 3.0 * len(views))
+            following = lyrics[position + 1].start if position + 1 < len(lyrics) else last
+            each = (following - lyric.start) / len(views)
             for number, focus in enumerate(views):
                 begin = lyric.start + number * each - LEAD
                 if self._moves:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -143,26 +143,15 @@ class Typesetter:
             return line, 1.0
         if line.width * shrink <= width:
             return line, width / line.width
-        letters = list(clusters(clean(text)))
-        low, high = 0, len(letters)
-        while low < high:
-            middle = (low + high + 1) // 2
-            fits = self.width(_cut(letters, middle), style) * shrink <= width
-            low, high = (middle, high) if fits else (low, middle - 1)
-        return self.shape(_cut(letters, low), style, rtl=line.rtl), shrink
+        cut = _cut(text, lambda cut: self.width(cut, style) * shrink <= width)
+        return self.shape(cut, style, rtl=line.rtl), shrink
 
     def block(self, text: str, style: Style, width: float, most: int) -> tuple[Line, ...]:
         """Fit a text into a few rows of `width` ems; what is too long is cut with an ellipsis."""
         lines = self.wrap(text, style, width)
         if len(lines) <= most:
             return lines
-        letters = list(clusters(clean(text)))
-        low, high = 0, len(letters)
-        while low < high:
-            middle = (low + high + 1) // 2
-            fits = len(self.wrap(_cut(letters, middle), style, width)) <= most
-            low, high = (middle, high) if fits else (low, middle - 1)
-        return self.wrap(_cut(letters, low), style, width)
+        return self.wrap(_cut(text, lambda cut: len(self.wrap(cut, style, width)) <= most), style, width)
 
     def _fit(self, atom: Atom, style: Style, width: float) -> Iterator[Atom]:
         """Cut a word that is longer than a row between its letters."""
@@ -263,9 +252,18 @@ class Typesetter:
         return np.ascontiguousarray(pixels[::-1, :width])
 
 
-def _cut(letters: Sequence[str], count: int) -> str:
-    """The first letters, and an ellipsis for the others."""
-    return "".join(letters[:count]).rstrip() + "…"
+def _cut(text: str, fits: Callable[[str], bool]) -> str:
+    """As many of the first letters as fit with an ellipsis after them."""
+    letters = list(clusters(clean(text)))
+    low, high = 0, len(letters)
+
+    def first(count: int) -> str:
+        return "".join(letters[:count]).rstrip() + "…"
+
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(first(middle)) else (low, middle - 1)
+    return first(low)
 
 
 def clean(text: str) -> str:
