@@ -23,6 +23,7 @@ from suno_video_async import (
     TaskFailed,
     Track,
     TransportError,
+    VideoTaskId,
 )
 from suno_video_async.ledger.base import Ending, LedgerRow
 from suno_video_async.protocol.lifecycle import Cause, State
@@ -75,11 +76,17 @@ async def test_a_track_is_bought_once_over_many_processes(tmp_path: Path) -> Non
 
 async def test_the_next_process_knows_how_long_tasks_take(tmp_path: Path) -> None:
     """What a ledger's tasks took is recalled when it is opened, and an estimate is there from the start."""
-    api, path = FakeAPI(seconds=40), tmp_path / "l.db"
-    async with client_on(path, api) as client:
+
+    def fill(ledger: SqliteLedger) -> None:
         for number in range(6):
-            await (await client.submit(Track(task_id="m", suno_id=f"s{number}"))).result()
-    async with client_on(path, api) as client:
+            row = ledger.claim(Track(task_id="m", suno_id=f"s{number}"), where="").row
+            ledger.begin_attempt(row.id, nonce=f"n{number}", at=0.0, reserve=0, most=None)
+            ledger.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId(f"v{number}")))
+            ledger.move(row.id, Ending(state=State.SUCCEEDED, took=40.0))
+
+    path = tmp_path / "l.db"
+    await asyncio.to_thread(with_ledger, path, fill)
+    async with client_on(path, FakeAPI()) as client:
         assert 35 < client.usual_duration(0.5) < 46
 
 
