@@ -35,5 +35,8 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
 
 def without_secrets(url: str) -> str:
     """Return a URL without its query, fragment and user: what is signed or secret stands there."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # such as a bracket that is not closed
+        return url.partition("?")[0].partition("#")[0].rpartition("@")[2]
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

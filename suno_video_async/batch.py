@@ -624,7 +624,7 @@ class Conversion:
             end = await work.task.result(timeout=self._options.task_timeout)
         except SunoVideoError as error:
             end = error
-        if ending := ending_of(end, row, now=self._client.clock.time()):
+        if ending := ending_of(end, now=self._client.clock.time()):
             row = await self._books.move(row, ending)
         if isinstance(end, Video):
             outcome = _known(row, "succeeded")

@@ -138,7 +138,7 @@ class Bookkeeper:
     async def _settle_at_the_end(self, row: LedgerRow, task: VideoTask) -> None:
         settled = self._settled[task.id]
         try:
-            ending = ending_of(await _end_of(task), row, now=self._client.clock.time())
+            ending = ending_of(await _end_of(task), now=self._client.clock.time())
             settled.set_result(row if ending is None else await self.books.move(row, ending))
         except LedgerError:
             # The row stays submitted: the next client follows it again.

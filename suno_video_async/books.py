@@ -108,7 +108,7 @@ class Books:
         return await self._hop(self.ledger.last_place)
 
     async def durations(self, most: int) -> Sequence[float]:
-        """Return the seconds that the tasks of the last rows took, at most so many."""
+        """Return the seconds that the tasks of the last rows took, the newest last; at most so many."""
         return await self._hop(partial(self.ledger.durations, most))
 
     async def note_place(self, at: float) -> None:
@@ -217,24 +217,21 @@ class Entry:
         return Ending(state=State.REFUSED if refused else State.PLANNED, error=described(error))
 
 
-def ending_of(end: Video | SunoVideoError, row: LedgerRow, *, now: float) -> Ending | None:
+def ending_of(end: Video | SunoVideoError, *, now: float) -> Ending | None:
     """Return how a submitted row moves on when its task was followed to this end; None leaves it submitted.
 
     Args:
         end: the task's end.
-        row: the row.
-        now: Unix seconds, of the client's clock.
+        now: Unix seconds, of the client's clock: the task ended then at the latest.
 
     """
     if not isinstance(end, Video | TaskFailed):
         return Ending(state=State.UNKNOWN, error=described(end)) if isinstance(end, NotFoundError) else None
     took = _took(end.snapshot)
-    # Not the server's date: its clock may be another. It is also heard late, by a run that was resumed.
-    ended = now if took is None else min(row.since + took, now)
     if isinstance(end, Video):
-        return Ending(state=State.SUCCEEDED, url=end.url, cost=micro(end.credits), ended=ended, took=took)
+        return Ending(state=State.SUCCEEDED, url=end.url, cost=micro(end.credits), ended=now, took=took)
     cost = micro(end.snapshot.credits)
-    return Ending(state=State.FAILED, cost=cost, ended=ended, took=took, error=described(end))
+    return Ending(state=State.FAILED, cost=cost, ended=now, took=took, error=described(end))
 
 
 def _took(said: TaskSnapshot) -> float | None:

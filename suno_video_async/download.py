@@ -12,7 +12,10 @@ import re
 import socket
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from functools import partial
+from io import FileIO
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -26,6 +29,7 @@ from suno_video_async.addresses import is_private, without_secrets
 from suno_video_async.disks import boot_id
 from suno_video_async.errors import DownloadError
 from suno_video_async.filenames import file_name
+from suno_video_async.finishing import to_the_end
 from suno_video_async.hooks import RetryEvent
 from suno_video_async.models import TaskSnapshot, Timeout, Video, VideoTaskId
 from suno_video_async.mp4 import mp4_problem
@@ -46,6 +50,8 @@ EXPIRED = frozenset({403, 404, 410})
 #: Connections for downloads; they are not the API's.
 CONNECTIONS = 8
 _CHUNK = 256 * 1024
+
+T = TypeVar("T")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", re.ASCII)
 #: What the operating system says when there is no room, for which trying again does not help.
@@ -119,9 +125,9 @@ class MediaServer:
     async def _download(self, url: str, part: _Part, *, sha256: bool, resend: int) -> Saved:
         keep = False
         try:
-            have = await anyio.to_thread.run_sync(part.open, url)
+            have = await _in_a_thread(partial(part.open, url))
             await self._fetch(url, part, have, resend)
-            return await anyio.to_thread.run_sync(part.finish, url, sha256)
+            return await _in_a_thread(partial(part.finish, url, sha256))
         except DownloadError as error:
             keep = error.temporary
             raise
@@ -132,8 +138,8 @@ class MediaServer:
             keep = True
             raise
         finally:
-            with anyio.CancelScope(shield=True), contextlib.suppress(OSError):
-                await anyio.to_thread.run_sync(part.close, keep)
+            with contextlib.suppress(OSError):
+                await _in_a_thread(partial(part.close, keep))
 
     async def _fetch(self, url: str, part: _Part, have: _Entity | None, resend: int) -> None:
         for hop in range(MAX_REDIRECTS + 1):
@@ -189,15 +195,13 @@ class MediaServer:
             entity, start = _Entity.of(response), 0
         if entity.length is not None and entity.length > MAX_BYTES:
             raise DownloadError(f"the video is over {MAX_BYTES} bytes", url=url)
-        await anyio.to_thread.run_sync(part.begin, entity, start)
+        await _in_a_thread(partial(part.begin, entity, start))
         received = start
-        async with await anyio.open_file(part.path, "r+b") as file:
-            await file.seek(start)
-            async for chunk in response.content.iter_chunked(_CHUNK):
-                received += len(chunk)
-                if received > MAX_BYTES:
-                    raise DownloadError(f"the video is over {MAX_BYTES} bytes", url=url)
-                await file.write(chunk)
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            received += len(chunk)
+            if received > MAX_BYTES:
+                raise DownloadError(f"the video is over {MAX_BYTES} bytes", url=url)
+            await _in_a_thread(partial(part.write, chunk))
         if entity.length is not None and received != entity.length:
             raise DownloadError(f"{received} bytes came of {entity.length}", url=url, temporary=True)
 
@@ -236,6 +240,7 @@ class _Part:
         self.path = path.with_name(path.name + ".part")
         self._said = path.with_name(path.name + ".part.json")
         self._entity: _Entity | None = None
+        self._file: FileIO | None = None
         self._lock: int | None = None
         self._taken = self._finished = False
 
@@ -290,7 +295,21 @@ class _Part:
                 self._said.write_text(json.dumps(said), encoding="utf-8")
         else:
             os.truncate(self.path, start)
+        self._file = self.path.open("r+b", buffering=0)
+        self._file.seek(start)
         self._entity = entity
+
+    def write(self, chunk: bytes) -> None:
+        """Write what comes next."""
+        if self._file is not None:
+            left = memoryview(chunk)
+            while left:  # a disk that is almost full takes a part
+                left = left[self._file.write(left) :]
+
+    def _end_writing(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     def forget(self) -> None:
         """Let the next try begin anew."""
@@ -298,6 +317,7 @@ class _Part:
 
     def finish(self, url: str, sha256: bool) -> Saved:
         """Check the whole file and give it its name."""
+        self._end_writing()
         if problem := mp4_problem(self.path):
             self.forget()  # the next try begins anew
             raise DownloadError(f"what came is no playable MP4: {problem}", url=url, temporary=True)
@@ -315,6 +335,7 @@ class _Part:
         if not self._taken:
             return
         try:
+            self._end_writing()
             resumable = self._entity is not None and self._entity.etag is not None
             if not self._finished and not (keep and resumable):
                 self.path.unlink(missing_ok=True)
@@ -434,6 +455,11 @@ def make_media_session(*, local: bool) -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(limit=CONNECTIONS, resolver=resolver),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
+
+
+async def _in_a_thread(call: Callable[[], T]) -> T:
+    """Run a call that blocks, to its end: whoever cancels must not overtake it, nor leave what it has opened."""
+    return await to_the_end(anyio.to_thread.run_sync(call))
 
 
 #: The files that are being fetched in this process.

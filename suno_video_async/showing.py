@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -14,6 +15,7 @@ from suno_video_async.addresses import without_secrets
 EMBEDDED = 5_000_000
 #: Characters of a value that are shown: a server's message may be long.
 SHOWN = 300
+_URL = re.compile(r"https?://\S+", re.IGNORECASE)
 
 #: Readable on white and on black.
 _GOOD, _BAD, _OPEN, _REST = "#2da44e", "#e5534b", "#c69026", "#768390"
@@ -57,9 +59,8 @@ def _plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.1f}".removesuffix(".0")
     if isinstance(value, BaseException):
-        return f"{type(value).__name__}: {value}"
-    text = str(value)
-    return without_secrets(text) if text.startswith(("http://", "https://")) else text
+        value = f"{type(value).__name__}: {value}"
+    return _URL.sub(lambda found: without_secrets(found[0]), str(value))
 
 
 def _text(value: str | None) -> str:

@@ -20,7 +20,9 @@ LATER = {"csv", "sqlite3", "suno_video_async.batch", "suno_video_async.ledger.sq
 
 def loaded_by(code: str) -> set[str]:
     """Return the modules that a fresh process has loaded after running `code`."""
-    code += "\nimport json, sys; print(json.dumps(list(sys.modules)))"
+    # Whoever measures this process has loaded modules of its own.
+    code = f"import sys; before = set(sys.modules)\n{code}\n"
+    code += "import json; print(json.dumps([*{*sys.modules} - before]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout))
 

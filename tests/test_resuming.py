@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from suno_video_async import download as downloading
 from suno_video_async.download import MediaServer, PublicResolver, Saved
 from suno_video_async.transport import make_session
 from tests.support.clients import KEY
-from tests.support.fakes import box
+from tests.support.fakes import box, settle
 from tests.support.raw import RawServer, http, raw_server
 
 VIDEO = box(b"ftyp") + box(b"moov", b"m" * 500) + box(b"mdat", bytes(range(256)) * 400)
@@ -111,6 +112,41 @@ async def test_the_rest_is_fetched_by_the_next_call(tmp_path: Path) -> None:
     assert cdn.asked == [here]
     assert await read(path) == VIDEO
     assert saved.sha256 == hashlib.sha256(VIDEO).hexdigest()
+    assert await folder(tmp_path) == ["s.mp4"]
+
+
+@pytest.mark.parametrize("step", ["open", "begin", "write", "finish", "close"])
+async def test_a_download_that_is_cancelled_leaves_no_step_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A step on the disk is over before the cancellation is through: no other download meets its rest."""
+    path, cdn, under_way, go_on = tmp_path / "s.mp4", Cdn(), threading.Event(), threading.Event()
+    original, calls = getattr(downloading._Part, step), list[str]()
+
+    def slow(part: Any, *arguments: Any) -> Any:
+        calls.append("begun")
+        under_way.set()
+        go_on.wait(10)
+        try:
+            return original(part, *arguments)
+        finally:
+            calls.append("over")
+
+    monkeypatch.setattr(downloading._Part, step, slow)
+    async with raw_server(cdn) as server:
+        first = asyncio.create_task(fetch(server, path))
+        await asyncio.to_thread(under_way.wait, 10)
+        first.cancel()
+        await settle()
+        assert not first.done()
+        with pytest.raises(DownloadError, match="already"):
+            await fetch(server, path)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert calls[-1] == "over"
+        await fetch(server, path)
+    assert await read(path) == VIDEO
     assert await folder(tmp_path) == ["s.mp4"]
 
 

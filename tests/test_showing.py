@@ -102,6 +102,15 @@ def test_a_page_shows_each_value(name: str) -> None:
     assert page.text.strip()
 
 
+@pytest.mark.parametrize(
+    "url", ["HTTPS://media.test/v?sig=s3cret", "see https://media.test/v?sig=s3cret", "https://[v?s3cret"]
+)
+def test_a_url_is_shown_without_its_query_wherever_it_stands(url: str) -> None:
+    """However it is spelt, in a message too, and where it is none."""
+    snapshot = TaskSnapshot(task_id=VideoTaskId("v"), status="failed", result_message=url)
+    assert "s3cret" not in snapshot._repr_html_()
+
+
 def test_colours_and_bars_say_how_it_stands() -> None:
     """A running task has a bar and what is to go; a failure stands out and has its message."""
     running, lost = Page(VALUES["task"]._repr_html_()), Page(VALUES["failed task"]._repr_html_())

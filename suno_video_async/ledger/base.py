@@ -77,7 +77,8 @@ class Ending:
     Attributes:
         state: where to.
         cost: micro-credits that the server names for the task; None leaves what is known.
-        ended: Unix seconds of the task's end, of the client's clock.
+        ended: Unix seconds by which the task had ended, of the client's clock; what is kept is the time of its
+            submission and `took`, where that is earlier.
         took: seconds that the task took, by the server's word.
 
     """
@@ -237,7 +238,7 @@ class Ledger(Protocol):
         ...
 
     def durations(self, most: int) -> Sequence[float]:
-        """Return the seconds that the tasks of the last rows took, by the server's word; at most so many."""
+        """Return the seconds that the tasks of the last rows took, the newest last; at most so many."""
         ...
 
 

@@ -307,9 +307,10 @@ class SqliteLedger:
     @staticmethod
     def _note_end(db: sqlite3.Connection, row: LedgerRow, ending: Ending) -> None:
         if ending.ended is not None or ending.took is not None:
+            # A run that was resumed hears of an end late; the server's own date is of another clock than ours.
             db.execute(
-                "UPDATE attempts SET ended = ?, took = ?"
-                " WHERE row_id = ? AND n = (SELECT attempt FROM rows WHERE id = row_id)",
+                "UPDATE attempts SET ended = MIN(?1, at + COALESCE(?2, ?1)), took = ?2"
+                " WHERE row_id = ?3 AND n = (SELECT attempt FROM rows WHERE id = row_id)",
                 (ending.ended, ending.took, row.id),
             )
 
@@ -425,9 +426,9 @@ class SqliteLedger:
         return None if value is None else float(value)
 
     def durations(self, most: int) -> Sequence[float]:
-        """Return the seconds that the tasks of the last rows took, by the server's word; at most so many."""
+        """Return the seconds that the tasks of the last rows took, the newest last; at most so many."""
         query = "SELECT took FROM attempts WHERE took IS NOT NULL ORDER BY row_id DESC, n DESC LIMIT ?"
-        return [took for (took,) in self._select(query, most)]
+        return [took for (took,) in reversed(self._select(query, most))]
 
     def problems(self) -> Sequence[str]:
         """Return what a thorough look at the whole file finds wrong with it; of a large one that takes a while."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import pairwise
 
 from attrs import define, field, frozen
@@ -25,8 +25,8 @@ PRIOR_TAIL = 2.0
 PRIOR_HEAD = 0.03
 #: The last tasks that count, about: the weight of a task falls by this share with each that ends after it.
 FADING = 1 / 300
-#: As many of an earlier run's tasks are recalled: they tell the law, and what is seen anew soon outweighs them.
-RECALLED = 100
+#: So many of an earlier run's tasks are recalled; all together count as much as so many that are seen now.
+RECALLED, RECALLED_WEIGHT = 100, 2.0
 #: Ends that must have been seen before estimates are told to anybody.
 ENOUGH = 5
 #: An end counts in the neighbouring steps as well: few ends make a smooth law.
@@ -110,11 +110,19 @@ class Durations:
             self._ended = [value / self._weight for value in self._ended]
             self._weight = 1.0
 
-    def recall(self, durations: Iterable[float]) -> None:
-        """Learn what an earlier run has seen, in seconds; nothing where something newer is known already."""
-        if not self.ends:
+    def recall(self, durations: Sequence[float]) -> None:
+        """Learn what an earlier run has seen, in seconds; nothing where something newer is known already.
+
+        Args:
+            durations: the newest last. All together count little: the service may be another today, and the
+                prior has to stay strong enough for tasks that are over much sooner.
+
+        """
+        if not self.ends and durations:
+            self._weight = RECALLED_WEIGHT / len(durations)
             for seconds in durations:
                 self.ended(0.0, seconds)
+            self._weight = 1.0
 
     def hazard(self, age: float) -> float:
         """Return the cumulative hazard up to an age."""

@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NoReturn, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from attrs import define, evolve, frozen
 
@@ -408,7 +408,13 @@ def _required_number(data: Mapping[str, Any], name: str, answer: Answer, request
 
 
 def _url(value: object) -> str | None:
-    return value if isinstance(value, str) and _USABLE_URL.fullmatch(value) else None
+    if not (isinstance(value, str) and _USABLE_URL.fullmatch(value)):
+        return None
+    try:
+        urlsplit(value)
+    except ValueError:  # such as a bracket that is not closed
+        return None
+    return value
 
 
 def _media_urls(value: object) -> tuple[str, ...]:

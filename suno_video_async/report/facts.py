@@ -221,10 +221,17 @@ def _items(ledger: SqliteLedger, sums: _Sums, clean: Callable[[str], str]) -> It
 def _cleaned(row: LedgerRow, clean: Callable[[str], str]) -> LedgerRow:
     """Return a row whose free texts, which others wrote, are fit to be shown."""
     kind, code, words = row.error or ("", None, "")
-    extra = {clean(name): clean(value) for name, value in row.track.extra.items()}
+    track = row.track
     return evolve(
         row,
-        track=evolve(row.track, extra=extra) if extra else row.track,
+        track=evolve(
+            track,
+            task_id=clean(track.task_id),
+            suno_id=clean(track.suno_id),
+            author=track.author and clean(track.author),
+            brand=track.brand and clean(track.brand),
+            extra={clean(name): clean(value) for name, value in track.extra.items()},
+        ),
         where=clean(row.where),
         url=row.url and clean(row.url),
         error=row.error and (clean(kind), code, clean(words)),

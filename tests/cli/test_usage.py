@@ -155,6 +155,7 @@ def test_the_demo_without_its_extra(home: Home, monkeypatch: pytest.MonkeyPatch)
 IMPORTING = """
 import os, signal, sys
 sys.argv[:] = {argv}
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where it is ignored
 
 class Interrupt:
     def find_spec(self, name, *_):

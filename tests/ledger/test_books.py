@@ -28,11 +28,11 @@ from suno_video_async.errors import (
     TransportError,
     WaitTimeout,
 )
-from suno_video_async.ledger.base import MICRO, Ending, LedgerRow
+from suno_video_async.ledger.base import MICRO, Ending
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import TaskSnapshot, Video, VideoTaskId
 from suno_video_async.protocol.lifecycle import Cause, State
-from tests.ledger.support import FINGERPRINT, PROVIDER, track
+from tests.ledger.support import FINGERPRINT, PROVIDER, row_in, track
 
 TASK = VideoTaskId("v1")
 
@@ -207,41 +207,40 @@ def test_how_a_followed_row_ends() -> None:
     video = Video(
         task_id=TASK, url="https://x.test/v", suno_id=None, credits=2.5, duration=90.0, snapshot=snapshot
     )
-    row = LedgerRow(id=1, track=track(), state=State.SUBMITTED, since=1500.0)
-    made, failed = ending_of(video, row, now=1600.0), ending_of(TaskFailed(snapshot), row, now=1600.0)
-    missing = ending_of(api(NotFoundError, 404), row, now=1600.0)
-    assert made == Ending(state=State.SUCCEEDED, url="https://x.test/v", cost=2_500_000, ended=1590.0, took=90.0)
+    made, failed = ending_of(video, now=1600.0), ending_of(TaskFailed(snapshot), now=1600.0)
+    missing = ending_of(api(NotFoundError, 404), now=1600.0)
+    assert made == Ending(state=State.SUCCEEDED, url="https://x.test/v", cost=2_500_000, ended=1600.0, took=90.0)
     assert failed is not None
     assert (failed.state, failed.cost) == (State.FAILED, 500_000)
-    assert (failed.ended, failed.took) == (1590.0, 90.0)
+    assert (failed.ended, failed.took) == (1600.0, 90.0)
     assert missing is not None
     assert (missing.state, missing.error) == (State.UNKNOWN, ("NotFoundError", 404, "CreateTask: 404 no"))
-    assert ending_of(WaitTimeout(TASK, None, 1.0), row, now=1600.0) is None
+    assert ending_of(WaitTimeout(TASK, None, 1.0), now=1600.0) is None
 
 
 @pytest.mark.parametrize(
     ("said", "ended", "took"),
     [
-        ({}, 1600.0, None),
-        ({"duration_s": 90.0}, 1590.0, 90.0),
-        ({"create_at": 7e9, "complete_at": 7e9 + 80}, 1580.0, 80.0),
-        ({"create_at": 7e9, "complete_at": 7e9 + 80, "duration_s": 90.0}, 1590.0, 90.0),
-        ({"complete_at": 1550.0}, 1600.0, None),
-        ({"create_at": 1550.0, "complete_at": 1540.0}, 1600.0, None),
-        ({"duration_s": 5000.0}, 1600.0, 5000.0),
-        ({"duration_s": -1.0}, 1600.0, None),
-        ({"duration_s": float("nan")}, 1600.0, None),
-        ({"duration_s": float("inf")}, 1600.0, None),
-        ({"duration_s": 1.79e12}, 1600.0, None),
+        ({}, 2100.0, None),
+        ({"duration_s": 90.0}, 2090.0, 90.0),
+        ({"create_at": 7e9, "complete_at": 7e9 + 80}, 2080.0, 80.0),
+        ({"create_at": 7e9, "complete_at": 7e9 + 80, "duration_s": 90.0}, 2090.0, 90.0),
+        ({"complete_at": 2050.0}, 2100.0, None),
+        ({"create_at": 2050.0, "complete_at": 2040.0}, 2100.0, None),
+        ({"duration_s": 5000.0}, 2100.0, 5000.0),
+        ({"duration_s": -1.0}, 2100.0, None),
+        ({"duration_s": float("nan")}, 2100.0, None),
+        ({"duration_s": float("inf")}, 2100.0, None),
+        ({"duration_s": 1.79e12}, 2100.0, None),
     ],
 )
-def test_when_a_task_ended(said: dict[str, float], ended: float, took: float | None) -> None:
+def test_when_a_task_ended(memory: SqliteLedger, said: dict[str, float], ended: float, took: float | None) -> None:
     """A task ended as long after its submission as the service says, by any clock; or when it was heard."""
-    snapshot = TaskSnapshot(task_id=TASK, status="failed", **said)  # type: ignore[arg-type]
-    row = LedgerRow(id=1, track=track(), state=State.SUBMITTED, since=1500.0)
-    failed = ending_of(TaskFailed(snapshot), row, now=1600.0)
+    row = row_in(memory, State.SUBMITTED)  # sent at 2000
+    failed = ending_of(TaskFailed(TaskSnapshot(task_id=TASK, status="failed", **said)), now=2100.0)  # type: ignore[arg-type]
     assert failed is not None
-    assert (failed.ended, failed.took) == (ended, took)
+    memory.move(row.id, failed)
+    assert [(times.ended, times.took) for times in memory.times()] == [(ended, took)]
 
 
 def test_credits_in_whole_micro_credits() -> None:

@@ -393,7 +393,7 @@ def test_an_older_ledger_goes_on(old: Path) -> None:
     assert list(ledger.times()) == [
         AttemptTimes(row_id=1, at=2000.0),
         AttemptTimes(row_id=2, at=2000.0),
-        AttemptTimes(row_id=3, at=2000.0, ended=2090.0, took=88.0),
+        AttemptTimes(row_id=3, at=2000.0, ended=2088.0, took=88.0),
     ]
     ledger.close()
 
@@ -432,12 +432,12 @@ def test_times_of_every_attempt(memory: SqliteLedger) -> None:
 
 
 def test_how_long_the_last_tasks_took(memory: SqliteLedger) -> None:
-    """The newest first, and no more than asked for; what nobody knows is left out."""
+    """The newest last, and no more than asked for; what nobody knows is left out."""
     for number, took in enumerate([60.0, None, 70.0, 80.0]):
         row = row_in(memory, State.SUBMITTED, suno_id=f"s{number}")
         memory.move(row.id, Ending(state=State.SUCCEEDED, took=took))
-    assert memory.durations(2) == [80.0, 70.0]
-    assert memory.durations(9) == [80.0, 70.0, 60.0]
+    assert memory.durations(2) == [70.0, 80.0]
+    assert memory.durations(9) == [60.0, 70.0, 80.0]
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -330,7 +330,17 @@ def test_status_is_compared_without_regard_to_case(word: str) -> None:
 
 @pytest.mark.parametrize(
     "urls",
-    [None, "https://a.test/x", [], [None], ["ftp://a.test/x"], ["javascript:x"], ["https://"], ["https://a b"]],
+    [
+        None,
+        "https://a.test/x",
+        [],
+        [None],
+        ["ftp://a.test/x"],
+        ["javascript:x"],
+        ["https://"],
+        ["https://a b"],
+        ["https://[bad"],
+    ],
 )
 def test_unusable_media_urls_are_none(urls: object) -> None:
     """The first URL is the video; where it is unusable there is no video."""

@@ -12,7 +12,7 @@ from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.base import MICRO, Ending
 from suno_video_async.ledger.lock import WriterLock
 from suno_video_async.ledger.sqlite import APPLICATION_ID, MIGRATIONS, SqliteLedger
-from suno_video_async.models import VideoTaskId
+from suno_video_async.models import Track, VideoTaskId
 from suno_video_async.protocol.lifecycle import State
 from suno_video_async.report import facts as facts_module
 from suno_video_async.report.facts import Item, read, title_of
@@ -84,9 +84,9 @@ def test_times_of_a_row_and_of_all(path: Path) -> None:
     ledger.close()
     facts = read(path)
     first, second = facts.items
-    assert (first.sends, first.submitted, first.ended, first.took) == (2, 2000.0, 2090.0, 70.0)
+    assert (first.sends, first.submitted, first.ended, first.took) == (2, 2000.0, 2070.0, 70.0)
     assert second == Item(row=second.row)
-    assert (facts.sent, facts.ended, facts.took) == ((2000.0, 2000.0), (2050.0, 2090.0), (50.0, 70.0))
+    assert (facts.sent, facts.ended, facts.took) == ((2000.0, 2000.0), (2050.0, 2070.0), (50.0, 70.0))
     assert facts.undated == 0
 
 
@@ -184,6 +184,16 @@ def test_texts_are_cleaned(path: Path) -> None:
     assert (first.row.where, title_of(first.row.track)) == ("[key].csv, line 2", "[key] song")
     assert second.row.url == "https://x.test/[key]"
     assert second.row.error == ("TaskFailed", 501, "the [key] was told")
+
+
+def test_whatever_a_catalog_says_is_cleaned(path: Path) -> None:
+    """A key that got into any column of the catalog is not shown."""
+    ledger = opened(path)
+    named = {"task_id": "secret-1", "suno_id": "secret-2", "author": "secret-3", "brand": "secret-4"}
+    ledger.claim(Track(**named, extra={"secret-5": "secret-6"}), where="")
+    ledger.close()
+    (item,) = read(path, clean=lambda text: text.replace("secret", "[key]")).items
+    assert "secret" not in repr(item.row.track)
 
 
 def test_more_rows_than_are_listed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
