@@ -12,12 +12,11 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
-import anyio
 from aiohttp import http_writer
 from attrs import asdict, frozen
 
@@ -176,29 +175,27 @@ def _arm_requests(points: Points) -> None:
 
 
 def _arm_downloads(points: Points) -> None:
-    download, open_file = downloading.MediaServer.download, anyio.open_file
+    download = downloading.MediaServer.download
 
     async def fetching(*args: Any, **kwargs: Any) -> downloading.Saved:
         points.reach("download: before")
         return await download(*args, **kwargs)
 
-    async def opening(*args: Any, **kwargs: Any) -> Any:
-        file = await open_file(*args, **kwargs)
+    begin, write = downloading._Part.begin, downloading._Part.write
+
+    def beginning(part: Any, *args: Any) -> None:
+        begin(part, *args)
         points.reach("download: part begun")
-        whole: Callable[[bytes], Awaitable[int]] = file.write
 
-        async def writing(chunk: bytes) -> int:
-            half = len(chunk) // 2
-            await whole(chunk[:half])
-            await file.flush()
-            points.reach("download: part half written")
-            return half + await whole(chunk[half:])
-
-        file.write = writing
-        return file
+    def writing(part: Any, chunk: bytes) -> None:
+        half = len(chunk) // 2
+        write(part, chunk[:half])
+        points.reach("download: part half written")
+        write(part, chunk[half:])
 
     downloading.MediaServer.download = fetching  # type: ignore[method-assign]
-    anyio.open_file = opening
+    downloading._Part.begin = beginning  # type: ignore[method-assign, assignment]
+    downloading._Part.write = writing  # type: ignore[method-assign, assignment]
 
 
 async def convert(job: Job) -> None:
