@@ -309,9 +309,9 @@ class SqliteLedger:
         if ending.ended is not None or ending.took is not None:
             # A run that was resumed hears of an end late; the server's own date is of another clock than ours.
             db.execute(
-                "UPDATE attempts SET ended = MIN(?1, at + COALESCE(?2, ?1)), took = ?2"
-                " WHERE row_id = ?3 AND n = (SELECT attempt FROM rows WHERE id = row_id)",
-                (ending.ended, ending.took, row.id),
+                "UPDATE attempts SET ended = MIN(:ended, at + COALESCE(:took, :ended)), took = :took"
+                " WHERE row_id = :id AND n = (SELECT attempt FROM rows WHERE id = :id)",
+                {"ended": ending.ended, "took": ending.took, "id": row.id},
             )
 
     def note_candidate(self, nonce: str, task_id: VideoTaskId) -> None:
