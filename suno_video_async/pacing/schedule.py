@@ -22,9 +22,9 @@ from suno_video_async.models import RateLimit, VideoTaskId
 from suno_video_async.pacing.durations import Durations
 
 #: The rungs of the ladder: the chance that a task has ended since it was last looked at.
-RUNGS = (0.025, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.93, 0.97)
+RUNGS = (0.025, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.945, 0.97)
 #: Where a question must pay: a submission waits for the place. Little knowledge errs on the late side.
-PRESSED, PRESSED_EARLY = RUNGS.index(0.93), RUNGS.index(0.8)
+PRESSED, PRESSED_EARLY = RUNGS.index(0.945), RUNGS.index(0.8)
 #: Submissions wait for a video to end, none for a place: the lower, the more places went by unused.
 CAPPED = tuple(map(RUNGS.index, (0.8, 0.8, 0.7, 0.55, 0.4, 0.25, 0.15, 0.025)))
 #: Nothing waits: the place would be left unused. With many tasks alive even then a question should have a chance.
