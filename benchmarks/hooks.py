@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import multiprocessing
 import statistics
 import sys
 import timeit
@@ -32,7 +31,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from benchmarks.overhead import KEY, TASK_ID, _rate, _serve
+from benchmarks.overhead import KEY, TASK_ID, _rate, canned_server
 from suno_video_async import Hooks, RequestEvent, SunoVideoClient
 from suno_video_async.otel import OpenTelemetryHooks
 
@@ -159,18 +158,11 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=200)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 20])
     args = parser.parse_args()
-    ours, theirs = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
-    server.start()
-    try:
-        port = ours.recv()
+    with canned_server() as port:
         results = [
             asyncio.run(compare(port, pairs=args.pairs, calls=args.calls, workers=workers))
             for workers in args.workers
         ]
-    finally:
-        server.terminate()
-        server.join()
     print(f"{'workers':>8} {'stubbed /s':>11}" + "".join(f" {name + ' /s':>17} {'ratio':>6}" for name in NAMES))
     for result in results:
         row = "".join(f" {result[name]:>17.0f} {result['ratios'][name]:>6.3f}" for name in NAMES)

@@ -15,7 +15,8 @@ import multiprocessing
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
 import aiohttp
@@ -77,6 +78,19 @@ def _serve(ready: Connection) -> None:
     asyncio.run(main())
 
 
+@contextmanager
+def canned_server() -> Generator[int, None, None]:
+    """Run the server in a process of its own; yield its port."""
+    ours, theirs = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
+    server.start()
+    try:
+        yield ours.recv()
+    finally:
+        server.terminate()
+        server.join()
+
+
 async def _rate(call: Callable[[], Awaitable[object]], calls: int, workers: int) -> float:
     """Return calls a second, by `workers` tasks that each call one after the other."""
 
@@ -126,18 +140,11 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=400)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 20])
     args = parser.parse_args()
-    ours, theirs = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
-    server.start()
-    try:
-        port = ours.recv()
+    with canned_server() as port:
         results = [
             asyncio.run(compare(port, pairs=args.pairs, calls=args.calls, workers=workers))
             for workers in args.workers
         ]
-    finally:
-        server.terminate()
-        server.join()
     print(f"{'workers':>8} {'bare aiohttp /s':>16} {'status() /s':>12} {'ratio':>6}   (floor {FLOOR})")
     for result in results:
         print("{workers:>8} {bare:>16.0f} {ours:>12.0f} {ratio:>6.3f}".format(**result))

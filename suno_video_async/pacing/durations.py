@@ -27,6 +27,10 @@ PRIOR_HEAD = 0.03
 FADING = 1 / 300
 #: So many of an earlier run's tasks are recalled; all together count as much as so many that are seen now.
 RECALLED, RECALLED_WEIGHT = 100, 2.0
+#: The longest that a task takes that is not stuck: as long as almost all do. A few that are stuck for an hour make
+#: that an hour: what takes so many times longer than most is left out of it.
+ALMOST_ALL = 0.995
+MOST, STUCK = 0.9, 2.0
 #: Ends that must have been seen before estimates are told to anybody.
 ENOUGH = 5
 #: An end counts in the neighbouring steps as well: few ends make a smooth law.
@@ -145,6 +149,10 @@ class Durations:
     def quantile(self, share: float, since: float = 0.0) -> float:
         """Return the age by which a `share` of the tasks that were unfinished at age `since` are done."""
         return self.age_at(self.hazard(since) - math.log1p(-share))
+
+    def longest(self) -> float:
+        """Return the age from which on a task counts as stuck: nobody can say for how long."""
+        return min(self.quantile(ALMOST_ALL), STUCK * self.quantile(MOST))
 
     def remaining(self, age: float) -> Remaining | None:
         """Return an estimate for a task that is unfinished at `age`; None while too little is known."""

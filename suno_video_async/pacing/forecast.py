@@ -22,8 +22,6 @@ REQUESTS_EACH = 2.05
 LEFT_OUT = 0.02
 #: Tasks that are looked at, and moments of submission: more would make it no truer.
 _SAMPLES, _MOMENTS = 64, 16
-#: What takes longer than almost all, or so many times longer than most, is stuck: nobody can say for how long.
-_ALMOST_ALL, _MOST, _STUCK = 0.995, 0.9, 2.0
 _HALVINGS, _LONGEST = 20, 7 * 86400.0
 
 
@@ -69,7 +67,7 @@ def forecast(
     by_rate = 0.0 if rate is None else requests * rate.per / rate.requests
     if law.ends < ENOUGH:
         return Forecast(by_rate, known=False)
-    longest = min(law.quantile(_ALMOST_ALL), _STUCK * law.quantile(_MOST))
+    longest = law.longest()
     live = [(age, seen) for age, seen in ages if seen < longest]
     stuck = len(ages) - len(live)
     places = max(1, max_in_flight - stuck)

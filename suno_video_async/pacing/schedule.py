@@ -41,10 +41,6 @@ KNOWN, WELL_KNOWN = 10, 40
 PLANNED_FOR = 0.98
 #: Two questions about one task are at least so many seconds apart.
 SHORTEST = 1.0
-#: The share of tasks after which one is asked about whatever the law says. A few that are stuck for an hour make
-#: that an hour: what takes so many times longer than most is left out of it.
-ALMOST_ALL = 0.995
-MOST, STUCK = 0.9, 2.0
 #: Callbacks flow when this share of the last ends was announced by one, counted from so few on: a task without one
 #: is then asked about only when almost all others are over at its age.
 ANNOUNCED, ANNOUNCED_FROM, ANNOUNCED_SHARE = 20, 5, 0.85
@@ -373,8 +369,7 @@ class PollSchedule:
         looked = law.hazard(live.looked)
         top = len(RUNGS) - 1
         # Whatever the law says, no task is left alone for longer than it took to look at it last.
-        tail = min(law.quantile(ALMOST_ALL), STUCK * law.quantile(MOST))
-        latest = live.born + max(tail, 2 * live.looked)
+        latest = live.born + max(law.longest(), 2 * live.looked)
         if now < live.not_before:
             rung, at = -1, live.not_before
         elif now >= latest or live.hinted or not live.aged:
