@@ -126,7 +126,7 @@ async def flood(forged: int) -> dict[str, Any]:
     ):
         receiver = CallbackReceiver(client, public_url=f"http://127.0.0.1:{port}/callbacks")
         books = Books(as_ledger(None))
-        await client.open_books(books)
+        await client._open().open_books(books)
         row = (await books.claim(Track(task_id="music", suno_id="s"), where="")).row
         nonce = await books.begin(row, client.clock.time(), 0, None)
         task = await client.submit(row.track)

@@ -18,7 +18,7 @@ import sys
 import time
 
 from benchmarks.million import rss
-from benchmarks.pacing import KEY, Server, lognormal
+from benchmarks.pacing_model import KEY, Server, lognormal
 from suno_video_async import RateLimit, SunoVideoClient, Track
 from tests.support.virtual import VirtualLoop
 

@@ -21,8 +21,9 @@ from functools import partial
 from pathlib import Path
 
 from suno_video_async import Answer, RateLimit, Request, SqliteLedger, SunoVideoClient, Track
-from suno_video_async.batch import Conversion, Options
+from suno_video_async.batch import Conversion
 from suno_video_async.books import Books
+from suno_video_async.converting import Options
 from suno_video_async.finishing import inline
 from suno_video_async.protocol.wire import Operation
 from tests.support.virtual import VirtualLoop
@@ -79,7 +80,7 @@ async def convert(path: Path, count: int, report: int) -> list[tuple[int, float]
     books = Books(SqliteLedger(path, synchronous="OFF"), inline)
     states, memory = Counter[str](), list[tuple[int, float]]()
     started = time.perf_counter()
-    async with client, Conversion(client, _tracks(count), books, options) as outcomes:
+    async with client, Conversion(client._open(), _tracks(count), books, options) as outcomes:
         async for outcome in outcomes:
             states[outcome.state] += 1
             done = states.total()

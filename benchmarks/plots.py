@@ -13,7 +13,7 @@ from typing import Any
 
 import matplotlib as mpl
 
-from benchmarks.pacing import USUAL, Server, ours
+from benchmarks.pacing_model import USUAL, Server, ours
 from tests.support.virtual import VirtualLoop
 
 mpl.use("Agg")

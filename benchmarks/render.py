@@ -8,8 +8,9 @@ of Python and its modules; `cpu` ratios compare processor time a frame, which ot
 - static: the limit of whoever encodes every frame: x264 at the same preset and quality on one picture that never
   changes, without sound. Drawing would cost nothing there.
 - pair: two videos at once in one process, as the server makes them.
-- moviepy, ass: `peers/moviepy_lyrics.py` and `peers/ffmpeg_ass.py`, where those programs are installed. moviepy
-  runs in the first round only; `--moviepy-seconds` gives it a shorter song, and frames a second are compared.
+- moviepy, ass: `peers/moviepy_lyrics.py` and `peers/ffmpeg_ass.py`, where those programs are installed. They take
+  many minutes, so they run in the first round only; `--moviepy-seconds` gives moviepy a shorter song, and frames a
+  second are compared.
 - --long SECONDS: a very long song, with lyrics and without, and what memory it takes beside the short one.
 
 Usage: python -m benchmarks.render [--seconds 180] [--runs 3] [--moviepy-seconds 180] [--long 7200]
@@ -42,6 +43,8 @@ from attrs import frozen
 SIZES = ((1280, 720), (1920, 1080))
 FPS = 30
 THREADS = 2
+#: What is measured once.
+SLOW = ("moviepy", "ass")
 #: How many times as fast as another way ours is to be, by the picture's height.
 TARGETS = {
     "moviepy": {720: 30.0, 1080: 40.0},
@@ -295,19 +298,17 @@ def at_size(
     folder: Path, size: tuple[int, int], seconds: float, runs: int, moviepy_seconds: float
 ) -> dict[str, Any]:
     """All ways at one size, alternating."""
-    ways = ["changed", "every", "static", "pair"]
+    lengths = dict.fromkeys(("changed", "every", "static", "pair"), seconds)
     if shutil.which("ffmpeg"):
         write_still(folder / f"still-{size[1]}.png", folder / "cover.jpg", size)
-        ways.append("ass")
-    found: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
+        lengths["ass"] = seconds
     if moviepy_seconds and find_spec("moviepy"):
-        found["moviepy"] = []
+        lengths["moviepy"] = moviepy_seconds
+    found: dict[str, list[dict[str, Any]]] = {way: [] for way in lengths}
     for number in range(runs):
         for way, results in found.items():
-            if way != "moviepy":
-                results.append(run(Task(way, folder, size, seconds)))
-            elif number == 0:
-                results.append(run(Task(way, folder, size, moviepy_seconds)))
+            if number == 0 or way not in SLOW:
+                results.append(run(Task(way, folder, size, lengths[way])))
 
     def ratio(way: str, key: str) -> float:
         """How much less of `key` ours takes, or more; what slows the machine hits both of a round."""

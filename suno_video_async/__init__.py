@@ -59,11 +59,11 @@ from suno_video_async.task import VideoTask
 if TYPE_CHECKING:
     from suno_video_async.batch import Conversion
     from suno_video_async.callbacks import CallbackReceiver, CallbackStatistics
-    from suno_video_async.download import Saved
     from suno_video_async.ledger.base import Ledger, LedgerRow
     from suno_video_async.ledger.sqlite import SqliteLedger
     from suno_video_async.pacing.forecast import Forecast
     from suno_video_async.pacing.shared import SharedRateLimit
+    from suno_video_async.partfile import Saved
     from suno_video_async.planning import Plan
     from suno_video_async.protocol.wire import Answer, Request
     from suno_video_async.transport import Transport
@@ -79,7 +79,7 @@ else:  # hidden from type checkers, to which a name that is misspelt stays an er
         "LedgerRow": "ledger.base",
         "Plan": "planning",
         "Request": "protocol.wire",
-        "Saved": "download",
+        "Saved": "partfile",
         "SharedRateLimit": "pacing.shared",
         "SqliteLedger": "ledger.sqlite",
         "Transport": "transport",
@@ -90,7 +90,7 @@ else:  # hidden from type checkers, to which a name that is misspelt stays an er
         """Import what belongs to catalogs, ledgers and callbacks when it is first asked for: not all need it."""
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib import import_module  # noqa: PLC0415
+        from importlib import import_module  # noqa: PLC0415  of no use to who imports submodules
 
         found = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
         return found

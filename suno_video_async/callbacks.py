@@ -172,9 +172,9 @@ class CallbackReceiver:
 
         """
         try:  # what only those who mount it need
-            from starlette.applications import Starlette  # noqa: PLC0415
-            from starlette.responses import Response  # noqa: PLC0415
-            from starlette.routing import Route  # noqa: PLC0415
+            from starlette.applications import Starlette  # noqa: PLC0415  of the `asgi` extra
+            from starlette.responses import Response  # noqa: PLC0415  of the `asgi` extra
+            from starlette.routing import Route  # noqa: PLC0415  of the `asgi` extra
         except ImportError as error:
             raise MissingExtraError("Starlette is not installed: pip install 'suno-video-async[asgi]'") from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from itertools import count
 from typing import Any, Generic, Protocol, TypeVar
@@ -16,21 +17,18 @@ from typing import Any, Generic, Protocol, TypeVar
 from attrs import define, field
 
 from suno_video_async.errors import (
-    APIError,
     BudgetExceeded,
     ClientClosedError,
     LedgerError,
     MaintenanceError,
     MalformedResponseError,
     RateLimitError,
-    ServerError,
-    SubmissionUnknown,
     SunoVideoError,
     TransportError,
 )
 from suno_video_async.hooks import PauseEvent, RetryEvent, Stage
 from suno_video_async.logs import fields, logger
-from suno_video_async.models import RetryPolicy, TaskSnapshot, VideoRequest, VideoTaskId
+from suno_video_async.models import RetryPolicy, TaskSnapshot, VideoTaskId
 from suno_video_async.pacing.clock import Clock
 from suno_video_async.pacing.limiter import Lane, Place, RateLimiter
 from suno_video_async.pacing.retrying import Backoff, full_jitter, retry_after_failure
@@ -120,7 +118,7 @@ class Calls:
                 raise
             first = error
         resends = count(1)
-        return await self._go_on(
+        return await self.go_on(
             first,
             request.operation,
             lambda: self._attempt(request, decode, next(resends)),
@@ -153,86 +151,6 @@ class Calls:
         about = self.reporter.about(resend, stage=stage)
         self._launch(self._send(place, request, wire.read_snapshot, answered, about=about), request)
 
-    async def create(
-        self,
-        submission: VideoRequest,
-        *,
-        turn: Callable[[], Awaitable[Place]],
-        accepted: Callable[[VideoTaskId], None],
-        refused: Callable[[APIError], None],
-        sending: Callable[[bool], None],
-        wanted: Callable[[], bool],
-        entry: Entry | None = None,
-    ) -> VideoTaskId:
-        """Submit, by the rule of paying once.
-
-        Args:
-            submission: what to buy.
-            turn: waits for the place of each send.
-            accepted: told the new task's id in the send's own task, even when nobody waits any more.
-            refused: told of each refusal likewise, before anybody else gets a place in the window.
-            sending: told True before each physical send and False after it.
-            wanted: asked before a failed submission is sent again.
-            entry: keeps the books of it.
-
-        Raises:
-            SubmissionUnknown: it was sent, and whether it was accepted cannot be known.
-            APIError: it was refused.
-            TransportError: it was not sent.
-            LedgerError: it could not be written down; the message says whether it was sent.
-
-        """
-        request = wire.create_task(submission)
-        since = self.clock.time()
-        after_500 = entry is not None and entry.sent_before
-        strict = self.policy.strict if entry is None else entry.strict
-        sends = count()
-
-        def decode(answer: Answer, request: Request) -> VideoTaskId:
-            try:
-                task_id = wire.read_created(answer, request)
-            except APIError as error:
-                refused(error)
-                raise
-            accepted(task_id)
-            return task_id
-
-        async def attempt() -> VideoTaskId:
-            nonlocal since, after_500
-            asked = self.clock.now()
-            place = await turn()
-            if self.closed or not wanted():
-                self.limiter.release(place, sent=False, answered=False)
-                raise ClientClosedError("the submission was given up before it was sent")
-            since = self.clock.time()
-            self.statistics.resent_after_500 += after_500
-            sending(True)
-            try:
-                about = self.reporter.about(next(sends), since=asked)
-                return _value(await self._start(place, request, decode, about, entry))
-            except SunoVideoError as error:
-                after_500 = isinstance(error, ServerError)
-                raise
-            finally:
-                sending(False)
-
-        def retryable(error: SunoVideoError) -> bool:
-            return wanted() and verdict(Operation.CREATE_TASK, error, strict=strict) is Verdict.RETRY
-
-        try:
-            try:
-                return await attempt()
-            except SunoVideoError as error:
-                if not retryable(error):
-                    raise
-                first = error
-            return await self._go_on(first, Operation.CREATE_TASK, attempt, retryable)
-        except SunoVideoError as error:
-            if verdict(Operation.CREATE_TASK, error, strict=strict) is not Verdict.UNKNOWN:
-                raise
-            kept = error.task_id if isinstance(error, MalformedResponseError) else None
-            raise SubmissionUnknown(submission.track, since, str(error), task_id=kept) from error
-
     async def aclose(self) -> None:
         """Refuse further calls, wait for the submissions in the air and cut the reads short."""
         self.closed = True
@@ -251,18 +169,26 @@ class Calls:
         if self.closed:
             self.limiter.release(place, sent=False, answered=False)
             raise ClientClosedError(f"{request.operation}: the client is closed")
-        about = self.reporter.about(resend, since=asked)
-        return _value(await self._start(place, request, decode, about))
+        return await self.send(place, request, decode, self.reporter.about(resend, since=asked))
 
-    def _start(
+    async def send(
         self,
         place: Place,
         request: Request,
         decode: Callable[[Answer, Request], T],
         about: About | None,
         entry: Entry | None = None,
-    ) -> asyncio.Future[Result[T]]:
-        """Begin a send with a place that is held already."""
+    ) -> T:
+        """Send once with a place that is held already; whoever is cancelled does not cut it short.
+
+        Args:
+            place: the place; it is given back at the end of the attempt.
+            request: what is sent.
+            decode: reads the answer, in the send's own task, even when nobody waits any more.
+            about: what is told of it.
+            entry: keeps the books of a submission.
+
+        """
         # Its result is a `Result` and never an exception: a future that nobody awaits would complain about one.
         over: asyncio.Future[Result[T]] = asyncio.get_running_loop().create_future()
 
@@ -271,12 +197,15 @@ class Calls:
                 over.set_result(result)
 
         self._launch(self._send(place, request, decode, end, about=about, entry=entry), request)
-        return over
+        result = await over
+        if result.error is not None:
+            raise result.error
+        return result.value  # type: ignore[return-value]  # no error means that there is a value
 
     def _launch(self, send: Coroutine[Any, Any, None], request: Request) -> None:
         """Run a send in a task of its own; it takes itself out of the books, which spares a callback."""
         sending = self._creating if request.operation is Operation.CREATE_TASK else self._reading
-        task = asyncio.get_running_loop().create_task(send)
+        task = _begun(send)
         if not task.done():  # an eager one may be over before it could be noted
             sending.add(task)
 
@@ -384,13 +313,15 @@ class Calls:
         self.limiter.pause(lane, seconds)
         return lane
 
-    async def _go_on(
+    async def go_on(
         self,
         first: SunoVideoError,
         operation: Operation,
         attempt: Callable[[], Awaitable[T]],
         retryable: Callable[[SunoVideoError], bool],
     ) -> T:
+        """Try again what has failed for the first time, after backing off."""
+
         def on_backoff(backoff: Backoff) -> None:
             self.pause(operation, backoff.error, backoff.wait)
             self.tell_retry(operation, backoff.error, backoff.attempt, backoff.wait)
@@ -412,10 +343,12 @@ class Calls:
             self.reporter.tell(lambda hook: hook.on_retry(event))
 
 
-def _value(result: Result[T]) -> T:
-    if result.error is not None:
-        raise result.error
-    return result.value  # type: ignore[return-value]  # no error means that there is a value
+def _begun(send: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Return a task that has taken its first step already, where Python can: it spares a round of the loop."""
+    loop = asyncio.get_running_loop()
+    if sys.version_info >= (3, 12) and loop.get_task_factory() is None:
+        return asyncio.Task(send, loop=loop, eager_start=True)
+    return loop.create_task(send)
 
 
 def _was_begun(error: SunoVideoError | None) -> bool:

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import random
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import anyio
-import anyio.to_thread
-from anyio.abc import TaskGroup
-from attrs import evolve, field, frozen
+from attrs import frozen
 
-from suno_video_async.errors import (
-    APIError,
-    ClientClosedError,
-    LedgerError,
-    MalformedResponseError,
-    SunoVideoError,
-)
-from suno_video_async.filenames import DEFAULT_TEMPLATE, NameTemplate
-from suno_video_async.finishing import to_the_end
-from suno_video_async.hooks import Hooks, SubmitEvent, checked_hooks
-from suno_video_async.logs import fields, logger
+from suno_video_async.errors import ClientClosedError
+from suno_video_async.filenames import DEFAULT_TEMPLATE
+from suno_video_async.hooks import Hooks, checked_hooks
 from suno_video_async.models import (
     UNKNOWN_GRACE,
     Estimate,
@@ -38,7 +23,6 @@ from suno_video_async.models import (
     RetryPolicy,
     SunoTrack,
     TaskSnapshot,
-    TaskUpdate,
     Timeout,
     Track,
     Video,
@@ -52,23 +36,18 @@ from suno_video_async.settings import Settings
 from suno_video_async.task import VideoTask
 from suno_video_async.telemetry import Reporter
 
-if TYPE_CHECKING:  # imported where they are used: half of what an import would cost
-    from suno_video_async.batch import Conversion, Options
-    from suno_video_async.bookkeeper import Bookkeeper
-    from suno_video_async.books import Books
+if TYPE_CHECKING:  # imported when a client opens: half of what an import would cost
+    from suno_video_async.batch import Conversion
     from suno_video_async.callbacks import CallbackReceiver
-    from suno_video_async.calls import Calls, Entry
     from suno_video_async.catalog import CatalogSource
-    from suno_video_async.download import Downloads, Saved
+    from suno_video_async.engine import Engine
     from suno_video_async.ledger.base import Ledger
     from suno_video_async.ledger.sqlite import SqliteLedger
-    from suno_video_async.pacing.durations import Durations
     from suno_video_async.pacing.forecast import Forecast
+    from suno_video_async.partfile import Saved
     from suno_video_async.planning import Plan
-    from suno_video_async.submission import Submission
     from suno_video_async.transport import Transport
     from suno_video_async.unknowns import Unknowns
-    from suno_video_async.watcher import Watcher
 
 #: Six hours: no video takes that long, and a run always ends.
 DEFAULT_TASK_TIMEOUT = 6 * 3600.0
@@ -92,23 +71,6 @@ class ClientStatistics:
     resent_after_500: int
     in_flight: int
     limiter: LimiterStatistics | None
-
-
-@frozen(kw_only=True)
-class _Running:
-    """What exists only while the client is open, bound to one event loop."""
-
-    loop: asyncio.AbstractEventLoop
-    session: aiohttp.ClientSession
-    calls: Calls
-    watcher: Watcher
-    downloads: Downloads
-    slots: anyio.Semaphore
-    group: TaskGroup
-    owner: asyncio.Task[None]
-    closing: asyncio.Event
-    keeper: Bookkeeper | None
-    submissions: set[Submission] = field(factory=set["Submission"])
 
 
 class SunoVideoClient:
@@ -157,8 +119,6 @@ class SunoVideoClient:
         clock: Clock | None = None,
         hooks: Sequence[Hooks] = (),
     ) -> None:
-        from suno_video_async.calls import CallStatistics  # noqa: PLC0415
-
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight must be at least 1, not {max_in_flight}")
         self._settings = Settings.find(api_key, base_url)
@@ -171,18 +131,16 @@ class SunoVideoClient:
         self._session = session
         self._transport = transport
         self.reporter: Reporter = Reporter(checked_hooks(hooks), self.clock)
-        self._statistics = CallStatistics()
-        self._running: _Running | None = None
-        self._durations: Durations | None = None
-        self._closed = False
+        self._engine: Engine | None = None
 
     def __repr__(self) -> str:
-        running = self._running
-        state = "closed" if self._closed else f"{len(running.watcher)} in flight" if running else "not open"
+        engine = self._engine
+        state = "not open" if engine is None else "closed" if engine.closed else f"{len(engine.watcher)} in flight"
         return f"<SunoVideoClient {self._settings.base_url} {state}>"
 
     def __del__(self, _warn: Callable[..., Any] = warnings.warn) -> None:
-        if getattr(self, "_running", None) is not None:
+        engine = getattr(self, "_engine", None)
+        if engine is not None and not engine.closed:
             _warn(f"{self!r} was never closed: use `async with`, or await aclose()", ResourceWarning, source=self)
 
     @property
@@ -193,73 +151,24 @@ class SunoVideoClient:
     # Opening and closing
 
     async def __aenter__(self) -> SunoVideoClient:
-        from suno_video_async.calls import Calls  # noqa: PLC0415
-        from suno_video_async.download import Downloads  # noqa: PLC0415
-        from suno_video_async.pacing.durations import Durations  # noqa: PLC0415
-        from suno_video_async.pacing.schedule import PollSchedule  # noqa: PLC0415
-        from suno_video_async.transport import make_session  # noqa: PLC0415
-        from suno_video_async.watcher import Watcher  # noqa: PLC0415
+        from suno_video_async.engine import Engine  # noqa: PLC0415 - the one place where the rest is imported
 
-        if self._running is not None or self._closed:
+        if self._engine is not None:
             raise ClientClosedError("a client is opened once: make another one")
-        loop = _running_loop()
-        durations = self._durations = Durations()
-        if not self._settings.is_given:
-            for problem in await anyio.to_thread.run_sync(self._settings.key_file_problems):
-                warnings.warn(problem, UserWarning, stacklevel=2)
-        await self._limiter.open()
-        keeper = await self._open_ledger()
-        # One task owns the task group from its opening to its end, so that `async with` may be left from another
-        # task than it was entered from, as test fixtures and web frameworks do.
-        opened: asyncio.Future[TaskGroup] = loop.create_future()
-        closing = asyncio.Event()
-        owner = loop.create_task(_own_task_group(opened, closing), name="suno-video-client")
-        try:
-            group = await opened
-        except asyncio.CancelledError:
-            closing.set()
-            if keeper is not None:
-                await keeper.books.close()
-            raise
-        session = self._session or make_session()
-        calls = Calls(
-            transport=self._transport or self._make_transport(session),
-            limiter=self._limiter,
+        engine = Engine(
+            settings=self._settings,
             clock=self.clock,
-            policy=self._retry,
+            limiter=self._limiter,
             reporter=self.reporter,
-            base_url=self.base_url,
-            rng=random.Random(),
-            statistics=self._statistics,
+            max_in_flight=self.max_in_flight,
+            timeout=self._timeout,
+            retry=self._retry,
+            ledger=self._ledger,
+            given_session=self._session,
+            given_transport=self._transport,
         )
-        slots = anyio.Semaphore(self.max_in_flight)
-        watcher = Watcher(
-            calls, PollSchedule(self.rate, durations), blocked=lambda: slots.statistics().tasks_waiting
-        )
-        calls.in_flight = lambda: len(watcher)
-        self._running = _Running(
-            loop=loop,
-            session=session,
-            calls=calls,
-            watcher=watcher,
-            downloads=Downloads(
-                session=self._session,
-                timeout=self._timeout,
-                local=self._settings.is_local,
-                clock=self.clock,
-                longest=self._retry.max_retry_after,
-                status=self.status,
-                reporter=self.reporter,
-            ),
-            slots=slots,
-            group=group,
-            owner=owner,
-            closing=closing,
-            keeper=keeper,
-        )
-        group.start_soon(watcher.run)
-        if keeper is not None:
-            group.start_soon(self._note_places, keeper.books)
+        await engine.open()
+        self._engine = engine
         return self
 
     async def open(self) -> SunoVideoClient:
@@ -282,62 +191,13 @@ class SunoVideoClient:
 
         Tasks that are not over go on at the provider; `attach` follows them again. Closing twice is harmless.
         """
-        running, self._running = self._running, None
-        if running is None:
-            return
-        self._closed = True
-        await to_the_end(self._close(running))
+        if self._engine is not None and not self._engine.closed:
+            await self._engine.aclose()
 
-    async def _close(self, running: _Running) -> None:
-        for submission in list(running.submissions):
-            submission.abandon()
-        await running.calls.aclose()
-        running.closing.set()
-        await asyncio.wait([running.owner])
-        running.watcher.stop(ClientClosedError("the client was closed while the task was followed"))
-        if running.keeper is not None:
-            with contextlib.suppress(LedgerError):
-                await running.keeper.books.note_place(self.clock.time())
-            await running.keeper.books.close()
-        await running.downloads.aclose()
-        if running.session is not self._session:
-            await running.session.close()
-
-    async def _open_ledger(self) -> Bookkeeper | None:
-        if self._ledger is None:
-            return None
-        from suno_video_async.bookkeeper import Bookkeeper  # noqa: PLC0415
-        from suno_video_async.books import Books, as_ledger  # noqa: PLC0415
-
-        books = Books(as_ledger(self._ledger))
-        await self.open_books(books)
-        return Bookkeeper(self, books)
-
-    async def _note_places(self, books: Books) -> None:
-        if self.rate is not None:
-            try:
-                await books.keep_places(self.clock, self.rate.per)
-            except LedgerError:
-                logger.exception("the ledger cannot keep the time of the requests", extra=fields("ledger_failed"))
-
-    def _make_transport(self, session: aiohttp.ClientSession) -> Transport:
-        from suno_video_async.transport import AiohttpTransport  # noqa: PLC0415
-
-        settings = self._settings
-        return AiohttpTransport(settings.base_url, settings.api_key, timeout=self._timeout, session=session)
-
-    def _open(self) -> _Running:
-        running = self._running
-        if running is None:
-            state = (
-                "is closed" if self._closed else "is not open yet: use `async with SunoVideoClient() as client:`"
-            )
-            raise ClientClosedError(f"the client {state}")
-        if _running_loop() is not running.loop:
-            raise RuntimeError(
-                "a SunoVideoClient belongs to the event loop it was opened on: open one on this loop"
-            )
-        return running
+    def _open(self) -> Engine:
+        if self._engine is None:
+            raise ClientClosedError("the client is not open yet: use `async with SunoVideoClient() as client:`")
+        return self._engine.checked()
 
     # Single calls
 
@@ -356,9 +216,8 @@ class SunoVideoClient:
             TransportError: it could not be sent; nothing was bought.
 
         """
-        request = VideoRequest(track=track, callback_url=callback_url)
-        keeper = self._open().keeper
-        return await (self.begin(request).wait() if keeper is None else keeper.submit(request))
+        engine = self._open()
+        return await engine.submit(VideoRequest(track=track, callback_url=callback_url))
 
     def attach(self, task_id: VideoTaskId | str, *, track: Track | None = None) -> VideoTask:
         """Follow a video task that was submitted elsewhere, or before.
@@ -371,13 +230,7 @@ class SunoVideoClient:
             ValueError: this cannot be such an id.
 
         """
-        running = self._open()
-        known = video_task_id(task_id)
-        if (task := running.watcher.find(known)) is not None:
-            return task
-        task = VideoTask(known, clock=self.clock, track=track)
-        running.watcher.follow(task, own=False)
-        return task
+        return self._open().follow(video_task_id(task_id), track, own=False)
 
     async def status(self, task_id: VideoTaskId | str) -> TaskSnapshot:
         """Ask once how a video task stands.
@@ -389,9 +242,7 @@ class SunoVideoClient:
             TransportError: no readable answer came.
 
         """
-        from suno_video_async.protocol import wire  # noqa: PLC0415
-
-        return await self._open().calls.read(wire.task_info(video_task_id(task_id)), wire.read_snapshot)
+        return await self._open().status(video_task_id(task_id))
 
     async def tracks(self, task_id: MusicTaskId | str) -> tuple[SunoTrack, ...]:
         """Return the tracks of a finished **music** task; none while it is not finished.
@@ -403,10 +254,7 @@ class SunoVideoClient:
             TransportError: no readable answer came.
 
         """
-        from suno_video_async.protocol import wire  # noqa: PLC0415
-
-        request = wire.task_info(MusicTaskId(video_task_id(task_id)))
-        return await self._open().calls.read(request, wire.read_suno_tracks)
+        return await self._open().tracks(MusicTaskId(video_task_id(task_id)))
 
     async def estimate(self, track: Track) -> Estimate:
         """Ask what a video of this track would cost; nothing is bought.
@@ -416,10 +264,7 @@ class SunoVideoClient:
             TransportError: no readable answer came.
 
         """
-        from suno_video_async.protocol import wire  # noqa: PLC0415
-
-        request = wire.estimate_task(VideoRequest(track=track))
-        return await self._open().calls.read(request, wire.read_estimate)
+        return await self._open().estimate(track)
 
     async def balance(self) -> float:
         """Return the account's credits.
@@ -429,9 +274,7 @@ class SunoVideoClient:
             TransportError: no readable answer came.
 
         """
-        from suno_video_async.protocol import wire  # noqa: PLC0415
-
-        return await self._open().calls.read(wire.balance(), wire.read_balance)
+        return await self._open().balance()
 
     # Whole ways
 
@@ -456,21 +299,7 @@ class SunoVideoClient:
             SunoVideoError: as `submit` raises.
 
         """
-        with self.reporter.stage("track", via="generate", track=track) as stage:
-            task = await self.submit(track)
-            stage.task_id = task.id
-            video = await task.result(timeout)
-            stage.state = "succeeded"
-            keeper = self._open().keeper
-            if keeper is not None:
-                await keeper.settled(task)
-            if output_dir is None:
-                return video
-            path = await self.download(video, output_dir)
-            stage.state = "downloaded"
-            if keeper is not None:
-                await keeper.downloaded(task, path)
-            return evolve(video, path=path)
+        return await self._open().generate(track, output_dir, timeout)
 
     async def download(self, video: Video, output_dir: str | PathLike[str], *, name: str | None = None) -> Path:
         """Fetch a finished video into a folder and return the file's path.
@@ -509,9 +338,7 @@ class SunoVideoClient:
             TransportError: likewise.
 
         """
-        downloads = self._open().downloads
-        with self.reporter.stage("download", task_id=video.task_id):
-            return await downloads.fetch(video, Path(output_dir), name=name, sha256=sha256)
+        return await self._open().fetch(video, output_dir, name=name, sha256=sha256)
 
     def convert(
         self,
@@ -553,19 +380,18 @@ class SunoVideoClient:
             ValueError: an argument makes no sense.
 
         """
-        self._open()
-        from suno_video_async.batch import Options  # noqa: PLC0415
-
-        options = Options(
-            output_dir=None if output_dir is None else Path(output_dir),
+        return self._open().convert(
+            source,
+            ledger,
+            callbacks,
+            output_dir=output_dir,
             task_timeout=task_timeout,
+            file_name=file_name,
+            sha256=sha256,
             retry_failed=retry_failed,
             rebuy_changed=rebuy_changed,
             max_credits=max_credits,
-            file_name=NameTemplate(file_name),
-            sha256=sha256,
         )
-        return self._conversion(source, ledger, options, callbacks)
 
     def resume(
         self,
@@ -596,32 +422,16 @@ class SunoVideoClient:
             ValueError: an argument makes no sense.
 
         """
-        self._open()
-        from suno_video_async.batch import Options  # noqa: PLC0415
-
-        options = Options(
-            output_dir=None if output_dir is None else Path(output_dir),
+        return self._open().convert(
+            (),
+            ledger,
+            callbacks,
+            output_dir=output_dir,
             task_timeout=task_timeout,
-            retry_failed=0,
-            rebuy_changed=False,
-            max_credits=None,
-            file_name=NameTemplate(file_name),
+            file_name=file_name,
             sha256=sha256,
             unknown_grace=unknown_grace,
         )
-        return self._conversion((), ledger, options, callbacks)
-
-    def _conversion(
-        self,
-        source: CatalogSource,
-        ledger: Ledger | str | PathLike[str] | None,
-        options: Options,
-        callbacks: CallbackReceiver | None,
-    ) -> Conversion:
-        from suno_video_async.batch import Conversion  # noqa: PLC0415
-        from suno_video_async.books import Books, as_ledger  # noqa: PLC0415
-
-        return Conversion(self, source, Books(as_ledger(ledger)), options, callbacks)
 
     async def plan(
         self,
@@ -648,10 +458,7 @@ class SunoVideoClient:
             TransportError: no readable answer came.
 
         """
-        self._open()
-        from suno_video_async.planning import plan  # noqa: PLC0415
-
-        return await plan(self, source, ledger, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
+        return await self._open().plan(source, ledger, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
 
     def unknowns(self, ledger: Ledger | str | PathLike[str]) -> Unknowns:
         """Open a ledger to settle its unknown rows: `async with client.unknowns("l.db") as unknowns:`.
@@ -660,21 +467,21 @@ class SunoVideoClient:
             ledger: the ledger, or its file; nobody else may be writing it.
 
         """
-        self._open()
-        from suno_video_async.unknowns import Unknowns  # noqa: PLC0415
-
-        return Unknowns(self, ledger)
+        return self._open().unknowns(ledger)
 
     # State
 
     def statistics(self) -> ClientStatistics:
         """Return the state of this moment."""
+        engine = self._engine
+        if engine is None:
+            return ClientStatistics(requests=0, refused_429=0, resent_after_500=0, in_flight=0, limiter=None)
         return ClientStatistics(
-            requests=self._statistics.requests,
-            refused_429=self._statistics.refused_429,
-            resent_after_500=self._statistics.resent_after_500,
-            in_flight=len(self._running.watcher) if self._running else 0,
-            limiter=self._limiter.statistics() if self._running else None,
+            requests=engine.statistics.requests,
+            refused_429=engine.statistics.refused_429,
+            resent_after_500=engine.statistics.resent_after_500,
+            in_flight=len(engine.watcher),
+            limiter=None if engine.closed else self._limiter.statistics(),
         )
 
     def forecast(self, waiting: int = 0) -> Forecast:
@@ -686,70 +493,11 @@ class SunoVideoClient:
             waiting: tracks that are still to be submitted.
 
         """
-        from suno_video_async.pacing.forecast import forecast  # noqa: PLC0415
-
-        schedule = self._open().watcher.schedule
-        return forecast(
-            schedule.durations,
-            waiting=waiting,
-            ages=schedule.ages(self.clock.now()),
-            rate=self.rate,
-            max_in_flight=self.max_in_flight,
-        )
+        return self._open().forecast(waiting)
 
     def usual_duration(self, share: float) -> float:
         """Return the seconds within which this share of the tasks ends, as far as it is known."""
-        return self._open().watcher.schedule.durations.quantile(share)
-
-    # For a conversion
-
-    def begin(
-        self,
-        request: VideoRequest,
-        *,
-        refused: Callable[[APIError], None] = lambda _: None,
-        entry: Entry | None = None,
-        patient: bool = False,
-    ) -> Submission:
-        """Begin a submission in the client's own task group, and return it to be waited for.
-
-        Those that are `patient` let direct ones go first, and their tasks are asked about when it should pay.
-        """
-        from suno_video_async.submission import Submission  # noqa: PLC0415
-
-        running = self._open()
-
-        def accepted(task_id: VideoTaskId, sends: int) -> VideoTask:
-            if running.watcher.find(task_id) is not None:
-                raise MalformedResponseError(
-                    f"CreateTask: task {task_id} is another submission's already", http_status=200
-                )
-            task = VideoTask(task_id, clock=self.clock, track=request.track)
-            task.requests = sends
-            # A new task is pending, by the contract: its first update needs no question.
-            task.publish(TaskUpdate(snapshot=TaskSnapshot(task_id=task_id, status="pending"), elapsed=0.0))
-            running.watcher.follow(task, own=True, new=True, patient=patient, on_end=running.slots.release)
-            event = SubmitEvent(request=request, task_id=task_id)
-            self.reporter.tell(lambda hook: hook.on_submit(event))
-            return task
-
-        submission = Submission(
-            running.calls,
-            request,
-            slots=running.slots,
-            turn=partial(running.watcher.turn, patient=patient),
-            accepted=accepted,
-            refused=refused,
-            entry=entry,
-        )
-        running.submissions.add(submission)
-        submission.outcome.add_done_callback(lambda _: running.submissions.discard(submission))
-        running.group.start_soon(submission.run)
-        return submission
-
-    def forget(self, task: VideoTask, error: SunoVideoError) -> None:
-        """Stop following a task; its consumers get `error`. It goes on at the provider."""
-        self._open().watcher.forget(task, error)
+        return self._open().usual_duration(share)
 
     @property
     def account(self) -> tuple[str, str]:
@@ -757,79 +505,17 @@ class SunoVideoClient:
         return self._settings.account
 
     @property
-    def strict(self) -> bool:
-        """Whether a 500 on CreateTask counts as unknown."""
-        return self._retry.strict
-
-    @property
     def rate(self) -> RateLimit | None:
         """The window of the key."""
         return self._limiter.rate
 
-    async def open_books(self, books: Books) -> None:
-        """Open a ledger as this account's, and take from it what bears on the pace.
-
-        The window begins full where another process has just used it; how long tasks take is recalled.
-
-        Raises:
-            LedgerError: it cannot be used, or belongs to another account.
-
-        """
-        from suno_video_async.pacing.durations import RECALLED  # noqa: PLC0415
-
-        provider, fingerprint = self.account
-        try:
-            await books.open(provider=provider, fingerprint=fingerprint)
-            last = await books.last_place()
-            durations = await books.durations(RECALLED)
-        except BaseException:
-            await books.close()
-            raise
-        if last is not None and self.rate is not None and self.clock.time() - last < 1.5 * self.rate.per:
-            self._limiter.assume_used()
-        if self._durations is not None:
-            self._durations.recall(durations)
-
-    def follow(self, task_id: VideoTaskId, track: Track, *, patient: bool = False) -> VideoTask:
-        """Follow a task of this account's own ledger: "not found" is waited out as after a submission."""
-        running = self._open()
-        if (task := running.watcher.find(task_id)) is not None:
-            return task
-        task = VideoTask(task_id, clock=self.clock, track=track)
-        running.watcher.follow(task, own=True, patient=patient)
-        return task
+    # For a receiver of callbacks
 
     def hint(self, task_id: VideoTaskId) -> None:
         """Ask about a followed task soon, at most once in 30 seconds: somebody says that it is over."""
-        if self._running is not None:
-            self._running.watcher.hint(task_id)
+        if self._engine is not None:
+            self._engine.watcher.hint(task_id)
 
     def believe(self, snapshot: TaskSnapshot) -> bool:
         """Take an end as a callback tells it; False where that cannot be trusted and has to be asked about."""
-        return self._running is not None and self._running.watcher.believe(snapshot)
-
-    def start_soon(self, run: Callable[[], Any]) -> None:
-        """Run a coroutine function in the client's own task group."""
-        self._open().group.start_soon(run)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        raise RuntimeError(
-            "a SunoVideoClient needs a running asyncio loop: use it inside asyncio.run(main()); under anyio choose"
-            " backend='asyncio', for it does not run on trio"
-        ) from None
-
-
-async def _own_task_group(opened: asyncio.Future[TaskGroup], closing: asyncio.Event) -> None:
-    try:
-        async with anyio.create_task_group() as group:
-            if not opened.done():
-                opened.set_result(group)
-            await closing.wait()
-            group.cancel_scope.cancel()
-    except Exception:
-        logger.exception("the client's background work broke off: this is a defect", extra=fields("defect"))
-        raise
+        return self._engine is not None and self._engine.watcher.believe(snapshot)

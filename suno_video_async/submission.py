@@ -8,11 +8,21 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from suno_video_async.calls import Calls, Entry
-from suno_video_async.errors import APIError, ClientClosedError, SubmissionUnknown, SunoVideoError
+from suno_video_async.errors import (
+    APIError,
+    ClientClosedError,
+    MalformedResponseError,
+    ServerError,
+    SubmissionUnknown,
+    SunoVideoError,
+)
 from suno_video_async.hooks import Stage
 from suno_video_async.logs import fields, logger
 from suno_video_async.models import VideoRequest, VideoTaskId
 from suno_video_async.pacing.limiter import Place
+from suno_video_async.protocol import wire
+from suno_video_async.protocol.verdicts import Verdict, verdict
+from suno_video_async.protocol.wire import Answer, Operation, Request
 from suno_video_async.task import VideoTask
 
 
@@ -51,6 +61,10 @@ class Submission:
         self._slots = slots
         self._turn = turn
         self._entry = entry
+        self._call = wire.create_task(request)
+        self._strict = calls.policy.strict if entry is None else entry.strict
+        self._after_500 = entry is not None and entry.sent_before
+        self._since = 0.0
         self._task: VideoTask | None = None
         self._stage: Stage | None = None
         self._wanted = True
@@ -66,15 +80,7 @@ class Submission:
             with self._scope, self._calls.reporter.submitting(self.request.track) as self._stage:
                 await self._slots.acquire()
                 try:
-                    await self._calls.create(
-                        self.request,
-                        turn=self._turn,
-                        accepted=self._accept,
-                        refused=self._refused,
-                        sending=self._note_sending,
-                        wanted=lambda: self._wanted,
-                        entry=self._entry,
-                    )
+                    await self._create()
                 finally:
                     if self._task is None:
                         self._slots.release()
@@ -113,14 +119,69 @@ class Submission:
         if not self._in_air:
             self._scope.cancel()
 
-    def _accept(self, task_id: VideoTaskId) -> None:
+    async def _create(self) -> None:
+        """Send CreateTask, by the rule of paying once.
+
+        Raises:
+            SubmissionUnknown: it was sent, and whether it was accepted cannot be known.
+            APIError: it was refused.
+            TransportError: it was not sent.
+            LedgerError: it could not be written down; the message says whether it was sent.
+
+        """
+        first: SunoVideoError | None = None
+        try:
+            try:
+                await self._attempt()
+            except SunoVideoError as error:
+                if not self._may_go_again(error):
+                    raise
+                first = error
+            if first is not None:
+                await self._calls.go_on(first, Operation.CREATE_TASK, self._attempt, self._may_go_again)
+        except SunoVideoError as error:
+            if self._verdict(error) is not Verdict.UNKNOWN:
+                raise
+            kept = error.task_id if isinstance(error, MalformedResponseError) else None
+            raise SubmissionUnknown(self.request.track, self._since, str(error), task_id=kept) from error
+
+    async def _attempt(self) -> VideoTaskId:
+        calls = self._calls
+        asked = calls.clock.now()
+        place = await self._turn()
+        if calls.closed or not self._wanted:
+            calls.limiter.release(place, sent=False, answered=False)
+            raise ClientClosedError("the submission was given up before it was sent")
+        self._since = calls.clock.time()
+        calls.statistics.resent_after_500 += self._after_500
+        about = calls.reporter.about(self.sends, since=asked)
+        self._in_air = True
+        self.sends += 1
+        try:
+            return await calls.send(place, self._call, self._decode, about, self._entry)
+        except SunoVideoError as error:
+            self._after_500 = isinstance(error, ServerError)
+            raise
+        finally:
+            self._in_air = False
+
+    def _decode(self, answer: Answer, request: Request) -> VideoTaskId:
+        """Read the answer and act on it before anybody else gets a place in the window."""
+        try:
+            task_id = wire.read_created(answer, request)
+        except APIError as error:
+            self._refused(error)
+            raise
         self._task = self._accepted(task_id, self.sends)
         if self._stage is not None:
             self._stage.task_id = task_id
+        return task_id
 
-    def _note_sending(self, in_air: bool) -> None:
-        self._in_air = in_air
-        self.sends = self.sends + 1 if in_air else self.sends
+    def _may_go_again(self, error: SunoVideoError) -> bool:
+        return self._wanted and self._verdict(error) is Verdict.RETRY
+
+    def _verdict(self, error: SunoVideoError) -> Verdict:
+        return verdict(Operation.CREATE_TASK, error, strict=self._strict)
 
     def _log_unclaimed(self, outcome: VideoTask | SunoVideoError | None) -> None:
         """Leave a trace of money that may have been spent for a caller who is gone."""

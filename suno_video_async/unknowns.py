@@ -30,7 +30,7 @@ class UnknownsClient(Protocol):
         """The provider and a fingerprint of the key."""
         ...
 
-    async def status(self, task_id: VideoTaskId | str) -> TaskSnapshot:
+    async def status(self, task_id: VideoTaskId) -> TaskSnapshot:
         """Ask once about a task."""
         ...
 

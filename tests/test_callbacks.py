@@ -26,7 +26,6 @@ from suno_video_async import (
     SystemClock,
     TransportError,
 )
-from suno_video_async.batch import SENDS_AFTER_500
 from suno_video_async.books import Books
 from suno_video_async.callbacks import AT_ONCE, MAX_BODY
 from suno_video_async.errors import MissingExtraError, SubmissionUnknown
@@ -34,6 +33,7 @@ from suno_video_async.ledger.base import AWAITED, Ending
 from suno_video_async.models import VideoTaskId
 from suno_video_async.protocol.lifecycle import State
 from suno_video_async.protocol.wire import Answer, Operation
+from suno_video_async.rows import SENDS_AFTER_500
 from tests.ledger.support import track
 from tests.support.clients import FakeAPI, client_of
 from tests.support.fakes import answer, task_data

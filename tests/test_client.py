@@ -210,8 +210,6 @@ def test_a_leaked_client_warns() -> None:
     async def main() -> None:
         client, _ = client_of(FakeAPI())
         await client.__aenter__()
-        running = client._running
-        assert running is not None
         with pytest.warns(ResourceWarning, match="was never closed"):
             client.__del__()
         await client.aclose()
@@ -307,7 +305,7 @@ def test_the_key_is_told_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
             with pytest.raises(APIError) as caught:
                 await client.balance()
             seen.extend(
-                [repr(client), repr(client._running), repr(caught.value), str(caught.value), repr(vars(client))]
+                [repr(client), repr(client._engine), repr(caught.value), str(caught.value), repr(vars(client))]
             )
 
     run_virtual(main())

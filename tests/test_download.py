@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from suno_video_async import DownloadError, SunoVideoClient, TaskSnapshot, Timeout, Video, VideoTaskId
-from suno_video_async.download import MediaServer
 from suno_video_async.filenames import file_name
+from suno_video_async.media import MediaServer
 from suno_video_async.mp4 import mp4_problem
 from suno_video_async.transport import make_session
 from tests.support.clients import KEY

@@ -30,6 +30,7 @@ from suno_video_async.finishing import to_the_end
 from suno_video_async.ledger.base import Claim
 from suno_video_async.models import TaskSnapshot
 from suno_video_async.protocol.wire import Operation
+from suno_video_async.rows import Rows
 from tests.support.clients import KEY, TRACK, FakeAPI, client_of
 from tests.support.fakes import MP4, Script, answer, settle, task_data
 from tests.support.raw import http, raw_server, says
@@ -106,15 +107,15 @@ def test_a_defect_in_one_row_takes_no_other_with_it(monkeypatch: pytest.MonkeyPa
     async def run() -> tuple[list[str], Exception | None]:
         client, _ = client_of(FakeAPI())
         states: list[str] = []
+        go_on = Rows._go_on
+
+        async def broken(rows: Rows, claim: Claim, work: Any) -> Outcome:
+            if claim.row.track.suno_id == "s2":
+                raise KeyError("a defect")
+            return await go_on(rows, claim, work)
+
+        monkeypatch.setattr(Rows, "_go_on", broken)
         async with client, client.convert(tracks(5)) as outcomes:
-            go_on = outcomes._go_on
-
-            async def broken(claim: Claim, work: Any) -> Outcome:
-                if claim.row.track.suno_id == "s2":
-                    raise KeyError("a defect")
-                return await go_on(claim, work)
-
-            monkeypatch.setattr(outcomes, "_go_on", broken)
             try:
                 async for outcome in outcomes:
                     states.append(f"{outcome.track and outcome.track.suno_id} {outcome.state}")
@@ -218,7 +219,7 @@ async def test_a_submission_that_ends_in_the_turn_of_its_cancellation_leaves_a_t
     for script, trace in scripts:
         client, _ = client_of(script)
         async with client:
-            submission = client.begin(VideoRequest(track=TRACK))
+            submission = client._open().begin(VideoRequest(track=TRACK))
             caller = asyncio.ensure_future(submission.wait())
             await asyncio.sleep(0)
             submission.outcome.add_done_callback(partial(_cancel, caller))

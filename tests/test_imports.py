@@ -15,7 +15,7 @@ import suno_video_async
 #: What belongs to extras; none of it may be loaded by the core.
 EXTRAS = {"PIL", "av", "bidi", "click", "numpy", "opentelemetry", "rich", "starlette", "uharfbuzz"}
 #: What belongs to catalogs, ledgers and failures, in the package and around it.
-LATER = {"csv", "sqlite3", "suno_video_async.batch", "suno_video_async.ledger.sqlite", "tenacity"}
+LATER = {"csv", "sqlite3", "suno_video_async.engine", "suno_video_async.ledger.sqlite", "tenacity"}
 
 
 def loaded_by(code: str) -> set[str]:

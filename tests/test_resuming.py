@@ -15,9 +15,19 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from suno_video_async import DownloadError, SunoVideoClient, SystemClock, TaskSnapshot, Timeout, Video, VideoTaskId
-from suno_video_async import download as downloading
-from suno_video_async.download import MediaServer, PublicResolver, Saved
+from suno_video_async import (
+    DownloadError,
+    SunoVideoClient,
+    SystemClock,
+    TaskSnapshot,
+    Timeout,
+    Video,
+    VideoTaskId,
+    partfile,
+)
+from suno_video_async import media as fetching
+from suno_video_async.media import MediaServer, PublicResolver
+from suno_video_async.partfile import Saved
 from suno_video_async.transport import make_session
 from tests.support.clients import KEY
 from tests.support.fakes import box, settle
@@ -121,7 +131,7 @@ async def test_a_download_that_is_cancelled_leaves_no_step_behind(
 ) -> None:
     """A step on the disk is over before the cancellation is through: no other download meets its rest."""
     path, cdn, under_way, go_on = tmp_path / "s.mp4", Cdn(), threading.Event(), threading.Event()
-    original, calls = getattr(downloading._Part, step), list[str]()
+    original, calls = getattr(partfile.PartFile, step), list[str]()
 
     def slow(part: Any, *arguments: Any) -> Any:
         calls.append("begun")
@@ -132,7 +142,7 @@ async def test_a_download_that_is_cancelled_leaves_no_step_behind(
         finally:
             calls.append("over")
 
-    monkeypatch.setattr(downloading._Part, step, slow)
+    monkeypatch.setattr(partfile.PartFile, step, slow)
     async with raw_server(cdn) as server:
         first = asyncio.create_task(fetch(server, path))
         await asyncio.to_thread(under_way.wait, 10)
@@ -265,7 +275,7 @@ async def test_one_file_is_fetched_once_at_a_time(tmp_path: Path) -> None:
         await begun.wait()
         with pytest.raises(DownloadError, match="being downloaded already"):
             await fetch(server, tmp_path / "s.mp4")
-        downloading._BUSY.clear()  # as another process sees it
+        fetching._BUSY.clear()  # as another process sees it
         with pytest.raises(DownloadError, match="by another process"):
             await fetch(server, tmp_path / "s.mp4")
         go_on.set()
@@ -286,13 +296,13 @@ async def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: 
 
 async def test_a_part_that_has_become_the_video_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that opens the part while another renames it does not write into the video."""
-    locked = downloading._locked
+    locked = partfile._locked
 
     def renamed(descriptor: int) -> bool:
         (tmp_path / "s.mp4.part").rename(tmp_path / "s.mp4")
         return locked(descriptor)
 
-    monkeypatch.setattr(downloading, "_locked", renamed)
+    monkeypatch.setattr(partfile, "_locked", renamed)
     async with raw_server(Cdn()) as server:
         with pytest.raises(DownloadError, match="by another process"):
             await fetch(server, tmp_path / "s.mp4")
@@ -305,8 +315,8 @@ async def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         begin(self, entity, start)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    begin = downloading._Part.begin
-    monkeypatch.setattr(downloading._Part, "begin", full)
+    begin = partfile.PartFile.begin
+    monkeypatch.setattr(partfile.PartFile, "begin", full)
     async with raw_server(Cdn()) as server:
         with pytest.raises(DownloadError, match="No space left") as caught:
             await fetch(server, tmp_path / "s.mp4")
@@ -358,7 +368,7 @@ async def test_a_name_of_a_private_address_is_not_asked(tmp_path: Path, monkeypa
 
     monkeypatch.setattr("aiohttp.ThreadedResolver.resolve", resolve)
     monkeypatch.setattr("aiohttp.DefaultResolver.resolve", resolve)
-    async with downloading.make_media_session(local=False) as session:
+    async with fetching.make_media_session(local=False) as session:
         media = MediaServer(session, Timeout(connect=1, total=2))
         with pytest.raises(DownloadError, match=r"media\.test, which has no public address") as caught:
             await media.download("https://media.test/v.mp4", tmp_path / "s.mp4")
@@ -380,8 +390,8 @@ async def test_public_addresses_are_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_redirect_may_not_leave_https() -> None:
     """From https nothing leads to http, wherever the API is."""
     with pytest.raises(DownloadError, match="from https to http"):
-        downloading._redirected("https://media.test/a", "http://media.test/b")
-    assert downloading._redirected("https://media.test/a", "/b") == "https://media.test/b"
+        fetching._redirected("https://media.test/a", "http://media.test/b")
+    assert fetching._redirected("https://media.test/a", "/b") == "https://media.test/b"
 
 
 # A client's downloads

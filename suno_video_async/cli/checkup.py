@@ -19,7 +19,8 @@ from suno_video_async.cli.check import Check, fail, ok, warn
 from suno_video_async.disks import network_file_system
 from suno_video_async.errors import ConfigurationError, LedgerError
 from suno_video_async.ledger.lock import held_by
-from suno_video_async.ledger.sqlite import MIGRATIONS, SqliteLedger
+from suno_video_async.ledger.schema import MIGRATIONS
+from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.protocol.lifecycle import State
 from suno_video_async.settings import Settings, default_key_file, has_usual_shape
 

@@ -12,7 +12,6 @@ from typing import Any
 import click
 from attrs import define, evolve, field
 
-from suno_video_async.batch import DOWNLOADS
 from suno_video_async.cli import failures
 from suno_video_async.cli.asking import with_client
 from suno_video_async.cli.books import resume_command
@@ -26,6 +25,7 @@ from suno_video_async.client import SunoVideoClient
 from suno_video_async.errors import NotFoundError, SunoVideoError, TaskFailed
 from suno_video_async.filenames import file_name
 from suno_video_async.models import Outcome, TaskSnapshot, TaskUpdate, Track, Video, video_task_id
+from suno_video_async.rows import DOWNLOADS
 from suno_video_async.task import video_of
 
 

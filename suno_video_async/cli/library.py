@@ -36,8 +36,8 @@ def check_command(*, directory: Path, output: Output) -> int:
     Exit code 1 when there is a mistake.
     """
     # Only here: the other commands do without the server.
-    from suno_video_async.local.checking import check_library  # noqa: PLC0415
-    from suno_video_async.local.errors import LibraryError  # noqa: PLC0415
+    from suno_video_async.local.checking import check_library  # noqa: PLC0415  of the `local` extra
+    from suno_video_async.local.errors import LibraryError  # noqa: PLC0415  of the `local` extra
 
     try:
         checked = check_library(directory)

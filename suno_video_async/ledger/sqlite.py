@@ -6,75 +6,23 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from suno_video_async.disks import network_file_system
 from suno_video_async.errors import BudgetExceeded, LedgerError
-from suno_video_async.ledger.base import MICRO, Attempt, AttemptTimes, Claim, Ending, LedgerRow, Totals, check_move
+from suno_video_async.ledger.base import MICRO, Claim, Ending, LedgerRow, check_move
 from suno_video_async.ledger.lock import WriterLock
+from suno_video_async.ledger.reading import COLUMNS, FROM, SqliteReader, row_of, sums
+from suno_video_async.ledger.schema import APPLICATION_ID, examine, migrate, translated
 from suno_video_async.models import Track, VideoTaskId
 from suno_video_async.protocol.lifecycle import Cause, State
 
-#: "SVAL": marks the file as a ledger of ours.
-APPLICATION_ID = 0x5356414C
 
-#: One script a schema version; a ledger of version n gets those after the n-th.
-MIGRATIONS = (
-    """
-    CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-    CREATE TABLE rows (
-        id INTEGER PRIMARY KEY,
-        key TEXT NOT NULL UNIQUE,
-        task_id TEXT NOT NULL,
-        suno_id TEXT NOT NULL,
-        author TEXT NOT NULL,
-        brand TEXT NOT NULL,
-        extra TEXT NOT NULL,
-        place TEXT NOT NULL,
-        state TEXT NOT NULL,
-        run INTEGER NOT NULL,
-        attempt INTEGER NOT NULL DEFAULT 0,
-        url TEXT,
-        path TEXT,
-        cost INTEGER NOT NULL DEFAULT 0,
-        reserved INTEGER NOT NULL DEFAULT 0,
-        failures INTEGER NOT NULL DEFAULT 0,
-        since REAL NOT NULL,
-        error TEXT
-    );
-    CREATE INDEX rows_by_song ON rows (suno_id, task_id);
-    CREATE INDEX rows_by_state ON rows (state, id) WHERE state NOT IN ('succeeded', 'downloaded');
-    CREATE TABLE attempts (
-        row_id INTEGER NOT NULL REFERENCES rows (id),
-        n INTEGER NOT NULL,
-        nonce TEXT NOT NULL UNIQUE,
-        state TEXT NOT NULL,
-        video_task_id TEXT UNIQUE,
-        at REAL NOT NULL,
-        PRIMARY KEY (row_id, n)
-    ) WITHOUT ROWID;
-    """,
-    "ALTER TABLE attempts ADD COLUMN candidate TEXT",
-    """
-    ALTER TABLE rows ADD COLUMN sha256 TEXT;
-    CREATE INDEX rows_by_name ON rows (suno_id COLLATE NOCASE)
-    """,
-    """
-    ALTER TABLE attempts ADD COLUMN ended REAL;
-    ALTER TABLE attempts ADD COLUMN took REAL
-    """,
-)
-
-_COLUMNS = """r.id, r.task_id, r.suno_id, r.author, r.brand, r.extra, r.place, r.state, a.video_task_id, r.url,
-    r.path, r.sha256, r.cost, r.reserved, r.failures, r.since, r.error"""
-_FROM = "FROM rows r LEFT JOIN attempts a ON a.row_id = r.id AND a.n = r.attempt"
-
-
-class SqliteLedger:
+class SqliteLedger(SqliteReader):
     """Keeps the rows of one account in an SQLite database.
 
     Args:
@@ -91,17 +39,10 @@ class SqliteLedger:
         synchronous: Literal["FULL", "OFF"] = "FULL",
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.path: Path | None = None if path is None else Path(path)
+        super().__init__(path)
         self._synchronous = synchronous
         self._now = now
-        self._connection: sqlite3.Connection | None = None
         self._lock: WriterLock | None = None
-        self._run = 0
-        self._spent = self._reserved = 0
-
-    def __repr__(self) -> str:
-        state = "open" if self._connection else "closed"
-        return f"<SqliteLedger {self.path or 'in memory'} {state}>"
 
     # Opening and closing
 
@@ -112,9 +53,9 @@ class SqliteLedger:
         if self.path is not None:
             self._take(self.path)
         try:
-            with _translated(self.path):
+            with translated(self.path):
                 if self.path is not None:
-                    _examine(self.path, (provider, fingerprint))
+                    examine(self.path, (provider, fingerprint))
                 self._connection = self._connect()
                 self._prepare(provider=provider, fingerprint=fingerprint)
         except BaseException:
@@ -130,29 +71,6 @@ class SqliteLedger:
         lock = WriterLock(real, path)
         lock.acquire()
         self._lock = lock
-
-    def open_to_read(self, account: tuple[str, str] | None = None) -> bool:
-        """Open it beside whoever writes; return False when there is no such ledger yet.
-
-        A ledger of an older version stays as it is: what is read is a copy in memory, brought up to date.
-
-        Args:
-            account: the provider and the fingerprint that it must belong to, or None for any.
-
-        Raises:
-            LedgerError: the file is no ledger of ours, or of another account, or cannot be read.
-
-        """
-        if self._connection is not None:
-            raise LedgerError(f"{self!r} is open already")
-        if self.path is None or not self.path.exists():
-            return False
-        with _translated(self.path):
-            if not _examine(self.path, account):
-                return False
-            self._connection = _up_to_date(_read_only(self.path))
-            (self._spent, self._reserved) = self._sums(self._connection)
-        return True
 
     def close(self) -> None:
         """Let go of it; harmless when it is not open."""
@@ -172,21 +90,14 @@ class SqliteLedger:
 
     def _prepare(self, *, provider: str, fingerprint: str) -> None:
         with self._transaction() as db:
-            _migrate(db)
+            migrate(db)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             for name, value in (("provider", provider), ("fingerprint", fingerprint)):
                 db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
             self._run = int(self._meta("run") or 0) + 1
             self._set_meta("run", str(self._run))
             self._recover(db)
-            (self._spent, self._reserved) = self._sums(db)
-
-    @staticmethod
-    def _sums(db: sqlite3.Connection) -> tuple[int, int]:
-        spent, reserved = db.execute(
-            "SELECT COALESCE(SUM(cost), 0), COALESCE(SUM(reserved), 0) FROM rows"
-        ).fetchone()
-        return spent, reserved
+            (self._spent, self._reserved) = sums(db)
 
     def _recover(self, db: sqlite3.Connection) -> None:
         """Nobody knows whether what was being sent when a run was interrupted was bought."""
@@ -202,10 +113,10 @@ class SqliteLedger:
     def claim(self, track: Track, *, where: str) -> Claim:
         """Find or make the row of a track."""
         with self._transaction() as db:
-            found = db.execute(f"SELECT {_COLUMNS}, r.run {_FROM} WHERE r.key = ?", (track.key,)).fetchone()
+            found = db.execute(f"SELECT {COLUMNS}, r.run {FROM} WHERE r.key = ?", (track.key,)).fetchone()
             if found is not None:
                 if found[-1] == self._run:
-                    row = _row(found[:-1])
+                    row = row_of(found[:-1])
                     return Claim(row=row, repeated=True, changed=self._bought_otherwise(db, row))
                 db.execute(
                     "UPDATE rows SET run = ?, place = ?, extra = ? WHERE id = ?",
@@ -230,11 +141,11 @@ class SqliteLedger:
     def _bought_otherwise(self, db: sqlite3.Connection, row: LedgerRow) -> LedgerRow | None:
         """Return the row of the same song under another author or brand that is bought, or will be in this run."""
         found = db.execute(
-            f"SELECT {_COLUMNS} {_FROM} WHERE r.suno_id = ? AND r.task_id = ? AND r.id != ?"
+            f"SELECT {COLUMNS} {FROM} WHERE r.suno_id = ? AND r.task_id = ? AND r.id != ?"
             " AND (r.state NOT IN ('planned', 'refused') OR (r.state = 'planned' AND r.run = ?)) LIMIT 1",
             (row.track.suno_id, row.track.task_id, row.id, self._run),
         ).fetchone()
-        return None if found is None else _row(found)
+        return None if found is None else row_of(found)
 
     def begin_attempt(self, row_id: int, *, nonce: str, at: float, reserve: int, most: int | None) -> int:
         """Commit that a row's CreateTask is about to be sent, and return the attempt's number."""
@@ -319,127 +230,6 @@ class SqliteLedger:
         with self._transaction() as db:
             db.execute("UPDATE attempts SET candidate = ? WHERE nonce = ?", (task_id, nonce))
 
-    # What can be asked
-
-    def attempt(self, nonce: str) -> Attempt | None:
-        """Return the attempt that a callback's URL belongs to."""
-        query = "SELECT row_id, n, video_task_id, candidate FROM attempts WHERE nonce = ?"
-        for row_id, n, video, candidate in self._select(query, nonce):
-            ((last,),) = self._select("SELECT attempt FROM rows WHERE id = ?", row_id)
-            return Attempt(
-                row=self._need(row_id),
-                newest=n == last,
-                video_task_id=None if video is None else VideoTaskId(video),
-                candidate=None if candidate is None else VideoTaskId(candidate),
-            )
-        return None
-
-    def bought_by(self, task_id: VideoTaskId) -> int | None:
-        """Return the number of the row that bought a task."""
-        found = self._select("SELECT row_id FROM attempts WHERE video_task_id = ? AND state != 'unknown'", task_id)
-        return int(found[0][0]) if found else None
-
-    def candidate(self, row_id: int) -> tuple[str, VideoTaskId] | None:
-        """Return the nonce of a row's last attempt, and the task that a callback named for it."""
-        found = self._select(
-            "SELECT a.nonce, a.candidate FROM attempts a JOIN rows r ON r.id = a.row_id AND a.n = r.attempt"
-            " WHERE r.id = ? AND a.candidate IS NOT NULL",
-            row_id,
-        )
-        return (found[0][0], VideoTaskId(found[0][1])) if found else None
-
-    def row(self, row_id: int) -> LedgerRow | None:
-        """Return one row."""
-        found = self._select(f"SELECT {_COLUMNS} {_FROM} WHERE r.id = ?", row_id)
-        return _row(found[0]) if found else None
-
-    def find(self, track: Track) -> LedgerRow | None:
-        """Return the row of a track, without touching it."""
-        found = self._select(f"SELECT {_COLUMNS} {_FROM} WHERE r.key = ?", track.key)
-        return _row(found[0]) if found else None
-
-    def has_namesake(self, row: LedgerRow) -> bool:
-        """Whether an older row has the same `suno_id`, but for case: some file systems do not tell that apart."""
-        query = "SELECT EXISTS (SELECT 1 FROM rows WHERE suno_id = ? COLLATE NOCASE AND id < ?)"
-        return bool(self._select(query, row.track.suno_id, row.id)[0][0])
-
-    def rows(self, *states: State, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:
-        """Return rows in these states (any, when none are named) with ids above `after`, in their order."""
-        wanted = [state.value for state in states or State]
-        found = self._select(
-            f"SELECT {_COLUMNS} {_FROM} WHERE r.state IN ({', '.join('?' * len(wanted))}) AND r.id > ?"
-            " ORDER BY r.id LIMIT ?",
-            *wanted,
-            after,
-            most,
-        )
-        return [_row(values) for values in found]
-
-    def untouched(self, state: State, *, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:
-        """Return rows in a state that no `claim` of this run has touched."""
-        # The state stands in the text: SQLite uses a partial index for literals only.
-        found = self._select(
-            f"SELECT {_COLUMNS} {_FROM} WHERE r.state = '{state.value}' AND r.id > ? AND r.run != ?"
-            " AND r.state NOT IN ('succeeded', 'downloaded') ORDER BY r.id LIMIT ?",
-            after,
-            self._run,
-            most,
-        )
-        return [_row(values) for values in found]
-
-    def times(self) -> Generator[AttemptTimes, None, None]:
-        """Yield the times of all submissions, those of one row after the other."""
-        query = "SELECT row_id, at, ended, took FROM attempts ORDER BY row_id, n"
-        with _translated(self.path):
-            for row_id, at, ended, took in self._db.execute(query):
-                yield AttemptTimes(row_id=row_id, at=at, ended=ended, took=took)
-
-    def provider(self) -> str | None:
-        """Return the address of the service whose account it belongs to."""
-        return self._meta("provider")
-
-    @contextmanager
-    def at_one_moment(self) -> Generator[None, None, None]:
-        """Let all that the block asks be answered as of one moment, whatever is written meanwhile."""
-        with _translated(self.path):
-            self._db.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._db.rollback()
-
-    def totals(self) -> Totals:
-        """Return the sums."""
-        counts = self._select("SELECT state, COUNT(*) FROM rows GROUP BY state")
-        return Totals(
-            states={State(state): number for state, number in counts}, spent=self._spent, reserved=self._reserved
-        )
-
-    @property
-    def sums(self) -> tuple[int, int]:
-        """Micro-credits spent and set aside, without asking the file: any thread may look, at any time."""
-        return self._spent, self._reserved
-
-    def last_place(self) -> float | None:
-        """Return the Unix seconds of the last request known to have been sent, or None."""
-        value = self._meta("last_place")
-        return None if value is None else float(value)
-
-    def durations(self, most: int) -> Sequence[float]:
-        """Return the seconds that the tasks of the last rows took, the newest last; at most so many."""
-        query = "SELECT took FROM attempts WHERE took IS NOT NULL ORDER BY row_id DESC, n DESC LIMIT ?"
-        return [took for (took,) in reversed(self._select(query, most))]
-
-    def problems(self) -> Sequence[str]:
-        """Return what a thorough look at the whole file finds wrong with it; of a large one that takes a while."""
-        found = [str(line) for (line,) in self._select("PRAGMA integrity_check(5)") if line != "ok"]
-        strays = self._select("PRAGMA foreign_key_check")
-        return [*found, *([f"{len(strays)} attempts belong to no row"] if strays else [])]
-
-    def schema_version(self) -> int:
-        """Return the version of the file's schema; one that is older than `MIGRATIONS` is updated by a writer."""
-        return int(self._select("PRAGMA user_version")[0][0])
-
     def note_place(self, at: float) -> None:
         """Note that a request is being sent."""
         with self._transaction():
@@ -447,17 +237,11 @@ class SqliteLedger:
 
     # Beneath
 
-    @property
-    def _db(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise LedgerError(f"{self!r} is not open")
-        return self._connection
-
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
         """Commit what the block does, or nothing of it."""
         db = self._db
-        with _translated(self.path):
+        with translated(self.path):
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -466,20 +250,6 @@ class SqliteLedger:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
-
-    def _select(self, query: str, *values: object) -> list[Any]:
-        with _translated(self.path):
-            return self._db.execute(query, values).fetchall()
-
-    def _need(self, row_id: int) -> LedgerRow:
-        row = self.row(row_id)
-        if row is None:
-            raise LedgerError(f"the ledger has no row {row_id}")
-        return row
-
-    def _meta(self, name: str) -> str | None:
-        found = self._select("SELECT value FROM meta WHERE name = ?", name)
-        return str(found[0][0]) if found else None
 
     def _set_meta(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
@@ -521,98 +291,3 @@ def _settled(row: LedgerRow, ending: Ending, cause: Cause) -> tuple[int, int]:
     if ending.state in {State.PLANNED, State.REFUSED}:
         return row.cost, 0
     return row.cost, row.reserved
-
-
-def _row(values: Sequence[Any]) -> LedgerRow:
-    row_id, task_id, suno_id, author, brand, extra, place, state, video, url, path, sha256, *rest = values
-    cost, reserved, failures, since, error = rest
-    said = None if error is None else json.loads(error)
-    return LedgerRow(
-        id=row_id,
-        track=Track(
-            task_id=task_id, suno_id=suno_id, author=author or None, brand=brand or None, extra=json.loads(extra)
-        ),
-        state=State(state),
-        where=place,
-        video_task_id=None if video is None else VideoTaskId(video),
-        url=url,
-        path=None if path is None else Path(os.fsdecode(path)),
-        sha256=sha256,
-        cost=cost,
-        reserved=reserved,
-        failures=failures,
-        since=since,
-        error=None if said is None else (said[0], said[1], said[2]),
-    )
-
-
-def _read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
-
-
-def _up_to_date(reader: sqlite3.Connection) -> sqlite3.Connection:
-    """Return a connection that has what this version asks for: the reader's own, or to a copy in memory."""
-    (version,) = reader.execute("PRAGMA user_version").fetchone()
-    if version == len(MIGRATIONS):
-        return reader
-    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    try:
-        reader.backup(copy)
-        _migrate(copy)
-        copy.execute("PRAGMA query_only = ON")
-    except BaseException:
-        copy.close()
-        raise
-    finally:
-        reader.close()
-    return copy
-
-
-def _migrate(db: sqlite3.Connection) -> None:
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    for number, script in enumerate(MIGRATIONS[version:], version + 1):
-        for statement in script.split(";"):
-            db.execute(statement)
-        db.execute(f"PRAGMA user_version = {number}")
-
-
-def _examine(path: Path, account: tuple[str, str] | None = None) -> bool:
-    """Refuse a file that is not a ledger, or not this account's, without writing to it; False when it is empty."""
-    if path.is_dir():
-        raise LedgerError(f"{path} is a folder: name a file for the ledger")
-    if not path.exists() or path.stat().st_size == 0:
-        return False
-    connection = _read_only(path)
-    try:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-        if tables == 0:
-            return False
-        if application != APPLICATION_ID:
-            raise LedgerError(f"{path} is a database of another program: choose another file for the ledger")
-        if version > len(MIGRATIONS):
-            raise LedgerError(f"the ledger {path} is of a newer version of this program ({version}): update it")
-        (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if health != "ok":
-            raise LedgerError(f"the ledger {path} is damaged ({health}): restore it from a copy")
-        meta = dict(connection.execute("SELECT name, value FROM meta"))
-    finally:
-        connection.close()
-    if account is not None and (meta.get("provider"), meta.get("fingerprint")) != account:
-        whose = "another key" if meta.get("provider") == account[0] else str(meta.get("provider"))
-        raise LedgerError(f"the ledger {path} belongs to {whose}: use its account, or another file for this one")
-    return True
-
-
-@contextmanager
-def _translated(path: Path | None) -> Generator[None, None, None]:
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        where = path or "in memory"
-        raise LedgerError(f"the ledger {where} cannot be used: {error}") from error
-    except OSError as error:
-        raise LedgerError(f"the ledger {path} cannot be read: {error.strerror}") from error
-    except (UnicodeError, OverflowError) as error:
-        raise LedgerError(f"the ledger {path or 'in memory'} cannot take a value: {error}") from error

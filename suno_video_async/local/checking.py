@@ -68,9 +68,9 @@ def _late_lines(library: FolderLibrary, track: LibraryTrack) -> Iterator[Library
 def _pictures(library: FolderLibrary, track: LibraryTrack) -> Iterator[LibraryError]:
     """Yield what the renderer could not show."""
     # What only this needs, and the extra brings.
-    from .render.backdrop import open_cover  # noqa: PLC0415
-    from .render.errors import RenderError  # noqa: PLC0415
-    from .render.text import Style, Typesetter  # noqa: PLC0415
+    from .render.backdrop import open_cover  # noqa: PLC0415  of the `local` extra
+    from .render.errors import RenderError  # noqa: PLC0415  of the `local` extra
+    from .render.text import Style, Typesetter  # noqa: PLC0415  of the `local` extra
 
     folder = library.folder(track)
     try:

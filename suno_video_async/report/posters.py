@@ -52,7 +52,7 @@ def _within(stills: Sequence[tuple[int, bytes | None]]) -> dict[int, bytes]:
 
 
 def _still_or_none(path: Path) -> bytes | None:
-    from av.error import FFmpegError  # noqa: PLC0415
+    from av.error import FFmpegError  # noqa: PLC0415  of the `local` extra
 
     try:
         return still(path)
@@ -67,7 +67,7 @@ def still(path: Path) -> bytes | None:
         av.error.FFmpegError: it cannot be read as a video.
 
     """
-    import av  # noqa: PLC0415
+    import av  # noqa: PLC0415  of the `local` extra
 
     with av.open(str(path)) as container:
         if not container.streams.video:

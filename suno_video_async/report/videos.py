@@ -58,7 +58,7 @@ def _places(path: Path, ledger: Path) -> Iterable[Path]:
 
 def _absolute(path: Path) -> Path:
     """Return a path from the root, by its names alone as a browser goes: links are not followed."""
-    return Path(os.path.abspath(path))  # noqa: PTH100
+    return Path(os.path.abspath(path))  # noqa: PTH100  `resolve` would follow links
 
 
 def _size(path: Path) -> int | None:

@@ -20,7 +20,8 @@ import aiohttp
 from aiohttp import http_writer
 from attrs import asdict, frozen
 
-import suno_video_async.download as downloading
+import suno_video_async.media as media
+import suno_video_async.partfile as partfile
 from suno_video_async import SunoVideoClient, Timeout, Track
 from suno_video_async.ledger.base import Ending, LedgerRow
 from suno_video_async.ledger.sqlite import SqliteLedger
@@ -99,7 +100,7 @@ def arm(points: Points) -> None:
     _around(points, SqliteLedger, "claim", "claim: before", "claim: committed")
     _around(points, SqliteLedger, "_insert", after="claim: written, not committed")
     _around(points, SqliteLedger, "_recover", after=RECOVERING)
-    _around(points, downloading._Part, "finish", "download: part whole", "download: renamed")
+    _around(points, partfile.PartFile, "finish", "download: part whole", "download: renamed")
     _around(points, os, "fsync", after="download: part synced")
     _arm_ledger(points)
     _arm_requests(points)
@@ -175,13 +176,13 @@ def _arm_requests(points: Points) -> None:
 
 
 def _arm_downloads(points: Points) -> None:
-    download = downloading.MediaServer.download
+    download = media.MediaServer.download
 
-    async def fetching(*args: Any, **kwargs: Any) -> downloading.Saved:
+    async def fetching(*args: Any, **kwargs: Any) -> partfile.Saved:
         points.reach("download: before")
         return await download(*args, **kwargs)
 
-    begin, write = downloading._Part.begin, downloading._Part.write
+    begin, write = partfile.PartFile.begin, partfile.PartFile.write
 
     def beginning(part: Any, *args: Any) -> None:
         begin(part, *args)
@@ -193,9 +194,9 @@ def _arm_downloads(points: Points) -> None:
         points.reach("download: part half written")
         write(part, chunk[half:])
 
-    downloading.MediaServer.download = fetching  # type: ignore[method-assign]
-    downloading._Part.begin = beginning  # type: ignore[method-assign, assignment]
-    downloading._Part.write = writing  # type: ignore[method-assign, assignment]
+    media.MediaServer.download = fetching  # type: ignore[method-assign]
+    partfile.PartFile.begin = beginning  # type: ignore[method-assign, assignment]
+    partfile.PartFile.write = writing  # type: ignore[method-assign, assignment]
 
 
 async def convert(job: Job) -> None:

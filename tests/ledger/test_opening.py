@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-import suno_video_async.ledger.sqlite as sqlite_module
+import suno_video_async.ledger.schema as schema_module
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.base import AttemptTimes, Ending
-from suno_video_async.ledger.sqlite import APPLICATION_ID, MIGRATIONS, SqliteLedger
+from suno_video_async.ledger.schema import APPLICATION_ID, MIGRATIONS
+from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import VideoTaskId
 from suno_video_async.protocol.lifecycle import State
 from tests.ledger.support import FINGERPRINT, PROVIDER, begin, connection, everything, opened, row_in, track
@@ -204,7 +205,7 @@ def test_a_file_whose_state_cannot_be_asked(path: Path, monkeypatch: pytest.Monk
     def failing(*_: object) -> sqlite3.Connection:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(sqlite_module, "_read_only", failing)
+    monkeypatch.setattr(schema_module, "read_only", failing)
     with pytest.raises(LedgerError, match=r"catalog\.db cannot be read: Input/output error"):
         opened(path)
 
@@ -326,7 +327,7 @@ def test_an_older_ledger_is_brought_up_to_date(path: Path, monkeypatch: pytest.M
     """A ledger of an older version gets what it lacks and keeps what it has; this version then refuses it."""
     made(path)
     with monkeypatch.context() as patch:
-        patch.setattr(sqlite_module, "MIGRATIONS", (*MIGRATIONS, SECOND))
+        patch.setattr(schema_module, "MIGRATIONS", (*MIGRATIONS, SECOND))
         for _ in range(2):
             ledger = opened(path)
             assert connection(ledger).execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 1,)
@@ -401,7 +402,7 @@ def test_an_older_ledger_goes_on(old: Path) -> None:
 def test_an_older_ledger_that_cannot_be_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who reads an older ledger that lacks what it should have is told so in words."""
     made(path)
-    monkeypatch.setattr(sqlite_module, "MIGRATIONS", (*MIGRATIONS, "NONSENSE"))
+    monkeypatch.setattr(schema_module, "MIGRATIONS", (*MIGRATIONS, "NONSENSE"))
     with pytest.raises(LedgerError, match="syntax error"):
         SqliteLedger(path).open_to_read()
 
@@ -447,7 +448,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.
     before = everything(ledger)
     ledger.close()
     with monkeypatch.context() as patch:
-        patch.setattr(sqlite_module, "MIGRATIONS", (*MIGRATIONS, f"{SECOND}; NONSENSE"))
+        patch.setattr(schema_module, "MIGRATIONS", (*MIGRATIONS, f"{SECOND}; NONSENSE"))
         with pytest.raises(LedgerError, match="syntax error"):
             opened(path)
     reader = SqliteLedger(path)

@@ -11,7 +11,8 @@ import pytest
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.base import MICRO, Ending
 from suno_video_async.ledger.lock import WriterLock
-from suno_video_async.ledger.sqlite import APPLICATION_ID, MIGRATIONS, SqliteLedger
+from suno_video_async.ledger.schema import APPLICATION_ID, MIGRATIONS
+from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import Track, VideoTaskId
 from suno_video_async.protocol.lifecycle import State
 from suno_video_async.report import facts as facts_module

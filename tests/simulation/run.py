@@ -30,8 +30,8 @@ from suno_video_async import (
     Timeout,
     Track,
 )
-from suno_video_async.batch import Options
 from suno_video_async.books import Books
+from suno_video_async.converting import Options
 from suno_video_async.errors import LedgerError
 from suno_video_async.finishing import Hop, inline, to_the_end
 from suno_video_async.local.faults import FaultPlan
@@ -113,9 +113,9 @@ def cheap_garbage() -> Iterator[None]:
     try:
         yield
     finally:
-        with silence():
-            gc.enable()
         gc.unfreeze()
+        with silence():  # what was frozen while it was still in use, too
+            gc.enable()
 
 
 class Simulation:
@@ -246,7 +246,7 @@ class _Run:
     def _end_process(self) -> None:
         """Do what the operating system does at the end of a process: close what it had open."""
         if self.client is not None:
-            self.client._running = None  # it would warn that it was never closed
+            self.client._engine = None  # it would warn that it was never closed
         self._hang_up()
         self.ledger.killed = True
         self.ledger.close()
@@ -336,8 +336,8 @@ class _Run:
             timeout=Timeout(connect=10.0, total=scenario.timeout),
         )
         async with client:
-            assert client._running is not None
-            calls = client._running.calls
+            assert client._engine is not None
+            calls = client._engine.calls
             calls.rng = stream(scenario.seed, f"client {self.number}")
             self.client = client
             await self._consume(client)
@@ -353,7 +353,7 @@ class _Run:
         )
         source = cast("AsyncIterator[Track]", self._rows())
         books = Books(self.ledger, _hop(self.life.hop_delay, self.simulation, self.number))
-        self.conversion = Conversion(client, source, books, options, self._receiver(client))
+        self.conversion = Conversion(client._open(), source, books, options, self._receiver(client))
         async with self.conversion as outcomes:
             self.entered = True
             async for outcome in outcomes:

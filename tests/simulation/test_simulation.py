@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 #: Enough to meet every fault, and quick enough for every change; in parts, that they may be run side by side.
-SEEDS = [range(150), range(100, 200)]
+SEEDS = [range(25, 125), range(125, 200)]
 #: Seeds that find a planted bug, and how many of them in a row it may take.
 FOUND_AT = {
     "resend-after-timeout": 0,

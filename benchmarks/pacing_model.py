@@ -1,0 +1,270 @@
+"""A model of the API in virtual time, for the benchmarks of pacing: laws of durations, a server, who converts.
+
+The real client converts against a model with the local server's own rate window and a latency each way. `Oracle`
+is what the client learns with, told the true law at every moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import random
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from attrs import define, field, frozen
+
+from suno_video_async import Answer, Limiter, RateLimit, Request, SqliteLedger, SunoVideoClient, TaskUpdate, Track
+from suno_video_async.batch import Conversion
+from suno_video_async.books import Books
+from suno_video_async.converting import Options
+from suno_video_async.finishing import inline
+from suno_video_async.local.window import RateWindow
+from suno_video_async.pacing.durations import Durations
+from suno_video_async.protocol.wire import Operation
+from tests.support.virtual import VirtualLoop
+
+KEY = "ak_" + "0" * 32
+RATE = RateLimit(20, 10)
+LATENCY = 0.01
+#: A stuck task ends after an hour; it is left out of the times.
+STUCK = 3600.0
+#: The seconds that the n-th of so many tasks takes.
+Law = Callable[[random.Random, int, int], float]
+
+
+def lognormal(median: float, sigma: float) -> Law:
+    """Return the law of one kind of tasks."""
+    return lambda rng, _n, _of: median * rng.lognormvariate(0.0, sigma)
+
+
+def shifting(rng: random.Random, n: int, of: int) -> float:
+    """Take three times as long from the middle of the catalog on."""
+    return lognormal(65 if n < of / 2 else 195, 0.35)(rng, n, of)
+
+
+def sometimes_stuck(rng: random.Random, n: int, of: int) -> float:
+    """Be stuck in 2 % of the cases."""
+    seconds = lognormal(65, 0.35)(rng, n, of)
+    return STUCK if rng.random() < 0.02 else seconds
+
+
+def two_kinds(rng: random.Random, n: int, of: int) -> float:
+    """Belong to the short ones or to the long ones."""
+    return lognormal(rng.choice((30, 150)), 0.2)(rng, n, of)
+
+
+USUAL = lognormal(65, 0.35)
+LAWS: dict[str, Law] = {
+    "usual": USUAL,
+    "median 20": lognormal(20, 0.35),
+    "median 240": lognormal(240, 0.35),
+    "sigma 0.1": lognormal(65, 0.1),
+    "sigma 0.8": lognormal(65, 0.8),
+    "shift by 3": shifting,
+    "2 % stuck": sometimes_stuck,
+    "two kinds": two_kinds,
+}
+#: What an oracle is told instead. Stuck tasks do not count in the times, and the same policy that knew of them
+#: would leave the others alone for an hour as well: it would be no oracle, and easy to be as good as.
+TOLD = {"2 % stuck": "usual"}
+
+
+@define
+class Server:
+    """A model of the API: accepts everything within the rate, and keeps books."""
+
+    law: Law
+    tracks: int
+    seed: int
+    latency: float = LATENCY
+    window: RateWindow = field(factory=lambda: RateWindow(RATE.requests, RATE.per))
+    ends: list[tuple[float, float]] = field(factory=list[tuple[float, float]])
+    noticed: dict[int, float] = field(factory=dict[int, float])
+    noticed_early: int = 0
+    answers: Counter[int] = field(factory=Counter[int])
+    times: list[tuple[float, str]] = field(factory=list[tuple[float, str]])
+    rng: random.Random = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.rng = random.Random(f"{self.seed}/durations")
+
+    async def send(self, request: Request) -> Answer:
+        """Be a transport."""
+        await asyncio.sleep(self.latency)
+        code, data = self._answer(request, asyncio.get_running_loop().time())
+        self.answers[code] += 1
+        await asyncio.sleep(self.latency)
+        if isinstance(data, dict) and data.get("status") == "success":
+            number = int(data["task_id"][1:])
+            if number not in self.noticed:
+                self.noticed[number] = asyncio.get_running_loop().time() - self.ends[number][0]
+                self.noticed_early += number < self.tracks // 2
+        return Answer(200, {}, json.dumps({"code": code, "message": "", "data": data}).encode())
+
+    def _answer(self, request: Request, now: float) -> tuple[int, Any]:
+        if self.window.arrive(now) is not None:
+            self.times.append((now, "refused"))
+            return 429, None
+        if request.operation is Operation.CREATE_TASK:
+            seconds = self.law(self.rng, len(self.ends), self.tracks)
+            self.ends.append((now + seconds, seconds))
+            self.times.append((now, "submitted"))
+            return 200, {"task_id": f"v{len(self.ends) - 1}"}
+        number = int((request.task_id or "v0")[1:])
+        end, seconds = self.ends[number]
+        self.times.append((now, "done" if now >= end else "not done"))
+        data: dict[str, Any] = {"task_id": f"v{number}", "status": "running"}
+        if now >= end:
+            result = {"media_urls": [f"https://media.example.test/{number}.mp4"]}
+            data |= {"status": "success", "credits": 2, "duration_s": seconds, "result": result}
+        return 200, data
+
+    def report(self) -> dict[str, Any]:
+        """Return what the books say; stuck tasks do not count in the times."""
+        bound = (2 * self.tracks / 20 - 1) * 10
+        usual = [number for number, (_, seconds) in enumerate(self.ends) if seconds < STUCK]
+        last = max(self.ends[number][0] + self.noticed.get(number, math.inf) for number in usual)
+        delays = sorted(self.noticed[number] for number in usual if number in self.noticed)
+        return {
+            "of_bound": (last - self.latency - self.times[0][0]) / bound if bound > 0 else 0.0,
+            "notice": statistics.median(delays),
+            "notice_p90": delays[int(0.9 * len(delays))],
+            "requests_a_track": len(self.times) / self.tracks,
+            "refused": self.answers[429],
+            "lost": self.tracks - len(self.noticed),
+        }
+
+
+@define
+class Said:
+    """Keeps what updates said about progress, to be compared with the truth."""
+
+    server: Server
+    shares: list[tuple[float, float]] = field(factory=list[tuple[float, float]])
+
+    def on_update(self, update: TaskUpdate) -> None:
+        """Be a hook."""
+        if update.progress is not None and not update.is_final:
+            _, seconds = self.server.ends[int(update.task_id[1:])]
+            self.shares.append((update.progress, update.elapsed / seconds))
+
+
+@define(eq=False)
+class Oracle(Durations):
+    """Knows the true law at every moment, and learns nothing.
+
+    A law that shifts is two laws: it goes by the one that most of the tasks alive follow.
+    """
+
+    server: Server
+    laws: Sequence[Durations]
+
+    @classmethod
+    def of(cls, law: str, server: Server) -> Oracle:
+        """Return the one for a run."""
+        return cls(server, [known(law, part) for part in (0, 1)])
+
+    def __attrs_post_init__(self) -> None:
+        self._tell(self.laws[0])
+
+    def _tell(self, law: Durations) -> None:
+        if law._hazard is not self._hazard:
+            self._hazard, self._pace, self.ends = law._hazard, None, law.ends
+            self.version += 1
+
+    def _table(self) -> list[float]:
+        return self._hazard
+
+    def ended(self, since: float, age: float) -> None:  # noqa: ARG002  it knows already
+        """See whether the law has shifted."""
+        half = self.server.tracks // 2
+        begun, early = len(self.server.ends), self.server.noticed_early
+        late = (begun - half) - (len(self.server.noticed) - early)
+        self._tell(self.laws[late > half - early])
+
+    def unfinished(self, since: float, age: float) -> None:
+        """Learn nothing."""
+
+
+@cache
+def known(law: str, part: int) -> Durations:
+    """Return what 5,000 tasks teach, of the first or the second half of a catalog, all of the same weight."""
+    durations, rng = Durations(), random.Random("oracle")
+    for number in range(5000):
+        durations.ended(0.0, LAWS[TOLD.get(law, law)](rng, number + 5000 * part, 10_000))
+        durations._weight = 1.0
+    durations.hazard(1.0)
+    return durations
+
+
+async def ours(server: Server, cap: int, oracle: Oracle | None, said: Said | None = None) -> None:
+    """Convert a catalog with the client; a single track with `generate`."""
+    hooks: list[Any] = [said] if said else []
+    client = SunoVideoClient(
+        api_key=KEY, base_url="http://127.0.0.1:1", transport=server, max_in_flight=cap, rate=RATE, hooks=hooks
+    )
+    async with client:
+        if oracle is not None:
+            client._open().watcher.schedule.durations = oracle
+        if server.tracks == 1:
+            await client.generate(Track(task_id="music", suno_id="suno_0"))
+            return
+        options = Options(output_dir=None, task_timeout=1e6, retry_failed=0, rebuy_changed=False, max_credits=None)
+        rows = (Track(task_id="music", suno_id=f"suno_{number}") for number in range(server.tracks))
+        async with Conversion(client._open(), rows, Books(SqliteLedger(None), inline), options) as outcomes:
+            async for _ in outcomes:
+                pass
+
+
+async def fixed(server: Server, cap: int, interval: float = 5.0) -> None:
+    """Poll each task every 5 s, behind our own limiter."""
+    limiter, slots = Limiter(RATE), asyncio.Semaphore(cap)
+
+    async def call(operation: Operation, task_id: str | None = None) -> dict[str, Any]:
+        place = await limiter.acquire()
+        answer = await server.send(Request(operation, "GET", "/", task_id=task_id))
+        limiter.release(place)
+        data: dict[str, Any] = json.loads(answer.body)["data"]
+        return data
+
+    async def one() -> None:
+        async with slots:
+            task_id = (await call(Operation.CREATE_TASK))["task_id"]
+            status = ""
+            while status != "success":
+                await asyncio.sleep(interval)
+                status = (await call(Operation.TASK_INFO, task_id))["status"]
+
+    await asyncio.gather(*(one() for _ in range(server.tracks)))
+
+
+@frozen
+class Job:
+    """One run."""
+
+    who: str
+    law: str
+    tracks: int
+    cap: int
+    seed: int
+    latency: float = LATENCY
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Carry out one run in virtual time."""
+    server = Server(LAWS[job.law], job.tracks, job.seed, job.latency)
+    said = Said(server)
+    if job.who == "fixed":
+        main = fixed(server, job.cap)
+    elif job.who == "progress":
+        main = ours(server, job.cap, None, said)
+    else:
+        main = ours(server, job.cap, Oracle.of(job.law, server) if job.who == "oracle" else None)
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main)
+    return server.report() | {"said": said.shares}

@@ -1,0 +1,446 @@
+"""What a client is while it is open: session, calls, watcher and ledger, on one event loop, and what they do.
+
+A module of its own, which is imported when a client opens: a program that only imports the package pays
+for what a client is described by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import warnings
+from collections.abc import Callable
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import anyio
+import anyio.to_thread
+from attrs import define, evolve, field
+
+from suno_video_async.background import Background
+from suno_video_async.batch import Conversion
+from suno_video_async.bookkeeper import Bookkeeper
+from suno_video_async.books import Books, as_ledger
+from suno_video_async.callbacks import CallbackReceiver
+from suno_video_async.calls import Calls, CallStatistics, Entry
+from suno_video_async.catalog import CatalogSource
+from suno_video_async.converting import Options
+from suno_video_async.download import Downloads
+from suno_video_async.errors import (
+    APIError,
+    ClientClosedError,
+    LedgerError,
+    MalformedResponseError,
+    SunoVideoError,
+)
+from suno_video_async.filenames import NameTemplate
+from suno_video_async.finishing import to_the_end
+from suno_video_async.hooks import SubmitEvent
+from suno_video_async.ledger.base import Ledger
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.logs import fields, logger
+from suno_video_async.models import (
+    Estimate,
+    MusicTaskId,
+    RateLimit,
+    RetryPolicy,
+    SunoTrack,
+    TaskSnapshot,
+    TaskUpdate,
+    Timeout,
+    Track,
+    Video,
+    VideoRequest,
+    VideoTaskId,
+)
+from suno_video_async.pacing.clock import Clock
+from suno_video_async.pacing.durations import RECALLED, Durations
+from suno_video_async.pacing.forecast import Forecast, forecast
+from suno_video_async.pacing.limiter import RateLimiter
+from suno_video_async.pacing.schedule import PollSchedule
+from suno_video_async.partfile import Saved
+from suno_video_async.planning import Plan, plan
+from suno_video_async.protocol import wire
+from suno_video_async.settings import Settings
+from suno_video_async.submission import Submission
+from suno_video_async.task import VideoTask
+from suno_video_async.telemetry import Reporter
+from suno_video_async.transport import AiohttpTransport, Transport, make_session
+from suno_video_async.unknowns import Unknowns
+from suno_video_async.watcher import Watcher
+
+
+@define(kw_only=True, eq=False, repr=False)
+class Engine:
+    """An open client; `SunoVideoClient` says what its arguments are.
+
+    A conversion, a plan and a bookkeeper see the client as this.
+
+    Attributes:
+        settings: whose account it is, and where.
+        clock: the client's time.
+        limiter: gives the places in the window.
+        reporter: tells the hooks.
+        max_in_flight: the most unfinished videos.
+        statistics: what the calls came to.
+
+    """
+
+    settings: Settings
+    clock: Clock
+    limiter: RateLimiter
+    reporter: Reporter
+    max_in_flight: int
+    timeout: Timeout
+    retry: RetryPolicy
+    ledger: Ledger | str | PathLike[str] | None
+    given_session: aiohttp.ClientSession | None
+    given_transport: Transport | None
+
+    statistics: CallStatistics = field(factory=CallStatistics, init=False)
+    calls: Calls = field(init=False)
+    watcher: Watcher = field(init=False)
+    keeper: Bookkeeper | None = field(default=None, init=False)
+    closed: bool = field(default=False, init=False)
+    _loop: asyncio.AbstractEventLoop = field(init=False)
+    _session: aiohttp.ClientSession = field(init=False)
+    _downloads: Downloads = field(init=False)
+    _durations: Durations = field(factory=Durations, init=False)
+    _slots: anyio.Semaphore = field(init=False)
+    _background: Background = field(factory=Background, init=False)
+    _submissions: set[Submission] = field(factory=set[Submission], init=False)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"{len(self.watcher)} in flight"
+        return f"<Engine {self.settings.base_url} {state}>"
+
+    # Opening and closing
+
+    async def open(self) -> None:
+        """Open the ledger, begin the background work and make what carries the calls."""
+        self._loop = running_loop()
+        if not self.settings.is_given:
+            for problem in await anyio.to_thread.run_sync(self.settings.key_file_problems):
+                warnings.warn(problem, UserWarning, stacklevel=3)
+        await self.limiter.open()
+        if self.ledger is not None:
+            books = Books(as_ledger(self.ledger))
+            await self.open_books(books)
+            self.keeper = Bookkeeper(self, books)
+        try:
+            await self._background.open("suno-video-client")
+        except asyncio.CancelledError:
+            if self.keeper is not None:
+                await self.keeper.books.close()
+            raise
+        self._make_parts()
+        self._background.start_soon(self.watcher.run)
+        if self.keeper is not None:
+            self._background.start_soon(self._note_places, self.keeper.books)
+
+    def _make_parts(self) -> None:
+        settings = self.settings
+        session = self._session = self.given_session or make_session()
+        transport = self.given_transport or AiohttpTransport(
+            settings.base_url, settings.api_key, timeout=self.timeout, session=session
+        )
+        self.calls = Calls(
+            transport=transport,
+            limiter=self.limiter,
+            clock=self.clock,
+            policy=self.retry,
+            reporter=self.reporter,
+            base_url=settings.base_url,
+            rng=random.Random(),
+            in_flight=lambda: len(self.watcher),
+            statistics=self.statistics,
+        )
+        slots = self._slots = anyio.Semaphore(self.max_in_flight)
+        schedule = PollSchedule(self.rate, self._durations)
+        self.watcher = Watcher(self.calls, schedule, blocked=lambda: slots.statistics().tasks_waiting)
+        self._downloads = Downloads(
+            session=self.given_session,
+            timeout=self.timeout,
+            local=settings.is_local,
+            clock=self.clock,
+            longest=self.retry.max_retry_after,
+            status=self.status,
+            reporter=self.reporter,
+        )
+
+    async def aclose(self) -> None:
+        """Wait for the submissions in the air, and close everything; a cancellation does not cut it short."""
+        self.closed = True
+        await to_the_end(self._close())
+
+    async def _close(self) -> None:
+        for submission in list(self._submissions):
+            submission.abandon()
+        await self.calls.aclose()
+        await self._background.aclose()
+        self.watcher.stop(ClientClosedError("the client was closed while the task was followed"))
+        if self.keeper is not None:
+            with contextlib.suppress(LedgerError):
+                await self.keeper.books.note_place(self.clock.time())
+            await self.keeper.books.close()
+        await self._downloads.aclose()
+        if self._session is not self.given_session:
+            await self._session.close()
+
+    async def _note_places(self, books: Books) -> None:
+        if self.rate is not None:
+            try:
+                await books.keep_places(self.clock, self.rate.per)
+            except LedgerError:
+                logger.exception("the ledger cannot keep the time of the requests", extra=fields("ledger_failed"))
+
+    def checked(self) -> Engine:
+        """Return itself, to be used now and here.
+
+        Raises:
+            ClientClosedError: it is closed.
+            RuntimeError: this is another event loop than it was opened on.
+
+        """
+        if self.closed:
+            raise ClientClosedError("the client is closed")
+        if running_loop() is not self._loop:
+            raise RuntimeError(
+                "a SunoVideoClient belongs to the event loop it was opened on: open one on this loop"
+            )
+        return self
+
+    # Whose it is
+
+    @property
+    def account(self) -> tuple[str, str]:
+        """The provider and a fingerprint of the key: whose ledger a ledger is. The key cannot be told from it."""
+        return self.settings.account
+
+    @property
+    def strict(self) -> bool:
+        """Whether a 500 on CreateTask counts as unknown."""
+        return self.retry.strict
+
+    @property
+    def rate(self) -> RateLimit | None:
+        """The window of the key."""
+        return self.limiter.rate
+
+    async def open_books(self, books: Books) -> None:
+        """Open a ledger as this account's, and take from it what bears on the pace.
+
+        The window begins full where another process has just used it; how long tasks take is recalled.
+
+        Raises:
+            LedgerError: it cannot be used, or belongs to another account.
+
+        """
+        provider, fingerprint = self.account
+        try:
+            await books.open(provider=provider, fingerprint=fingerprint)
+            last = await books.last_place()
+            durations = await books.durations(RECALLED)
+        except BaseException:
+            await books.close()
+            raise
+        if last is not None and self.rate is not None and self.clock.time() - last < 1.5 * self.rate.per:
+            self.limiter.assume_used()
+        self._durations.recall(durations)
+
+    # Buying
+
+    async def submit(self, request: VideoRequest) -> VideoTask:
+        """Buy a video, once where there is a ledger."""
+        return await (self.begin(request).wait() if self.keeper is None else self.keeper.submit(request))
+
+    def begin(
+        self,
+        request: VideoRequest,
+        *,
+        refused: Callable[[APIError], None] = lambda _: None,
+        entry: Entry | None = None,
+        patient: bool = False,
+    ) -> Submission:
+        """Begin a submission in the client's own task group, and return it to be waited for.
+
+        Those that are `patient` let direct ones go first, and their tasks are asked about when it should pay.
+        """
+        self.checked()
+        submission = Submission(
+            self.calls,
+            request,
+            slots=self._slots,
+            turn=partial(self.watcher.turn, patient=patient),
+            accepted=partial(self._accepted, request, patient),
+            refused=refused,
+            entry=entry,
+        )
+        self._submissions.add(submission)
+        submission.outcome.add_done_callback(lambda _: self._submissions.discard(submission))
+        self._background.start_soon(submission.run)
+        return submission
+
+    def _accepted(self, request: VideoRequest, patient: bool, task_id: VideoTaskId, sends: int) -> VideoTask:
+        """Follow the task that a submission has become."""
+        if self.watcher.find(task_id) is not None:
+            raise MalformedResponseError(
+                f"CreateTask: task {task_id} is another submission's already", http_status=200
+            )
+        task = VideoTask(task_id, clock=self.clock, track=request.track)
+        task.requests = sends
+        # A new task is pending, by the contract: its first update needs no question.
+        task.publish(TaskUpdate(snapshot=TaskSnapshot(task_id=task_id, status="pending"), elapsed=0.0))
+        self.watcher.follow(task, own=True, new=True, patient=patient, on_end=self._slots.release)
+        event = SubmitEvent(request=request, task_id=task_id)
+        self.reporter.tell(lambda hook: hook.on_submit(event))
+        return task
+
+    async def generate(
+        self, track: Track, output_dir: str | PathLike[str] | None, wait_at_most: float | None
+    ) -> Video:
+        """Submit, follow and download, and note each in the ledger."""
+        with self.reporter.stage("track", via="generate", track=track) as stage:
+            task = await self.submit(VideoRequest(track=track))
+            stage.task_id = task.id
+            video = await task.result(wait_at_most)
+            stage.state = "succeeded"
+            keeper = self.checked().keeper
+            if keeper is not None:
+                await keeper.settled(task)
+            if output_dir is None:
+                return video
+            path = (await self.fetch(video, output_dir)).path
+            stage.state = "downloaded"
+            if keeper is not None:
+                await keeper.downloaded(task, path)
+            return evolve(video, path=path)
+
+    def convert(
+        self,
+        source: CatalogSource,
+        ledger: Ledger | str | PathLike[str] | None,
+        callbacks: CallbackReceiver | None,
+        *,
+        output_dir: str | PathLike[str] | None,
+        task_timeout: float,
+        file_name: str,
+        sha256: bool,
+        retry_failed: int = 0,
+        rebuy_changed: bool = False,
+        max_credits: float | None = None,
+        unknown_grace: float | None = None,
+    ) -> Conversion:
+        """Make a conversion; it is not begun."""
+        options = Options(
+            output_dir=None if output_dir is None else Path(output_dir),
+            task_timeout=task_timeout,
+            retry_failed=retry_failed,
+            rebuy_changed=rebuy_changed,
+            max_credits=max_credits,
+            file_name=NameTemplate(file_name),
+            sha256=sha256,
+            unknown_grace=unknown_grace,
+        )
+        return Conversion(self, source, Books(as_ledger(ledger)), options, callbacks)
+
+    async def plan(
+        self,
+        source: CatalogSource,
+        ledger: SqliteLedger | str | PathLike[str] | None,
+        *,
+        retry_failed: int,
+        rebuy_changed: bool,
+    ) -> Plan:
+        """Say what a conversion would come to."""
+        return await plan(self, source, ledger, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
+
+    def unknowns(self, ledger: Ledger | str | PathLike[str]) -> Unknowns:
+        """Make what settles the unknown rows of a ledger; it is not opened."""
+        return Unknowns(self, ledger)
+
+    # Following
+
+    def follow(
+        self, task_id: VideoTaskId, track: Track | None, *, own: bool = True, patient: bool = False
+    ) -> VideoTask:
+        """Follow a task, or return the handle of one that is followed.
+
+        "Not found" is waited out as after a submission, where it is `own`: this account's by its own ledger.
+        """
+        self.checked()
+        if (task := self.watcher.find(task_id)) is not None:
+            return task
+        task = VideoTask(task_id, clock=self.clock, track=track)
+        self.watcher.follow(task, own=own, patient=patient)
+        return task
+
+    def forget(self, task: VideoTask, error: SunoVideoError) -> None:
+        """Stop following a task; its consumers get `error`. It goes on at the provider."""
+        self.checked().watcher.forget(task, error)
+
+    def usual_duration(self, share: float) -> float:
+        """Return the seconds within which this share of the tasks ends, as far as it is known."""
+        return self.watcher.schedule.durations.quantile(share)
+
+    def forecast(self, waiting: int) -> Forecast:
+        """Say how long it takes until `waiting` more tracks, and all that are followed, are over."""
+        schedule = self.watcher.schedule
+        return forecast(
+            schedule.durations,
+            waiting=waiting,
+            ages=schedule.ages(self.clock.now()),
+            rate=self.rate,
+            max_in_flight=self.max_in_flight,
+        )
+
+    # Asking and fetching
+
+    async def status(self, task_id: VideoTaskId) -> TaskSnapshot:
+        """Ask once about a task."""
+        return await self.checked().calls.read(wire.task_info(task_id), wire.read_snapshot)
+
+    async def tracks(self, task_id: MusicTaskId) -> tuple[SunoTrack, ...]:
+        """Ask what the tracks of a music task are."""
+        return await self.checked().calls.read(wire.task_info(task_id), wire.read_suno_tracks)
+
+    async def estimate(self, track: Track) -> Estimate:
+        """Ask what a video would cost."""
+        request = wire.estimate_task(VideoRequest(track=track))
+        return await self.checked().calls.read(request, wire.read_estimate)
+
+    async def balance(self) -> float:
+        """Ask for the account's credits."""
+        return await self.checked().calls.read(wire.balance(), wire.read_balance)
+
+    async def fetch(
+        self, video: Video, output_dir: str | PathLike[str], *, name: str | None = None, sha256: bool = False
+    ) -> Saved:
+        """Fetch one video."""
+        downloads = self.checked()._downloads
+        with self.reporter.stage("download", task_id=video.task_id):
+            return await downloads.fetch(video, Path(output_dir), name=name, sha256=sha256)
+
+    def start_soon(self, run: Callable[[], Any]) -> None:
+        """Run a coroutine function in the client's own task group."""
+        self.checked()._background.start_soon(run)
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop that runs here.
+
+    Raises:
+        RuntimeError: none does, or none of asyncio's.
+
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "a SunoVideoClient needs a running asyncio loop: use it inside asyncio.run(main()); under anyio choose"
+            " backend='asyncio', for it does not run on trio"
+        ) from None

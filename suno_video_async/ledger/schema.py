@@ -1,0 +1,132 @@
+"""The ledger's file: its tables, how an old one is brought up to date, and what is no ledger of ours."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from suno_video_async.errors import LedgerError
+
+#: "SVAL": marks the file as a ledger of ours.
+APPLICATION_ID = 0x5356414C
+
+#: One script a schema version; a ledger of version n gets those after the n-th.
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE rows (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        task_id TEXT NOT NULL,
+        suno_id TEXT NOT NULL,
+        author TEXT NOT NULL,
+        brand TEXT NOT NULL,
+        extra TEXT NOT NULL,
+        place TEXT NOT NULL,
+        state TEXT NOT NULL,
+        run INTEGER NOT NULL,
+        attempt INTEGER NOT NULL DEFAULT 0,
+        url TEXT,
+        path TEXT,
+        cost INTEGER NOT NULL DEFAULT 0,
+        reserved INTEGER NOT NULL DEFAULT 0,
+        failures INTEGER NOT NULL DEFAULT 0,
+        since REAL NOT NULL,
+        error TEXT
+    );
+    CREATE INDEX rows_by_song ON rows (suno_id, task_id);
+    CREATE INDEX rows_by_state ON rows (state, id) WHERE state NOT IN ('succeeded', 'downloaded');
+    CREATE TABLE attempts (
+        row_id INTEGER NOT NULL REFERENCES rows (id),
+        n INTEGER NOT NULL,
+        nonce TEXT NOT NULL UNIQUE,
+        state TEXT NOT NULL,
+        video_task_id TEXT UNIQUE,
+        at REAL NOT NULL,
+        PRIMARY KEY (row_id, n)
+    ) WITHOUT ROWID;
+    """,
+    "ALTER TABLE attempts ADD COLUMN candidate TEXT",
+    """
+    ALTER TABLE rows ADD COLUMN sha256 TEXT;
+    CREATE INDEX rows_by_name ON rows (suno_id COLLATE NOCASE)
+    """,
+    """
+    ALTER TABLE attempts ADD COLUMN ended REAL;
+    ALTER TABLE attempts ADD COLUMN took REAL
+    """,
+)
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+
+
+def up_to_date(reader: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a connection that has what this version asks for: the reader's own, or to a copy in memory."""
+    (version,) = reader.execute("PRAGMA user_version").fetchone()
+    if version == len(MIGRATIONS):
+        return reader
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        reader.backup(copy)
+        migrate(copy)
+        copy.execute("PRAGMA query_only = ON")
+    except BaseException:
+        copy.close()
+        raise
+    finally:
+        reader.close()
+    return copy
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        for statement in script.split(";"):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {number}")
+
+
+def examine(path: Path, account: tuple[str, str] | None = None) -> bool:
+    """Refuse a file that is not a ledger, or not this account's, without writing to it; False when it is empty."""
+    if path.is_dir():
+        raise LedgerError(f"{path} is a folder: name a file for the ledger")
+    if not path.exists() or path.stat().st_size == 0:
+        return False
+    connection = read_only(path)
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if tables == 0:
+            return False
+        if application != APPLICATION_ID:
+            raise LedgerError(f"{path} is a database of another program: choose another file for the ledger")
+        if version > len(MIGRATIONS):
+            raise LedgerError(f"the ledger {path} is of a newer version of this program ({version}): update it")
+        (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if health != "ok":
+            raise LedgerError(f"the ledger {path} is damaged ({health}): restore it from a copy")
+        meta = dict(connection.execute("SELECT name, value FROM meta"))
+    finally:
+        connection.close()
+    if account is not None and (meta.get("provider"), meta.get("fingerprint")) != account:
+        whose = "another key" if meta.get("provider") == account[0] else str(meta.get("provider"))
+        raise LedgerError(f"the ledger {path} belongs to {whose}: use its account, or another file for this one")
+    return True
+
+
+@contextmanager
+def translated(path: Path | None) -> Generator[None, None, None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        where = path or "in memory"
+        raise LedgerError(f"the ledger {where} cannot be used: {error}") from error
+    except OSError as error:
+        raise LedgerError(f"the ledger {path} cannot be read: {error.strerror}") from error
+    except (UnicodeError, OverflowError) as error:
+        raise LedgerError(f"the ledger {path or 'in memory'} cannot take a value: {error}") from error
