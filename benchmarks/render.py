@@ -258,7 +258,10 @@ def command_of(task: Task) -> list[str]:
 
 def run(task: Task) -> dict[str, Any]:
     """Measure in a fresh process."""
-    done = subprocess.run(command_of(task), capture_output=True, text=True, check=False, timeout=7200)
+    # In the folder of the measurement: moviepy writes files of its own into the working one.
+    done = subprocess.run(
+        command_of(task), cwd=task.folder, capture_output=True, text=True, check=False, timeout=7200
+    )
     if done.returncode:
         sys.exit(f"the measurement {task.way} at {task.size[1]}p failed:\n{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
