@@ -4,9 +4,11 @@ Each process has a catalog and a ledger of its own; the server runs in another p
 a bound on the tasks that run at once. Times are in model seconds, from the first to the last request in its
 books. `of_bound` is against two requests a track at the rate limit, as for one process; `of_window` against the
 requests that were sent, so it is the limiter's part alone. With --kill one process is killed in the middle and
-started again with the same command.
+started again with the same command. Each figure is the median of the runs; of what must not happen at all it is
+the worst. A place waits for a look into the shared file, a commit of the ledger and the answer before its period
+begins: some 5 ms, which are 1 % of the period at the time scale 20, and would be 2.5 % at 50.
 
-Usage: python -m benchmarks.shared [--tracks 300] [--processes 3] [--time-scale 50] [--kill]
+Usage: python -m benchmarks.shared [--tracks 300] [--processes 3] [--time-scale 20] [--runs 3] [--kill]
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +111,28 @@ def measure(tracks: int, processes: int, time_scale: float, *, kill: bool) -> di
 
 
 def holds(result: dict[str, Any], *, kill: bool) -> bool:
-    """Whether a run is as it should be.
+    """Whether a run is as it must be, however long it took.
 
     A submission that was in the air when its process was killed is unknown: it is never sent again by itself.
     """
     whole: bool = result["done"] + (result["unknown"] if kill else 0) == result["tracks"]
-    within: bool = kill or result["of_bound"] <= MOST
-    return whole and within and result["charged_twice"] == 0 and not result["refused"]
+    return whole and result["charged_twice"] == 0 and not result["refused"]
+
+
+def medians(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the medians over the runs; of each refusal and double charge the worst."""
+    row: dict[str, Any] = {
+        key: statistics.median(one[key] for one in found)
+        for key, value in found[0].items()
+        if isinstance(value, int | float)
+    }
+    return row | {
+        "done": min(one["done"] for one in found),
+        "charged_twice": max(one["charged_twice"] for one in found),
+        "max_in_any_window": max(one["max_in_any_window"] for one in found),
+        "refused": dict(sum((Counter[str](one["refused"]) for one in found), Counter[str]())),
+        "of_bound_each": [one["of_bound"] for one in found],
+    }
 
 
 def main() -> int:
@@ -121,12 +140,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tracks", type=int, default=300)
     parser.add_argument("--processes", type=int, default=3)
-    parser.add_argument("--time-scale", type=float, default=50.0)
+    parser.add_argument("--time-scale", type=float, default=20.0)
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--kill", action="store_true")
     args = parser.parse_args()
-    result = measure(args.tracks, args.processes, args.time_scale, kill=args.kill)
+    found = [measure(args.tracks, args.processes, args.time_scale, kill=args.kill) for _ in range(args.runs)]
+    result = medians(found)
+    print(
+        f"{args.tracks} tracks, {args.processes} processes: {result['of_bound']:.3f} of the bound"
+        f" ({', '.join(f'{one:.3f}' for one in result['of_bound_each'])}), {result['requests']:.0f} requests,"
+        f" at most {result['max_in_any_window']} in a window, {result['refused'] or 0} refused"
+    )
     print(json.dumps({"shared": result}))
-    return int(not holds(result, kill=args.kill))
+    whole = all(holds(one, kill=args.kill) for one in found)
+    return int(not whole or (not args.kill and result["of_bound"] > MOST))
 
 
 if __name__ == "__main__":

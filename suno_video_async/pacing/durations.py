@@ -24,7 +24,7 @@ PRIOR_TAIL = 2.0
 #: Likewise its head: a few tasks may be over at once, however few seconds old.
 PRIOR_HEAD = 0.03
 #: The last tasks that count, about: the weight of a task falls by this share with each that ends after it.
-FADING = 1 / 300
+FADING = 1 / 450
 #: So many of an earlier run's tasks are recalled; all together count as much as so many that are seen now.
 RECALLED, RECALLED_WEIGHT = 100, 2.0
 #: The longest that a task takes that is not stuck: as long as almost all do. A few that are stuck for an hour make

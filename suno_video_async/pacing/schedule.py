@@ -22,9 +22,9 @@ from suno_video_async.models import RateLimit, VideoTaskId
 from suno_video_async.pacing.durations import Durations
 
 #: The rungs of the ladder: the chance that a task has ended since it was last looked at.
-RUNGS = (0.025, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.945, 0.97)
+RUNGS = (0.025, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.945)
 #: Where a question must pay: a submission waits for the place. Little knowledge errs on the late side.
-PRESSED, PRESSED_EARLY = RUNGS.index(0.945), RUNGS.index(0.8)
+PRESSED, PRESSED_EARLY = len(RUNGS) - 1, RUNGS.index(0.8)
 #: Submissions wait for a video to end, none for a place: the lower, the more places went by unused.
 CAPPED = tuple(map(RUNGS.index, (0.8, 0.8, 0.7, 0.55, 0.4, 0.25, 0.15, 0.025)))
 #: Nothing waits: the place would be left unused. With many tasks alive even then a question should have a chance.
@@ -37,8 +37,9 @@ SCOUT, SCOUT_SHARE = RUNGS.index(0.7), 5
 LOOKED_BACK = 3
 #: From how many ends on the law is known at all, and well.
 KNOWN, WELL_KNOWN = 10, 40
-#: The share of the tasks that the end of a catalog is planned for; the last few may come after it.
-PLANNED_FOR = 0.98
+#: The share of the tasks that the end of a catalog is planned for; the last few may come after it. The less is
+#: known of the law, the longer the longest may take by it: then the share is smaller.
+PLANNED_FOR = ((WELL_KNOWN, 0.99), (KNOWN, 0.98), (0, 0.9))
 #: Two questions about one task are at least so many seconds apart.
 SHORTEST = 1.0
 #: Callbacks flow when this share of the last ends was announced by one, counted from so few on: a task without one
@@ -109,7 +110,11 @@ class _Live:
 
 @define(eq=False)
 class _Ladder:
-    """Tasks by the rung that they have reached; on one rung the first to arrive is the first to go."""
+    """Tasks by the rung that they have reached.
+
+    On one rung the first to arrive is the first to go, but on the highest one the last. All there are next to sure
+    to have ended: when they wait because submissions go first, it is better that a few wait long than that all do.
+    """
 
     rungs: list[dict[VideoTaskId, None]] = field(factory=lambda: [{} for _ in RUNGS])
 
@@ -126,7 +131,9 @@ class _Ladder:
             live.rung = -1
 
     def highest(self, floor: int) -> tuple[int, VideoTaskId] | None:
-        for rung in range(len(RUNGS) - 1, floor - 1, -1):
+        for task_id in reversed(self.rungs[-1]):
+            return len(RUNGS) - 1, task_id
+        for rung in range(len(RUNGS) - 2, floor - 1, -1):
             for task_id in self.rungs[rung]:
                 return rung, task_id
         return None
@@ -335,10 +342,11 @@ class PollSchedule:
 
     def _is_last_stretch(self, backlog: Backlog) -> bool:
         """Whether all that is left to ask fits into the time that the last track to be submitted takes anyway."""
-        if self.rate is None or self.durations.ends < WELL_KNOWN:
+        if self.rate is None:
             return False
+        planned_for = next(share for ends, share in PLANNED_FOR if self.durations.ends >= ends)
         left = len(self._live) + backlog.ready + backlog.blocked
-        return left * self.rate.per < self.rate.requests * self.durations.quantile(PLANNED_FOR)
+        return left * self.rate.per < self.rate.requests * self.durations.quantile(planned_for)
 
     @property
     def _place(self) -> float:

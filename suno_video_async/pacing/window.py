@@ -27,6 +27,8 @@ PLACE_LEASE = 30.0
 TICKET_LEASE = 5.0
 #: Seconds after which a waiting owner looks again where nothing tells it when to, and keeps its ticket alive.
 RECHECK = 1.0
+#: The same while places are free, but kept for others, who take them any moment.
+SOON = 0.1
 
 #: What holds up a lane: the pauses by these names.
 LANES: Mapping[str, Sequence[str]] = {"CREATE": ("ALL", "CREATE"), "ALL": ("ALL",)}
@@ -240,7 +242,8 @@ class Window:
             return ask.now + RECHECK if probing else max(pause.until for pause in pauses)
         missing = self._missing(ask, self.tickets[ask.owner].tag)
         known = sorted(use.ends + self.rate.per for use in self.uses.values() if not use.in_air)
-        return min([*known[missing - 1 : missing], ask.now + RECHECK])
+        again = SOON if len(self.uses) < self.rate.requests else RECHECK
+        return min([*known[missing - 1 : missing], ask.now + again])
 
     # As JSON
 

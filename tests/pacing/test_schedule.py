@@ -10,7 +10,7 @@ import pytest
 
 from suno_video_async import RateLimit, VideoTaskId
 from suno_video_async.pacing.durations import Durations
-from suno_video_async.pacing.schedule import Ask, Backlog, PollSchedule, Submit, Wait
+from suno_video_async.pacing.schedule import KNOWN, Ask, Backlog, PollSchedule, Submit, Wait
 from tests.pacing.test_durations import taught
 
 A, B = VideoTaskId("a"), VideoTaskId("b")
@@ -144,7 +144,7 @@ def test_many_tasks_at_the_end_are_not_asked_about_in_vain() -> None:
 
 
 def test_what_is_next_to_sure_to_pay_does_not_wait_for_its_turn() -> None:
-    """At the end of a catalog all places that are free go at once to tasks that are almost surely over."""
+    """At the end of a catalog all free places go to tasks that are almost surely over, the newest first."""
     plan = schedule(taught())
     tasks = [VideoTaskId(f"v{number}") for number in range(30)]
     for task in tasks:
@@ -153,7 +153,16 @@ def test_what_is_next_to_sure_to_pay_does_not_wait_for_its_turn() -> None:
     while isinstance(decision := plan.decide(200.0, NOTHING), Ask):
         asked.append(decision.task_id)
         plan.taken(decision.task_id, 200.0)
-    assert asked == tasks
+    assert asked == tasks[::-1]
+
+
+def test_the_last_stretch_begins_before_the_law_is_well_known() -> None:
+    """A catalog too small to teach the law is submitted first, and asked about when all is submitted."""
+    plan = schedule(taught(KNOWN))
+    for number in range(90):
+        plan.add(VideoTaskId(f"v{number}"), 0.0)
+    assert plan.decide(200.0, Backlog(ready=10)) == Submit()
+    assert isinstance(plan.decide(200.0, Backlog(ready=400)), Ask)
 
 
 def test_a_task_of_unknown_age_is_asked_about_at_once() -> None:

@@ -31,6 +31,7 @@ from suno_video_async.pacing.shared import MOST_FAILURES, SharedWindow
 from suno_video_async.pacing.window import (
     PLACE_LEASE,
     RECHECK,
+    SOON,
     TICKET_LEASE,
     Ask,
     Filled,
@@ -181,6 +182,18 @@ def test_what_a_dead_process_held_becomes_free(path: Path) -> None:
             assert times[1] <= PLACE_LEASE + 9 + TICKET_LEASE + RECHECK + 0.1
 
     run_virtual(main())
+
+
+def test_who_waits_beside_free_places_looks_again_soon() -> None:
+    """They are kept for another, who may take them, or give up, at any moment."""
+    window = Window(RateLimit(20, 10))
+    window.step(Ask(owner="q", now=0.0, writes=[Filled(0.0)]))
+    window.step(Ask(owner="slow", now=9.9, wants=["ALL"] * 20, room=20))
+    window.step(Ask(owner="q", now=9.95, wants=["ALL"], room=20))
+    assert window.step(Ask(owner="q", now=9.97, wants=["ALL"] * 2, room=20)).wake == pytest.approx(10.0)
+    turn = window.step(Ask(owner="q", now=10.0, wants=["ALL"] * 30, room=30))
+    assert 0 < len(turn.granted) < 20
+    assert turn.wake == pytest.approx(10.0 + SOON)
 
 
 def test_a_reserve_is_not_eaten_up_by_who_asks_often() -> None:
