@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
 
-from suno_video_async.errors import DownloadError
+from suno_video_async.errors import DownloadError, SunoVideoError
 from suno_video_async.filenames import file_name
 from suno_video_async.hooks import RetryEvent
 from suno_video_async.media import MediaServer, make_media_session
@@ -56,17 +57,35 @@ class Downloads:
         self._longest = longest
         self._status = status
         self._reporter = reporter
+        self._underway = dict[tuple[Path, VideoTaskId, bool], asyncio.Future[Saved | SunoVideoError]]()
 
     async def fetch(self, video: Video, folder: Path, *, name: str | None = None, sha256: bool = False) -> Saved:
-        """Fetch a video; see `SunoVideoClient.fetch`."""
+        """Fetch a video; see `SunoVideoClient.fetch`. Who asks for one that is being fetched waits for it."""
         name = name or file_name(video.suno_id or video.task_id)
         if Path(name).name != name:
             raise DownloadError(f"{name!r} is not a plain file name", url=video.url)
+        key = (folder / name, video.task_id, sha256)
+        while (other := self._underway.get(key)) is not None:
+            await asyncio.wait([other])
+            if not other.cancelled():
+                return _value(other.result())
+        over = self._underway[key] = asyncio.get_running_loop().create_future()
+        try:
+            over.set_result(await self._fetch(video, folder / name, sha256=sha256))
+        except SunoVideoError as error:
+            over.set_result(error)
+        finally:
+            del self._underway[key]
+            if not over.done():  # this caller is cancelled; the next one who waits goes on
+                over.cancel()
+        return _value(over.result())
+
+    async def _fetch(self, video: Video, path: Path, *, sha256: bool) -> Saved:
         server, url, fresh = self._server(), video.url, False
         waits, tries = iter(WAITS), 0
         while True:
             try:
-                return await server.download(url, folder / name, sha256=sha256, resend=tries)
+                return await server.download(url, path, sha256=sha256, resend=tries)
             except DownloadError as error:
                 tries += 1
                 if error.status in EXPIRED and not fresh:
@@ -94,3 +113,9 @@ class Downloads:
         """Close what was made here."""
         if self._own is not None:
             await self._own.close()
+
+
+def _value(outcome: Saved | SunoVideoError) -> Saved:
+    if isinstance(outcome, SunoVideoError):
+        raise outcome
+    return outcome

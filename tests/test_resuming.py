@@ -18,6 +18,7 @@ from attrs import define, field
 from suno_video_async import (
     DownloadError,
     SunoVideoClient,
+    SunoVideoError,
     SystemClock,
     TaskSnapshot,
     Timeout,
@@ -413,6 +414,32 @@ async def test_a_client_resumes_by_itself(tmp_path: Path) -> None:
     first, second, third = (start or 0 for start in cdn.asked)
     assert first == 0 < second < third
     assert saved.sha256 == hashlib.sha256(VIDEO).hexdigest()
+
+
+async def test_callers_of_one_video_share_one_download(tmp_path: Path) -> None:
+    """They wait for the one under way, and go on with it when its caller is cancelled; an error is theirs too."""
+    asked, begun, go_on = list[bytes](), asyncio.Event(), asyncio.Event()
+
+    async def behave(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(head)
+        begun.set()
+        await go_on.wait()
+        writer.write(http(VIDEO) if len(asked) < 3 else http(b"", "404 Gone"))
+
+    async with (
+        raw_server(behave) as server,
+        SunoVideoClient(api_key=KEY, base_url=server.url, clock=SystemClock(10_000)) as client,
+    ):
+        callers = [asyncio.ensure_future(client.download(video(server.url), tmp_path)) for _ in range(4)]
+        await begun.wait()
+        callers.pop(0).cancel()
+        go_on.set()
+        assert {await caller for caller in callers} == {tmp_path / "s.mp4"}
+        assert len(asked) == 2
+        callers = [asyncio.ensure_future(client.download(video(server.url), tmp_path)) for _ in range(2)]
+        found = await asyncio.gather(*callers, return_exceptions=True)
+    assert len({id(error) for error in found}) == 1
+    assert isinstance(found[0], SunoVideoError)
 
 
 async def test_a_client_waits_as_long_as_a_media_server_asks(tmp_path: Path) -> None:

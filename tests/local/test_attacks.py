@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import socket
-import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
@@ -409,15 +408,14 @@ async def test_a_client_that_does_not_read_is_cut_off() -> None:
 
 async def test_the_stop_does_not_wait_for_attackers() -> None:
     """Half a head, half a body and a connection that says nothing do not hold up the end."""
-    server = quick()
+    for_ever = 86_400.0
+    server = quick(head_seconds=for_ever, body_seconds=for_ever, idle_seconds=for_ever)
     await server.start()
     clients = [await Client.of(server) for _ in range(3)]
     await clients[0].send(b"GET / HT")
     await clients[1].send(request("POST", CREATE, ORDER)[:-5])
     await asyncio.sleep(0.01)
-    begun = time.monotonic()
     await server.aclose()
-    assert time.monotonic() - begun < 5
     for client in clients:
         assert await client.rest() == b""
         await client.close()

@@ -88,7 +88,7 @@ async def test_an_answer_on_its_way_does_not_hold_up_the_stop() -> None:
     await server.start()
     waiting = asyncio.ensure_future(create(server))
     await until(lambda: server.service.stats()["tasks"])
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(60):
         await server.aclose()
     with pytest.raises(aiohttp.ClientConnectionError):
         await waiting
