@@ -37,7 +37,7 @@ def measure(name: str) -> dict[str, Any]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith("{"):
+            if line.startswith('{"'):  # and not a dict of Python's
                 found = json.loads(line)
             else:
                 print(line, end="", flush=True)

@@ -18,7 +18,17 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from suno_video_async import Answer, Limiter, RateLimit, Request, SqliteLedger, SunoVideoClient, TaskUpdate, Track
+from suno_video_async import (
+    Answer,
+    Hooks,
+    Limiter,
+    RateLimit,
+    Request,
+    SqliteLedger,
+    SunoVideoClient,
+    TaskUpdate,
+    Track,
+)
 from suno_video_async.batch import Conversion
 from suno_video_async.books import Books
 from suno_video_async.converting import Options
@@ -141,7 +151,7 @@ class Server:
 
 
 @define
-class Said:
+class Said(Hooks):
     """Keeps what updates said about progress, to be compared with the truth."""
 
     server: Server
@@ -204,7 +214,7 @@ def known(law: str, part: int) -> Durations:
 
 async def ours(server: Server, cap: int, oracle: Oracle | None, said: Said | None = None) -> None:
     """Convert a catalog with the client; a single track with `generate`."""
-    hooks: list[Any] = [said] if said else []
+    hooks = [said] if said else []
     client = SunoVideoClient(
         api_key=KEY, base_url="http://127.0.0.1:1", transport=server, max_in_flight=cap, rate=RATE, hooks=hooks
     )

@@ -36,7 +36,6 @@ class Conversion:
     Rows are pulled from the catalog as room comes free; what is in flight, and as many finished rows as there are
     places for videos, is all that is ever held. Leaving the block early stops submitting and following; what was
     submitted stays paid for, stands in the ledger, and is followed again by the next run.
-
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class Conversion:
         send, self._outcomes = anyio.create_memory_object_stream[Outcome](self._client.max_in_flight)
         try:
             self._client.start_soon(partial(self._run, send))
-        except ClientClosedError:  # closed while the ledger was opened
+        except BaseException:  # such as that it was closed while the ledger was opened
             send.close()
             self._outcomes.close()
             await self._books.close()

@@ -132,6 +132,7 @@ class SunoVideoClient:
         self._transport = transport
         self.reporter: Reporter = Reporter(checked_hooks(hooks), self.clock)
         self._engine: Engine | None = None
+        self._opening = False
 
     def __repr__(self) -> str:
         engine = self._engine
@@ -153,7 +154,7 @@ class SunoVideoClient:
     async def __aenter__(self) -> SunoVideoClient:
         from suno_video_async.engine import Engine  # noqa: PLC0415 - the one place where the rest is imported
 
-        if self._engine is not None:
+        if self._engine is not None or self._opening:
             raise ClientClosedError("a client is opened once: make another one")
         engine = Engine(
             settings=self._settings,
@@ -167,7 +168,11 @@ class SunoVideoClient:
             given_session=self._session,
             given_transport=self._transport,
         )
-        await engine.open()
+        self._opening = True
+        try:
+            await engine.open()
+        finally:
+            self._opening = False
         self._engine = engine
         return self
 
@@ -513,9 +518,10 @@ class SunoVideoClient:
 
     def hint(self, task_id: VideoTaskId) -> None:
         """Ask about a followed task soon, at most once in 30 seconds: somebody says that it is over."""
-        if self._engine is not None:
+        if self._engine is not None and not self._engine.closed:
             self._engine.watcher.hint(task_id)
 
     def believe(self, snapshot: TaskSnapshot) -> bool:
         """Take an end as a callback tells it; False where that cannot be trusted and has to be asked about."""
-        return self._engine is not None and self._engine.watcher.believe(snapshot)
+        engine = self._engine
+        return engine is not None and not engine.closed and engine.watcher.believe(snapshot)

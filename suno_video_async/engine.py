@@ -87,6 +87,10 @@ class Engine:
         reporter: tells the hooks.
         max_in_flight: the most unfinished videos.
         statistics: what the calls came to.
+        calls: sends them.
+        watcher: follows the tasks.
+        keeper: keeps the books of single submissions, where there is a ledger.
+        closed: whether it is over.
 
     """
 
@@ -115,7 +119,7 @@ class Engine:
     _submissions: set[Submission] = field(factory=set[Submission], init=False)
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else f"{len(self.watcher)} in flight"
+        state = "closed" if self.closed else f"{len(self._submissions)} submissions"
         return f"<Engine {self.settings.base_url} {state}>"
 
     # Opening and closing
@@ -240,7 +244,7 @@ class Engine:
             LedgerError: it cannot be used, or belongs to another account.
 
         """
-        provider, fingerprint = self.account
+        provider, fingerprint = self.checked().account
         try:
             await books.open(provider=provider, fingerprint=fingerprint)
             last = await books.last_place()

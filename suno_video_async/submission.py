@@ -129,7 +129,6 @@ class Submission:
             LedgerError: it could not be written down; the message says whether it was sent.
 
         """
-        first: SunoVideoError | None = None
         try:
             try:
                 await self._attempt()
@@ -137,8 +136,9 @@ class Submission:
                 if not self._may_go_again(error):
                     raise
                 first = error
-            if first is not None:
-                await self._calls.go_on(first, Operation.CREATE_TASK, self._attempt, self._may_go_again)
+            else:
+                return
+            await self._calls.go_on(first, Operation.CREATE_TASK, self._attempt, self._may_go_again)
         except SunoVideoError as error:
             if self._verdict(error) is not Verdict.UNKNOWN:
                 raise

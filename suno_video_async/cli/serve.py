@@ -34,7 +34,6 @@ def read_render_seconds(ctx: click.Context, param: click.Parameter, value: str) 
 
 def read_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
     """Read `portrait` or `1080x1920`, as a click callback."""
-    # Only here: the other commands do without the server.
     from suno_video_async.local.sizes import SIZES_IN_WORDS, size_of  # noqa: PLC0415  the other commands do without it
 
     pair = size_of(value)
@@ -140,7 +139,6 @@ def serve_command(**options: Any) -> int:
 
 
 async def _serve(options: dict[str, Any], interrupts: Interrupts) -> int:
-    # Only here: the other commands do without the server.
     from suno_video_async.local.command import serve  # noqa: PLC0415  the other commands do without it
     from suno_video_async.local.errors import (  # noqa: PLC0415  the other commands do without it
         FaultError,

@@ -40,6 +40,12 @@ class SqliteReader:
         state = "open" if self._connection else "closed"
         return f"<{type(self).__name__} {self.path or 'in memory'} {state}>"
 
+    def close(self) -> None:
+        """Let go of it; harmless when it is not open."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
     def open_to_read(self, account: tuple[str, str] | None = None) -> bool:
         """Open it beside whoever writes; return False when there is no such ledger yet.
 

@@ -61,6 +61,7 @@ MIGRATIONS = (
 
 
 def read_only(path: Path) -> sqlite3.Connection:
+    """Open a file without ever writing to it."""
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
 
 
@@ -83,6 +84,7 @@ def up_to_date(reader: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def migrate(db: sqlite3.Connection) -> None:
+    """Bring a ledger up to date, in the transaction that is open."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
         for statement in script.split(";"):
@@ -121,6 +123,7 @@ def examine(path: Path, account: tuple[str, str] | None = None) -> bool:
 
 @contextmanager
 def translated(path: Path | None) -> Generator[None, None, None]:
+    """Let what SQLite and the operating system say become a `LedgerError`."""
     try:
         yield
     except sqlite3.DatabaseError as error:

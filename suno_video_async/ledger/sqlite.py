@@ -73,10 +73,8 @@ class SqliteLedger(SqliteReader):
         self._lock = lock
 
     def close(self) -> None:
-        """Let go of it; harmless when it is not open."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        """Let go of it, and let others write; harmless when it is not open."""
+        super().close()
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.release()

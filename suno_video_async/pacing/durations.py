@@ -86,6 +86,8 @@ class Durations:
     _pace: tuple[list[float], list[float]] | None = field(default=None, init=False, repr=False)
     #: How many ends were seen.
     ends: int = field(default=0, init=False)
+    #: How many of them were recalled, which count for little.
+    recalled: int = field(default=0, init=False)
     #: Grows with each change of the law.
     version: int = field(default=0, init=False)
 
@@ -126,7 +128,7 @@ class Durations:
             self._weight = RECALLED_WEIGHT / len(durations)
             for seconds in durations:
                 self.ended(0.0, seconds)
-            self._weight = 1.0
+            self._weight, self.recalled = 1.0, self.ends
 
     def hazard(self, age: float) -> float:
         """Return the cumulative hazard up to an age."""

@@ -12,7 +12,7 @@ import heapq
 import math
 from bisect import bisect_right
 from collections import deque
-from itertools import count
+from itertools import chain, count
 from operator import itemgetter
 from typing import TypeAlias
 
@@ -49,6 +49,10 @@ ANNOUNCED, ANNOUNCED_FROM, ANNOUNCED_SHARE = 20, 5, 0.85
 HINTED_AGAIN = 30.0
 #: After a change of the law all tasks are placed anew, at most so many for each question: the work stays linear.
 REVIEWED = 20
+
+#: Above the ladder: whoever must not wait for those who come later. From the highest rung a task gets there after
+#: so many times as long as tasks take at the most.
+FIRST, PATIENCE = len(RUNGS), 1.5
 
 #: Rounding must not leave a task a hair below a rung whose time has come.
 _ROUNDING = 1e-9
@@ -102,6 +106,7 @@ class _Live:
     looked: float = 0.0  # its age when it was last seen unfinished
     not_before: float = -math.inf
     rung: int = -1
+    due: float = math.inf  # when it was next to surely over
     hinted: bool = False
     announced: bool = False
     in_air: bool = False
@@ -114,9 +119,10 @@ class _Ladder:
 
     On one rung the first to arrive is the first to go, but on the highest one the last. All there are next to sure
     to have ended: when they wait because submissions go first, it is better that a few wait long than that all do.
+    Above it is a place for those who have waited long enough, again in the order of their arrival.
     """
 
-    rungs: list[dict[VideoTaskId, None]] = field(factory=lambda: [{} for _ in RUNGS])
+    rungs: list[dict[VideoTaskId, None]] = field(factory=lambda: [{} for _ in range(FIRST + 1)])
 
     def put(self, live: _Live, rung: int) -> None:
         if rung != live.rung:
@@ -131,9 +137,10 @@ class _Ladder:
             live.rung = -1
 
     def highest(self, floor: int) -> tuple[int, VideoTaskId] | None:
-        for task_id in reversed(self.rungs[-1]):
-            return len(RUNGS) - 1, task_id
-        for rung in range(len(RUNGS) - 2, floor - 1, -1):
+        # As high as the highest rung, and no higher: eager tasks are on a ladder of their own.
+        for task_id in chain(self.rungs[FIRST], reversed(self.rungs[FIRST - 1])):
+            return FIRST - 1, task_id
+        for rung in range(FIRST - 2, floor - 1, -1):
             for task_id in self.rungs[rung]:
                 return rung, task_id
         return None
@@ -162,6 +169,7 @@ class PollSchedule:
     _after_question: int = field(default=0, init=False)
     _after_eager: int = field(default=EAGER_SHARE, init=False)
     _used: deque[float] = field(init=False, repr=False)
+    _stretch_until: float | None = field(default=None, init=False)
     _law: int = field(default=0, init=False, repr=False)
     _announced: deque[bool] = field(factory=lambda: deque[bool](maxlen=ANNOUNCED), init=False, repr=False)
     _called_back: bool = field(default=False, init=False)
@@ -269,6 +277,8 @@ class PollSchedule:
     def decide(self, now: float, backlog: Backlog) -> Decision:
         """Say what a place in the window is best used for now; a question counts when it is `taken`."""
         self._advance(now)
+        if not backlog.ready:
+            self._stretch_until = None
         if not backlog.ready and not backlog.blocked:
             return self._idle(now)
         if (ask := self._paying(now, backlog) or self._for_the_eager()) is not None:
@@ -284,7 +294,7 @@ class PollSchedule:
             self._after_eager = 0
         self._asked_since_review += 1
         self._ladder(live).drop(live)
-        live.in_air, live.hinted = True, False
+        live.in_air, live.hinted, live.due = True, False, math.inf
         live.ticket = -1
 
     def submitting(self, now: float) -> None:
@@ -314,7 +324,7 @@ class PollSchedule:
         """Return the task that a question is likely enough to pay for, while submissions wait."""
         if not backlog.ready:
             return self._highest(CAPPED[self._unused(now)])
-        if self._is_last_stretch(backlog):
+        if self._is_last_stretch(now, backlog):
             return None
         if self.durations.ends >= KNOWN:
             return self._highest(PRESSED if self.durations.ends >= WELL_KNOWN else PRESSED_EARLY)
@@ -340,13 +350,25 @@ class PollSchedule:
         top = self._eager.highest(EAGER) if self._after_eager >= EAGER_SHARE - 1 else None
         return top[1] if top is not None else None
 
-    def _is_last_stretch(self, backlog: Backlog) -> bool:
-        """Whether all that is left to ask fits into the time that the last track to be submitted takes anyway."""
+    def _is_last_stretch(self, now: float, backlog: Backlog) -> bool:
+        """Whether all that is left to ask fits into the time that the last track to be submitted takes anyway.
+
+        Of a catalog no more is known than the rows in the room: when more follow, what began was no last stretch,
+        and it ends after the time that it was planned for.
+        """
         if self.rate is None:
             return False
-        planned_for = next(share for ends, share in PLANNED_FOR if self.durations.ends >= ends)
+        # What was recalled from earlier runs makes the law no better known than a few ends do.
+        seen = self.durations.ends - self.durations.recalled
+        planned_for = next(share for ends, share in PLANNED_FOR if seen >= ends)
         left = len(self._live) + backlog.ready + backlog.blocked
-        return left * self.rate.per < self.rate.requests * self.durations.quantile(planned_for)
+        seconds = self.durations.quantile(planned_for)
+        if left * self.rate.per >= self.rate.requests * seconds:
+            self._stretch_until = None
+            return False
+        if self._stretch_until is None:
+            self._stretch_until = now + seconds
+        return now < self._stretch_until
 
     @property
     def _place(self) -> float:
@@ -380,13 +402,21 @@ class PollSchedule:
         latest = live.born + max(law.longest(), 2 * live.looked)
         if now < live.not_before:
             rung, at = -1, live.not_before
-        elif now >= latest or live.hinted or not live.aged:
-            rung, at = top, math.inf
+        elif live.hinted or not live.aged:
+            rung, at = FIRST, math.inf
+        elif live.due < math.inf:
+            at = live.due + PATIENCE * law.longest()
+            rung, at = (top, at) if now < at else (FIRST, math.inf)
+        elif now >= latest:
+            rung, at = FIRST, math.inf
         elif self._called_back:
             rung, at = -1, latest
         else:
             rung = bisect_right(_NEEDS, law.hazard(now - live.born) - looked + _ROUNDING) - 1
-            at = math.inf if rung == top else min(live.born + law.age_at(looked + _NEEDS[rung + 1]), latest)
+            if rung == top:
+                live.due, at = now, now + PATIENCE * law.longest()
+            else:
+                at = min(live.born + law.age_at(looked + _NEEDS[rung + 1]), latest)
         self._ladder(live).put(live, rung)
         live.ticket = next(self._tickets)
         if at < math.inf:
@@ -411,5 +441,5 @@ class PollSchedule:
         self._law, self._asked_since_review = self.durations.version, 0
         self._climbs.clear()
         for live in self._live.values():
-            if not live.in_air and live.rung < len(RUNGS) - 1:
+            if not live.in_air and live.rung < FIRST:
                 self._climb(live, now)

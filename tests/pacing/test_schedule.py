@@ -10,7 +10,7 @@ import pytest
 
 from suno_video_async import RateLimit, VideoTaskId
 from suno_video_async.pacing.durations import Durations
-from suno_video_async.pacing.schedule import KNOWN, Ask, Backlog, PollSchedule, Submit, Wait
+from suno_video_async.pacing.schedule import KNOWN, PATIENCE, Ask, Backlog, PollSchedule, Submit, Wait
 from tests.pacing.test_durations import taught
 
 A, B = VideoTaskId("a"), VideoTaskId("b")
@@ -150,9 +150,9 @@ def test_what_is_next_to_sure_to_pay_does_not_wait_for_its_turn() -> None:
     for task in tasks:
         plan.add(task, 0.0)
     asked = list[VideoTaskId]()
-    while isinstance(decision := plan.decide(200.0, NOTHING), Ask):
+    while isinstance(decision := plan.decide(150.0, NOTHING), Ask):
         asked.append(decision.task_id)
-        plan.taken(decision.task_id, 200.0)
+        plan.taken(decision.task_id, 150.0)
     assert asked == tasks[::-1]
 
 
@@ -163,6 +163,55 @@ def test_the_last_stretch_begins_before_the_law_is_well_known() -> None:
         plan.add(VideoTaskId(f"v{number}"), 0.0)
     assert plan.decide(200.0, Backlog(ready=10)) == Submit()
     assert isinstance(plan.decide(200.0, Backlog(ready=400)), Ask)
+
+
+def test_a_last_stretch_that_goes_on_was_none() -> None:
+    """Where more and more rows come, questions take their turn after the time that the end was planned for."""
+    plan = schedule(taught())
+    plan.add(A, 0.0)
+    asked_at = next(at for at in range(130, 1000) if plan.decide(float(at), Backlog(ready=1)) == Ask(A))
+    assert 130 + plan.durations.quantile(0.95) < asked_at <= 130 + plan.durations.quantile(0.995)
+    assert plan.decide(asked_at + 1.0, Backlog(ready=1000)) == Ask(A)
+    assert plan.decide(asked_at + 2.0, Backlog(ready=1)) == Submit()  # it begins anew: much was left between
+
+
+def test_what_an_earlier_run_saw_does_not_make_the_law_well_known() -> None:
+    """The end is planned for fewer of the tasks, as without it."""
+    law = Durations()
+    law.recall([65.0] * 100)
+    plan = schedule(law)
+    plan.add(A, 0.0)
+    beyond = math.ceil(2 * law.quantile(0.9))
+    assert law.quantile(0.99) * 2 > beyond
+    assert isinstance(plan.decide(1000.0, Backlog(ready=beyond)), Ask)
+
+
+def test_who_is_due_waits_for_newer_ones_for_a_bounded_time() -> None:
+    """With a new one due for each place there is, the oldest is asked about all the same."""
+    plan = schedule(taught())
+    plan.add(A, 0.0)
+    plan.decide(150.0, NOTHING)
+    longest = plan.durations.longest()
+    for number in range(1000):
+        now = 150.0 + number
+        plan.add(VideoTaskId(f"v{number}"), now, age=150.0)
+        decision = plan.decide(now + 1.0, NOTHING)
+        assert isinstance(decision, Ask)
+        if decision.task_id == A:
+            break
+        plan.taken(decision.task_id, now + 1.0)
+        plan.remove(decision.task_id)
+    assert number == pytest.approx(PATIENCE * longest, abs=3)
+
+
+def test_a_hint_goes_before_all_that_is_due() -> None:
+    """Who is called back is asked about next, though many others are surely over."""
+    plan = schedule(taught())
+    for number in range(30):
+        plan.add(VideoTaskId(f"v{number}"), 0.0)
+    plan.decide(150.0, NOTHING)
+    plan.hint(VideoTaskId("v7"), 150.0)
+    assert plan.decide(150.0, NOTHING) == Ask(VideoTaskId("v7"))
 
 
 def test_a_task_of_unknown_age_is_asked_about_at_once() -> None:
