@@ -70,7 +70,7 @@ class PartFile:
 
     def __init__(self, path: Path) -> None:
         self.target = path
-        self.path = path.with_name(path.name + ".part")
+        self.path: Path = path.with_name(path.name + ".part")
         self._said = path.with_name(path.name + ".part.json")
         self._entity: Entity | None = None
         self._file: FileIO | None = None
