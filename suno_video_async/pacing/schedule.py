@@ -397,25 +397,24 @@ class PollSchedule:
     def _climb(self, live: _Live, now: float) -> None:
         """Put a task where it stands now, and note when it reaches the next rung."""
         law = self.durations
-        looked = law.hazard(live.looked)
-        top = len(RUNGS) - 1
+        looked, longest = law.hazard(live.looked), law.longest()
         # Whatever the law says, no task is left alone for longer than it took to look at it last.
-        latest = live.born + max(law.longest(), 2 * live.looked)
+        latest = live.born + max(longest, 2 * live.looked)
         if now < live.not_before:
             rung, at = -1, live.not_before
         elif live.hinted or not live.aged:
             rung, at = FIRST, math.inf
         elif live.due < math.inf:
-            at = live.due + PATIENCE * law.longest()
-            rung, at = (top, at) if now < at else (FIRST, math.inf)
+            at = live.due + PATIENCE * longest
+            rung, at = (PRESSED, at) if now < at else (FIRST, math.inf)
         elif now >= latest:
             rung, at = FIRST, math.inf
         elif self._called_back:
             rung, at = -1, latest
         else:
             rung = bisect_right(_NEEDS, law.hazard(now - live.born) - looked + _ROUNDING) - 1
-            if rung == top:
-                live.due, at = now, now + PATIENCE * law.longest()
+            if rung == PRESSED:
+                live.due, at = now, now + PATIENCE * longest
             else:
                 at = min(live.born + law.age_at(looked + _NEEDS[rung + 1]), latest)
         self._ladder(live).put(live, rung)
