@@ -55,7 +55,7 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "run", "-m", "pytest", "-n", "auto", env={"COVERAGE_FILE": ".coverage"})
     session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
     session.run("coverage", "report", "--fail-under=95")
-    for layer in ("protocol", "pacing", "ledger"):
+    for layer in ("protocol", "api", "ratelimit", "polling", "ledger"):
         session.run("coverage", "report", f"--include=suno_video_async/{layer}/*", "--fail-under=100")
 
 
@@ -182,9 +182,9 @@ EXAMPLE_TESTS = {
 
 #: What meets every dependency, and takes about a minute.
 QUICK = [
-    *("tests/ledger", "tests/protocol", "tests/pacing", "--ignore=tests/pacing/test_shared.py"),
-    *("tests/test_catalog.py", "tests/test_client.py", "tests/test_otel.py", "tests/test_transport.py"),
-    *("tests/cli/test_single.py", "tests/local/test_highlight.py", "tests/local/test_server_http.py"),
-    *("tests/local/test_server_rendering.py::test_a_song_becomes_a_video", "tests/local/test_waveform.py"),
+    *("tests/ledger", "tests/protocol", "tests/polling", "tests/ratelimit/test_limiter.py", "tests/api"),
+    *("tests/batch/test_catalog.py", "tests/test_client.py", "tests/test_otel.py"),
+    *("tests/cli/test_single.py", "tests/lyricvideo/test_highlight.py", "tests/local/test_server_http.py"),
+    *("tests/local/test_server_rendering.py::test_a_song_becomes_a_video", "tests/lyricvideo/test_waveform.py"),
     "tests/docs/test_examples.py::test_examples_run[docs/how-to/fastapi.md]",
 ]

@@ -30,10 +30,11 @@ import aiohttp
 
 from benchmarks.catalog import PER, RATE, Server, ours, server, write_catalog
 from suno_video_async import CallbackReceiver, SunoVideoClient, SystemClock, Track
-from suno_video_async.books import Books, as_ledger
-from suno_video_async.ledger.base import Ending
+from suno_video_async.ledger.aio import Books, as_ledger
+from suno_video_async.ledger.journal import Entry
+from suno_video_async.ledger.model import Ending
+from suno_video_async.ledger.states import State
 from suno_video_async.local import Fault, LocalServer
-from suno_video_async.protocol.lifecycle import State
 
 FAULTS = '[[fault]]\non = "CreateTask"\nkind = "drop-after"\nrate = 0.05\n'
 
@@ -128,7 +129,7 @@ async def flood(forged: int) -> dict[str, Any]:
         books = Books(as_ledger(None))
         await client._open().open_books(books)
         row = (await books.claim(Track(task_id="music", suno_id="s"), where="")).row
-        nonce = await books.begin(row, client.clock.time(), 0, None)
+        nonce = await Entry(books, row, callback_url=lambda nonce: nonce).before(client.clock.time()) or ""
         task = await client.submit(row.track)
         await task.result()
         await books.move(row, Ending(state=State.SUBMITTED, video_task_id=task.id))

@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from suno_video_async import SunoVideoClient, Track
-from suno_video_async.ledger.base import Ending
+from suno_video_async.clock import SystemClock
+from suno_video_async.ledger.model import Ending
 from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
-from suno_video_async.pacing.clock import SystemClock
-from suno_video_async.protocol.lifecycle import State
-from suno_video_async.protocol.wire import Answer, Operation, Request
+from suno_video_async.protocol.codec import Answer, Operation, Request
 
 KEY = "ak_" + "0" * 32
 WAYS = ("file", "memory", "bare file", "bare memory")

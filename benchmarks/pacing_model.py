@@ -29,13 +29,13 @@ from suno_video_async import (
     TaskUpdate,
     Track,
 )
-from suno_video_async.batch import Conversion
-from suno_video_async.books import Books
-from suno_video_async.converting import Options
-from suno_video_async.finishing import inline
+from suno_video_async._util.aio import inline
+from suno_video_async.batch.conversion import Conversion
+from suno_video_async.batch.options import Options
+from suno_video_async.ledger.aio import Books
 from suno_video_async.local.window import RateWindow
-from suno_video_async.pacing.durations import Durations
-from suno_video_async.protocol.wire import Operation
+from suno_video_async.polling.durations import Durations
+from suno_video_async.protocol.codec import Operation
 from tests.support.virtual import VirtualLoop
 
 KEY = "ak_" + "0" * 32

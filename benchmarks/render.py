@@ -158,9 +158,9 @@ def write_still(path: Path, cover: Path, size: tuple[int, int]) -> None:
     import av
     import numpy as np
 
-    from suno_video_async.local.render.backdrop import open_cover, paint_backdrop
-    from suno_video_async.local.render.layout import lay_out
-    from suno_video_async.local.render.text import Typesetter
+    from suno_video_async.lyricvideo.render.backdrop import open_cover, paint_backdrop
+    from suno_video_async.lyricvideo.render.layout import lay_out
+    from suno_video_async.lyricvideo.render.text import Typesetter
 
     words = (TITLE, ARTIST, BRAND)
     planes = paint_backdrop(open_cover(cover), lay_out(*size, lyrics=True), words, Typesetter())
@@ -172,7 +172,7 @@ def write_still(path: Path, cover: Path, size: tuple[int, int]) -> None:
 
 def measure(task: Task) -> dict[str, Any]:
     """Make one video; runs in a child process."""
-    import suno_video_async.local.render  # noqa: F401 - what is measured is the work, not how long Python loads
+    import suno_video_async.lyricvideo.render  # noqa: F401 - what is measured is the work, not how long Python loads
 
     started, spent = time.perf_counter(), time.process_time()
     frames = _static(task) if task.way == "static" else _pair(task) if task.way == "pair" else _ours(task)
@@ -184,8 +184,8 @@ def measure(task: Task) -> dict[str, Any]:
 
 
 def _ours(task: Task, *, target: Path | None = None, threads: int = THREADS) -> int:
-    from suno_video_async.local.lyrics import LyricLine
-    from suno_video_async.local.render import RenderJob, render
+    from suno_video_async.lyricvideo.lyrics import LyricLine
+    from suno_video_async.lyricvideo.render import RenderJob, render
 
     lines = () if task.way.endswith("wave") else lines_of(task.seconds)
     job = RenderJob(
@@ -215,7 +215,7 @@ def _static(task: Task) -> int:
     """Encode one picture again and again, with the renderer's own encoder settings."""
     import av
 
-    from suno_video_async.local.render.encode import CRF, PRESET
+    from suno_video_async.lyricvideo.render.encode import CRF, PRESET
 
     with av.open(str(task.folder / f"changed-{task.size[1]}.mp4")) as ours:
         frame = next(ours.decode(video=0))
@@ -236,7 +236,7 @@ def _static(task: Task) -> int:
 def command_of(task: Task) -> list[str]:
     """The command line of a measurement, whose last line of output is its result."""
     peers = Path(__file__).parent / "peers"
-    font = Path(__file__).parent.parent / "suno_video_async/local/render/fonts/Inter.ttf"
+    font = Path(__file__).parent.parent / "suno_video_async/lyricvideo/render/fonts/Inter.ttf"
     lyrics, cover = task.folder / "lyrics.lrc", task.folder / "cover.jpg"
     if task.way == "moviepy":
         words: list[object] = [
@@ -392,7 +392,7 @@ def show(report: dict[str, Any]) -> None:
 
 def benchmark(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Everything that is asked for."""
-    from suno_video_async.local.songs.covers import draw_cover
+    from suno_video_async.lyricvideo.songs.covers import draw_cover
 
     make_song(folder / "song.mp3", options.seconds)
     write_lrc(folder / "lyrics.lrc", options.seconds)

@@ -11,10 +11,10 @@ import av
 from attrs import evolve
 from PIL import Image
 
-from suno_video_async.local.library import BuiltinLibrary, LibraryTrack, draw_cover_of
-from suno_video_async.local.lyrics import LyricLine, LyricWord
-from suno_video_async.local.render import RenderJob, render
-from suno_video_async.local.sizes import SIZES
+from suno_video_async.lyricvideo.library import BuiltinLibrary, LibraryTrack, draw_cover_of
+from suno_video_async.lyricvideo.lyrics import LyricLine, LyricWord
+from suno_video_async.lyricvideo.render import RenderJob, render
+from suno_video_async.lyricvideo.sizes import SIZES
 
 IMAGES = Path(__file__).parent / "images" / "gallery"
 #: The longer side of a kept picture, in pixels, and of one that is taller than wide.

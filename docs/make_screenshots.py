@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.text import Text
 
 from suno_video_async import RateLimit, SunoVideoClient, SystemClock
-from suno_video_async.cli.progress import Progress
-from suno_video_async.cli.scene import Scene
+from suno_video_async.cli.live.display import Progress
+from suno_video_async.cli.live.frame import lines
+from suno_video_async.cli.live.state import Scene
 from suno_video_async.cli.tally import Tally
-from suno_video_async.cli.view import lines
 from suno_video_async.local import Fault, LocalServer
 
 IMAGES = Path(__file__).parent / "images"

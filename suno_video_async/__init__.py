@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from suno_video_async import _startup as _startup  # before all others
 from suno_video_async.client import ClientStatistics, SunoVideoClient
+from suno_video_async.clock import Clock, SystemClock
 from suno_video_async.errors import (
     AlreadyBoughtError,
     APIError,
@@ -52,38 +53,37 @@ from suno_video_async.models import (
     VideoRequest,
     VideoTaskId,
 )
-from suno_video_async.pacing.clock import Clock, SystemClock
-from suno_video_async.pacing.limiter import Limiter, LimiterStatistics, RateLimiter
+from suno_video_async.ratelimit.limiter import Limiter, LimiterStatistics, RateLimiter
 from suno_video_async.task import VideoTask
 
 if TYPE_CHECKING:
-    from suno_video_async.batch import Conversion
+    from suno_video_async.api.transport import Transport
+    from suno_video_async.batch.conversion import Conversion
+    from suno_video_async.batch.plan import Plan
+    from suno_video_async.batch.reconcile import Unknowns
     from suno_video_async.callbacks import CallbackReceiver, CallbackStatistics
-    from suno_video_async.ledger.base import Ledger, LedgerRow
+    from suno_video_async.download.partial import Saved
+    from suno_video_async.ledger.model import Ledger, LedgerRow
     from suno_video_async.ledger.sqlite import SqliteLedger
-    from suno_video_async.pacing.forecast import Forecast
-    from suno_video_async.pacing.shared import SharedRateLimit
-    from suno_video_async.partfile import Saved
-    from suno_video_async.planning import Plan
-    from suno_video_async.protocol.wire import Answer, Request
-    from suno_video_async.transport import Transport
-    from suno_video_async.unknowns import Unknowns
+    from suno_video_async.polling.forecast import Forecast
+    from suno_video_async.protocol.codec import Answer, Request
+    from suno_video_async.ratelimit.shared import SharedRateLimit
 else:  # hidden from type checkers, to which a name that is misspelt stays an error
     _HOMES = {
-        "Answer": "protocol.wire",
+        "Answer": "protocol.codec",
         "CallbackReceiver": "callbacks",
         "CallbackStatistics": "callbacks",
-        "Conversion": "batch",
-        "Forecast": "pacing.forecast",
-        "Ledger": "ledger.base",
-        "LedgerRow": "ledger.base",
-        "Plan": "planning",
-        "Request": "protocol.wire",
-        "Saved": "partfile",
-        "SharedRateLimit": "pacing.shared",
+        "Conversion": "batch.conversion",
+        "Forecast": "polling.forecast",
+        "Ledger": "ledger.model",
+        "LedgerRow": "ledger.model",
+        "Plan": "batch.plan",
+        "Request": "protocol.codec",
+        "Saved": "download.partial",
+        "SharedRateLimit": "ratelimit.shared",
         "SqliteLedger": "ledger.sqlite",
-        "Transport": "transport",
-        "Unknowns": "unknowns",
+        "Transport": "api.transport",
+        "Unknowns": "batch.reconcile",
     }
 
     def __getattr__(name: str) -> object:

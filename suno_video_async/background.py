@@ -10,7 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field
 
-from suno_video_async.logs import fields, logger
+from suno_video_async.observability.log import fields, logger
 
 
 @define(eq=False)

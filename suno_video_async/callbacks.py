@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from suno_video_async.books import Books, origin_problem
+from suno_video_async._util.aio import stop_listening, to_the_end
+from suno_video_async.clock import Clock
 from suno_video_async.errors import (
     CallbackRejected,
     LedgerError,
@@ -23,14 +24,14 @@ from suno_video_async.errors import (
     MissingExtraError,
     SunoVideoError,
 )
-from suno_video_async.finishing import stop_listening, to_the_end
-from suno_video_async.ledger.base import Attempt, Ending, LedgerRow
-from suno_video_async.logs import fields, logger
+from suno_video_async.ledger.aio import Books
+from suno_video_async.ledger.journal import origin_problem
+from suno_video_async.ledger.model import Attempt, Ending, LedgerRow
+from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import TaskSnapshot, VideoTaskId
-from suno_video_async.pacing.clock import Clock
-from suno_video_async.pacing.schedule import HINTED_AGAIN
-from suno_video_async.protocol import wire
-from suno_video_async.protocol.lifecycle import Cause, State
+from suno_video_async.observability.log import fields, logger
+from suno_video_async.polling.schedule import HINTED_AGAIN
+from suno_video_async.protocol import codec
 
 if TYPE_CHECKING:  # a part of aiohttp that only those who listen need
     from aiohttp import web
@@ -260,7 +261,7 @@ class CallbackReceiver:
             raise CallbackRejected(408, f"it did not arrive whole in {READING:g} seconds") from None
         if len(body) > MAX_BODY:
             raise CallbackRejected(413, f"it is over {MAX_BODY} bytes")
-        return wire.read_callback(body)
+        return codec.read_callback(body)
 
     async def _attempt(self, nonce: str) -> tuple[Books, Attempt]:
         for books in self._books:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from attrs import frozen
 
+from suno_video_async.clock import Clock, SystemClock
+from suno_video_async.config import Settings
+from suno_video_async.download.filenames import DEFAULT_TEMPLATE
 from suno_video_async.errors import ClientClosedError
-from suno_video_async.filenames import DEFAULT_TEMPLATE
 from suno_video_async.hooks import Hooks, checked_hooks
 from suno_video_async.models import (
     UNKNOWN_GRACE,
@@ -30,24 +32,22 @@ from suno_video_async.models import (
     VideoTaskId,
     video_task_id,
 )
-from suno_video_async.pacing.clock import Clock, SystemClock
-from suno_video_async.pacing.limiter import DEFAULT_RATE, Limiter, LimiterStatistics, RateLimiter
-from suno_video_async.settings import Settings
+from suno_video_async.observability.reporter import Reporter
+from suno_video_async.ratelimit.limiter import DEFAULT_RATE, Limiter, LimiterStatistics, RateLimiter
 from suno_video_async.task import VideoTask
-from suno_video_async.telemetry import Reporter
 
 if TYPE_CHECKING:  # imported when a client opens: half of what an import would cost
-    from suno_video_async.batch import Conversion
+    from suno_video_async.api.transport import Transport
+    from suno_video_async.batch.catalog import CatalogSource
+    from suno_video_async.batch.conversion import Conversion
+    from suno_video_async.batch.plan import Plan
+    from suno_video_async.batch.reconcile import Unknowns
     from suno_video_async.callbacks import CallbackReceiver
-    from suno_video_async.catalog import CatalogSource
+    from suno_video_async.download.partial import Saved
     from suno_video_async.engine import Engine
-    from suno_video_async.ledger.base import Ledger
+    from suno_video_async.ledger.model import Ledger
     from suno_video_async.ledger.sqlite import SqliteLedger
-    from suno_video_async.pacing.forecast import Forecast
-    from suno_video_async.partfile import Saved
-    from suno_video_async.planning import Plan
-    from suno_video_async.transport import Transport
-    from suno_video_async.unknowns import Unknowns
+    from suno_video_async.polling.forecast import Forecast
 
 #: Six hours: no video takes that long, and a run always ends.
 DEFAULT_TASK_TIMEOUT = 6 * 3600.0

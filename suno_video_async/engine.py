@@ -21,15 +21,23 @@ import anyio
 import anyio.to_thread
 from attrs import define, evolve, field
 
+from suno_video_async._util.aio import to_the_end
+from suno_video_async.api.calls import Calls, CallStatistics
+from suno_video_async.api.submission import Submission
+from suno_video_async.api.transport import AiohttpTransport, Transport, make_session
 from suno_video_async.background import Background
-from suno_video_async.batch import Conversion
-from suno_video_async.bookkeeper import Bookkeeper
-from suno_video_async.books import Books, as_ledger
+from suno_video_async.batch.catalog import CatalogSource
+from suno_video_async.batch.conversion import Conversion
+from suno_video_async.batch.options import Options
+from suno_video_async.batch.plan import Plan, plan
+from suno_video_async.batch.reconcile import Unknowns
+from suno_video_async.batch.single import Bookkeeper
 from suno_video_async.callbacks import CallbackReceiver
-from suno_video_async.calls import Calls, CallStatistics, Entry
-from suno_video_async.catalog import CatalogSource
-from suno_video_async.converting import Options
-from suno_video_async.download import Downloads
+from suno_video_async.clock import Clock
+from suno_video_async.config import Settings
+from suno_video_async.download.downloader import Downloads
+from suno_video_async.download.filenames import NameTemplate
+from suno_video_async.download.partial import Saved
 from suno_video_async.errors import (
     APIError,
     ClientClosedError,
@@ -37,12 +45,11 @@ from suno_video_async.errors import (
     MalformedResponseError,
     SunoVideoError,
 )
-from suno_video_async.filenames import NameTemplate
-from suno_video_async.finishing import to_the_end
 from suno_video_async.hooks import SubmitEvent
-from suno_video_async.ledger.base import Ledger
+from suno_video_async.ledger.aio import Books, as_ledger
+from suno_video_async.ledger.journal import Entry
+from suno_video_async.ledger.model import Ledger
 from suno_video_async.ledger.sqlite import SqliteLedger
-from suno_video_async.logs import fields, logger
 from suno_video_async.models import (
     Estimate,
     MusicTaskId,
@@ -57,21 +64,15 @@ from suno_video_async.models import (
     VideoRequest,
     VideoTaskId,
 )
-from suno_video_async.pacing.clock import Clock
-from suno_video_async.pacing.durations import RECALLED, Durations
-from suno_video_async.pacing.forecast import Forecast, forecast
-from suno_video_async.pacing.limiter import RateLimiter
-from suno_video_async.pacing.schedule import PollSchedule
-from suno_video_async.partfile import Saved
-from suno_video_async.planning import Plan, plan
-from suno_video_async.protocol import wire
-from suno_video_async.settings import Settings
-from suno_video_async.submission import Submission
+from suno_video_async.observability.log import fields, logger
+from suno_video_async.observability.reporter import Reporter
+from suno_video_async.polling.durations import RECALLED, Durations
+from suno_video_async.polling.forecast import Forecast, forecast
+from suno_video_async.polling.poller import Watcher
+from suno_video_async.polling.schedule import PollSchedule
+from suno_video_async.protocol import codec
+from suno_video_async.ratelimit.limiter import RateLimiter
 from suno_video_async.task import VideoTask
-from suno_video_async.telemetry import Reporter
-from suno_video_async.transport import AiohttpTransport, Transport, make_session
-from suno_video_async.unknowns import Unknowns
-from suno_video_async.watcher import Watcher
 
 
 @define(kw_only=True, eq=False, repr=False)
@@ -406,20 +407,20 @@ class Engine:
 
     async def status(self, task_id: VideoTaskId) -> TaskSnapshot:
         """Ask once about a task."""
-        return await self.checked().calls.read(wire.task_info(task_id), wire.read_snapshot)
+        return await self.checked().calls.read(codec.task_info(task_id), codec.read_snapshot)
 
     async def tracks(self, task_id: MusicTaskId) -> tuple[SunoTrack, ...]:
         """Ask what the tracks of a music task are."""
-        return await self.checked().calls.read(wire.task_info(task_id), wire.read_suno_tracks)
+        return await self.checked().calls.read(codec.task_info(task_id), codec.read_suno_tracks)
 
     async def estimate(self, track: Track) -> Estimate:
         """Ask what a video would cost."""
-        request = wire.estimate_task(VideoRequest(track=track))
-        return await self.checked().calls.read(request, wire.read_estimate)
+        request = codec.estimate_task(VideoRequest(track=track))
+        return await self.checked().calls.read(request, codec.read_estimate)
 
     async def balance(self) -> float:
         """Ask for the account's credits."""
-        return await self.checked().calls.read(wire.balance(), wire.read_balance)
+        return await self.checked().calls.read(codec.balance(), codec.read_balance)
 
     async def fetch(
         self, video: Video, output_dir: str | PathLike[str], *, name: str | None = None, sha256: bool = False

@@ -13,7 +13,7 @@ from typing import Any, NewType, cast
 from attrs import Attribute, field, frozen
 from attrs.validators import instance_of
 
-from suno_video_async.showing import card
+from suno_video_async.notebook import card
 
 #: The id of a finished Suno task: what a video is made from.
 MusicTaskId = NewType("MusicTaskId", str)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+from suno_video_async.clock import Clock
 from suno_video_async.errors import TaskFailed, VideoMissingError, WaitTimeout
 from suno_video_async.models import TaskSnapshot, TaskUpdate, Track, Video, VideoTaskId
-from suno_video_async.pacing.clock import Clock
-from suno_video_async.showing import card
+from suno_video_async.notebook import card
 
 
 class VideoTask:

@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 import pytest
 
 from suno_video_async.client import SunoVideoClient
+from suno_video_async.clock import SystemClock
 from suno_video_async.local import Fault, LocalServer, load_faults
 from suno_video_async.models import Track
-from suno_video_async.pacing.clock import SystemClock
 
 T = TypeVar("T")
 

@@ -26,14 +26,14 @@ from suno_video_async import (
     SystemClock,
     TransportError,
 )
-from suno_video_async.books import Books
+from suno_video_async.batch.row import SENDS_AFTER_500
 from suno_video_async.callbacks import AT_ONCE, MAX_BODY
 from suno_video_async.errors import MissingExtraError, SubmissionUnknown
-from suno_video_async.ledger.base import AWAITED, Ending
+from suno_video_async.ledger.aio import Books
+from suno_video_async.ledger.model import AWAITED, Ending
+from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
-from suno_video_async.protocol.lifecycle import State
-from suno_video_async.protocol.wire import Answer, Operation
-from suno_video_async.rows import SENDS_AFTER_500
+from suno_video_async.protocol.codec import Answer, Operation
 from tests.ledger.support import track
 from tests.support.clients import FakeAPI, client_of
 from tests.support.fakes import answer, task_data

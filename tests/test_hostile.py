@@ -26,11 +26,11 @@ from suno_video_async import (
     VideoRequest,
     VideoTaskId,
 )
-from suno_video_async.finishing import to_the_end
-from suno_video_async.ledger.base import Claim
+from suno_video_async._util.aio import to_the_end
+from suno_video_async.batch.row import Rows
+from suno_video_async.ledger.model import Claim
 from suno_video_async.models import TaskSnapshot
-from suno_video_async.protocol.wire import Operation
-from suno_video_async.rows import Rows
+from suno_video_async.protocol.codec import Operation
 from tests.support.clients import KEY, TRACK, FakeAPI, client_of
 from tests.support.fakes import MP4, Script, answer, settle, task_data
 from tests.support.raw import http, raw_server, says

@@ -23,7 +23,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from suno_video_async import RateLimit, RateLimitError, SunoVideoClient, Track, otel
 from suno_video_async.local import Fault
 from suno_video_async.otel import DURATIONS, SCHEMA, OpenTelemetryHooks
-from suno_video_async.protocol.wire import Operation
+from suno_video_async.protocol.codec import Operation
 from suno_video_async.testing import VideoServer
 from tests.support.clients import KEY, FakeAPI, client_of
 from tests.support.fakes import answer

@@ -14,12 +14,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from suno_video_async.cli import failures
+from suno_video_async.cli import errors
 from suno_video_async.cli.completion import completion_command
 from suno_video_async.cli.convert import convert_command
 from suno_video_async.cli.demo import demo_command
-from suno_video_async.cli.doctor import doctor_command
-from suno_video_async.cli.failures import Exit, UsageProblem
+from suno_video_async.cli.doctor.command import doctor_command
+from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.follow import download_command, wait_command, watch_command
 from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.library import library_group
@@ -32,7 +32,7 @@ from suno_video_async.cli.serve import serve_command
 from suno_video_async.cli.single import balance_command, status_command, submit_command, tracks_command
 from suno_video_async.cli.unknown import unknown_group
 from suno_video_async.errors import SunoVideoError
-from suno_video_async.logs import logger
+from suno_video_async.observability.log import logger
 
 _VERBS = (
     demo_command,
@@ -117,7 +117,7 @@ def _caught(command: Callable[[], object], *, debug: bool) -> int:
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except (SunoVideoError, UsageProblem) as error:
-        return _complain(failures.line(error), failures.exit_code(error), debug=debug)
+        return _complain(errors.line(error), errors.exit_code(error), debug=debug)
     except BrokenPipeError:
         discard_stdout()
         return Exit.FAILED

@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 import click
 from attrs import evolve, frozen
 
-from suno_video_async.catalog import count_rows
-from suno_video_async.cli import conversion, dryrun, failures
-from suno_video_async.cli.books import Books
+from suno_video_async.batch.catalog import count_rows
+from suno_video_async.cli import dryrun, errors
+from suno_video_async.cli import run as conversion
 from suno_video_async.cli.dryrun import dry_run_option
-from suno_video_async.cli.failures import UsageProblem
+from suno_video_async.cli.errors import UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
+from suno_video_async.cli.live.state import Scene
 from suno_video_async.cli.options import (
     ClientOptions,
     above_zero,
@@ -33,13 +34,13 @@ from suno_video_async.cli.options import (
     rate_option,
     writable_folder,
 )
+from suno_video_async.cli.outcome_files import Records
 from suno_video_async.cli.output import Output
-from suno_video_async.cli.records import Records
-from suno_video_async.cli.scene import Scene
+from suno_video_async.cli.purchases import Books
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT
+from suno_video_async.clock import SystemClock
 from suno_video_async.models import RateLimit, RetryPolicy, Timeout
-from suno_video_async.pacing.clock import SystemClock
-from suno_video_async.pacing.shared import SharedRateLimit
+from suno_video_async.ratelimit.shared import SharedRateLimit
 
 #: Attempts to reach the service before anything is bought, and the first real wait between them, in seconds.
 REACH_ATTEMPTS, REACH_BACKOFF = 4, 0.25
@@ -278,7 +279,7 @@ async def check_reachable(base_url: str, timeout: Timeout) -> None:
             raise _unreachable(base_url, f"no connection within {timeout.connect:g} s") from None
         except OSError as error:
             if attempt == REACH_ATTEMPTS:
-                raise _unreachable(base_url, failures.os_reason(error) or str(error)) from error
+                raise _unreachable(base_url, errors.os_reason(error) or str(error)) from error
             await asyncio.sleep(REACH_BACKOFF * 2 ** (attempt - 1))
         else:
             writer.close()

@@ -14,22 +14,22 @@ from attrs import define, field, frozen
 from rich.table import Table
 from rich.text import Text
 
-from suno_video_async.cli import conversion
-from suno_video_async.cli.books import Books
-from suno_video_async.cli.failures import Exit
+from suno_video_async.cli import run as conversion
+from suno_video_async.cli.errors import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
+from suno_video_async.cli.live.state import Scene
 from suno_video_async.cli.options import output_options, writable_folder
 from suno_video_async.cli.output import Output, plain
-from suno_video_async.cli.scene import Scene
+from suno_video_async.cli.purchases import Books
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.errors import MissingExtraError
 from suno_video_async.hooks import Hooks
 from suno_video_async.models import Outcome, SunoTrack, Track
-from suno_video_async.pacing.limiter import Limiter
+from suno_video_async.ratelimit.limiter import Limiter
 
 if TYPE_CHECKING:
     from suno_video_async.local import LocalServer
-    from suno_video_async.local.library import Library
+    from suno_video_async.lyricvideo.library import Library
 
 _BRAND = "suno-video demo"
 _SIZES = {"small": (640, 360), "medium": (960, 540), "large": (1280, 720)}
@@ -80,7 +80,7 @@ def check_extra() -> None:
 
 async def _demo(folder: Path, size: tuple[int, int], output: Output, interrupts: Interrupts) -> int:
     from suno_video_async.local import LocalServer  # noqa: PLC0415  the other commands do without it
-    from suno_video_async.local.library import BuiltinLibrary  # noqa: PLC0415  likewise
+    from suno_video_async.lyricvideo.library import BuiltinLibrary  # noqa: PLC0415  likewise
 
     library = BuiltinLibrary()
     async with LocalServer(library=library, size=size) as server:

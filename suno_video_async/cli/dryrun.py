@@ -10,17 +10,17 @@ import click
 from attrs import field, frozen
 from rich.table import Table
 
-from suno_video_async.cli.asking import with_client
-from suno_video_async.cli.conversion import Buying
-from suno_video_async.cli.failures import Exit
+from suno_video_async.batch.plan import Count, counted
+from suno_video_async.cli.errors import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import ClientOptions, Command
 from suno_video_async.cli.output import Output
+from suno_video_async.cli.run import Buying
+from suno_video_async.cli.session import with_client
 from suno_video_async.client import SunoVideoClient
+from suno_video_async.config import Settings
 from suno_video_async.errors import ConfigurationError
 from suno_video_async.models import Track
-from suno_video_async.planning import Count, counted
-from suno_video_async.settings import Settings
 
 #: How the kinds of rows are said to people.
 _WORDS: Mapping[str, str] = {

@@ -12,20 +12,20 @@ from typing import Any
 import click
 from attrs import define, evolve, field
 
-from suno_video_async.cli import failures
-from suno_video_async.cli.asking import with_client
-from suno_video_async.cli.books import resume_command
-from suno_video_async.cli.failures import Exit, UsageProblem
+from suno_video_async.batch.row import DOWNLOADS
+from suno_video_async.cli import errors
+from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.options import ClientOptions, client_options, output_dir_option, writable_folder
 from suno_video_async.cli.output import Output
+from suno_video_async.cli.purchases import resume_command
+from suno_video_async.cli.session import with_client
 from suno_video_async.cli.single import checked_id
 from suno_video_async.cli.tally import Tally, outcome_line
 from suno_video_async.client import SunoVideoClient
+from suno_video_async.download.filenames import file_name
 from suno_video_async.errors import NotFoundError, SunoVideoError, TaskFailed
-from suno_video_async.filenames import file_name
 from suno_video_async.models import Outcome, TaskSnapshot, TaskUpdate, Track, Video, video_task_id
-from suno_video_async.rows import DOWNLOADS
 from suno_video_async.task import video_of
 
 
@@ -171,7 +171,7 @@ class _Waiting:
 
 def _outcome_text(outcome: Outcome) -> str:
     if outcome.error is not None:
-        return f"{outcome.video_task_id}  {outcome.state}  {failures.line(outcome.error)}"
+        return f"{outcome.video_task_id}  {outcome.state}  {errors.line(outcome.error)}"
     return f"{outcome.video_task_id}  {outcome.state}  {outcome.path or outcome.url}"
 
 

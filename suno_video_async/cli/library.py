@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from suno_video_async.cli.failures import Exit, UsageProblem
+from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.options import output_options
 from suno_video_async.cli.output import Output, plain
 
 if TYPE_CHECKING:
-    from suno_video_async.local.errors import LibraryError
-    from suno_video_async.local.library import LibraryTrack
+    from suno_video_async.lyricvideo.errors import LibraryError
+    from suno_video_async.lyricvideo.library import LibraryTrack
 
 
 @click.group("library", cls=Verbs, short_help="Your own songs for suno-video serve --library.")
@@ -36,8 +36,8 @@ def check_command(*, directory: Path, output: Output) -> int:
     Exit code 1 when there is a mistake.
     """
     # Only here: the other commands do without the server.
-    from suno_video_async.local.checking import check_library  # noqa: PLC0415  of the `local` extra
-    from suno_video_async.local.errors import LibraryError  # noqa: PLC0415  of the `local` extra
+    from suno_video_async.lyricvideo.check import check_library  # noqa: PLC0415  of the `local` extra
+    from suno_video_async.lyricvideo.errors import LibraryError  # noqa: PLC0415  of the `local` extra
 
     try:
         checked = check_library(directory)

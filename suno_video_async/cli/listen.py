@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from suno_video_async.cli import conversion
-from suno_video_async.cli.books import Books
+from suno_video_async.cli import run as conversion
 from suno_video_async.cli.convert import check_reachable
-from suno_video_async.cli.failures import UsageProblem
+from suno_video_async.cli.errors import UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
+from suno_video_async.cli.live.state import Scene
 from suno_video_async.cli.options import (
     ClientOptions,
     above_zero,
@@ -25,7 +25,7 @@ from suno_video_async.cli.options import (
     writable_folder,
 )
 from suno_video_async.cli.output import Output
-from suno_video_async.cli.scene import Scene
+from suno_video_async.cli.purchases import Books
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT
 from suno_video_async.models import UNKNOWN_GRACE, RateLimit
 

@@ -10,13 +10,13 @@ import click
 from rich.text import Text
 
 from suno_video_async.cli import keyfile
-from suno_video_async.cli.asking import with_client
-from suno_video_async.cli.failures import Exit, UsageProblem
+from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.options import ClientOptions, Command, output_options
 from suno_video_async.cli.output import Output
+from suno_video_async.cli.session import with_client
 from suno_video_async.client import SunoVideoClient
-from suno_video_async.settings import check_base_url, check_key, default_key_file, read_key_file
+from suno_video_async.config import check_base_url, check_key, default_key_file, read_key_file
 
 #: No key comes near it: whatever is longer is another file, piped in by mistake.
 _MOST_CHARACTERS = 1000

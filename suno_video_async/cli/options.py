@@ -16,15 +16,15 @@ import click
 from attrs import field, frozen
 
 from suno_video_async.callbacks import checked_public_url
-from suno_video_async.cli.failures import UsageProblem
+from suno_video_async.cli.errors import UsageProblem
 from suno_video_async.cli.output import Output
 from suno_video_async.client import SunoVideoClient
-from suno_video_async.filenames import DEFAULT_TEMPLATE, NameTemplate
+from suno_video_async.clock import SystemClock
+from suno_video_async.config import Settings
+from suno_video_async.download.filenames import DEFAULT_TEMPLATE, NameTemplate
 from suno_video_async.hooks import Hooks
 from suno_video_async.models import RateLimit, RetryPolicy, Timeout
-from suno_video_async.pacing.clock import SystemClock
-from suno_video_async.pacing.limiter import DEFAULT_RATE, RateLimiter
-from suno_video_async.settings import Settings
+from suno_video_async.ratelimit.limiter import DEFAULT_RATE, RateLimiter
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

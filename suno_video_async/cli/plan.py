@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from suno_video_async.cli.asking import with_client
-from suno_video_async.cli.failures import Exit
+from suno_video_async.batch.plan import Plan
+from suno_video_async.cli.errors import Exit
 from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.options import (
     ClientOptions,
@@ -18,8 +18,8 @@ from suno_video_async.cli.options import (
     ledger_options,
 )
 from suno_video_async.cli.output import Output
+from suno_video_async.cli.session import with_client
 from suno_video_async.client import SunoVideoClient
-from suno_video_async.planning import Plan
 
 #: How a plan's numbers are said to people, in their order.
 _WORDS = {

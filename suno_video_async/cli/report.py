@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from suno_video_async.cli.failures import Exit, UsageProblem
+from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.options import rate_option
 from suno_video_async.cli.output import Output, redacted
+from suno_video_async.config import DEFAULT_BASE_URL
 from suno_video_async.models import RateLimit
 from suno_video_async.report import posters
 from suno_video_async.report.commands import commands
@@ -18,7 +19,6 @@ from suno_video_async.report.facts import Facts, read
 from suno_video_async.report.page import Page, render, totals
 from suno_video_async.report.saving import NotOursError, check_place, write
 from suno_video_async.report.videos import files
-from suno_video_async.settings import DEFAULT_BASE_URL
 
 #: The output's name that means stdout.
 _STDOUT = Path("-")

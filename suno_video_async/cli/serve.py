@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import click
 
-from suno_video_async.cli.failures import Exit, UsageProblem
+from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import above_zero, not_negative, rate_option
 
@@ -34,7 +34,7 @@ def read_render_seconds(ctx: click.Context, param: click.Parameter, value: str) 
 
 def read_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
     """Read `portrait` or `1080x1920`, as a click callback."""
-    from suno_video_async.local.sizes import SIZES_IN_WORDS, size_of  # noqa: PLC0415  the other commands do without it
+    from suno_video_async.lyricvideo.sizes import SIZES_IN_WORDS, size_of  # noqa: PLC0415  the other commands do without it
 
     pair = size_of(value)
     if pair is None:
@@ -140,11 +140,8 @@ def serve_command(**options: Any) -> int:
 
 async def _serve(options: dict[str, Any], interrupts: Interrupts) -> int:
     from suno_video_async.local.command import serve  # noqa: PLC0415  the other commands do without it
-    from suno_video_async.local.errors import (  # noqa: PLC0415  the other commands do without it
-        FaultError,
-        LibraryError,
-        LocalServerError,
-    )
+    from suno_video_async.local.errors import FaultError, LocalServerError  # noqa: PLC0415  likewise
+    from suno_video_async.lyricvideo.errors import LibraryError  # noqa: PLC0415  likewise
 
     stopping, running = asyncio.Event(), asyncio.current_task()
 

@@ -11,14 +11,14 @@ from attrs import define
 from rich.table import Table
 from rich.text import Text
 
-from suno_video_async.cli import dryrun, failures
-from suno_video_async.cli.asking import with_client
-from suno_video_async.cli.books import Books
+from suno_video_async.cli import dryrun, errors
 from suno_video_async.cli.dryrun import dry_run_option
-from suno_video_async.cli.failures import Exit, UsageProblem
+from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.options import ClientOptions, client_options
 from suno_video_async.cli.output import Output, plain
+from suno_video_async.cli.purchases import Books
+from suno_video_async.cli.session import with_client
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.hooks import Hooks, SubmitEvent
 from suno_video_async.models import MusicTaskId, SunoId, SunoTrack, TaskSnapshot, Track
@@ -82,7 +82,7 @@ def submit_command(
     with books.listening():
         code = with_client(reach, output, submit, _TellsId(output))
     for error in books.unclaimed:
-        output.note(failures.line(error))
+        output.note(errors.line(error))
     return code
 
 

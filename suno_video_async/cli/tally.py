@@ -8,8 +8,8 @@ from pathlib import Path
 
 from attrs import define, field
 
-from suno_video_async.cli import failures
-from suno_video_async.cli.failures import Exit
+from suno_video_async.cli import errors
+from suno_video_async.cli.errors import Exit
 from suno_video_async.client import ClientStatistics
 from suno_video_async.errors import BudgetExceeded, InsufficientCreditsError, SubmissionUnknown
 from suno_video_async.models import Outcome, Track, VideoTaskId
@@ -76,7 +76,7 @@ class Tally:
 
     def exit_code(self, *, interrupted: bool) -> Exit:
         """Return the first exit code that applies."""
-        ending = failures.exit_code(self.failure) if self.failure is not None else Exit.DONE
+        ending = errors.exit_code(self.failure) if self.failure is not None else Exit.DONE
         if interrupted:
             return Exit.INTERRUPTED
         if ending is Exit.USAGE:
@@ -128,7 +128,7 @@ def outcome_line(outcome: Outcome) -> dict[str, object]:
         "path": None if outcome.path is None else str(Path(outcome.path)),
         **({} if outcome.sha256 is None else {"sha256": outcome.sha256}),
         "credits": None if outcome.credits is None else _number(outcome.credits),
-        "error": failures.as_json(outcome.error),
+        "error": errors.as_json(outcome.error),
     }
 
 

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import click
 
+from suno_video_async.batch.reconcile import Unknowns, unknown_rows
 from suno_video_async.cli import dryrun
-from suno_video_async.cli.asking import with_client
 from suno_video_async.cli.dryrun import dry_run_option
-from suno_video_async.cli.failures import Exit, UsageProblem
+from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import ClientOptions, Command, client_options, output_options
 from suno_video_async.cli.output import Output
+from suno_video_async.cli.session import with_client
 from suno_video_async.cli.single import checked_id
 from suno_video_async.client import SunoVideoClient
-from suno_video_async.ledger.base import LedgerRow
-from suno_video_async.protocol.lifecycle import State
-from suno_video_async.unknowns import Unknowns, unknown_rows
+from suno_video_async.ledger.model import LedgerRow
+from suno_video_async.ledger.states import State
 
 _IN_THE_AIR = "being submitted: in the air while a convert runs, unknown when it was interrupted"
 

@@ -12,14 +12,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-from suno_video_async.disks import network_file_system
+from suno_video_async._util.filesystem import network_file_system
 from suno_video_async.errors import BudgetExceeded, LedgerError
-from suno_video_async.ledger.base import MICRO, Claim, Ending, LedgerRow, check_move
 from suno_video_async.ledger.lock import WriterLock
-from suno_video_async.ledger.reading import COLUMNS, FROM, SqliteReader, row_of, sums
+from suno_video_async.ledger.model import MICRO, Claim, Ending, LedgerRow, check_move
+from suno_video_async.ledger.reader import COLUMNS, FROM, SqliteReader, row_of, sums
 from suno_video_async.ledger.schema import APPLICATION_ID, examine, migrate, translated
+from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import Track, VideoTaskId
-from suno_video_async.protocol.lifecycle import Cause, State
 
 
 class SqliteLedger(SqliteReader):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .errors import FaultError, KeysError, LocalServerError
-    from .faults import Fault, load_faults
-    from .keys import ApiKey, load_keys
-    from .limits import Limits
-    from .server import LocalServer
-    from .service import ApiService
+    from suno_video_async.local.errors import FaultError, KeysError, LocalServerError
+    from suno_video_async.local.faults import Fault, load_faults
+    from suno_video_async.local.keys import ApiKey, load_keys
+    from suno_video_async.local.limits import Limits
+    from suno_video_async.local.server import LocalServer
+    from suno_video_async.local.service import ApiService
 
 __all__ = [
     "ApiKey",

@@ -8,12 +8,11 @@ from typing import Any
 
 from attrs import define, field
 
+from suno_video_async.local.counts import Tally
+from suno_video_async.local.exchange import Refusal, amount
+from suno_video_async.local.keys import ApiKey
+from suno_video_async.local.window import RateWindow
 from suno_video_async.models import RateLimit
-
-from .counts import Tally
-from .exchange import Refusal, amount
-from .keys import ApiKey
-from .window import RateWindow
 
 #: What is measured where no limit is set.
 DEFAULT_PER = 10.0

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from .faults import Fault
+from suno_video_async.local.faults import Fault
 
 #: Tries of a true callback; a forged one is sent once.
 TRIES: Final = 3

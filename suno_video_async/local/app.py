@@ -13,14 +13,13 @@ import anyio.to_thread
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from suno_video_async.finishing import stop_listening, to_the_end
-from suno_video_async.pacing.clock import Clock
-
-from .connections import Connections, connection_of
-from .errors import LocalServerError
-from .exchange import MAX_BODY, Delivery, Envelope, Reply, ServerRequest, encoded
-from .limits import Limits
-from .service import ApiService
+from suno_video_async._util.aio import stop_listening, to_the_end
+from suno_video_async.clock import Clock
+from suno_video_async.local.connections import Connections, connection_of
+from suno_video_async.local.errors import LocalServerError
+from suno_video_async.local.exchange import MAX_BODY, Delivery, Envelope, Reply, ServerRequest, encoded
+from suno_video_async.local.limits import Limits
+from suno_video_async.local.service import ApiService
 
 _log = logging.getLogger("suno_video_async.local.http")
 _log.addFilter(lambda record: not _is_clients_fault(record))

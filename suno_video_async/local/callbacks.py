@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 
-from suno_video_async.pacing.clock import Clock
-
-from .announcing import CallbackDue
+from suno_video_async.clock import Clock
+from suno_video_async.local.announcing import CallbackDue
 
 #: Takes a URL and a body; returns the HTTP status. Raises OSError, TimeoutError or aiohttp.ClientError.
 Post = Callable[[str, bytes], Awaitable[int]]

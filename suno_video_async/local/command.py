@@ -9,12 +9,11 @@ from pathlib import Path
 
 import anyio.to_thread
 
+from suno_video_async.local.faults import Fault
+from suno_video_async.local.keys import ApiKey, load_keys
+from suno_video_async.local.server import LocalServer, RenderSeconds
+from suno_video_async.lyricvideo.sizes import Size
 from suno_video_async.models import RateLimit
-
-from .faults import Fault
-from .keys import ApiKey, load_keys
-from .server import LocalServer, RenderSeconds
-from .sizes import Size
 
 DEFAULT_PORT = 8555
 _DEFAULT_RATE = RateLimit(20, per=10)

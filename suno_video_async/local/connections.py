@@ -9,8 +9,8 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import cast
 
-from .exchange import Envelope, encoded
-from .limits import MAX_HEAD, MAX_HEADERS, MAX_LINE, Limits
+from suno_video_async.local.exchange import Envelope, encoded
+from suno_video_async.local.limits import MAX_HEAD, MAX_HEADERS, MAX_LINE, Limits
 
 #: Real seconds that a refused client gets to read why.
 _FAREWELL = 1.0

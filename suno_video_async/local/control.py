@@ -7,7 +7,7 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-from .exchange import ServerRequest
+from suno_video_async.local.exchange import ServerRequest
 
 PREFIX: Final = "/_local/"
 

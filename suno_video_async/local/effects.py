@@ -9,8 +9,8 @@ from urllib.parse import quote, urlencode
 
 from attrs import evolve
 
-from .exchange import MAX_BODY, MESSAGES, Delivery, Envelope, Reply, ServerRequest, encoded
-from .faults import CREATE, MEDIA, Fault
+from suno_video_async.local.exchange import MAX_BODY, MESSAGES, Delivery, Envelope, Reply, ServerRequest, encoded
+from suno_video_async.local.faults import CREATE, MEDIA, Fault
 
 #: What the query of a followed redirect holds: media is not redirected for ever.
 REDIRECTED: Final = "redirected"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from suno_video_async.errors import SunoVideoError
 
 
@@ -20,18 +18,3 @@ class FaultError(SunoVideoError, ValueError):
 
 class KeysError(SunoVideoError, ValueError):
     """A key cannot be used; the message names the file, the entry, the field and the fix, and never the key."""
-
-
-class LibraryError(Exception):
-    """A library cannot be used: which file, which line if one is at fault, what is wrong and what to do."""
-
-    def __init__(self, path: Path, line: int | None, problem: str) -> None:
-        super().__init__(path, line, problem)
-        self.path = path
-        self.line = line
-        self.problem = problem
-
-    def __str__(self) -> str:
-        # A name may hold anything, a line break too.
-        path = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in str(self.path))
-        return f"{path}: {self.problem}" if self.line is None else f"{path}:{self.line}: {self.problem}"

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from attrs import define, field, fields, frozen
 
-from .errors import FaultError
-from .tables import check_fields, load_tables
+from suno_video_async.local.errors import FaultError
+from suno_video_async.local.toml import check_fields, load_tables
 
 CREATE, INFO, MEDIA, CALLBACK = "CreateTask", "TaskInfo", "media", "callback"
 _OPERATIONS: Final = (CREATE, INFO, MEDIA, CALLBACK)

@@ -11,10 +11,9 @@ from typing import Any, Final, Literal
 
 from attrs import evolve, field, fields, frozen
 
+from suno_video_async.local.errors import KeysError
+from suno_video_async.local.toml import check_fields, load_tables
 from suno_video_async.models import RateLimit
-
-from .errors import KeysError
-from .tables import check_fields, load_tables
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _SENDABLE: Final = re.compile(r"[!-~]+")

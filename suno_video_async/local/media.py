@@ -12,9 +12,8 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from suno_video_async.logs import fields
-
-from .exchange import FilePart, Reply, ServerRequest
+from suno_video_async.local.exchange import FilePart, Reply, ServerRequest
+from suno_video_async.observability.log import fields
 
 PREFIX = "/media/"
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from attrs import frozen
 
-from .exchange import MAX_BODY, Refusal, ServerRequest
+from suno_video_async.local.exchange import MAX_BODY, Refusal, ServerRequest
 
 MODEL = "suno/music-video"
 MAX_CREDIT_LENGTH = 50

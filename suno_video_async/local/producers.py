@@ -8,10 +8,9 @@ from typing import Protocol
 
 from attrs import frozen
 
-from suno_video_async.pacing.clock import Clock, TimerHandle
-
-from .media import MediaFile
-from .orders import Order
+from suno_video_async.clock import Clock, TimerHandle
+from suno_video_async.local.media import MediaFile
+from suno_video_async.local.orders import Order
 
 #: The longest that a simulated task waits for its turn, in seconds, and the share of its time.
 _PENDING_AT_MOST, _PENDING_SHARE = 2.0, 0.1

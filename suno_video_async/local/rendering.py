@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio.to_thread
 from attrs import define, field
 
-from suno_video_async.logs import fields
-from suno_video_async.pacing.clock import Clock
-
-from .letters import left_out
-from .library import Library, LibraryTrack
-from .media import MediaFile
-from .orders import Order
-from .producers import Failure, OnEnd
+from suno_video_async.clock import Clock
+from suno_video_async.local.media import MediaFile
+from suno_video_async.local.orders import Order
+from suno_video_async.local.producers import Failure, OnEnd
+from suno_video_async.lyricvideo.library import Library, LibraryTrack
+from suno_video_async.lyricvideo.scripts import left_out
+from suno_video_async.observability.log import fields
 
 if TYPE_CHECKING:
-    from .render import RenderResult
+    from suno_video_async.lyricvideo.render import RenderResult
 
 #: Renders at once.
 WORKERS = 2
@@ -128,7 +127,7 @@ class RenderingProducer:
             return Failure(f"Generation Failed: {error}")
 
     def _render(self, run: _Run) -> RenderResult:
-        from .render import RenderJob, render  # noqa: PLC0415  heavy, and only in the `local` extra
+        from suno_video_async.lyricvideo.render import RenderJob, render  # noqa: PLC0415  heavy, and only in the `local` extra
 
         width, height = run.track.size or self._size
         job = RenderJob(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from .exchange import Refusal
-from .faults import CREATE, INFO
+from suno_video_async.local.exchange import Refusal
+from suno_video_async.local.faults import CREATE, INFO
 
 _JOB: Final = "/api/v1/client/job/"
 MODELS: Final = _JOB + "Models"

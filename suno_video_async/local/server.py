@@ -17,23 +17,22 @@ import anyio
 import anyio.to_thread
 from attrs import frozen
 
+from suno_video_async._util.aio import to_the_end
+from suno_video_async.clock import Clock, SystemClock
 from suno_video_async.errors import MissingExtraError
-from suno_video_async.finishing import to_the_end
+from suno_video_async.local.app import Edge, Listener
+from suno_video_async.local.callbacks import CallbackSender
+from suno_video_async.local.faults import Fault, load_faults
+from suno_video_async.local.keys import ApiKey, named_keys
+from suno_video_async.local.limits import Limits
+from suno_video_async.local.media import MediaFile
+from suno_video_async.local.producers import Producer, SimulatedProducer
+from suno_video_async.local.service import RETENTION, ApiService
+from suno_video_async.local.watching import LibraryWatch
+from suno_video_async.lyricvideo.folder import FolderLibrary
+from suno_video_async.lyricvideo.library import BuiltinLibrary, Library
+from suno_video_async.lyricvideo.sizes import SIZES_IN_WORDS, Size, size_of
 from suno_video_async.models import RateLimit
-from suno_video_async.pacing.clock import Clock, SystemClock
-
-from .app import Edge, Listener
-from .callbacks import CallbackSender
-from .faults import Fault, load_faults
-from .folder import FolderLibrary
-from .keys import ApiKey, named_keys
-from .library import BuiltinLibrary, Library
-from .limits import Limits
-from .media import MediaFile
-from .producers import Producer, SimulatedProducer
-from .service import RETENTION, ApiService
-from .sizes import SIZES_IN_WORDS, Size, size_of
-from .watching import LibraryWatch
 
 #: `"real"`; or the seconds of every task; or their median and the sigma of their logarithm.
 RenderSeconds = Literal["real"] | float | tuple[float, float]
@@ -254,7 +253,7 @@ class LocalServer:
             content = await anyio.Path(_STUB).read_bytes()
             video = MediaFile.of_bytes(content, "video/mp4", time.time())
             return SimulatedProducer(self._clock, video, median, sigma=sigma, seed=self._seed)
-        from .rendering import RenderingProducer  # noqa: PLC0415  only real rendering needs it
+        from suno_video_async.local.rendering import RenderingProducer  # noqa: PLC0415  only real rendering needs it
 
         return RenderingProducer(self._clock, library, folder, size=self._size, every_frame=self._constant_rate)
 
@@ -321,7 +320,7 @@ def _read_render_seconds(value: RenderSeconds) -> tuple[float, float] | None:
 
 def _load_renderer() -> None:
     try:
-        import_module("suno_video_async.local.render")
+        import_module("suno_video_async.lyricvideo.render")
     except ImportError as error:
         raise MissingExtraError(
             f"rendering needs packages that are not installed ({error.name or error}):"

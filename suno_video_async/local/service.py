@@ -13,23 +13,22 @@ from typing import Any, Final
 
 from attrs import evolve
 
+from suno_video_async.clock import Clock
+from suno_video_async.local import control
+from suno_video_async.local.accounts import Account, Accounts
+from suno_video_async.local.announcing import AHEAD, Announcer, CallbackDue
+from suno_video_async.local.counts import Counts
+from suno_video_async.local.effects import REDIRECTED, instead, spoiled, spoiled_delivery
+from suno_video_async.local.exchange import Envelope, Refusal, Reply, ServerRequest, amount, encoded, json_reply
+from suno_video_async.local.faults import CALLBACK, CREATE, INFO, MEDIA, Fault, FaultPlan, check_names
+from suno_video_async.local.keys import ApiKey, named_keys
+from suno_video_async.local.media import PREFIX, MediaFile, MediaStore
+from suno_video_async.local.orders import MODEL, MODEL_DATA, Order, check_form, read_order
+from suno_video_async.local.producers import Failure, Producer
+from suno_video_async.local.routes import MODELS, call_of
+from suno_video_async.local.tasks import FAILED, RUNNING, SUCCESS, MusicTasks, VideoTask
+from suno_video_async.lyricvideo.library import Library, LibraryTrack
 from suno_video_async.models import RateLimit
-from suno_video_async.pacing.clock import Clock
-
-from . import control
-from .accounts import Account, Accounts
-from .announcing import AHEAD, Announcer, CallbackDue
-from .counts import Counts
-from .effects import REDIRECTED, instead, spoiled, spoiled_delivery
-from .exchange import Envelope, Refusal, Reply, ServerRequest, amount, encoded, json_reply
-from .faults import CALLBACK, CREATE, INFO, MEDIA, Fault, FaultPlan, check_names
-from .keys import ApiKey, named_keys
-from .library import Library, LibraryTrack
-from .media import PREFIX, MediaFile, MediaStore
-from .orders import MODEL, MODEL_DATA, Order, check_form, read_order
-from .producers import Failure, Producer
-from .routes import MODELS, call_of
-from .tasks import FAILED, RUNNING, SUCCESS, MusicTasks, VideoTask
 
 #: Ended tasks that are remembered; the oldest give way.
 KEPT_TASKS: Final = 100_000

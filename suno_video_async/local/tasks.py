@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from .accounts import Account
-from .exchange import MESSAGES, amount
-from .faults import Fault
-from .library import Library, LibraryTrack
-from .orders import Order
+from suno_video_async.local.accounts import Account
+from suno_video_async.local.exchange import MESSAGES, amount
+from suno_video_async.local.faults import Fault
+from suno_video_async.local.orders import Order
+from suno_video_async.lyricvideo.library import Library, LibraryTrack
 
 PENDING, RUNNING, SUCCESS, FAILED = "pending", "running", "success", "failed"
 

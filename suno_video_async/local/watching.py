@@ -9,11 +9,10 @@ from collections.abc import Callable
 
 import anyio.to_thread
 
-from suno_video_async.logs import fields
-
-from .errors import LibraryError
-from .folder import FolderLibrary
-from .library import Library
+from suno_video_async.lyricvideo.errors import LibraryError
+from suno_video_async.lyricvideo.folder import FolderLibrary
+from suno_video_async.lyricvideo.library import Library
+from suno_video_async.observability.log import fields
 
 #: Seconds between two looks, of the machine's clock: whoever copies files does not live on the server's.
 EVERY = 1.0

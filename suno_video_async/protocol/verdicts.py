@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 
 from suno_video_async.errors import APIError, SunoVideoError, TransportError
-from suno_video_async.protocol.wire import Operation
+from suno_video_async.protocol.codec import Operation
 
 
 class Verdict(Enum):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from suno_video_async.ledger.base import LedgerRow
+from suno_video_async.ledger.model import LedgerRow
 from suno_video_async.report.facts import Facts, Item
 from suno_video_async.report.reasons import Reason, Way
 

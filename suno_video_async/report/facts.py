@@ -11,12 +11,12 @@ from pathlib import Path
 
 from attrs import define, evolve, field, frozen
 
-from suno_video_async.ledger.base import AttemptTimes, LedgerRow, all_rows
+from suno_video_async.ledger.model import AttemptTimes, LedgerRow, all_rows
+from suno_video_async.ledger.reader import no_ledger
 from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import State
 from suno_video_async.models import Track
-from suno_video_async.protocol.lifecycle import State
 from suno_video_async.report.reasons import Reason, Reasons
-from suno_video_async.unknowns import no_ledger
 
 #: Rows that are listed one by one; a page of more would not open any more. Sums and reasons count all of them.
 MOST_LISTED = 50_000

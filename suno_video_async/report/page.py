@@ -13,8 +13,8 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-from suno_video_async.addresses import without_secrets
-from suno_video_async.ledger.base import MICRO
+from suno_video_async._util.netaddr import without_secrets
+from suno_video_async.ledger.model import MICRO
 from suno_video_async.models import RateLimit
 from suno_video_async.report import sections
 from suno_video_async.report.commands import Commands

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from attrs import define, field, frozen
 
-from suno_video_async.ledger.base import DROPPED, LedgerRow
-from suno_video_async.protocol.lifecycle import State
+from suno_video_async.ledger.model import DROPPED, LedgerRow
+from suno_video_async.ledger.states import State
 
 #: Row numbers that a reason names.
 MOST_NAMED = 12

@@ -6,9 +6,9 @@ import html
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
-from suno_video_async.ledger.base import MICRO
+from suno_video_async.ledger.model import MICRO
+from suno_video_async.ledger.states import State
 from suno_video_async.models import RateLimit
-from suno_video_async.protocol.lifecycle import State
 from suno_video_async.report.commands import Commands
 from suno_video_async.report.facts import MOST_LISTED, Facts, Item, title_of
 from suno_video_async.report.pace import Durations, durations

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from suno_video_async.cli.app import run
-from suno_video_async.ledger.base import Ending
-from suno_video_async.protocol.lifecycle import State
+from suno_video_async.ledger.model import Ending
+from suno_video_async.ledger.states import State
 from suno_video_async.report.facts import read
 from tests.ledger.support import opened, row_in, track
 from tests.report.support import lived_in

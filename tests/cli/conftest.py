@@ -16,8 +16,7 @@ from attrs import frozen
 
 import suno_video_async
 from suno_video_async.cli.app import run
-
-from .serving import KEY
+from tests.cli.serving import KEY
 
 ROOT = Path(suno_video_async.__file__).parent.parent
 

@@ -11,7 +11,7 @@ import termios
 
 from attrs import frozen
 
-from .conftest import ROOT, Home
+from tests.cli.conftest import ROOT, Home
 
 
 @frozen

@@ -8,9 +8,8 @@ import socket
 import pytest
 
 from suno_video_async.local import Fault
-
-from .conftest import Home
-from .serving import served
+from tests.cli.conftest import Home
+from tests.cli.serving import served
 
 
 def test_a_lost_answer_comes_back(home: Home, unused_port: int) -> None:

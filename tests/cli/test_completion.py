@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from .conftest import ROOT, Home
+from tests.cli.conftest import ROOT, Home
 
 #: Asks the script's function as bash does on a Tab, for the last of the words.
 ASK = """

@@ -10,9 +10,8 @@ import pytest
 
 from suno_video_async.cli import convert as reaching
 from suno_video_async.local import Fault
-
-from .conftest import Home, Ran
-from .serving import KEY, Served, served
+from tests.cli.conftest import Home, Ran
+from tests.cli.serving import KEY, Served, served
 
 SUMMARY = [
     "total", "done", "failed", "refused", "unknown", "submitted", "planned", "skipped",

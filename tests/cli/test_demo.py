@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from suno_video_async.local import Fault, library
-from suno_video_async.mp4 import mp4_problem
-
-from .conftest import Home
-from .serving import served
-from .terminals import on_terminal
+from suno_video_async.download.mp4 import mp4_problem
+from suno_video_async.local import Fault
+from suno_video_async.lyricvideo import library
+from tests.cli.conftest import Home
+from tests.cli.serving import served
+from tests.cli.terminals import on_terminal
 
 
 class _TwoSongs(library.BuiltinLibrary):

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from suno_video_async.local import Fault
-
-from .conftest import Home
-from .serving import served
+from tests.cli.conftest import Home
+from tests.cli.serving import served
 
 
 def library_catalog(home: Home, count: int) -> Path:

@@ -15,12 +15,11 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from suno_video_async.cli import conversion
+from suno_video_async.cli import run as conversion
 from suno_video_async.cli.tally import Tally
 from suno_video_async.local import Fault
-
-from .conftest import ROOT, Home
-from .serving import KEY, served
+from tests.cli.conftest import ROOT, Home
+from tests.cli.serving import KEY, served
 
 #: The first terminal that a new session opens is its own. The tests themselves may run under nohup.
 TERMINAL = """

@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 
 from suno_video_async import SqliteLedger
+from suno_video_async.ledger.states import State
 from suno_video_async.local import Fault
-from suno_video_async.protocol.lifecycle import State
-
-from .conftest import ROOT, Home, Ran
-from .serving import Served, served
-from .terminals import on_terminal
-from .test_interrupts import finish, read_until
+from tests.cli.conftest import ROOT, Home, Ran
+from tests.cli.serving import Served, served
+from tests.cli.terminals import on_terminal
+from tests.cli.test_interrupts import finish, read_until
 
 LEDGER = "catalog.ledger.db"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import wave
 from pathlib import Path
 
-from .conftest import Home
+from tests.cli.conftest import Home
 
 
 def song(folder: Path, *, lyrics: str = "", toml: str = "") -> Path:

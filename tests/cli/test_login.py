@@ -15,10 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suno_video_async.cli import keyfile
-from suno_video_async.cli.failures import UsageProblem
-
-from .conftest import Home, Ran
-from .serving import KEY, served
+from suno_video_async.cli.errors import UsageProblem
+from tests.cli.conftest import Home, Ran
+from tests.cli.serving import KEY, served
 
 OTHER = "ak_" + "x" * 32
 

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from suno_video_async.ledger.base import Ending
-from suno_video_async.protocol.lifecycle import State
+from suno_video_async.ledger.model import Ending
+from suno_video_async.ledger.states import State
+from tests.cli.conftest import Home
+from tests.cli.serving import KEY
 from tests.ledger.support import opened, row_in
 from tests.report.support import lived_in
-
-from .conftest import Home
-from .serving import KEY
 
 
 def test_a_report_of_a_ledger(home: Home) -> None:

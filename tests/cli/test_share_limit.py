@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .conftest import Home
-from .serving import served
+from tests.cli.conftest import Home
+from tests.cli.serving import served
 
 
 def test_two_catalogs_share_a_limit(home: Home) -> None:

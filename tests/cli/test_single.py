@@ -8,9 +8,8 @@ from collections.abc import Generator
 import pytest
 
 from suno_video_async.local import Fault
-
-from .conftest import Home, Ran
-from .serving import Served, served
+from tests.cli.conftest import Home, Ran
+from tests.cli.serving import Served, served
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ import pytest
 
 from suno_video_async.cli import single
 from suno_video_async.cli.app import run
-
-from .conftest import ROOT, Home
-from .serving import KEY
+from tests.cli.conftest import ROOT, Home
+from tests.cli.serving import KEY
 
 VERBS = [
     "demo", "login", "convert", "plan", "unknown", "submit", "status", "watch", "wait", "download", "tracks",

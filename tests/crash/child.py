@@ -20,15 +20,15 @@ import aiohttp
 from aiohttp import http_writer
 from attrs import asdict, frozen
 
-import suno_video_async.media as media
-import suno_video_async.partfile as partfile
+import suno_video_async.download.fetch as media
+import suno_video_async.download.partial as partfile
 from suno_video_async import SunoVideoClient, Timeout, Track
-from suno_video_async.ledger.base import Ending, LedgerRow
+from suno_video_async.api.transport import AiohttpTransport
+from suno_video_async.clock import SystemClock
+from suno_video_async.ledger.model import Ending, LedgerRow
 from suno_video_async.ledger.sqlite import SqliteLedger
-from suno_video_async.pacing.clock import SystemClock
-from suno_video_async.protocol.lifecycle import State
-from suno_video_async.protocol.wire import Answer, Operation, Request
-from suno_video_async.transport import AiohttpTransport
+from suno_video_async.ledger.states import State
+from suno_video_async.protocol.codec import Answer, Operation, Request
 from tests.crash.points import RECOVERING
 
 #: Model seconds in a real one, for the server and the client alike.

@@ -17,12 +17,12 @@ from typing import Any
 from attrs import define, field, frozen
 
 import suno_video_async
-from suno_video_async.ledger.base import Ending, LedgerRow
+from suno_video_async.config import Settings
+from suno_video_async.download.mp4 import mp4_problem
+from suno_video_async.ledger.model import Ending, LedgerRow
 from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import VideoTaskId
-from suno_video_async.mp4 import mp4_problem
-from suno_video_async.protocol.lifecycle import Cause, State
-from suno_video_async.settings import Settings
 from tests.crash.child import ENDS, SCALE, Job, as_line
 from tests.crash.points import Point
 

@@ -14,7 +14,7 @@ from anyio.from_thread import start_blocking_portal
 
 from suno_video_async import SystemClock, client
 from suno_video_async.local import LocalServer
-from suno_video_async.logs import logger
+from suno_video_async.observability.log import logger
 from tests.docs.examples import ROOT, Runner, environment
 
 SCALE = 50.0

@@ -12,10 +12,10 @@ import pytest
 import suno_video_async
 from suno_video_async import local
 from suno_video_async.cli.app import app
-from suno_video_async.cli.failures import Exit
+from suno_video_async.cli.errors import Exit
+from suno_video_async.ledger.states import MOVES
 from suno_video_async.local import LocalServer
 from suno_video_async.local.faults import KINDS
-from suno_video_async.protocol.lifecycle import MOVES
 from tests.docs.examples import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"

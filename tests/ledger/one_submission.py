@@ -6,7 +6,7 @@ import asyncio
 import sys
 
 from suno_video_async import SunoVideoClient, Track
-from suno_video_async.pacing.clock import SystemClock
+from suno_video_async.clock import SystemClock
 
 
 async def main(url: str, key: str, ledger: str, videos: str) -> None:

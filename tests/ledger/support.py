@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from suno_video_async.ledger.base import Ending, LedgerRow
+from suno_video_async.ledger.model import Ending, LedgerRow
 from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import MusicTaskId, SunoId, Track, VideoTaskId
-from suno_video_async.protocol.lifecycle import Cause, State
 
 PROVIDER, FINGERPRINT = "https://api.example.test", "0123456789abcdef"
 

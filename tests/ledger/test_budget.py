@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from suno_video_async.errors import BudgetExceeded, LedgerError
-from suno_video_async.ledger.base import MICRO, Ending, LedgerRow
+from suno_video_async.ledger.model import MICRO, Ending, LedgerRow
 from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
-from suno_video_async.protocol.lifecycle import State
 from tests.ledger.support import begin, connection, everything, opened, person, reread, row_in, track
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from suno_video_async.ledger.base import Ending
+from suno_video_async.ledger.model import Ending
 from suno_video_async.ledger.sqlite import SqliteLedger
-from suno_video_async.protocol.lifecycle import State
+from suno_video_async.ledger.states import State
 from tests.ledger.support import opened, row_in, track
 
 NFC, NFD = "Zo\u00eb", "Zoe\u0308"

@@ -19,11 +19,11 @@ import pytest
 
 import suno_video_async.ledger.lock as lock_module
 import suno_video_async.ledger.sqlite as sqlite_module
-from suno_video_async.disks import network_file_system
+from suno_video_async._util.filesystem import network_file_system
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.lock import WriterLock, held_by
 from suno_video_async.ledger.sqlite import SqliteLedger
-from suno_video_async.protocol.lifecycle import State
+from suno_video_async.ledger.states import State
 from tests.ledger.support import opened, row_in
 
 ROOT = Path(lock_module.__file__).parents[2]

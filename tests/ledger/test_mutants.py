@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from suno_video_async.errors import BudgetExceeded, LedgerError
-from suno_video_async.ledger.base import MICRO, Ending, all_rows
+from suno_video_async.ledger.model import MICRO, Ending, all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import MusicTaskId, SunoId, Track, VideoTaskId
-from suno_video_async.protocol.lifecycle import Cause, State
 from tests.ledger.support import FINGERPRINT, PROVIDER, begin, connection, row_in, track
 
 PAGE = 500

@@ -14,11 +14,11 @@ import pytest
 
 import suno_video_async.ledger.schema as schema_module
 from suno_video_async.errors import LedgerError
-from suno_video_async.ledger.base import AttemptTimes, Ending
+from suno_video_async.ledger.model import AttemptTimes, Ending
 from suno_video_async.ledger.schema import APPLICATION_ID, MIGRATIONS
 from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
-from suno_video_async.protocol.lifecycle import State
 from tests.ledger.support import FINGERPRINT, PROVIDER, begin, connection, everything, opened, row_in, track
 
 

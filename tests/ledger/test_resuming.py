@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from suno_video_async import Track
-from suno_video_async.ledger.base import Ending
+from suno_video_async.ledger.model import Ending
 from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
-from suno_video_async.protocol.lifecycle import State
 from tests.support.clients import FakeAPI, client_of
 
 TRACKS = [Track(task_id="m1", suno_id=f"s{n}") for n in range(3)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from .serving import Receiver
+from tests.local.serving import Receiver
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from attrs import define, frozen
 
 from suno_video_async.local.announcing import CallbackDue
 from suno_video_async.local.exchange import Reply, ServerRequest
-from suno_video_async.local.library import BuiltinLibrary
 from suno_video_async.local.media import MediaFile
 from suno_video_async.local.producers import SimulatedProducer
 from suno_video_async.local.service import ApiService
+from suno_video_async.lyricvideo.library import BuiltinLibrary
 
 KEY = "ak_" + "k" * 32
 OTHER_KEY = "ak_" + "o" * 32

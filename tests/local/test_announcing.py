@@ -10,8 +10,7 @@ from suno_video_async.local import Fault
 from suno_video_async.local.announcing import AHEAD, CallbackDue
 from suno_video_async.local.callbacks import CallbackSender
 from suno_video_async.local.exchange import ServerRequest
-
-from .fake_service import FakeClock, FakeService
+from tests.local.fake_service import FakeClock, FakeService
 
 URL = "http://127.0.0.1:9/callbacks/0123456789abcdef"
 

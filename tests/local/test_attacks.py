@@ -15,8 +15,7 @@ import pytest
 
 from suno_video_async.local import Fault, LocalServer
 from suno_video_async.local.limits import MAX_HEAD, MAX_HEADERS, MAX_LINE, Limits
-
-from .fake_service import until
+from tests.local.fake_service import until
 
 CREATE = "/api/v1/client/job/CreateTask"
 INFO = "/api/v1/client/job/TaskInfo"

@@ -7,8 +7,7 @@ import json
 import pytest
 
 from suno_video_async.local.exchange import ServerRequest
-
-from .fake_service import FakeService
+from tests.local.fake_service import FakeService
 
 
 def status(method: str = "GET", path: str = "stats", remote: str = "127.0.0.1", **headers: str) -> int:

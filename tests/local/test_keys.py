@@ -9,8 +9,7 @@ import pytest
 
 from suno_video_async.local import ApiKey, Fault, KeysError, LocalServer, load_keys
 from suno_video_async.models import RateLimit
-
-from .fake_service import JOB, FakeService
+from tests.local.fake_service import JOB, FakeService
 
 URL = "http://127.0.0.1:9/done/0123456789abcdef"
 A, B = "ak_" + "a" * 32, "ak_" + "b" * 32

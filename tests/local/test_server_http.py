@@ -12,11 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from suno_video_async.download.mp4 import mp4_problem
 from suno_video_async.local import Fault, LocalServer
 from suno_video_async.models import RateLimit
-from suno_video_async.mp4 import mp4_problem
-
-from .serving import CREATE, ORDER, quick, session_of
+from tests.local.serving import CREATE, ORDER, quick, session_of
 
 INFO = "/api/v1/client/job/TaskInfo"
 

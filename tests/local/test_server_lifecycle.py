@@ -96,7 +96,7 @@ async def test_an_answer_on_its_way_does_not_hold_up_the_stop() -> None:
 
 async def test_rendering_needs_its_extra(monkeypatch: pytest.MonkeyPatch, own_temporary_folder: Path) -> None:
     """Without the packages the error has the line that installs them; simulated rendering needs none."""
-    for name in [name for name in sys.modules if name.startswith("suno_video_async.local.render")]:
+    for name in [name for name in sys.modules if name.startswith("suno_video_async.lyricvideo.render")]:
         monkeypatch.delitem(sys.modules, name)
     for name in ("av", "numpy", "PIL"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -12,10 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from suno_video_async.download.mp4 import mp4_problem
 from suno_video_async.local import Fault, LocalServer
-from suno_video_async.mp4 import mp4_problem
 from tests.local.fake_service import until
-from tests.local.songs import write_song
+from tests.lyricvideo.songs import write_song
 
 av = pytest.importorskip("av")
 pytest.importorskip("uharfbuzz")

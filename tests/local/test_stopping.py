@@ -11,9 +11,8 @@ import pytest
 
 from suno_video_async.local import Fault
 from suno_video_async.local.command import serve
-
-from .fake_service import until
-from .serving import BALANCE, CREATE, ORDER, Receiver, create, quick, session_of
+from tests.local.fake_service import until
+from tests.local.serving import BALANCE, CREATE, ORDER, Receiver, create, quick, session_of
 
 #: Longer than any test takes: whoever waits that long has failed.
 LONG = 60.0

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from suno_video_async.ledger.base import MICRO, Ending
+from suno_video_async.ledger.model import MICRO, Ending
 from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import State
 from suno_video_async.models import MusicTaskId, SunoId, Track, VideoTaskId
-from suno_video_async.protocol.lifecycle import State
 from tests.ledger.support import connection
 
 PROVIDER = "https://api.example.test"

@@ -9,9 +9,9 @@ import pytest
 from attrs import evolve
 
 from suno_video_async.cli.app import app
-from suno_video_async.ledger.base import LedgerRow
+from suno_video_async.ledger.model import LedgerRow
+from suno_video_async.ledger.states import State
 from suno_video_async.models import MusicTaskId, SunoId, Track, VideoTaskId
-from suno_video_async.protocol.lifecycle import State
 from suno_video_async.report.commands import MOST_IDS, Commands, commands
 from suno_video_async.report.facts import Facts, Item
 

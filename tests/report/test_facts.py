@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from suno_video_async.errors import LedgerError
-from suno_video_async.ledger.base import MICRO, Ending
 from suno_video_async.ledger.lock import WriterLock
+from suno_video_async.ledger.model import MICRO, Ending
 from suno_video_async.ledger.schema import APPLICATION_ID, MIGRATIONS
 from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import State
 from suno_video_async.models import Track, VideoTaskId
-from suno_video_async.protocol.lifecycle import State
 from suno_video_async.report import facts as facts_module
 from suno_video_async.report.facts import Item, read, title_of
 from suno_video_async.report.page import totals

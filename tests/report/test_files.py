@@ -12,9 +12,9 @@ from urllib.parse import unquote, urljoin
 
 import pytest
 
-from suno_video_async.ledger.base import LedgerRow
+from suno_video_async.ledger.model import LedgerRow
+from suno_video_async.ledger.states import State
 from suno_video_async.models import MusicTaskId, SunoId, Track
-from suno_video_async.protocol.lifecycle import State
 from suno_video_async.report import posters as posters_module
 from suno_video_async.report.facts import Facts, Item
 from suno_video_async.report.posters import available, posters

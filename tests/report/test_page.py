@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from suno_video_async.ledger.base import DROPPED, Ending, LedgerRow
+from suno_video_async.ledger.model import DROPPED, Ending, LedgerRow
+from suno_video_async.ledger.states import State
 from suno_video_async.models import RateLimit, Track, VideoTaskId
-from suno_video_async.protocol.lifecycle import State
 from suno_video_async.report.commands import commands
 from suno_video_async.report.facts import Facts, Item, read
 from suno_video_async.report.page import MOST_TEXT, Page, render, totals

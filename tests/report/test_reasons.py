@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from suno_video_async.ledger.base import DROPPED, LedgerRow
+from suno_video_async.ledger.model import DROPPED, LedgerRow
+from suno_video_async.ledger.states import State
 from suno_video_async.models import MusicTaskId, SunoId, Track, VideoTaskId
-from suno_video_async.protocol.lifecycle import State
 from suno_video_async.report.reasons import MOST_NAMED, Reasons, Way, normal
 
 

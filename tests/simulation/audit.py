@@ -14,11 +14,11 @@ from typing import Any
 
 from attrs import define, field
 
-from suno_video_async.ledger.base import Claim, Ending, LedgerRow
+from suno_video_async.ledger.model import Claim, Ending, LedgerRow
 from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import Cause
 from suno_video_async.local.service import ApiService
 from suno_video_async.models import Track
-from suno_video_async.protocol.lifecycle import Cause
 from tests.simulation.network import Flight, Key
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import Violation, World

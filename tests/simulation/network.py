@@ -14,7 +14,7 @@ from attrs import define, field
 from suno_video_async.errors import APITimeoutError, MalformedResponseError, TransportError
 from suno_video_async.local.exchange import Delivery, Reply, ServerRequest
 from suno_video_async.local.service import ApiService
-from suno_video_async.protocol.wire import Answer, Operation, Request
+from suno_video_async.protocol.codec import Answer, Operation, Request
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import Violation, World, stream
 

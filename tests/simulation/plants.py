@@ -9,15 +9,18 @@ from itertools import count
 from typing import Any
 from unittest.mock import patch
 
-from suno_video_async import CallbackReceiver, SunoVideoError, Track, TransportError, books, calls
-from suno_video_async.ledger.base import Ending, LedgerRow
+from suno_video_async import CallbackReceiver, SunoVideoError, Track, TransportError
+from suno_video_async.api import calls
+from suno_video_async.ledger import journal
+from suno_video_async.ledger.aio import Books
+from suno_video_async.ledger.model import Ending, LedgerRow
 from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import RateLimit, VideoTaskId
-from suno_video_async.pacing.limiter import Limiter, Place
 from suno_video_async.protocol import verdicts
-from suno_video_async.protocol.lifecycle import Cause, State
+from suno_video_async.protocol.codec import Operation
 from suno_video_async.protocol.verdicts import Verdict
-from suno_video_async.protocol.wire import Operation
+from suno_video_async.ratelimit.limiter import Limiter, Place
 
 
 @contextmanager
@@ -29,24 +32,24 @@ def resend_after_timeout() -> Iterator[None]:
             return Verdict.RETRY
         return verdicts.verdict(operation, error, strict=strict)
 
-    with patch.object(calls, "verdict", verdict), patch.object(books, "verdict", verdict):
+    with patch.object(calls, "verdict", verdict), patch.object(journal, "verdict", verdict):
         yield
 
 
 @contextmanager
 def commit_late() -> Iterator[None]:
     """`submitting` is committed after the request instead of before it."""
-    real = books.Entry.after
+    real_before, real_after = journal.Entry.before, journal.Entry.after
     sent_at: dict[int, float] = {}
 
-    async def before(self: books.Entry, at: float) -> None:
+    async def before(self: journal.Entry, at: float) -> None:
         sent_at[id(self)] = at
 
-    async def after(self: books.Entry, task_id: VideoTaskId | None, error: SunoVideoError | None) -> None:
-        await self.books.begin(self.row, sent_at[id(self)], self.reserve, self.most)
-        await real(self, task_id, error)
+    async def after(self: journal.Entry, task_id: VideoTaskId | None, error: SunoVideoError | None) -> None:
+        await real_before(self, sent_at[id(self)])
+        await real_after(self, task_id, error)
 
-    with patch.object(books.Entry, "before", before), patch.object(books.Entry, "after", after):
+    with patch.object(journal.Entry, "before", before), patch.object(journal.Entry, "after", after):
         yield
 
 
@@ -55,7 +58,7 @@ def adopt_unchecked() -> Iterator[None]:
     """A task that a callback names is taken for the row's own without a question."""
 
     async def confirmed(
-        self: CallbackReceiver, of: books.Books, row: LedgerRow, nonce: str, task_id: VideoTaskId
+        self: CallbackReceiver, of: Books, row: LedgerRow, nonce: str, task_id: VideoTaskId
     ) -> LedgerRow:
         ending = Ending(state=State.SUBMITTED, video_task_id=task_id)
         return await of.move(row, ending, cause=Cause.CALLBACK)

@@ -30,10 +30,10 @@ from suno_video_async import (
     Timeout,
     Track,
 )
-from suno_video_async.books import Books
-from suno_video_async.converting import Options
+from suno_video_async._util.aio import Hop, inline, to_the_end
+from suno_video_async.batch.options import Options
 from suno_video_async.errors import LedgerError
-from suno_video_async.finishing import Hop, inline, to_the_end
+from suno_video_async.ledger.aio import Books
 from suno_video_async.local.faults import FaultPlan
 from suno_video_async.local.media import MediaFile
 from suno_video_async.local.producers import SimulatedProducer

@@ -205,7 +205,7 @@ class SimLoop(VirtualLoop):
         self._tasks_made = 0
         self._virtual.select = self._select  # type: ignore[method-assign]
         self._ready: Any = _Ready(self) if order is None else _Shuffled(self, order)
-        self.set_task_factory(self._make_task)  # type: ignore[arg-type]
+        self.set_task_factory(self._make_task)
         self.set_exception_handler(self._complain)
 
     def time(self) -> float:

@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 from suno_video_async import SunoVideoClient, Track
-from suno_video_async.protocol.wire import Answer, Operation, Request
+from suno_video_async.protocol.codec import Answer, Operation, Request
 from tests.support.fakes import FakeTransport, Script, answer, task_data
 
 KEY = "ak_" + "k" * 32

@@ -7,8 +7,8 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from suno_video_async.pacing.clock import Clock, SystemClock
-from suno_video_async.protocol.wire import Answer, Request
+from suno_video_async.clock import Clock, SystemClock
+from suno_video_async.protocol.codec import Answer, Request
 
 Script = Callable[[Request], Answer | Exception | Awaitable[Answer]]
 

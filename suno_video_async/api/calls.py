@@ -1,0 +1,330 @@
+"""One API call, whole: a place in the window, one physical send, the verdict, the backoff.
+
+A physical send runs in a task of its own: a cancelled caller stops waiting, but never cuts the send short. So a
+place in the window is always held until the server is done with its request, and the answer of a submission
+always reaches whoever keeps the books.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from itertools import count
+from typing import Any, Generic, TypeVar
+
+from attrs import define, field
+
+from suno_video_async.api.retry import Backoff, full_jitter, retry_after_failure
+from suno_video_async.api.transport import Transport
+from suno_video_async.clock import Clock
+from suno_video_async.errors import (
+    BudgetExceeded,
+    ClientClosedError,
+    LedgerError,
+    MaintenanceError,
+    MalformedResponseError,
+    RateLimitError,
+    SunoVideoError,
+    TransportError,
+)
+from suno_video_async.hooks import PauseEvent, RetryEvent, Stage
+from suno_video_async.ledger.journal import Entry
+from suno_video_async.models import RetryPolicy, TaskSnapshot, VideoTaskId
+from suno_video_async.observability.log import fields, logger
+from suno_video_async.observability.reporter import About, Reporter
+from suno_video_async.protocol import codec
+from suno_video_async.protocol.codec import Answer, Operation, Request
+from suno_video_async.protocol.verdicts import Verdict, verdict
+from suno_video_async.ratelimit.limiter import Lane, Place, RateLimiter
+
+T = TypeVar("T")
+
+
+@define  # frozen ones take four times as long to make, and this is made for every request
+class Result(Generic[T]):
+    """How a send ended: with an error, or with a value."""
+
+    value: T | None
+    error: SunoVideoError | None
+
+
+@define
+class CallStatistics:
+    """What the calls of a client came to, so far."""
+
+    requests: int = 0
+    refused_429: int = 0
+    resent_after_500: int = 0
+
+
+@define(eq=False, kw_only=True)
+class Calls:
+    """Carries out API calls within the limit.
+
+    Attributes:
+        reporter: tells what is done.
+        base_url: where the calls go, for what is told.
+        in_flight: says how many tasks are known to be running; a 429 on CreateTask may then be their cap.
+
+    """
+
+    transport: Transport
+    limiter: RateLimiter
+    clock: Clock
+    policy: RetryPolicy
+    reporter: Reporter
+    base_url: str
+    rng: random.Random = field(factory=random.Random)
+    in_flight: Callable[[], int] = lambda: 0
+    statistics: CallStatistics = field(factory=CallStatistics)
+    closed: bool = False
+    _creating: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]], init=False)
+    _reading: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]], init=False)
+
+    async def read(self, request: Request, decode: Callable[[Answer, Request], T]) -> T:
+        """Send a call that costs nothing, again where its failure is temporary."""
+        try:
+            return await self._attempt(request, decode)
+        except SunoVideoError as error:
+            if verdict(request.operation, error) is not Verdict.RETRY:
+                raise
+            first = error
+        resends = count(1)
+        return await self.go_on(
+            first,
+            request.operation,
+            lambda: self._attempt(request, decode, next(resends)),
+            lambda error: verdict(request.operation, error) is Verdict.RETRY,
+        )
+
+    def ask(
+        self,
+        place: Place,
+        task_id: VideoTaskId,
+        answered: Callable[[Result[TaskSnapshot]], None],
+        *,
+        resend: int = 0,
+        stage: Stage | None = None,
+    ) -> None:
+        """Send one TaskInfo with a place that is held already; `answered` is told how it ended, once.
+
+        Args:
+            place: the place.
+            task_id: whom to ask about.
+            answered: told the end.
+            resend: how many times in a row this was asked in vain.
+            stage: what it is a part of.
+
+        """
+        if self.closed:
+            self.limiter.release(place, sent=False, answered=False)
+            return
+        request = codec.task_info(task_id)
+        about = self.reporter.about(resend, stage=stage)
+        self._launch(self._send(place, request, codec.read_snapshot, answered, about=about), request)
+
+    async def aclose(self) -> None:
+        """Refuse further calls, wait for the submissions in the air and cut the reads short."""
+        self.closed = True
+        while self._creating:
+            await asyncio.wait(self._creating)
+        await asyncio.sleep(0)  # one that is cancelled before its first step could not tell its caller
+        reading = list(self._reading)
+        for task in reading:
+            task.cancel()
+        if reading:
+            await asyncio.wait(reading)
+
+    async def _attempt(self, request: Request, decode: Callable[[Answer, Request], T], resend: int = 0) -> T:
+        asked = self.clock.now() if self.reporter.hooks else 0.0
+        place = await self.limiter.acquire()
+        if self.closed:
+            self.limiter.release(place, sent=False, answered=False)
+            raise ClientClosedError(f"{request.operation}: the client is closed")
+        return await self.send(place, request, decode, self.reporter.about(resend, since=asked))
+
+    async def send(
+        self,
+        place: Place,
+        request: Request,
+        decode: Callable[[Answer, Request], T],
+        about: About | None,
+        entry: Entry | None = None,
+    ) -> T:
+        """Send once with a place that is held already; whoever is cancelled does not cut it short.
+
+        Args:
+            place: the place; it is given back at the end of the attempt.
+            request: what is sent.
+            decode: reads the answer, in the send's own task, even when nobody waits any more.
+            about: what is told of it.
+            entry: keeps the books of a submission.
+
+        """
+        # Its result is a `Result` and never an exception: a future that nobody awaits would complain about one.
+        over: asyncio.Future[Result[T]] = asyncio.get_running_loop().create_future()
+
+        def end(result: Result[T]) -> None:
+            if not over.done():
+                over.set_result(result)
+
+        self._launch(self._send(place, request, decode, end, about=about, entry=entry), request)
+        result = await over
+        if result.error is not None:
+            raise result.error
+        return result.value  # type: ignore[return-value]  # no error means that there is a value
+
+    def _launch(self, send: Coroutine[Any, Any, None], request: Request) -> None:
+        """Run a send in a task of its own; it takes itself out of the books, which spares a callback."""
+        sending = self._creating if request.operation is Operation.CREATE_TASK else self._reading
+        task = _begun(send)
+        if not task.done():  # an eager one may be over before it could be noted
+            sending.add(task)
+
+    async def _send(
+        self,
+        place: Place,
+        request: Request,
+        decode: Callable[[Answer, Request], T],
+        over: Callable[[Result[T]], None],
+        *,
+        about: About | None,
+        entry: Entry | None = None,
+    ) -> None:
+        """Send once, whatever becomes of the caller, and tell how it ended."""
+        result: Result[T] | None = None
+        try:
+            result = await self._exchange(place, request, decode, entry, about)
+            if entry is not None and _was_begun(result.error):
+                result = await self._written(entry, result)
+        finally:
+            over(result or Result(None, self._cut_short(request)))
+            self._forget(asyncio.current_task())
+
+    async def _exchange(
+        self,
+        place: Place,
+        request: Request,
+        decode: Callable[[Answer, Request], T],
+        entry: Entry | None,
+        about: About | None,
+    ) -> Result[T]:
+        """Send once and read the answer; the place is given back at the end of the attempt."""
+        sent = answered = False
+        try:
+            if entry is not None and (url := await entry.before(self.clock.time())) is not None:
+                request = codec.called_back(request, url)
+            sent = True
+            self.statistics.requests += 1
+            if about is None:
+                value = decode(await self.transport.send(request), request)
+            else:
+                value = await self._told(request, decode, about)
+            answered = True
+            return Result(value, None)
+        except TransportError as error:
+            sent, answered = error.sent, isinstance(error, MalformedResponseError)
+            self.statistics.requests -= not sent
+            return Result(None, error)
+        except SunoVideoError as error:
+            answered = sent
+            self._note_refusal(request.operation, error)
+            return Result(None, error)
+        finally:
+            self.limiter.release(place, sent=sent, answered=answered)
+
+    async def _told(self, request: Request, decode: Callable[[Answer, Request], T], about: About) -> T:
+        """Send once, for hooks to hear of."""
+        path, _, _ = request.target.partition("?")
+        operation, url = request.operation.value, self.base_url + path
+        with self.reporter.sending(operation, request.method, url, about, request.task_id) as sending:
+            answer = await self.transport.send(request)
+            sending.status = answer.status
+            return decode(answer, request)
+
+    def _forget(self, task: asyncio.Task[Any] | None) -> None:
+        if task is not None:
+            self._reading.discard(task)
+            self._creating.discard(task)
+
+    def _cut_short(self, request: Request) -> SunoVideoError:
+        if self.closed:
+            return ClientClosedError(f"{request.operation}: cut short by the end of the client")
+        return TransportError(f"{request.operation}: cut short")
+
+    async def _written(self, entry: Entry, result: Result[Any]) -> Result[Any]:
+        """Write down what a submission came to; a ledger that fails now must not hide what was bought."""
+        try:
+            await entry.after(result.value, result.error)
+        except LedgerError as failure:
+            came = f"accepted as task {result.value}" if result.error is None else f"answered with: {result.error}"
+            logger.exception(
+                "a submission was sent and %s, but the ledger could not take it",
+                came,
+                extra=fields("ledger_failed", operation="CreateTask", task_id=result.value),
+            )
+            return Result(None, LedgerError(f"{failure} (the submission was sent and {came})", sent=True))
+        return result
+
+    def _note_refusal(self, operation: Operation, error: SunoVideoError) -> None:
+        """Hold up the others before the place of a refused request is free for one of them."""
+        if isinstance(error, RateLimitError):
+            self.statistics.refused_429 += 1
+        seconds = full_jitter(self.policy, error, 1, self.rng)
+        lane = self.pause(operation, error, seconds)
+        if lane is not None and self.reporter.hooks:
+            event = PauseEvent(lane=lane.name.lower(), seconds=seconds, error=error)
+            self.reporter.tell(lambda hook: hook.on_pause(event))
+
+    def pause(self, operation: Operation, error: SunoVideoError, seconds: float) -> Lane | None:
+        """Hold up others for `seconds` where `error` says that the server wants less; return whom, if anybody."""
+        if not isinstance(error, RateLimitError | MaintenanceError):
+            return None
+        at_cap = operation is Operation.CREATE_TASK and isinstance(error, RateLimitError) and self.in_flight() > 0
+        lane = Lane.CREATE if at_cap else Lane.ALL
+        self.limiter.pause(lane, seconds)
+        return lane
+
+    async def go_on(
+        self,
+        first: SunoVideoError,
+        operation: Operation,
+        attempt: Callable[[], Awaitable[T]],
+        retryable: Callable[[SunoVideoError], bool],
+    ) -> T:
+        """Try again what has failed for the first time, after backing off."""
+
+        def on_backoff(backoff: Backoff) -> None:
+            self.pause(operation, backoff.error, backoff.wait)
+            self.tell_retry(operation, backoff.error, backoff.attempt, backoff.wait)
+
+        return await retry_after_failure(
+            first,
+            attempt,
+            policy=self.policy,
+            clock=self.clock,
+            rng=self.rng,
+            retryable=retryable,
+            on_backoff=on_backoff,
+        )
+
+    def tell_retry(self, operation: Operation, error: SunoVideoError, attempt: int, wait: float) -> None:
+        """Tell the hooks that a call will be tried again."""
+        if self.reporter.hooks:
+            event = RetryEvent(operation=operation.value, attempt=attempt, wait=wait, error=error)
+            self.reporter.tell(lambda hook: hook.on_retry(event))
+
+
+def _begun(send: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Return a task that has taken its first step already, where Python can: it spares a round of the loop."""
+    loop = asyncio.get_running_loop()
+    if sys.version_info >= (3, 12) and loop.get_task_factory() is None:
+        return asyncio.Task(send, loop=loop, eager_start=True)
+    return loop.create_task(send)
+
+
+def _was_begun(error: SunoVideoError | None) -> bool:
+    """Whether a send got past the books' first entry."""
+    return not isinstance(error, LedgerError | BudgetExceeded)

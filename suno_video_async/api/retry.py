@@ -1,0 +1,116 @@
+"""Backoff with tenacity: one controller per operation, entered only after its first failure.
+
+The first attempt runs bare, because `AsyncRetrying` around every call costs a third of a client's throughput. A
+controller is never shared: it keeps the state of one operation.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from attrs import frozen
+
+from suno_video_async.clock import Clock
+from suno_video_async.errors import APIError, MaintenanceError, SunoVideoError
+from suno_video_async.models import RetryPolicy
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+T = TypeVar("T")
+
+
+@frozen
+class Backoff:
+    """One operation's next wait.
+
+    Attributes:
+        error: the failure that is backed off from.
+        attempt: how many attempts have failed.
+        wait: seconds until the next one.
+
+    """
+
+    error: SunoVideoError
+    attempt: int
+    wait: float
+
+
+def full_jitter(policy: RetryPolicy, error: Exception, failures: int, rng: random.Random) -> float:
+    """Return the seconds to wait after the `failures`-th failure: what the server asks for, else full jitter."""
+    asked = error.retry_after if isinstance(error, APIError) else None
+    if asked is not None:
+        return min(asked, policy.max_retry_after)
+    longest = policy.maintenance_backoff if isinstance(error, MaintenanceError) else policy.max_backoff
+    return rng.uniform(0.0, min(longest, policy.backoff * 2.0 ** min(failures - 1, 32)))
+
+
+async def retry_after_failure(
+    first: SunoVideoError,
+    attempt: Callable[[], Awaitable[T]],
+    *,
+    policy: RetryPolicy,
+    clock: Clock,
+    rng: random.Random,
+    retryable: Callable[[SunoVideoError], bool],
+    on_backoff: Callable[[Backoff], None],
+) -> T:
+    """Go on with an operation whose first attempt failed with `first`.
+
+    Args:
+        first: that failure; it must be retryable.
+        attempt: sends once more.
+        policy: how often and how long.
+        clock: the time that waits and horizons are measured in.
+        rng: the source of the jitter.
+        retryable: says whether a failure may be tried again.
+        on_backoff: told before each wait.
+
+    Raises:
+        SunoVideoError: the last failure, when it is not retryable or the policy is used up.
+
+    """
+    started = clock.now()
+    pending: SunoVideoError | None = first
+    counted = 0
+
+    async def attempt_or_first() -> T:
+        nonlocal pending
+        if pending is not None:
+            error, pending = pending, None
+            raise error
+        return await attempt()
+
+    def wait(state: RetryCallState) -> float:
+        return full_jitter(policy, _error(state), state.attempt_number, rng)
+
+    def stop(state: RetryCallState) -> bool:
+        nonlocal counted
+        over = clock.now() - started + state.upcoming_sleep
+        if isinstance(_error(state), MaintenanceError):
+            return over > policy.maintenance_horizon
+        counted += 1
+        return counted >= policy.attempts or over > policy.horizon
+
+    def may_retry(state: RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        return isinstance(error, SunoVideoError) and retryable(error)
+
+    from tenacity import AsyncRetrying  # noqa: PLC0415  most programs never see a failure
+
+    controller = AsyncRetrying(
+        sleep=clock.sleep,
+        wait=wait,
+        stop=stop,
+        retry=may_retry,
+        before_sleep=lambda state: on_backoff(Backoff(_error(state), state.attempt_number, state.upcoming_sleep)),
+        reraise=True,
+    )
+    return await controller(attempt_or_first)
+
+
+def _error(state: RetryCallState) -> SunoVideoError:
+    """Return the failure of this attempt; `may_retry` lets nothing but ours come this far."""
+    return cast("SunoVideoError", state.outcome and state.outcome.exception())

@@ -1,0 +1,197 @@
+"""One submission, which outlives its caller once it is being sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from suno_video_async.api.calls import Calls
+from suno_video_async.errors import (
+    APIError,
+    ClientClosedError,
+    MalformedResponseError,
+    ServerError,
+    SubmissionUnknown,
+    SunoVideoError,
+)
+from suno_video_async.hooks import Stage
+from suno_video_async.ledger.journal import Entry
+from suno_video_async.models import VideoRequest, VideoTaskId
+from suno_video_async.observability.log import fields, logger
+from suno_video_async.protocol import codec
+from suno_video_async.protocol.codec import Answer, Operation, Request
+from suno_video_async.protocol.verdicts import Verdict, verdict
+from suno_video_async.ratelimit.limiter import Place
+from suno_video_async.task import VideoTask
+
+
+class Submission:
+    """Carries one CreateTask to its end in the client's own task group.
+
+    The caller awaits `outcome`. When the caller is cancelled, `abandon` ends what has not begun to be sent; a send
+    in the air is left to finish, and its task is followed all the same. `sends` counts the physical sends.
+
+    Args:
+        calls: how it is sent.
+        request: what to buy.
+        slots: one is taken before the first send; `accepted` then owns it.
+        turn: waits for the place of each send.
+        accepted: makes the handle of the new task and begins to follow it.
+        refused: told of each refusal, before anything else is sent.
+        entry: keeps the books of it.
+    """
+
+    def __init__(
+        self,
+        calls: Calls,
+        request: VideoRequest,
+        *,
+        slots: anyio.Semaphore,
+        turn: Callable[[], Awaitable[Place]],
+        accepted: Callable[[VideoTaskId, int], VideoTask],
+        refused: Callable[[APIError], None],
+        entry: Entry | None = None,
+    ) -> None:
+        self.request = request
+        self.outcome: asyncio.Future[VideoTask | SunoVideoError] = asyncio.get_running_loop().create_future()
+        self._calls = calls
+        self._accepted = accepted
+        self._refused = refused
+        self._slots = slots
+        self._turn = turn
+        self._entry = entry
+        self._call = codec.create_task(request)
+        self._strict = calls.policy.strict if entry is None else entry.unknown_after_500
+        self._after_500 = entry is not None and entry.sent_before
+        self._since = 0.0
+        self._task: VideoTask | None = None
+        self._stage: Stage | None = None
+        self._wanted = True
+        self._claimed = True
+        self._in_air = False
+        self.sends: int = 0
+        self._scope = anyio.CancelScope()
+
+    async def run(self) -> None:
+        """Wait for room, then send until it is accepted, refused, unknown or no longer wanted."""
+        error: SunoVideoError | None = None
+        try:
+            with self._scope, self._calls.reporter.submitting(self.request.track) as self._stage:
+                await self._slots.acquire()
+                try:
+                    await self._create()
+                finally:
+                    if self._task is None:
+                        self._slots.release()
+        except SunoVideoError as raised:
+            error = raised
+        finally:
+            if not self._claimed:
+                self._log_unclaimed(error)
+            if not self.outcome.done():
+                # An error goes first: that of a ledger which could not take the answer has the task's id in it.
+                given_up = ClientClosedError("the submission was given up before it was sent")
+                self.outcome.set_result(error or self._task or given_up)
+
+    async def wait(self) -> VideoTask:
+        """Wait for the end as the caller; a cancelled caller abandons the submission.
+
+        Raises:
+            SunoVideoError: no task came of it.
+
+        """
+        try:
+            outcome = await asyncio.shield(self.outcome)
+        except asyncio.CancelledError:
+            self._claimed = False
+            if self.outcome.done():  # in this very turn of the loop: `run` could not know
+                self._log_unclaimed(self.outcome.result())
+            self.abandon()
+            raise
+        if isinstance(outcome, SunoVideoError):
+            raise outcome
+        return outcome
+
+    def abandon(self) -> None:
+        """Do not send, or not again; what is in the air stays there."""
+        self._wanted = False
+        if not self._in_air:
+            self._scope.cancel()
+
+    async def _create(self) -> None:
+        """Send CreateTask, by the rule of paying once.
+
+        Raises:
+            SubmissionUnknown: it was sent, and whether it was accepted cannot be known.
+            APIError: it was refused.
+            TransportError: it was not sent.
+            LedgerError: it could not be written down; the message says whether it was sent.
+
+        """
+        try:
+            try:
+                await self._attempt()
+            except SunoVideoError as error:
+                if not self._may_go_again(error):
+                    raise
+                first = error
+            else:
+                return
+            await self._calls.go_on(first, Operation.CREATE_TASK, self._attempt, self._may_go_again)
+        except SunoVideoError as error:
+            if self._verdict(error) is not Verdict.UNKNOWN:
+                raise
+            kept = error.task_id if isinstance(error, MalformedResponseError) else None
+            raise SubmissionUnknown(self.request.track, self._since, str(error), task_id=kept) from error
+
+    async def _attempt(self) -> VideoTaskId:
+        calls = self._calls
+        asked = calls.clock.now()
+        place = await self._turn()
+        if calls.closed or not self._wanted:
+            calls.limiter.release(place, sent=False, answered=False)
+            raise ClientClosedError("the submission was given up before it was sent")
+        self._since = calls.clock.time()
+        calls.statistics.resent_after_500 += self._after_500
+        about = calls.reporter.about(self.sends, since=asked)
+        self._in_air = True
+        self.sends += 1
+        try:
+            return await calls.send(place, self._call, self._decode, about, self._entry)
+        except SunoVideoError as error:
+            self._after_500 = isinstance(error, ServerError)
+            raise
+        finally:
+            self._in_air = False
+
+    def _decode(self, answer: Answer, request: Request) -> VideoTaskId:
+        """Read the answer and act on it before anybody else gets a place in the window."""
+        try:
+            task_id = codec.read_created(answer, request)
+        except APIError as error:
+            self._refused(error)
+            raise
+        self._task = self._accepted(task_id, self.sends)
+        if self._stage is not None:
+            self._stage.task_id = task_id
+        return task_id
+
+    def _may_go_again(self, error: SunoVideoError) -> bool:
+        return self._wanted and self._verdict(error) is Verdict.RETRY
+
+    def _verdict(self, error: SunoVideoError) -> Verdict:
+        return verdict(Operation.CREATE_TASK, error, strict=self._strict)
+
+    def _log_unclaimed(self, outcome: VideoTask | SunoVideoError | None) -> None:
+        """Leave a trace of money that may have been spent for a caller who is gone."""
+        track = self.request.track
+        if self._task is not None:
+            logger.warning(
+                "the submission of %s was cancelled too late: it is task %s",
+                *(track.suno_id, self._task.id),
+                extra=fields("unclaimed", track=track, task_id=self._task.id, state="submitted"),
+            )
+        elif isinstance(outcome, SubmissionUnknown):
+            logger.warning("%s", outcome, extra=fields("unclaimed", error=outcome, state="unknown"))

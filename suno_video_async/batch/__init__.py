@@ -1,0 +1,1 @@
+"""A catalog in, outcomes out, and a ledger that is true at every moment."""

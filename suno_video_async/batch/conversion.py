@@ -1,0 +1,244 @@
+"""`client.convert()`: a catalog in, outcomes out as each row ends, and a ledger that is true at every moment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from functools import partial
+from types import TracebackType
+from typing import Any, TypeAlias
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from attrs import evolve
+
+from suno_video_async._util.aio import to_the_end
+from suno_video_async.batch.catalog import CatalogSource, Row, count_rows, read_rows
+from suno_video_async.batch.options import BatchClient, Halt, Options
+from suno_video_async.batch.row import Rows, Unclaimed, Work
+from suno_video_async.callbacks import CallbackReceiver
+from suno_video_async.errors import CatalogError, ClientClosedError, LedgerError, SunoVideoError
+from suno_video_async.ledger.aio import Books
+from suno_video_async.ledger.model import MICRO, Claim, LedgerRow
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import State
+from suno_video_async.models import Outcome
+
+#: Works on one row, which stands at a place in a catalog.
+Handle: TypeAlias = "Callable[[Claim | CatalogError | Unclaimed, str], Coroutine[Any, Any, None]]"
+
+
+class Conversion:
+    """A running conversion: `async with client.convert(…) as outcomes: async for outcome in outcomes: …`.
+
+    Rows are pulled from the catalog as room comes free; what is in flight, and as many finished rows as there are
+    places for videos, is all that is ever held. Leaving the block early stops submitting and following; what was
+    submitted stays paid for, stands in the ledger, and is followed again by the next run.
+    """
+
+    def __init__(
+        self,
+        client: BatchClient,
+        source: CatalogSource,
+        books: Books,
+        options: Options,
+        callbacks: CallbackReceiver | None = None,
+    ) -> None:
+        self._client = client
+        self._source = source
+        self._books = books
+        self._options = options
+        self._callbacks = callbacks
+        self._halt = Halt(stopping=options.unknown_grace is not None)
+        self._rows = Rows(client, books, options, callbacks, self._halt)
+        self._scope = anyio.CancelScope()
+        self._ended = anyio.Event()
+        self._room = anyio.Semaphore(2 * client.max_in_flight)
+        self._outcomes: MemoryObjectReceiveStream[Outcome] | None = None
+
+    async def __aenter__(self) -> Conversion:
+        """Open the ledger and begin.
+
+        Raises:
+            LedgerError: the ledger cannot be used, or belongs to another account.
+
+        """
+        if self._outcomes is not None:
+            raise RuntimeError("a conversion is entered once: make another one")
+        await self._client.open_books(self._books)
+        send, self._outcomes = anyio.create_memory_object_stream[Outcome](self._client.max_in_flight)
+        try:
+            self._client.start_soon(partial(self._run, send))
+        except BaseException:  # such as that it was closed while the ledger was opened
+            send.close()
+            self._outcomes.close()
+            await self._books.close()
+            raise
+        if self._callbacks is not None:
+            self._callbacks.open(self._books)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._scope.cancel()
+        await to_the_end(self._ended.wait())
+        self._receiving.close()
+
+    def __aiter__(self) -> AsyncIterator[Outcome]:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        """Return the next outcome.
+
+        Raises:
+            CatalogError: the catalog as a whole cannot be read; raised after the outcomes of what could.
+            AuthenticationError: 401 or 403; raised after the outcomes of all that was submitted before.
+            FeatureDisabledError: 505; likewise.
+            LedgerError: the ledger broke; likewise.
+
+        """
+        try:
+            return await self._receiving.receive()
+        except anyio.ClosedResourceError:
+            raise ClientClosedError("the conversion was left: its outcomes are over") from None
+        except anyio.EndOfStream:
+            failure, self._halt.failure = self._halt.failure, None
+            if failure is not None:
+                raise failure from None
+            raise StopAsyncIteration from None
+
+    async def count(self) -> int | None:
+        """Return how many rows the catalog has, as far as that can be known before they are read.
+
+        A file is read through, and what has a length is asked for it; None for all else, and for `resume`.
+
+        Raises:
+            CatalogError: the file cannot be read as a whole.
+
+        """
+        return None if self._options.unknown_grace is not None else await count_rows(self._source)
+
+    def stop(self) -> None:
+        """Submit no more; what is submitted is followed to its end, the rest of the rows end as `planned`."""
+        self._halt.stop()
+
+    @property
+    def stopped_by(self) -> SunoVideoError | None:
+        """What ended the submissions before the catalog's end, such as `InsufficientCreditsError`."""
+        return self._halt.reason
+
+    def credits(self) -> tuple[float, float] | None:
+        """Return the credits spent and set aside over the ledger's life; None where only its file could tell."""
+        ledger = self._books.ledger
+        if not isinstance(ledger, SqliteLedger):
+            return None
+        spent, reserved = ledger.sums
+        return spent / MICRO, reserved / MICRO
+
+    @property
+    def _receiving(self) -> MemoryObjectReceiveStream[Outcome]:
+        if self._outcomes is None:
+            raise RuntimeError("a conversion is entered first: async with client.convert(…) as outcomes:")
+        return self._outcomes
+
+    # The run
+
+    async def _run(self, send: MemoryObjectSendStream[Outcome]) -> None:
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as background:
+                    background.start_soon(self._note_places)
+                    async with anyio.create_task_group() as rows:
+                        handle = partial(self._handle, send)
+                        await self._pull(rows, handle)
+                        await self._pick_up(rows, handle, self._left())
+                    background.cancel_scope.cancel()
+        except Exception as error:
+            self._halt.failure = error
+        except BaseException:
+            self._halt.failure = ClientClosedError("the client was closed while it converted a catalog")
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._close_books()
+            send.close()
+            self._ended.set()
+
+    async def _close_books(self) -> None:
+        """Let the submissions in the air reach the ledger before it is closed."""
+        if self._callbacks is not None:
+            self._callbacks.close(self._books)
+        for submission in self._halt.submissions:
+            submission.abandon()
+            await asyncio.wait([submission.outcome])
+        with contextlib.suppress(LedgerError):
+            await self._books.note_place(self._client.clock.time())
+        await self._books.close()
+
+    async def _pull(self, group: TaskGroup, handle: Handle) -> None:
+        try:
+            async with contextlib.aclosing(read_rows(self._source)) as rows:
+                async for row in rows:
+                    await self._room.acquire()
+                    # Claimed here and not in the row's own task: afterwards it is certain which rows of the ledger
+                    # the catalog did not name.
+                    claim = await self._claimed(row)
+                    group.start_soon(handle, claim, row.where)
+                    if isinstance(claim, Unclaimed):
+                        break
+        except Exception as error:
+            # The source is broken from here on; what was pulled from it before goes on to its end.
+            self._halt.stop_if_hopeless(error)
+            self._halt.fail(error)
+
+    async def _claimed(self, row: Row) -> Claim | CatalogError | Unclaimed:
+        if isinstance(row.track, CatalogError):
+            return row.track
+        try:
+            claim = await self._books.claim(row.track, where=row.where)
+        except LedgerError as error:
+            return Unclaimed(row.track, error)
+        # As the catalog has it now: the ledger may hold other columns of an earlier one.
+        return evolve(claim, row=evolve(claim.row, track=row.track))
+
+    def _left(self) -> AsyncGenerator[LedgerRow, None]:
+        """Return the rows to go on with that no catalog names: they are paid for."""
+        if self._options.unknown_grace is None:
+            return self._books.untouched(State.SUBMITTED)
+        made = () if self._options.output_dir is None else (State.SUCCEEDED,)
+        return self._books.in_state(State.SUBMITTED, State.UNKNOWN, *made)
+
+    async def _pick_up(self, group: TaskGroup, handle: Handle, rows: AsyncGenerator[LedgerRow, None]) -> None:
+        try:
+            async for row in rows:
+                await self._room.acquire()
+                group.start_soon(handle, Claim(row=row), row.where)
+        except LedgerError as error:
+            self._halt.stop_if_hopeless(error)
+
+    async def _note_places(self) -> None:
+        if (rate := self._client.rate) is not None:
+            try:
+                await self._books.keep_places(self._client.clock, rate.per)
+            except LedgerError as error:
+                self._halt.stop_if_hopeless(error)
+
+    async def _handle(
+        self, send: MemoryObjectSendStream[Outcome], claim: Claim | CatalogError | Unclaimed, where: str
+    ) -> None:
+        work = Work(where, self._client.clock.now())
+        try:
+            outcome = await self._rows.bring(claim, work)
+            await send.send(
+                evolve(
+                    outcome,
+                    row=work.where,
+                    seconds=self._client.clock.now() - work.started,
+                    requests=work.requests,
+                )
+            )
+        finally:
+            self._room.release()

@@ -1,0 +1,290 @@
+"""`client.plan()`: what a conversion would come to, asked without buying anything."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from os import PathLike
+from typing import Protocol, TypeAlias
+
+import anyio
+from attrs import define, field, frozen
+
+from suno_video_async._util.aio import in_one_thread, inline
+from suno_video_async.batch.catalog import CatalogSource, Row, read_rows
+from suno_video_async.errors import CatalogError, InvalidRequestError, NotFoundError
+from suno_video_async.ledger.model import MICRO, all_rows, is_given_up
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import BOUGHT, State
+from suno_video_async.models import Estimate, Track
+
+#: Bad rows whose errors are kept; all are counted.
+MOST_PROBLEMS = 20
+#: Rows for one hop to the ledger's thread.
+_AT_ONCE = 200
+#: Tracks of one shape that are asked about, where the service refuses the ones before.
+_SAMPLES = 3
+
+_WORDS = {
+    State.PLANNED: "new",
+    State.REFUSED: "refused",
+    State.SUBMITTING: "unknown",
+    State.UNKNOWN: "unknown",
+    State.SUBMITTED: "submitted",
+    State.SUCCEEDED: "done",
+    State.DOWNLOADED: "done",
+    State.FAILED: "failed",
+}
+
+#: What a price may depend on: whether an author and a brand are given.
+_Shape: TypeAlias = tuple[bool, bool]
+
+
+class PlanClient(Protocol):
+    """What planning needs of a client."""
+
+    @property
+    def account(self) -> tuple[str, str]:
+        """The provider and a fingerprint of the key."""
+        ...
+
+    async def estimate(self, track: Track) -> Estimate:
+        """Ask what a video would cost."""
+        ...
+
+    async def balance(self) -> float:
+        """Ask for the account's credits."""
+        ...
+
+
+@frozen(kw_only=True)
+class Plan:
+    """What converting a catalog would come to; every row of it is counted once.
+
+    Attributes:
+        new: tracks that are not bought, and would be.
+        done: tracks whose videos are made.
+        submitted: tracks that are bought and not over; they would be followed.
+        unknown: tracks that may be bought, those that are being sent right now included; they would be left alone.
+        failed: tracks that failed, which are bought again with `retry_failed` only, or were given up.
+        refused: tracks that the service refused before; they would be submitted again.
+        changed: tracks that are bought, or stand further up, under another author or brand; they are bought with
+            `rebuy_changed` only.
+        repeated: rows whose track stands further up in the catalog.
+        bad_rows: rows that cannot be read as tracks.
+        problems: the first of their errors.
+        buys: how many of all these would be bought: the new and the refused ones, and those that failed or changed
+            where that was asked for.
+        committed: credits that the ledger counts as spent or set aside so far.
+        estimated_credits: what would be bought would cost together.
+        balance: the account's credits.
+        affordable: whether they are enough.
+
+    """
+
+    new: int
+    done: int
+    submitted: int
+    unknown: int
+    failed: int
+    refused: int
+    changed: int
+    repeated: int
+    bad_rows: int
+    problems: tuple[CatalogError, ...] = field(repr=False)
+    buys: int
+    committed: float
+    estimated_credits: float
+    balance: float
+    affordable: bool
+
+
+async def plan(
+    client: PlanClient,
+    source: CatalogSource,
+    ledger: SqliteLedger | str | PathLike[str] | None = None,
+    *,
+    retry_failed: int = 0,
+    rebuy_changed: bool = False,
+) -> Plan:
+    """Say what a conversion would come to; nothing is bought and nothing is written.
+
+    The price is asked once for each shape of input, which is at most four questions.
+
+    Args:
+        client: an open client.
+        source: the catalog, as for `convert`.
+        ledger: the ledger's file, which may be in use by a running conversion, or not exist yet; None for none.
+        retry_failed: as for `convert`.
+        rebuy_changed: as for `convert`.
+
+    Raises:
+        CatalogError: the catalog as a whole cannot be read.
+        LedgerError: the file is no ledger, or cannot be read.
+        APIError: a question was refused.
+        TransportError: no readable answer came.
+
+    """
+    count = await counted(source, ledger, client.account, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
+    cost, balance = 0.0, None
+    for shape, number in count.shapes.items():
+        estimate = await _estimate(client, count.samples[shape])
+        cost, balance = cost + number * estimate.estimated_credits, estimate.balance
+    if balance is None:
+        balance = await client.balance()
+    cost = round(cost, 6)  # a sum of fractions drifts; the ledger counts millionths
+    return Plan(
+        **count.rows(),
+        problems=tuple(count.problems),
+        buys=count.buys,
+        committed=count.committed / MICRO,
+        estimated_credits=cost,
+        balance=balance,
+        affordable=cost <= balance,
+    )
+
+
+async def counted(
+    source: CatalogSource,
+    ledger: SqliteLedger | str | PathLike[str] | None,
+    account: tuple[str, str] | None,
+    *,
+    retry_failed: int = 0,
+    rebuy_changed: bool = False,
+) -> Count:
+    """Sort a catalog's rows by what would become of them, and ask nobody.
+
+    Args:
+        source: the catalog.
+        ledger: as for `plan`.
+        account: whose the ledger must be; None for anybody's.
+        retry_failed: as for `convert`.
+        rebuy_changed: as for `convert`.
+
+    Raises:
+        CatalogError: the catalog as a whole cannot be read.
+        LedgerError: the file is no ledger, or cannot be read.
+
+    """
+    path = ledger.path if isinstance(ledger, SqliteLedger) else ledger
+    # A connection of its own: the one that was given may be in use.
+    count = Count(None if path is None else SqliteLedger(path), account, retry_failed, rebuy_changed)
+    hop = inline if path is None else in_one_thread()
+    try:
+        await hop(count.open)
+        rows = list[Row]()
+        async with contextlib.aclosing(read_rows(source)) as found:
+            async for row in found:
+                rows.append(row)
+                if len(rows) == _AT_ONCE:
+                    await hop(partial(count.take, rows))
+                    rows = []
+        await hop(partial(count.take, rows))
+    finally:
+        with anyio.CancelScope(shield=True):
+            await hop(count.close)
+    return count
+
+
+async def _estimate(client: PlanClient, samples: Sequence[Track]) -> Estimate:
+    """Ask about one shape; a track that the service refuses must not hide the price of the others."""
+    for track in samples[:-1]:
+        with contextlib.suppress(InvalidRequestError, NotFoundError):
+            return await client.estimate(track)
+    return await client.estimate(samples[-1])
+
+
+@define(eq=False)
+class Count:
+    """Sorts the rows of a catalog; of what it has seen it keeps digests only. Its calls block."""
+
+    ledger: SqliteLedger | None
+    account: tuple[str, str] | None
+    retry_failed: int = 0
+    rebuy_changed: bool = False
+    committed: int = field(default=0, init=False)
+    counts: Counter[str] = field(factory=Counter[str], init=False)
+    problems: list[CatalogError] = field(factory=list[CatalogError], init=False)
+    shapes: Counter[_Shape] = field(factory=Counter[_Shape], init=False)
+    samples: dict[_Shape, list[Track]] = field(factory=dict[_Shape, list[Track]], init=False)
+    _seen: set[bytes] = field(factory=set[bytes], init=False)
+    #: By song, the key under which it is bought or came by; empty where there are several.
+    _songs: dict[bytes, bytes] = field(factory=dict[bytes, bytes], init=False)
+
+    def open(self) -> None:
+        """Open the ledger, if there is one, and learn which songs are bought."""
+        if self.ledger is None:
+            return
+        if not self.ledger.open_to_read(self.account):
+            self.ledger = None
+            return
+        self.committed = sum(self.ledger.sums)
+        for row in all_rows(self.ledger, *BOUGHT):
+            self._note_song(row.track, _digest(row.track.key))
+
+    def close(self) -> None:
+        """Let go of the ledger."""
+        if self.ledger is not None:
+            self.ledger.close()
+
+    @property
+    def buys(self) -> int:
+        """How many rows would be bought."""
+        return self.shapes.total()
+
+    def rows(self) -> dict[str, int]:
+        """Return how many rows there are of each kind; each row is in one of them."""
+        names = (*dict.fromkeys(_WORDS.values()), "changed", "repeated")
+        return {**{name: self.counts[name] for name in names}, "bad_rows": self.counts["bad"]}
+
+    def take(self, rows: Sequence[Row]) -> None:
+        """Count some rows."""
+        for row in rows:
+            word = self._word(row)
+            self.counts[word] += 1
+            if isinstance(row.track, Track) and self._is_bought(word, row.track):
+                self._price(row.track)
+
+    def _is_bought(self, word: str, track: Track) -> bool:
+        """Whether a row of this kind would be bought, as a conversion decides it."""
+        if word == "failed":
+            known = None if self.ledger is None else self.ledger.find(track)
+            return known is not None and known.failures <= self.retry_failed and not is_given_up(known)
+        return word in {"new", "refused"} or (word == "changed" and self.rebuy_changed)
+
+    def _word(self, row: Row) -> str:
+        track = row.track
+        if isinstance(track, CatalogError):
+            if len(self.problems) < MOST_PROBLEMS:
+                self.problems.append(track)
+            return "bad"
+        key = _digest(track.key)
+        if key in self._seen:
+            return "repeated"
+        self._seen.add(key)
+        known = None if self.ledger is None else self.ledger.find(track)
+        word = "new" if known is None else _WORDS[known.state]
+        elsewhere = self._note_song(track, key)
+        return "changed" if elsewhere and word in {"new", "refused"} else word
+
+    def _note_song(self, track: Track, key: bytes) -> bool:
+        """Note a song, and return whether it is known under another key."""
+        song = _digest(f"{track.task_id}\n{track.suno_id}")
+        before = self._songs.setdefault(song, key)
+        if before != key:
+            self._songs[song] = b""
+        return before != key
+
+    def _price(self, track: Track) -> None:
+        shape = (track.author is None, track.brand is None)
+        self.shapes[shape] += 1
+        samples = self.samples.setdefault(shape, [])
+        if len(samples) < _SAMPLES:
+            samples.append(track)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()

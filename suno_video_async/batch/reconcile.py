@@ -1,0 +1,158 @@
+"""`client.unknowns()`: rows that may be bought, settled by a person's evidence or decision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from os import PathLike
+from types import TracebackType
+from typing import Protocol
+
+import anyio
+
+from suno_video_async._util.aio import in_one_thread
+from suno_video_async.errors import LedgerError
+from suno_video_async.ledger.aio import Books, as_ledger
+from suno_video_async.ledger.journal import origin_problem
+from suno_video_async.ledger.model import DROPPED, Ending, Ledger, LedgerRow, all_rows
+from suno_video_async.ledger.reader import no_ledger
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import Cause, State
+from suno_video_async.models import TaskSnapshot, VideoTaskId, video_task_id
+
+#: Type, code and message of a row that a person gave up.
+GIVEN_UP = (DROPPED, None, "given up by hand")
+
+
+class UnknownsClient(Protocol):
+    """What settling needs of a client; it must be open for `adopt` alone."""
+
+    @property
+    def account(self) -> tuple[str, str]:
+        """The provider and a fingerprint of the key."""
+        ...
+
+    async def status(self, task_id: VideoTaskId) -> TaskSnapshot:
+        """Ask once about a task."""
+        ...
+
+
+class Unknowns:
+    """The unknown rows of a ledger, open to be settled.
+
+    Use it as `async with client.unknowns("catalog.ledger.db") as unknowns:`; nobody else can write the ledger
+    meanwhile. What an interrupted run was just sending is unknown from then on.
+
+    Args:
+        client: whose account it is.
+        ledger: the ledger, or its file.
+
+    """
+
+    def __init__(self, client: UnknownsClient, ledger: Ledger | str | PathLike[str]) -> None:
+        self._client = client
+        self._ledger = as_ledger(ledger)
+        self._books = Books(self._ledger)
+
+    async def __aenter__(self) -> Unknowns:
+        """Open the ledger.
+
+        Raises:
+            LedgerError: there is none, it belongs to another account, or it is being written.
+
+        """
+        path = self._ledger.path if isinstance(self._ledger, SqliteLedger) else None
+        if path is not None and not await anyio.Path(path).exists():
+            raise no_ledger(path)
+        provider, fingerprint = self._client.account
+        await self._books.open(provider=provider, fingerprint=fingerprint)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._books.close()
+
+    async def rows(self) -> list[LedgerRow]:
+        """Return the unknown rows in their order."""
+        return [row async for row in self._books.in_state(State.UNKNOWN)]
+
+    async def adopt(self, row_id: int, task_id: VideoTaskId | str) -> LedgerRow:
+        """Take a video task as the one that an unknown row bought; the next conversion follows it.
+
+        The service is asked first: the task must be made from exactly what the row says.
+
+        Args:
+            row_id: the row's number.
+            task_id: the **video** task's id.
+
+        Raises:
+            ValueError: this cannot be a task's id.
+            LedgerError: the row is not unknown, the task is not its, or belongs to another row; nothing changed.
+            NotFoundError: the account has no such task; nothing changed.
+            APIError: the question was refused; nothing changed.
+            TransportError: no readable answer came; nothing changed.
+
+        """
+        known = video_task_id(task_id)
+        row = await self._unknown(row_id)
+        if problem := origin_problem(await self._client.status(known), row):
+            raise LedgerError(problem)
+        return await self._move(row, Ending(state=State.SUBMITTED, video_task_id=known))
+
+    async def resend(self, *row_ids: int) -> list[LedgerRow]:
+        """Let the next conversion buy these rows again, which may be for the second time.
+
+        Raises:
+            LedgerError: one of them is not unknown; nothing changed.
+
+        """
+        return await self._move_all(row_ids, Ending(state=State.PLANNED))
+
+    async def drop(self, *row_ids: int) -> list[LedgerRow]:
+        """Give these rows up: they count as failed from now on.
+
+        Raises:
+            LedgerError: one of them is not unknown; nothing changed.
+
+        """
+        return await self._move_all(row_ids, Ending(state=State.FAILED, error=GIVEN_UP))
+
+    async def _move_all(self, row_ids: Sequence[int], ending: Ending) -> list[LedgerRow]:
+        rows = [await self._unknown(row_id) for row_id in dict.fromkeys(row_ids)]
+        return [await self._move(row, ending) for row in rows]
+
+    async def _unknown(self, row_id: int) -> LedgerRow:
+        row = await self._books.row(row_id)
+        if row is None:
+            raise LedgerError(f"the ledger has no row {row_id}")
+        if row.state is not State.UNKNOWN:
+            raise LedgerError(f"row {row_id} ({row.track.suno_id}) is not unknown but {row.state}")
+        return row
+
+    async def _move(self, row: LedgerRow, ending: Ending) -> LedgerRow:
+        return await self._books.move(row, ending, cause=Cause.PERSON)
+
+
+async def unknown_rows(ledger: SqliteLedger | str | PathLike[str]) -> list[LedgerRow]:
+    """Return the rows of a ledger that may be bought, beside whoever writes it; nothing is written.
+
+    Rows that are `submitting` are among them: they are in the air while a conversion runs, and unknown when it was
+    interrupted.
+
+    Raises:
+        LedgerError: there is no ledger, or it cannot be read.
+
+    """
+    path = ledger.path if isinstance(ledger, SqliteLedger) else ledger
+    # A connection of its own: the one that was given may be in use.
+    return await in_one_thread()(partial(_read, SqliteLedger(path)))
+
+
+def _read(ledger: SqliteLedger) -> list[LedgerRow]:
+    try:
+        if not ledger.open_to_read():
+            raise no_ledger(ledger.path)
+        return list(all_rows(ledger, State.UNKNOWN, State.SUBMITTING))
+    finally:
+        ledger.close()

@@ -1,0 +1,375 @@
+"""One row of a conversion, from the state that it is in to its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+from attrs import define, evolve, field, frozen
+
+from suno_video_async.api.submission import Submission
+from suno_video_async.batch.options import BatchClient, Halt, Options
+from suno_video_async.callbacks import CallbackReceiver
+from suno_video_async.errors import (
+    AlreadyBoughtError,
+    APIError,
+    CatalogError,
+    ClientClosedError,
+    DownloadError,
+    InvalidRequestError,
+    LedgerError,
+    MalformedResponseError,
+    NotFoundError,
+    SubmissionUnknown,
+    SunoVideoError,
+    TaskFailed,
+    TransportError,
+    WaitTimeout,
+)
+from suno_video_async.hooks import SubmitEvent
+from suno_video_async.ledger.aio import Books
+from suno_video_async.ledger.journal import Entry, ending_of, micro
+from suno_video_async.ledger.model import AWAITED, MICRO, Claim, Ending, LedgerRow, is_given_up
+from suno_video_async.ledger.states import Cause, State
+from suno_video_async.models import (
+    UNKNOWN_GRACE,
+    MusicTaskId,
+    Outcome,
+    TaskSnapshot,
+    Track,
+    Video,
+    VideoRequest,
+    VideoTaskId,
+)
+from suno_video_async.observability.log import fields, logger
+from suno_video_async.task import VideoTask, video_of
+
+#: Downloads at once, beside the videos in flight: they do not count against the API's limit.
+DOWNLOADS = 4
+#: A submission in doubt waits for its callback twice as long as this share of the tasks takes: one task in a
+#: hundred takes longer than the share says.
+ALMOST_ALL = 0.99
+#: How often a row is sent in one run where every answer is a 500 and no callback comes.
+SENDS_AFTER_500 = 3
+
+
+@define(eq=False)
+class Work:
+    """What is known of one row of the run so far."""
+
+    where: str
+    started: float
+    sends: int = 0
+    submission: Submission | None = None
+    task: VideoTask | None = None
+
+    @property
+    def requests(self) -> int:
+        """API requests spent on the row in this run."""
+        if self.task is not None:
+            return self.task.requests
+        return self.submission.sends if self.submission is not None else 0
+
+
+@frozen
+class Unclaimed:
+    """A track that the ledger could not take in."""
+
+    track: Track
+    error: LedgerError
+
+
+@define(eq=False)
+class Rows:
+    """Brings rows to their ends, each for itself.
+
+    Attributes:
+        client: whose calls are used.
+        books: the ledger.
+        options: how the catalog is converted.
+        callbacks: a receiver, where the service calls back.
+        halt: whether rows are still submitted.
+
+    """
+
+    client: BatchClient
+    books: Books
+    options: Options
+    callbacks: CallbackReceiver | None
+    halt: Halt
+    _prices: Prices = field(init=False)
+    _titles: Titles = field(init=False)
+    _downloads: anyio.CapacityLimiter = field(factory=lambda: anyio.CapacityLimiter(DOWNLOADS), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._prices, self._titles = Prices(self.client), Titles(self.client)
+
+    async def bring(self, claim: Claim | CatalogError | Unclaimed, work: Work) -> Outcome:
+        """Bring a row to its end as one stage, for hooks to hear of."""
+        track = claim.row.track if isinstance(claim, Claim) else getattr(claim, "track", None)
+        with self.client.reporter.stage("track", via="convert", track=track) as stage:
+            try:
+                outcome = await self._outcome(claim, work)
+            finally:
+                stage.task_id = None if work.task is None else work.task.id
+            stage.state, stage.error, stage.task_id = outcome.state, outcome.error, outcome.video_task_id
+            return outcome
+
+    async def _outcome(self, claim: Claim | CatalogError | Unclaimed, work: Work) -> Outcome:
+        if isinstance(claim, CatalogError):
+            return Outcome(track=None, state="refused", error=claim)
+        if isinstance(claim, Unclaimed):
+            self.halt.stop_if_hopeless(claim.error)
+            return Outcome(track=claim.track, state="planned", error=claim.error)
+        try:
+            return await self._go_on(claim, work)
+        except LedgerError as error:
+            self.halt.stop_if_hopeless(error)
+            return evolve(_known(claim.row, _state_at(error, work)), error=error)
+        except ClientClosedError as error:
+            state = "submitted" if claim.row.state is State.SUBMITTED else "planned"
+            return evolve(_known(claim.row, state), error=error)
+        except Exception as error:
+            # A defect: it must not take the other rows with it, nor be mistaken for an outcome.
+            extra = fields("defect", track=claim.row.track, row=work.where, error=error)
+            logger.exception("row %s broke off", work.where, extra=extra)
+            self.halt.fail(error)
+            self.halt.stop()
+            return evolve(_known(claim.row, _state_at(error, work)), error=error)
+
+    async def _go_on(self, claim: Claim, work: Work) -> Outcome:
+        """Do what a row needs, from the state that it is in."""
+        row = claim.row
+        if claim.repeated or row.state is State.DOWNLOADED:
+            return _known(row, "skipped")
+        match row.state:
+            case State.SUBMITTED:
+                return await self._follow(claim, work)
+            case State.SUCCEEDED:
+                return (
+                    await self._download(_known(row, "succeeded"), claim)
+                    if self.options.output_dir
+                    else (_known(row, "skipped"))
+                )
+            case State.UNKNOWN | State.SUBMITTING:
+                return await self._find(claim, work)
+            case _ if row.failures > self.options.retry_failed or is_given_up(row):
+                reason = row.error[2] if row.error else "failed in an earlier run"
+                snapshot = TaskSnapshot(task_id=row.video_task_id or VideoTaskId("-"), status="failed")
+                return evolve(_known(row, "skipped"), error=TaskFailed(snapshot, reason))
+            case _:
+                return await self._as_it_stands(row, await self._buy(claim, work))
+
+    async def _as_it_stands(self, row: LedgerRow, outcome: Outcome) -> Outcome:
+        """Say of a row that was to be bought again, and was not, how it ended before."""
+        again = row.state in {State.FAILED, State.REFUSED} and outcome.state == "planned"
+        kept = await self.books.row(row.id) if again else None
+        return outcome if kept is None else evolve(_known(kept, kept.state.value), error=outcome.error)
+
+    async def _buy(self, claim: Claim, work: Work) -> Outcome:
+        track = claim.row.track
+        if self.halt.stopping:
+            return Outcome(track=track, state="planned", error=self.halt.reason)
+        if claim.changed is not None and not self.options.rebuy_changed:
+            error = AlreadyBoughtError(track, claim.changed.track.key)
+            return Outcome(track=track, state="skipped", error=error)
+        try:
+            work.submission = await self._submission(claim.row, sent_before=work.sends > 0)
+            work.sends += 1
+            work.task = await work.submission.wait()
+        except LedgerError:
+            raise
+        except SubmissionUnknown as error:
+            row = await self.books.row(claim.row.id) or claim.row
+            return await self._go_on_in_doubt(evolve(claim, row=row), work, error)
+        except SunoVideoError as error:
+            return self._not_bought(track, error)
+        row = evolve(claim.row, state=State.SUBMITTED, video_task_id=work.task.id)
+        if self.callbacks is not None:
+            await self.callbacks.catch_up(self.books, row)
+        return await self._follow(evolve(claim, row=row), work)
+
+    async def _find(self, claim: Claim, work: Work) -> Outcome:
+        """Go on with a row of an earlier run that may be bought."""
+        row = claim.row
+        work.sends = 1
+        error = SubmissionUnknown(row.track, row.since, row.error[2] if row.error else "interrupted")
+        return await self._go_on_in_doubt(claim, work, error)
+
+    async def _go_on_in_doubt(self, claim: Claim, work: Work, error: SubmissionUnknown) -> Outcome:
+        """Follow a row that may be bought where its callback comes, and buy it where it counts as not bought."""
+        row = await self._adopted(claim.row)
+        if row.state is State.SUBMITTED:
+            self._tell_bought(row)
+            return await self._follow(evolve(claim, row=row), work)
+        if row.state is State.PLANNED:
+            if work.sends < SENDS_AFTER_500:
+                return await self._buy(evolve(claim, row=row), work)
+            return Outcome(track=row.track, state="planned", error=error)
+        kept = row.video_task_id or (None if error.task_id is None else VideoTaskId(error.task_id))
+        return evolve(_known(row, "unknown"), video_task_id=kept, error=error)
+
+    async def _adopted(self, row: LedgerRow) -> LedgerRow:
+        """Wait for the callback of a submission in doubt, for as long as one may still come.
+
+        Returns the row as submitted; as planned where none came after a 500, by which the API says that it failed;
+        or as unknown still.
+        """
+        if self.callbacks is None:
+            return row
+        grace = max(UNKNOWN_GRACE, 2 * self.client.usual_duration(ALMOST_ALL))
+        left = max(row.since + grace - self.client.clock.time(), self.options.unknown_grace or 0.0)
+        if (adopted := await self.callbacks.adopt(self.books, row, left)) is not None:
+            return adopted
+        if self.client.strict or row.error is None or row.error[0] != AWAITED:
+            return row
+        row = await self.books.move(row, Ending(state=State.PLANNED, error=row.error), cause=Cause.SILENCE)
+        # A callback that came at the last moment has kept it as it was.
+        called = None if row.state is State.PLANNED else await self.callbacks.adopt(self.books, row, 0.0)
+        return called or row
+
+    def _tell_bought(self, row: LedgerRow) -> None:
+        """Tell of a submission whose answer was lost, and which has come back."""
+        if row.video_task_id is not None:
+            event = SubmitEvent(request=VideoRequest(track=row.track), task_id=row.video_task_id)
+            self.client.reporter.tell(lambda hook: hook.on_submit(event))
+
+    async def _submission(self, row: LedgerRow, *, sent_before: bool) -> Submission:
+        reserve = 0 if self.options.max_credits is None else await self._prices.of(row.track)
+        entry = Entry(
+            self.books,
+            row,
+            reserve=reserve,
+            budget=micro(self.options.max_credits),
+            strict=self.client.strict,
+            sent_before=sent_before,
+            callback_url=self.callbacks.url if self.callbacks is not None else None,
+        )
+        submission = self.client.begin(
+            VideoRequest(track=row.track), refused=self.halt.stop_if_hopeless, entry=entry, patient=True
+        )
+        self.halt.watch(submission)
+        return submission
+
+    def _not_bought(self, track: Track, error: SunoVideoError) -> Outcome:
+        if isinstance(error, ClientClosedError) and self.halt.stopping:
+            return Outcome(track=track, state="planned", error=self.halt.reason)
+        self.halt.stop_if_hopeless(error)
+        refused = isinstance(error, InvalidRequestError | NotFoundError) and error.operation == "CreateTask"
+        return Outcome(track=track, state="refused" if refused else "planned", error=error)
+
+    async def _follow(self, claim: Claim, work: Work) -> Outcome:
+        row = claim.row
+        if row.video_task_id is None:
+            raise LedgerError(f"row {row.id} is submitted without a task's id: the ledger is damaged")
+        work.task = work.task or self.client.follow(row.video_task_id, row.track, patient=True)
+        end: Video | SunoVideoError
+        try:
+            end = await work.task.result(timeout=self.options.task_timeout)
+        except SunoVideoError as error:
+            end = error
+        if ending := ending_of(end, now=self.client.clock.time()):
+            row = await self.books.move(row, ending)
+        if isinstance(end, Video):
+            outcome = _known(row, "succeeded")
+            return await self._download(outcome, claim) if self.options.output_dir else outcome
+        if isinstance(end, WaitTimeout):
+            self.client.forget(work.task, end)
+        self.halt.stop_if_hopeless(end)
+        return evolve(_known(row, row.state.value), error=end)
+
+    async def _download(self, outcome: Outcome, claim: Claim) -> Outcome:
+        """Fetch a finished video; one that cannot be fetched now is fetched by the next run."""
+        row = claim.row
+        folder, sha256 = self.options.output_dir or Path(), self.options.sha256
+        try:
+            name = await self._name(row)
+            async with self._downloads:
+                saved = await self.client.fetch(_made(outcome), folder, name=name, sha256=sha256)
+        except (DownloadError, APIError, TransportError, TaskFailed) as error:
+            return evolve(outcome, error=error)
+        await self.books.move(row, Ending(state=State.DOWNLOADED, path=saved.path, sha256=saved.sha256))
+        return evolve(outcome, state="downloaded", path=saved.path, sha256=saved.sha256)
+
+    async def _name(self, row: LedgerRow) -> str:
+        """Return the name of a row's file; no other row of the ledger has it."""
+        template, title = self.options.file_name, ""
+        if template.needs_title:
+            title = await self._titles.of(row.track)
+        marked = row.track.key if await self.books.has_namesake(row) else None
+        task_id = row.video_task_id or ""
+        return template.name(row.track, video_task_id=task_id, title=title, marked_by=marked)
+
+
+def _known(row: LedgerRow, state: str) -> Outcome:
+    """Return an outcome with what the ledger knows."""
+    return Outcome(
+        track=row.track,
+        state=state,
+        video_task_id=row.video_task_id,
+        url=row.url,
+        path=row.path,
+        sha256=row.sha256,
+        credits=row.cost / MICRO if row.cost else None,
+    )
+
+
+def _made(outcome: Outcome) -> Video:
+    """Return the video of a row that is made, as far as the ledger knows it."""
+    task_id, urls = outcome.video_task_id or VideoTaskId(""), (outcome.url or "",)
+    return video_of(TaskSnapshot(task_id=task_id, status="success", media_urls=urls), outcome.track)
+
+
+def _state_at(error: Exception, work: Work) -> str:
+    """Return the state of a row that broke off: what is certain of it."""
+    if work.task is not None:
+        return "submitted"
+    sent = error.sent if isinstance(error, LedgerError) else work.submission is not None
+    return "unknown" if sent else "planned"
+
+
+#: Music tasks whose titles are remembered, since the tracks of one stand together in a catalog.
+TITLES = 100
+
+
+@define(eq=False)
+class Prices:
+    """What videos cost: one question for each distinct shape of input."""
+
+    client: BatchClient
+    _known: dict[tuple[bool, bool], int] = field(factory=dict[tuple[bool, bool], int], init=False)
+    _one: anyio.Lock = field(factory=anyio.Lock, init=False)
+
+    async def of(self, track: Track) -> int:
+        """Return the estimated micro-credits of a track's video."""
+        shape = (track.author is None, track.brand is None)
+        async with self._one:
+            if shape not in self._known:
+                estimate = await self.client.estimate(track)
+                cost = micro(estimate.estimated_credits)
+                if cost is None:
+                    raise MalformedResponseError(
+                        f"EstimateTask: {estimate.estimated_credits:g} credits for a video make no sense",
+                        http_status=200,
+                    )
+                self._known[shape] = cost
+        return self._known[shape]
+
+
+@define(eq=False)
+class Titles:
+    """What songs are called: one question for each music task, as long as it is remembered."""
+
+    client: BatchClient
+    _known: dict[MusicTaskId, dict[str, str]] = field(factory=dict[MusicTaskId, dict[str, str]], init=False)
+    _one: anyio.Lock = field(factory=anyio.Lock, init=False)
+
+    async def of(self, track: Track) -> str:
+        """Return a song's title, empty where it has none."""
+        async with self._one:
+            if track.task_id not in self._known:
+                found = await self.client.tracks(track.task_id)
+                while len(self._known) >= TITLES:
+                    self._known.pop(next(iter(self._known)))
+                self._known[track.task_id] = {str(one.suno_id): one.title or "" for one in found}
+            return self._known[track.task_id].get(track.suno_id, "")

@@ -1,0 +1,1 @@
+"""`suno-video doctor`: what would keep a conversion from working."""

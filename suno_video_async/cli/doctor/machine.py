@@ -1,0 +1,196 @@
+"""What `suno-video doctor` looks at on this machine: nothing here sends anything, nothing is changed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from suno_video_async._util.filesystem import network_file_system
+from suno_video_async.cli import errors
+from suno_video_async.cli.check import Check, fail, ok, warn
+from suno_video_async.config import Settings, default_key_file, has_usual_shape
+from suno_video_async.errors import ConfigurationError, LedgerError
+from suno_video_async.ledger.lock import held_by
+from suno_video_async.ledger.schema import MIGRATIONS
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import State
+
+#: Free bytes under which a catalog's videos may not fit, and under which not even one may.
+LITTLE, TOO_LITTLE = 2e9, 1e8
+#: The Pythons that the tests run on.
+_TESTED = ((3, 11), (3, 13))
+_PROJECT = "suno-video-async"
+_REQUIREMENT = re.compile(r"([\w.-]+)[^;]*(?:;\s*extra\s*==\s*['\"](\w+)['\"])?\s*$")
+
+
+def check_python() -> Iterator[Check]:
+    """Look at the interpreter and at the packages that everything needs."""
+    here = sys.version_info[:2]
+    needed = ", ".join(f"{name} {found or 'missing'}" for name, found in _packages(None).items())
+    tested = " to ".join(".".join(map(str, pair)) for pair in _TESTED)
+    text = f"{platform.python_version()} on {platform.system()}; {_PROJECT} {_version(_PROJECT) or '?'}; {needed}"
+    if not needed:
+        yield warn("python", f"{text}not installed as a package", _install("cli"))
+    elif "missing" in needed:
+        yield fail("python", text, _install("cli"))
+    elif not _TESTED[0] <= here <= _TESTED[1]:
+        yield warn("python", text, f"it is tested with {tested}")
+    else:
+        yield ok("python", text)
+
+
+def check_extras() -> Iterator[Check]:
+    """Say which extras are there, and whether the renderer's libraries work."""
+    for extra in ("local", "asgi", "otel"):
+        found = _packages(extra)
+        there = {name: number for name, number in found.items() if number}
+        if not there:
+            yield ok(f"extra {extra}", f"not installed; to have it: {_install(extra)}")
+        elif len(there) < len(found):
+            missing = ", ".join(sorted(found.keys() - there.keys()))
+            text = f"only a part of it is installed; missing: {missing}"
+            yield warn(f"extra {extra}", text, _install(extra))
+        else:
+            text = ", ".join(f"{name} {number}" for name, number in there.items())
+            yield ok(f"extra {extra}", text)
+            if extra == "local":
+                yield _check_ffmpeg()
+
+
+def _check_ffmpeg() -> Check:
+    name, fix = "ffmpeg", f"install it again: {_install('local')}"
+    try:
+        import av  # noqa: PLC0415  of an extra, and slow to import
+        from av.codec import Codec  # noqa: PLC0415  likewise
+
+        for encoder in ("libx264", "aac"):
+            Codec(encoder, "w")
+    except (ImportError, ValueError) as error:
+        return fail(name, f"videos cannot be encoded: {error}", fix)
+    libraries = {"libavcodec", "libavformat"} & av.library_versions.keys()
+    versions = ", ".join(f"{one} {'.'.join(map(str, av.library_versions[one]))}" for one in sorted(libraries))
+    return ok(name, f"{versions}; H.264 and AAC can be encoded")
+
+
+def _packages(extra: str | None) -> Mapping[str, str | None]:
+    """Return the packages of an extra (None: the core) by name, with the versions of the installed."""
+    try:
+        needed = requires(_PROJECT) or []
+    except PackageNotFoundError:
+        return {}
+    parsed = [match for line in needed if (match := _REQUIREMENT.match(line))]
+    return {match[1]: _version(match[1]) for match in parsed if match[2] == extra}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _install(extra: str) -> str:
+    return f"pip install '{_PROJECT}[{extra}]'"
+
+
+def check_key(base_url: str | None) -> tuple[list[Check], Settings | None]:
+    """Look for the key; nothing of it is told but its length.
+
+    Returns:
+        What was found, and the settings where they can be used.
+
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # told below
+            settings = Settings.find(base_url=base_url)
+    except ConfigurationError as error:
+        fix = "suno-video login" if "no API key" in str(error) else "see suno-video login --help"
+        return [fail("key", errors.brief(error), fix)], None
+    where = "CRUN_API_KEY" if os.environ.get("CRUN_API_KEY") else default_key_file()
+    checks = list[Check]()
+    if has_usual_shape(settings.api_key):
+        checks.append(ok("key", f"found in {where}, of the usual shape"))
+    else:
+        text = f"found in {where}, {len(settings.api_key)} characters long, which is not the usual shape"
+        checks.append(warn("key", text, "see that you have copied all of it"))
+    for problem in settings.key_file_problems():
+        text, _, fix = problem.partition(": ")
+        checks.append(warn("key file", text, fix))
+    return checks, settings
+
+
+def check_folder(name: str, folder: Path, *, for_ledger: bool) -> Check:
+    """Look whether a folder can be written and has room; one that does not exist yet is not made."""
+    there = next((one for one in (folder, *folder.resolve().parents) if one.is_dir()), Path("/"))
+    shown, other = str(folder), f"choose another folder with {'--ledger' if for_ledger else '--output-dir'}"
+    if folder.exists() and not folder.is_dir():
+        return fail(name, f"{shown} is no folder", other)
+    if problem := _unwritable(there):
+        return fail(name, f"{there} cannot be written: {problem}", other)
+    free = shutil.disk_usage(there).free
+    room = f"{free / 1e9:.1f} GB free"
+    if (kind := network_file_system(there)) is not None:
+        text = f"{shown} is on a network file system ({kind}); {room}"
+        if for_ledger:
+            return fail(name, f"{text}; a ledger cannot be there", other)
+        return warn(name, f"{text}; downloads may be slow", other)
+    if free < LITTLE:
+        found = fail if free < TOO_LITTLE else warn
+        return found(name, f"{shown}: only {room}", f"make room, or {other}")
+    made = "" if folder.exists() else " (does not exist yet, and can be made)"
+    return ok(name, f"{shown} can be written{made}, {room}")
+
+
+def _unwritable(folder: Path) -> str | None:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def check_ledger(path: Path, settings: Settings | None) -> Iterator[Check]:
+    """Look at a ledger beside whoever writes it: whether it is whole, whose it is, what is unsettled in it."""
+    name = "ledger"
+    ledger = SqliteLedger(path)
+    try:
+        if not ledger.open_to_read(settings.account if settings else None):
+            fix = "name the file that convert wrote, catalog.ledger.db"
+            yield fail(name, f"{path}: there is no ledger", fix)
+            return
+        problems, states = ledger.problems(), ledger.totals().states
+        schema = ledger.schema_version()
+    except LedgerError as error:
+        text, _, fix = str(error).partition(": ")
+        yield fail(name, text, fix or "restore it from a copy")
+        return
+    finally:
+        ledger.close()
+    if problems:
+        yield fail(name, f"{path} is damaged: {problems[0]}", "restore it from a copy")
+        return
+    whose = "of this key's account" if settings else "no key to compare its account with"
+    old = "" if schema == len(MIGRATIONS) else f" (the next convert brings it to {len(MIGRATIONS)})"
+    yield ok(name, f"{path} is whole, {whose}, schema {schema}{old}")
+    yield _check_rows(path, states)
+    holder = held_by(path)
+    yield ok("ledger lock", f"being written by {holder}" if holder else "nobody writes it")
+
+
+def _check_rows(path: Path, states: Mapping[State, int]) -> Check:
+    counts = ", ".join(f"{number} {state}" for state, number in sorted(states.items())) or "no tracks yet"
+    unsettled: Sequence[State] = (State.UNKNOWN, State.SUBMITTING)
+    if any(states.get(state) for state in unsettled):
+        fix = shlex.join(["suno-video", "unknown", "list", "--ledger", str(path)])
+        return warn("ledger rows", f"{counts}; the unknown ones may be paid for", fix)
+    return ok("ledger rows", counts)

@@ -1,0 +1,276 @@
+"""How a conversion looks: lines that fit any terminal, made of values alone.
+
+Each line is cut to the terminal's width by the cells that it takes, and the least important ones go where there is
+no room: nothing wraps, so that it can be drawn over again, whatever a track is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import evolve, field, frozen
+from rich.cells import cell_len
+from rich.text import Text
+
+from suno_video_async.cli.live.state import InFlight
+from suno_video_async.models import RateLimit
+
+#: From this width on there is room for labels, and for a task's id beside its name.
+_WIDE = 60
+_LABEL, _ID = 9, 13
+#: A state's style, and how its part of the bar is drawn, also where there are letters only.
+_LOOKS: Mapping[str, tuple[str, str, str]] = {
+    "done": ("green", "█", "#"),
+    "skipped": ("green dim", "█", "#"),
+    "failed": ("red", "▚", "x"),
+    "refused": ("red", "▚", "x"),
+    "unknown": ("bold red", "▚", "?"),
+    "not downloaded": ("red", "▚", "x"),
+    "submitted": ("yellow", "▒", "-"),
+    "planned": ("yellow", "░", "."),
+    "downloading": ("cyan", "▓", "="),
+    "in flight": ("blue", "▒", "-"),
+    "waiting": ("dim", "░", "."),
+}
+
+
+@frozen(kw_only=True)
+class Sight:
+    """A conversion at one moment; times in seconds of the client's clock.
+
+    Attributes:
+        title: what is converted.
+        ended: tracks that are over.
+        total: all tracks, where they can be counted.
+        states: how many tracks stand where.
+        elapsed: since the beginning.
+        left: the forecast in words, or None.
+        rate: the limit.
+        used: requests that count against it at present.
+        requests: all requests so far.
+        refused: how many of them were over the limit.
+        paused_for: what is left of a pause that the server asked for.
+        spent: credits.
+        reserved: credits for what is not settled.
+        budget: the most credits.
+        slowest: the oldest tasks, the oldest first.
+        stuck_after: the age from which on a task counts as stuck, where it is known.
+        usual: the age by which most tasks are over, where it is known.
+        troubles: what went wrong last, the newest at the end.
+        word: a last line, such as what an interruption led to.
+
+    """
+
+    title: str
+    ended: int = 0
+    total: int | None = None
+    states: Mapping[str, int] = field(factory=dict[str, int])
+    elapsed: float = 0.0
+    left: str | None = None
+    rate: RateLimit | None = None
+    used: int = 0
+    requests: int = 0
+    refused: int = 0
+    paused_for: float = 0.0
+    spent: float = 0.0
+    reserved: float = 0.0
+    budget: float | None = None
+    slowest: Sequence[InFlight] = ()
+    stuck_after: float | None = None
+    usual: float | None = None
+    troubles: Sequence[str] = ()
+    word: str = ""
+
+
+def lines(sight: Sight, *, width: int, height: int, letters: bool = False) -> list[Text]:
+    """Return a sight as lines of at most `width` cells, at most `height` of them.
+
+    Args:
+        sight: what is to be seen.
+        width: the terminal's columns.
+        height: how many lines there is room for.
+        letters: draw with ASCII alone.
+
+    """
+    labelled = width >= _WIDE
+    sight = _in_letters(sight) if letters else sight
+    blocks = [
+        (0, [_progress(sight, width, letters=letters)]),
+        (1, _states(sight, width, labelled=labelled)),
+        (2, [_labelled("time", _time(sight), width, labelled=labelled)]),
+        (3, [_labelled("rate", _rate(sight), width, labelled=labelled)]),
+        (4, [_labelled("credits", _credits(sight), width, labelled=labelled)]),
+        (6, _slowest(sight, labelled=labelled)),
+        (5, _troubles(sight, labelled=labelled)),
+        (0, [Text(sight.word, style="yellow")] if sight.word else []),
+    ]
+    ranked = sorted((rank, at, line) for at, (rank, block) in enumerate(blocks) for line in range(len(block)))
+    shown = sorted((at, line) for _, at, line in ranked[: max(1, height)])
+    chosen = [blocks[at][1][line] for at, line in shown]
+    for text in chosen:
+        text.no_wrap = True
+        text.truncate(width, overflow="crop" if letters else "ellipsis")
+    return chosen
+
+
+def _in_letters(sight: Sight) -> Sight:
+    """Return a sight without what the terminal could write only as an escape, which would take more cells."""
+    return evolve(
+        sight,
+        title=_letters(sight.title),
+        slowest=[evolve(one, name=_letters(one.name)) for one in sight.slowest],
+        troubles=[_letters(said) for said in sight.troubles],
+    )
+
+
+def _letters(text: str) -> str:
+    return text.encode("ascii", "replace").decode()
+
+
+def _progress(sight: Sight, width: int, *, letters: bool) -> Text:
+    """Return the title, a bar of the states, and how many tracks are over."""
+    of = "" if sight.total is None else f"/{sight.total}"
+    share = f" {sight.ended / sight.total:4.0%}" if sight.total else ""
+    right = f" {sight.ended}{of}{share}"
+    title = Text(sight.title, style="bold")
+    title.truncate(max(8, width // 3), overflow="crop" if letters else "ellipsis")
+    room = width - title.cell_len - 1 - len(right)
+    line = title.append(" ")
+    if room >= 4:
+        line.append_text(_bar(sight.states, room, letters=letters))
+    return line.append(right)
+
+
+def _bar(states: Mapping[str, int], room: int, *, letters: bool) -> Text:
+    bar = Text()
+    known = [(name, states[name]) for name in _LOOKS if states.get(name)]
+    for (name, _), cells in zip(known, _shares([n for _, n in known], room), strict=True):
+        style, block, letter = _LOOKS[name]
+        bar.append((letter if letters else block) * cells, style=style)
+    return bar if known else Text(" " * room)
+
+
+def _shares(numbers: Sequence[int], room: int) -> list[int]:
+    """Return cells for numbers: all of `room`, by their shares, and one for the smallest where there is room."""
+    total = sum(numbers)
+    cells = [max(1, n * room // total) for n in numbers]
+    exact = [n * room / total for n in numbers]
+    while cells and sum(cells) != room:
+        step = 1 if sum(cells) < room else -1
+        able = [k for k in range(len(cells)) if step > 0 or cells[k] > (1 if room >= len(cells) else 0)]
+        most = max(able, key=lambda k: step * (exact[k] - cells[k]))
+        cells[most] += step
+    return cells
+
+
+def _states(sight: Sight, width: int, *, labelled: bool) -> list[Text]:
+    """Return the states in as many lines as they need."""
+    found = [(name, n) for name in _LOOKS if (n := sight.states.get(name))]
+    rows, room = [Text()], width - (_LABEL if labelled else 0)
+    for name, n in found:
+        part = Text.assemble((str(n), "bold"), f" {name}", style=_LOOKS[name][0])
+        if rows[-1] and rows[-1].cell_len + 2 + part.cell_len > room:
+            rows.append(Text())
+        rows[-1].append("  " if rows[-1] else "").append_text(part)
+    if not found:
+        rows[0].append("starting")
+    return [_labelled("tracks" if n == 0 else "", [row], width, labelled=labelled) for n, row in enumerate(rows)]
+
+
+def _labelled(label: str, parts: Sequence[Text | str], width: int, *, labelled: bool) -> Text:
+    """Return as many parts as fit, after a label where there is room for one; the first is always there."""
+    line = Text(f"{label:{_LABEL}}" if labelled else "", style="")
+    line.stylize("dim")
+    first = True
+    for part in parts:
+        text = part if isinstance(part, Text) else Text(part)
+        if not first and line.cell_len + 2 + text.cell_len > width:
+            break
+        line.append("" if first else "  ").append_text(text)
+        first = False
+    return line
+
+
+def _time(sight: Sight) -> list[Text | str]:
+    so_far = f"{in_words(sight.elapsed)} so far"
+    return [Text(sight.left, style="bold"), so_far] if sight.left else [so_far]
+
+
+def _rate(sight: Sight) -> list[Text | str]:
+    parts = list[Text | str]()
+    if sight.paused_for > 0:
+        parts.append(Text(f"paused by the server for {in_words(sight.paused_for)}", style="yellow"))
+    if sight.rate is not None:
+        parts.append(f"{sight.used} of {sight.rate.requests} requests in {sight.rate.per:g} s")
+    parts.append(f"{sight.requests} in all")
+    if sight.refused:
+        parts.append(Text(f"{sight.refused} refused", style="yellow"))
+    return parts
+
+
+def _credits(sight: Sight) -> list[Text | str]:
+    parts: list[Text | str] = [f"{_amount(sight.spent)} credits spent"]
+    if sight.reserved:
+        parts.append(f"{_amount(sight.reserved)} reserved")
+    if sight.budget is not None:
+        parts.append(f"of at most {_amount(sight.budget)}")
+    return parts
+
+
+def _amount(credits_: float) -> str:
+    return f"{round(credits_, 2):,g}" if credits_ < 1e5 else f"{credits_:,.0f}"
+
+
+def _slowest(sight: Sight, *, labelled: bool) -> list[Text]:
+    rows = list[Text]()
+    for one in sight.slowest:
+        stuck = sight.stuck_after is not None and one.seen >= sight.stuck_after
+        label = "" if rows else "slowest"
+        row = Text(f"{label:{_LABEL}}" if labelled else ("" if rows else "slowest "), style="")
+        row.stylize("dim")
+        row.append(f"{in_words(one.age)} ", style="bold red" if stuck else "")
+        if stuck:
+            usual = f" (most take {in_words(sight.usual)})" if sight.usual is not None and labelled else ""
+            row.append(f"stuck{usual} ", style="red")
+        if labelled:
+            row.append(_letters(one.task_id)[:_ID] + " ", style="dim")
+        rows.append(row.append(one.name))  # last: a name may be written from right to left
+    return rows
+
+
+def _troubles(sight: Sight, *, labelled: bool) -> list[Text]:
+    rows = list[Text]()
+    for said in reversed(sight.troubles):
+        label = f"{'' if rows else 'trouble':{_LABEL}}" if labelled else ""
+        rows.append(Text.assemble((label, "dim"), (said, "red")))
+    return rows
+
+
+def in_words(seconds: float) -> str:
+    """Return a time as people say it: two units at the most."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 10:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} days {hours} h" if hours else f"{days} days"
+
+
+def about(seconds: float) -> str:
+    """Return a forecast as people say it, no finer than it can be."""
+    for most, step in ((60.0, 5.0), (600.0, 30.0), (3600.0, 60.0), (86400.0, 300.0)):
+        if seconds < most:
+            return in_words(max(step, step * round(seconds / step)))
+    return in_words(3600.0 * round(seconds / 3600.0))
+
+
+def widths(shown: Sequence[Text]) -> list[int]:
+    """Return the cells that lines take."""
+    return [cell_len(text.plain) for text in shown]

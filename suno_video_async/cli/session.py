@@ -1,0 +1,52 @@
+"""What the commands that only ask have in common: they give up soon, and say each retry."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from attrs import frozen
+
+from suno_video_async.cli import errors
+from suno_video_async.cli.interrupts import Interrupts, run_interruptible
+from suno_video_async.cli.options import ClientOptions
+from suno_video_async.cli.output import Output
+from suno_video_async.client import SunoVideoClient
+from suno_video_async.download.downloader import WAITS
+from suno_video_async.hooks import Hooks, RetryEvent
+from suno_video_async.models import RetryPolicy
+
+#: Sends of one call: a person waits for the answer.
+ATTEMPTS = 4
+#: Tries of one download, and one more for a URL that has run out.
+DOWNLOAD_ATTEMPTS = len(WAITS) + 2
+
+
+@frozen(eq=False)
+class Retries(Hooks):
+    """Says each retry on stderr."""
+
+    output: Output
+
+    def on_retry(self, event: RetryEvent) -> None:
+        """Say why and when a call is tried again."""
+        why = errors.brief(event.error)
+        named = why if why.startswith(event.operation) else f"{event.operation}: {why}"
+        most = DOWNLOAD_ATTEMPTS if event.operation == "download" else ATTEMPTS
+        self.output.hint(f"{named}; trying again in {event.wait:.1f} s ({event.attempt} of {most})")
+
+
+def with_client(
+    reach: ClientOptions,
+    output: Output,
+    command: Callable[[SunoVideoClient, Interrupts], Awaitable[int]],
+    *hooks: Hooks,
+) -> int:
+    """Run a command with an open client and return its exit code."""
+
+    closed = reach.client(hooks=[Retries(output), *hooks], retry=RetryPolicy(attempts=ATTEMPTS))
+
+    async def opened(interrupts: Interrupts) -> int:
+        async with closed as client:
+            return await command(client, interrupts)
+
+    return run_interruptible(opened)

@@ -1,0 +1,197 @@
+"""Where the key and the base URL come from: the argument, the environment, the provider's key file."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+from dotenv import dotenv_values
+
+from suno_video_async._util.netaddr import is_private
+from suno_video_async.errors import ConfigurationError
+
+DEFAULT_BASE_URL = "https://api.crun.ai"
+_KEY_SHAPE = re.compile(r"ak_[\x21-\x7e]{32}")
+
+
+@frozen
+class Settings:
+    """A checked base URL and a usable key; the key stays out of the repr."""
+
+    base_url: str
+    api_key: str = field(repr=False)
+    is_given: bool = True
+    """Whether the key was given by hand, and neither the environment nor the key file was asked for it."""
+    key_file: Path | None = None
+    """The key file; None is the provider's own."""
+
+    @property
+    def account(self) -> tuple[str, str]:
+        """The provider, and a fingerprint that tells keys apart and nothing about them.
+
+        On this machine the port does not count: a local server listens on another one each time.
+        """
+        parts = urlsplit(self.base_url)
+        host = parts.hostname or ""
+        provider = host if is_loopback(host) else f"{parts.scheme}://{parts.netloc}{parts.path}"
+        return provider, hashlib.blake2b(self.api_key.encode(), digest_size=8, person=b"suno-video").hexdigest()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the API is on this machine, or in the network around it."""
+        return is_private(urlsplit(self.base_url).hostname)
+
+    @classmethod
+    def find(
+        cls,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        *,
+        environment: Mapping[str, str] = os.environ,
+        key_file: Path | None = None,
+    ) -> Settings:
+        """Return the settings: an argument goes before the environment, and that before the key file.
+
+        Args:
+            api_key: the key, or None to look for `CRUN_API_KEY`.
+            base_url: the API's origin, or None to look for `CRUN_BASE_URL`.
+            environment: the environment variables.
+            key_file: lines of `NAME=value`; None is `~/.crun/.env`, where the provider's own tool keeps the key.
+
+        Raises:
+            ConfigurationError: there is no key, or one of the two cannot be used.
+
+        """
+        key = api_key or environment.get("CRUN_API_KEY")
+        url = base_url or environment.get("CRUN_BASE_URL")
+        if not key or not url:
+            # Read only where it decides something: it is a small blocking read, perhaps on an event loop.
+            file = read_key_file(key_file or default_key_file())
+            key, url = key or file.get("CRUN_API_KEY"), url or file.get("CRUN_BASE_URL", DEFAULT_BASE_URL)
+        if not key or not key.strip():
+            raise ConfigurationError(
+                "no API key: set CRUN_API_KEY, or write CRUN_API_KEY=… into ~/.crun/.env, or pass api_key="
+            )
+        return cls(check_base_url(url.strip()), check_key(key.strip()), bool(api_key), key_file)
+
+    def key_file_problems(self) -> Sequence[str]:
+        """Return what a user should know of the key file; it blocks. None of the keys is in it."""
+        if self.is_given:
+            return ()
+        try:
+            path = self.key_file or default_key_file()
+            kept = read_key_file(path).get("CRUN_API_KEY", "").strip()
+        except ConfigurationError:
+            return ()  # where it was needed, this was said
+        problems = list[str]()
+        if kept and _is_open_to_others(path):
+            problems.append(f"the key file {path} can be read or changed by others: chmod 600 {path}")
+        if kept and kept != self.api_key:
+            problems.append(
+                f"CRUN_API_KEY is not the key in {path}: the one in the environment is used; unset it to use the"
+                " other"
+            )
+        return problems
+
+
+def default_key_file() -> Path:
+    """Return where the provider's own tool keeps the key.
+
+    Raises:
+        ConfigurationError: nobody knows where the user's home is.
+
+    """
+    try:
+        return Path.home() / ".crun" / ".env"
+    except RuntimeError as error:
+        raise ConfigurationError(f"the key file cannot be read: {error}") from None
+
+
+def read_key_file(path: Path) -> Mapping[str, str]:
+    """Return the names in a key file that have a value; none where there is no such file.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+
+    """
+    try:
+        found = dotenv_values(path, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the key file cannot be read: {type(error).__name__}") from None
+    return {name: value for name, value in found.items() if value}
+
+
+def _is_open_to_others(path: Path) -> bool:
+    """Whether other users of this machine may read or change a file, as far as this system tells."""
+    try:
+        return os.name == "posix" and bool(path.stat().st_mode & 0o077)
+    except OSError:
+        return False
+
+
+def has_usual_shape(key: str) -> bool:
+    """Whether a key looks as the provider's do; the server decides about those that do not."""
+    return _KEY_SHAPE.fullmatch(key) is not None
+
+
+def check_key(key: str) -> str:
+    """Return a key that a header can carry; one of an unusual shape is a warning.
+
+    Raises:
+        ConfigurationError: no header can carry it.
+
+    """
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigurationError("the API key contains characters that no HTTP header can carry: copy it again")
+    if not has_usual_shape(key):
+        warnings.warn(
+            f"the API key is not of the usual shape ('ak_' and 32 characters; this one has {len(key)} in all):"
+            " the server will decide",
+            UserWarning,
+            stacklevel=4,
+        )
+    return key
+
+
+def check_base_url(url: str) -> str:
+    """Return a base URL that a key may be sent to: https, or plain http to this machine itself.
+
+    Raises:
+        ConfigurationError: it is another kind of URL.
+
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"the base URL cannot be read: {error}") from None
+    if parts.scheme not in {"http", "https"} or not host or re.search(r"[\s\x00-\x1f]", url):
+        raise ConfigurationError(f"the base URL must look like {DEFAULT_BASE_URL}, not {_without_userinfo(url)!r}")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ConfigurationError("the base URL must have no user, query or fragment: the key goes into a header")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ConfigurationError(
+            f"plain http would show the API key to the network: use https://{host} (http is for this machine only)"
+        )
+    return url.rstrip("/")
+
+
+def _without_userinfo(url: str) -> str:
+    return url.rpartition("@")[2]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address always means this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

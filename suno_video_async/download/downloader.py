@@ -1,0 +1,121 @@
+"""The videos of a client to disk: tried again where that can help, from a fresh URL where one has run out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import aiohttp
+
+from suno_video_async.clock import Clock
+from suno_video_async.download.fetch import MediaServer, make_media_session
+from suno_video_async.download.filenames import file_name
+from suno_video_async.download.partial import Saved
+from suno_video_async.errors import DownloadError, SunoVideoError
+from suno_video_async.hooks import RetryEvent
+from suno_video_async.models import TaskSnapshot, Timeout, Video, VideoTaskId
+from suno_video_async.observability.reporter import Reporter
+from suno_video_async.task import video_of
+
+#: Seconds before a download that broke off is tried again.
+WAITS = (1.0, 5.0)
+#: What a media server says when a URL has run out; TaskInfo has a fresh one.
+EXPIRED = frozenset({403, 404, 410})
+
+
+class Downloads:
+    """Fetches the videos of a client, over connections of its own: they are not the API's, and carry no key.
+
+    Args:
+        session: a session of the user's own; None makes one where it is first needed.
+        timeout: as `MediaServer` has it.
+        local: likewise.
+        clock: times the waits between tries.
+        longest: the most seconds that a media server may ask to wait.
+        status: asks how a task stands, for a fresh URL.
+        reporter: tells of each send and each retry.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        session: aiohttp.ClientSession | None,
+        timeout: Timeout,
+        local: bool,
+        clock: Clock,
+        longest: float,
+        status: Callable[[VideoTaskId], Awaitable[TaskSnapshot]],
+        reporter: Reporter,
+    ) -> None:
+        self._given = session
+        self._own: aiohttp.ClientSession | None = None
+        self._timeout = timeout
+        self._local = local
+        self._clock = clock
+        self._longest = longest
+        self._status = status
+        self._reporter = reporter
+        self._underway = dict[tuple[Path, VideoTaskId, bool], asyncio.Future[Saved | SunoVideoError]]()
+
+    async def fetch(self, video: Video, folder: Path, *, name: str | None = None, sha256: bool = False) -> Saved:
+        """Fetch a video; see `SunoVideoClient.fetch`. Who asks for one that is being fetched waits for it."""
+        name = name or file_name(video.suno_id or video.task_id)
+        if Path(name).name != name:
+            raise DownloadError(f"{name!r} is not a plain file name", url=video.url)
+        key = (folder / name, video.task_id, sha256)
+        while (other := self._underway.get(key)) is not None:
+            await asyncio.wait([other])
+            if not other.cancelled():
+                return _value(other.result())
+        over = self._underway[key] = asyncio.get_running_loop().create_future()
+        try:
+            over.set_result(await self._fetch(video, folder / name, sha256=sha256))
+        except SunoVideoError as error:
+            over.set_result(error)
+        finally:
+            del self._underway[key]
+            if not over.done():  # this caller is cancelled; the next one who waits goes on
+                over.cancel()
+        return _value(over.result())
+
+    async def _fetch(self, video: Video, path: Path, *, sha256: bool) -> Saved:
+        server, url, fresh = self._server(), video.url, False
+        waits, tries = iter(WAITS), 0
+        while True:
+            try:
+                return await server.download(url, path, sha256=sha256, resend=tries)
+            except DownloadError as error:
+                tries += 1
+                if error.status in EXPIRED and not fresh:
+                    self._tell_retry(tries, 0.0, error)
+                    fresh, url = True, video_of(await self._status(video.task_id)).url
+                    continue
+                wait = next(waits, None) if error.temporary else None
+                if wait is None:
+                    raise
+                wait = max(wait, min(error.retry_after or 0.0, self._longest))
+                self._tell_retry(tries, wait, error)
+            await self._clock.sleep(wait)
+
+    def _tell_retry(self, attempt: int, wait: float, error: DownloadError) -> None:
+        event = RetryEvent(operation="download", attempt=attempt, wait=wait, error=error)
+        self._reporter.tell(lambda hook: hook.on_retry(event))
+
+    def _server(self) -> MediaServer:
+        session = self._given or self._own
+        if session is None:
+            session = self._own = make_media_session(local=self._local)
+        return MediaServer(session, self._timeout, self._local, self._reporter)
+
+    async def aclose(self) -> None:
+        """Close what was made here."""
+        if self._own is not None:
+            await self._own.close()
+
+
+def _value(outcome: Saved | SunoVideoError) -> Saved:
+    if isinstance(outcome, SunoVideoError):
+        raise outcome
+    return outcome

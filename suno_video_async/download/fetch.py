@@ -1,0 +1,252 @@
+"""One fetch from a media server: to `.part` first, from where the last one broke off, checked, then renamed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncGenerator, Callable, Generator
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+import anyio
+import anyio.to_thread
+from aiohttp.abc import AbstractResolver, ResolveResult
+from attrs import define, field
+from yarl import URL
+
+from suno_video_async._util.aio import to_the_end
+from suno_video_async._util.netaddr import is_private, without_secrets
+from suno_video_async.clock import SystemClock
+from suno_video_async.download.partial import Entity, PartFile, Saved
+from suno_video_async.errors import DownloadError
+from suno_video_async.models import Timeout
+from suno_video_async.observability.reporter import About, Reporter
+from suno_video_async.protocol.codec import retry_after
+
+#: What a user's disk is protected from: no lyric video comes near it.
+MAX_BYTES = 8 * 1024**3
+MAX_REDIRECTS = 3
+#: How many times the network's timeout a whole download may take: an hour by default.
+SLOWEST = 60
+#: Connections for downloads; they are not the API's.
+CONNECTIONS = 8
+_CHUNK = 256 * 1024
+
+T = TypeVar("T")
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+#: What the operating system says when there is no room, for which trying again does not help.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@define
+class MediaServer:
+    """How videos are fetched.
+
+    Attributes:
+        session: sends no API key by itself.
+        timeout: `connect` bounds the connection and `total` each wait for more bytes, in real seconds.
+        local: whether plain http and addresses of this machine and its network are accepted, as when the API
+            itself is there.
+        reporter: tells of each send.
+
+    """
+
+    session: aiohttp.ClientSession
+    timeout: Timeout
+    local: bool = False
+    reporter: Reporter = field(factory=lambda: Reporter((), SystemClock()))
+
+    async def download(self, url: str, path: Path, *, sha256: bool = False, resend: int = 0) -> Saved:
+        """Fetch a video; nothing stands at `path` until the whole file is checked.
+
+        What has come of a download that breaks off stays beside it as `.part`, if the server has named a version
+        of the file that can be asked for again; the next call, of another process too, fetches the rest.
+
+        Args:
+            url: the video's.
+            path: where it is to stand.
+            sha256: also compute the file's digest.
+            resend: how many times it was tried before, for what is told.
+
+        Raises:
+            DownloadError: it cannot be fetched or written, is no whole MP4 file, or is being fetched already.
+
+        """
+        try:
+            await anyio.Path(path.parent).mkdir(parents=True, exist_ok=True)
+            with _one_at_a_time(path, url):
+                return await self._download(url, PartFile(path), sha256=sha256, resend=resend)
+        except aiohttp.InvalidURL as error:
+            raise DownloadError("the video's URL cannot be used", url=url) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if isinstance(error, OSError) and isinstance(error.__cause__, PrivateAddressError):
+                raise DownloadError(str(error.__cause__), url=url) from error
+            raise DownloadError(
+                f"the download broke off: {type(error).__name__}", url=url, temporary=True
+            ) from error
+        except (ValueError, UnicodeError) as error:
+            raise DownloadError("the video's URL cannot be used", url=url) from error
+        except OSError as error:
+            raise DownloadError(f"{path} cannot be written: {error.strerror or error}", url=url) from error
+
+    async def _download(self, url: str, part: PartFile, *, sha256: bool, resend: int) -> Saved:
+        keep = False
+        try:
+            have = await _in_a_thread(partial(part.open, url))
+            await self._fetch(url, part, have, resend)
+            return await _in_a_thread(partial(part.finish, url, sha256))
+        except DownloadError as error:
+            keep = error.temporary
+            raise
+        except OSError as error:
+            keep = error.errno not in _FULL
+            raise
+        except (aiohttp.ClientError, TimeoutError, asyncio.CancelledError):
+            keep = True
+            raise
+        finally:
+            with contextlib.suppress(OSError):
+                await _in_a_thread(partial(part.close, keep))
+
+    async def _fetch(self, url: str, part: PartFile, have: Entity | None, resend: int) -> None:
+        for hop in range(MAX_REDIRECTS + 1):
+            self._check_url(url)
+            headers = {"Accept-Encoding": "identity", **(have.asked_for if have else {})}
+            async with self._get(url, headers, resend + hop) as response:
+                if response.status in _REDIRECTS and "Location" in response.headers:
+                    url = _redirected(url, response.headers["Location"])
+                    continue
+                if response.status == 416 and have is not None:
+                    have = None  # another entity, and a shorter one
+                    continue
+                await self._save(response, part, have, url)
+                return
+        raise DownloadError(f"more than {MAX_REDIRECTS} redirects", url=url)
+
+    @contextlib.asynccontextmanager
+    async def _get(
+        self, url: str, headers: dict[str, str], resend: int
+    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
+        """Ask for a URL once, and tell of it when its body is read."""
+        # A drip of bytes keeps every single wait short: the whole has a bound of its own.
+        limits = aiohttp.ClientTimeout(
+            total=SLOWEST * self.timeout.total, connect=self.timeout.connect, sock_read=self.timeout.total
+        )
+        with self.reporter.sending("media", "GET", without_secrets(url), About(resend)) as sending:
+            async with self.session.get(
+                URL(url, encoded=True), timeout=limits, allow_redirects=False, headers=headers
+            ) as response:
+                sending.status = response.status
+                yield response
+
+    def _check_url(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not (self.local and parts.scheme == "http"):
+            raise DownloadError(f"the video's URL is {parts.scheme or 'no'} URL, not https", url=url)
+        if is_private(parts.hostname) and not self.local:
+            raise DownloadError(f"the video's URL leads to {parts.hostname}, which is no public address", url=url)
+
+    async def _save(self, response: aiohttp.ClientResponse, part: PartFile, have: Entity | None, url: str) -> None:
+        if response.status not in {200, 206} or (response.status == 206 and have is None):
+            raise _refused(response, url)
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise DownloadError("the video comes compressed, though that was not asked for", url=url)
+        if response.status == 206 and have is not None:
+            if not have.is_answered_by(response):
+                part.forget()
+                raise DownloadError(
+                    "the media server answers with another part than asked for", url=url, temporary=True
+                )
+            entity, start = have, have.start
+        else:
+            entity, start = Entity.of(response), 0
+        if entity.length is not None and entity.length > MAX_BYTES:
+            raise DownloadError(f"the video is over {MAX_BYTES} bytes", url=url)
+        await _in_a_thread(partial(part.begin, entity, start))
+        received = start
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            received += len(chunk)
+            if received > MAX_BYTES:
+                raise DownloadError(f"the video is over {MAX_BYTES} bytes", url=url)
+            await _in_a_thread(partial(part.write, chunk))
+        if entity.length is not None and received != entity.length:
+            raise DownloadError(f"{received} bytes came of {entity.length}", url=url, temporary=True)
+
+
+class PrivateAddressError(OSError):
+    """A media server's name leads to this machine, or to the network around it."""
+
+
+class PublicResolver(AbstractResolver):
+    """Finds public addresses only: what a server names must not lead into the network of its user."""
+
+    def __init__(self) -> None:
+        self._resolver = aiohttp.DefaultResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the public addresses of a host.
+
+        Raises:
+            PrivateAddressError: it has others only.
+
+        """
+        found = await self._resolver.resolve(host, port, family)
+        public = [one for one in found if not is_private(one["host"])]
+        if found and not public:
+            raise PrivateAddressError(f"the video's URL leads to {host}, which has no public address")
+        return public
+
+    async def close(self) -> None:
+        """Let go of what resolves."""
+        await self._resolver.close()
+
+
+def make_media_session(*, local: bool) -> aiohttp.ClientSession:
+    """Return a session for downloads: a pool of its own, no cookies, and public addresses only unless `local`."""
+    resolver = None if local else PublicResolver()
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS, resolver=resolver),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+async def _in_a_thread(call: Callable[[], T]) -> T:
+    """Run a call that blocks, to its end: whoever cancels must not overtake it, nor leave what it has opened."""
+    return await to_the_end(anyio.to_thread.run_sync(call))
+
+
+#: The files that are being fetched in this process.
+_BUSY = set[Path]()
+
+
+@contextlib.contextmanager
+def _one_at_a_time(path: Path, url: str) -> Generator[None, None, None]:
+    """Refuse to fetch one file twice at once: two would write one part."""
+    if path in _BUSY:
+        raise DownloadError(f"{path} is being downloaded already", url=url)
+    _BUSY.add(path)
+    try:
+        yield
+    finally:
+        _BUSY.discard(path)
+
+
+def _redirected(url: str, location: str) -> str:
+    there = urljoin(url, location)
+    if urlsplit(url).scheme == "https" and urlsplit(there).scheme != "https":
+        raise DownloadError("the media server redirects from https to http", url=url)
+    return there
+
+
+def _refused(response: aiohttp.ClientResponse, url: str) -> DownloadError:
+    again = response.status == 429 or response.status >= 500
+    wait = retry_after(response.headers) if again else None
+    said = f"the media server answered {response.status}"
+    return DownloadError(said, url=url, status=response.status, temporary=again, retry_after=wait)

@@ -1,0 +1,144 @@
+"""What is written down of a submission: that it is about to be sent, and what became of it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+
+from attrs import define, field
+
+from suno_video_async.errors import (
+    APIError,
+    InvalidRequestError,
+    MalformedResponseError,
+    NotFoundError,
+    ServerError,
+    SunoVideoError,
+    TaskFailed,
+)
+from suno_video_async.ledger.aio import Books
+from suno_video_async.ledger.model import AWAITED, MICRO, Ending, LedgerRow
+from suno_video_async.ledger.states import State
+from suno_video_async.models import TaskSnapshot, Track, Video, VideoTaskId, normalised
+from suno_video_async.protocol.codec import Operation
+from suno_video_async.protocol.verdicts import Verdict, verdict
+
+#: No video and no account comes near it: a larger figure is an error of the server's.
+MOST_CREDITS = 1e9
+#: A year: no task takes that long.
+MOST_SECONDS = 366 * 86_400.0
+
+
+@define(eq=False)
+class Entry:
+    """Records one row's submission: before each send that it may be bought, after it what became of it.
+
+    Attributes:
+        books: the ledger.
+        row: the row, as it is known.
+        reserve: micro-credits to set aside for it.
+        budget: the ledger's budget in micro-credits; None for no limit.
+        strict: whether a 500 leaves the row unknown for good.
+        sent_before: whether it is sent again after a 500 that was waited out.
+        callback_url: makes the URL of an attempt from its nonce; a 500 then waits for it to be called.
+
+    """
+
+    books: Books
+    row: LedgerRow
+    reserve: int = field(default=0, kw_only=True)
+    budget: int | None = field(default=None, kw_only=True)
+    strict: bool = field(default=False, kw_only=True)
+    sent_before: bool = field(default=False, kw_only=True)
+    callback_url: Callable[[str], str] | None = field(default=None, kw_only=True)
+
+    async def before(self, at: float) -> str | None:
+        """Commit, before a byte leaves, that the row may be bought from now on; return the callback's URL."""
+        nonce = secrets.token_hex(16)
+        begin: Callable[..., int] = self.books.ledger.begin_attempt
+        reserve, most = self.reserve, self.budget
+        await self.books.call(begin, self.row.id, nonce=nonce, at=at, reserve=reserve, most=most)
+        return None if self.callback_url is None else self.callback_url(nonce)
+
+    @property
+    def awaits_callback(self) -> bool:
+        """Whether a 500 is settled by the callback of the attempt, or by its absence."""
+        return self.callback_url is not None and not self.strict
+
+    @property
+    def unknown_after_500(self) -> bool:
+        """Whether a 500 leaves the row unknown, for good or until its callback."""
+        return self.strict or self.callback_url is not None
+
+    async def after(self, task_id: VideoTaskId | None, error: SunoVideoError | None) -> None:
+        """Commit what the send came to."""
+        self.row = await self.books.move(self.row, self._ending(task_id, error))
+
+    def _ending(self, task_id: VideoTaskId | None, error: SunoVideoError | None) -> Ending:
+        if task_id is not None or error is None:
+            return Ending(state=State.SUBMITTED, video_task_id=task_id)
+        meaning = verdict(Operation.CREATE_TASK, error, strict=self.unknown_after_500)
+        if meaning is Verdict.UNKNOWN:
+            kept = error.task_id if isinstance(error, MalformedResponseError) else None
+            candidate = None if kept is None else VideoTaskId(kept)
+            name, code, said = described(error)
+            if self.awaits_callback and isinstance(error, ServerError):
+                name = AWAITED
+            return Ending(state=State.UNKNOWN, video_task_id=candidate, error=(name, code, said))
+        refused = isinstance(error, InvalidRequestError | NotFoundError)
+        return Ending(state=State.REFUSED if refused else State.PLANNED, error=described(error))
+
+
+def ending_of(end: Video | SunoVideoError, *, now: float) -> Ending | None:
+    """Return how a submitted row moves on when its task was followed to this end; None leaves it submitted.
+
+    Args:
+        end: the task's end.
+        now: Unix seconds, of the client's clock: the task ended then at the latest.
+
+    """
+    if not isinstance(end, Video | TaskFailed):
+        return Ending(state=State.UNKNOWN, error=described(end)) if isinstance(end, NotFoundError) else None
+    took = _took(end.snapshot)
+    if isinstance(end, Video):
+        return Ending(state=State.SUCCEEDED, url=end.url, cost=micro(end.credits), ended=now, took=took)
+    cost = micro(end.snapshot.credits)
+    return Ending(state=State.FAILED, cost=cost, ended=now, took=took, error=described(end))
+
+
+def _took(said: TaskSnapshot) -> float | None:
+    """Return the seconds that a task took by the server's word; what makes no sense counts as not said."""
+    seconds = said.duration_s
+    if seconds is None and said.create_at is not None and said.complete_at is not None:
+        seconds = said.complete_at - said.create_at
+    return seconds if seconds is not None and 0 <= seconds <= MOST_SECONDS else None
+
+
+def described(error: Exception) -> tuple[str, int | None, str]:
+    """Return an error as the ledger keeps it: type, code, message."""
+    return type(error).__name__, error.code if isinstance(error, APIError) else None, str(error)
+
+
+def micro(amount: float | None) -> int | None:
+    """Return an amount of credits in whole micro-credits; one that makes no sense counts as not said."""
+    return None if amount is None or not 0 <= amount <= MOST_CREDITS else round(amount * MICRO)
+
+
+def origin_problem(snapshot: TaskSnapshot, row: LedgerRow) -> str | None:
+    """Return why a task cannot be what a row bought, or None where it is made from exactly what the row says."""
+    if not snapshot.input:
+        return (
+            f"the service does not say what task {snapshot.task_id} is made from,"
+            f" so that it cannot be taken for row {row.id}"
+        )
+    differences = "; ".join(_differences(snapshot, row.track))
+    return f"task {snapshot.task_id} is not of row {row.id}: {differences}" if differences else None
+
+
+def _differences(snapshot: TaskSnapshot, track: Track) -> Iterator[str]:
+    wanted = {"task_id": track.task_id, "suno_id": track.suno_id, "author": track.author, "brand": track.brand}
+    for name, mine in wanted.items():
+        said: object = snapshot.input.get(name)
+        its = normalised(said) if isinstance(said, str) else said
+        if (its if its is not None else "") != (mine or ""):
+            yield f"its {name} is {str(its or 'absent')[:80]!r}, the row's {mine or 'absent'!r}"

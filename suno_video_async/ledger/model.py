@@ -1,0 +1,262 @@
+"""What a ledger keeps, and what it can be asked; blocking calls, behind an injected hop to a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from attrs import field, frozen
+
+from suno_video_async.errors import LedgerError
+from suno_video_async.ledger.states import Cause, State, may_move
+from suno_video_async.models import Track, VideoTaskId
+
+#: Money is counted in whole millionths of a credit: sums of fractions would drift.
+MICRO = 1_000_000
+#: The error type of a row that a person gave up; it is never bought again by itself.
+DROPPED = "Dropped"
+#: The error type of a row that the server answered with a 500, and that its callback may still bring back; when
+#: none comes in good time, it counts as not bought.
+AWAITED = "AwaitsCallback"
+
+
+@frozen(kw_only=True)
+class LedgerRow:
+    """One track in the ledger.
+
+    Attributes:
+        id: its number; small, for people to type.
+        where: the place in the catalog that it came from.
+        video_task_id: the newest attempt's task, when known.
+        sha256: of the video on disk, where a run was asked for it.
+        cost: micro-credits spent on it, over all its attempts.
+        reserved: micro-credits set aside for an attempt that is not settled.
+        failures: how many of its tasks have failed.
+        since: Unix seconds of the newest attempt, or of the row's creation.
+        error: type, code and message of what stopped it last.
+
+    """
+
+    id: int
+    track: Track
+    state: State
+    where: str = ""
+    video_task_id: VideoTaskId | None = None
+    url: str | None = None
+    path: Path | None = None
+    sha256: str | None = None
+    cost: int = 0
+    reserved: int = 0
+    failures: int = 0
+    since: float = 0.0
+    error: tuple[str, int | None, str] | None = None
+
+
+@frozen(kw_only=True)
+class Claim:
+    """What a run is to do with a track.
+
+    Attributes:
+        row: the track's row, as it stands.
+        repeated: the track came by in this run before.
+        changed: the row of the same song under another author or brand, where that is bought already or came by
+            in this run.
+
+    """
+
+    row: LedgerRow
+    repeated: bool = False
+    changed: LedgerRow | None = None
+
+
+@frozen(kw_only=True)
+class Ending:
+    """How a row moves on.
+
+    Attributes:
+        state: where to.
+        cost: micro-credits that the server names for the task; None leaves what is known.
+        ended: Unix seconds by which the task had ended, of the client's clock; what is kept is the time of its
+            submission and `took`, where that is earlier.
+        took: seconds that the task took, by the server's word.
+
+    """
+
+    state: State
+    video_task_id: VideoTaskId | None = None
+    url: str | None = None
+    path: Path | None = None
+    sha256: str | None = None
+    cost: int | None = None
+    ended: float | None = None
+    took: float | None = None
+    error: tuple[str, int | None, str] | None = None
+
+
+@frozen(kw_only=True)
+class Attempt:
+    """One submission of a row, found by its nonce.
+
+    Attributes:
+        row: its row, as it stands.
+        newest: whether it is the row's last attempt.
+        video_task_id: its task, when known.
+        candidate: the task that a callback named for it, confirmed or not.
+
+    """
+
+    row: LedgerRow
+    newest: bool
+    video_task_id: VideoTaskId | None
+    candidate: VideoTaskId | None
+
+
+@frozen(kw_only=True)
+class AttemptTimes:
+    """When a submission was sent, and when its task ended.
+
+    Attributes:
+        row_id: its row's number.
+        at: Unix seconds of its commit, right before it was sent.
+        ended: Unix seconds of its task's end; None where it has none, or an older version did not keep it.
+        took: seconds that its task took, by the server's word; None likewise.
+
+    """
+
+    row_id: int
+    at: float
+    ended: float | None = None
+    took: float | None = None
+
+
+@frozen(kw_only=True)
+class Totals:
+    """A ledger's sums, over its whole life.
+
+    Attributes:
+        states: how many rows are in each state.
+        spent: micro-credits that ended tasks cost.
+        reserved: micro-credits set aside for what is not settled, unknown rows included.
+
+    """
+
+    states: Mapping[State, int] = field(factory=dict[State, int])
+    spent: int = 0
+    reserved: int = 0
+
+
+class Ledger(Protocol):
+    """Keeps the rows of one account. Every call is durable when it returns, and may block."""
+
+    def open(self, *, provider: str, fingerprint: str) -> None:
+        """Take the ledger for writing; what an interrupted run left in `submitting` becomes `unknown`.
+
+        Raises:
+            LedgerError: it belongs to another account or program, is corrupt or newer, or is being written.
+
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of it; harmless when it is not open."""
+        ...
+
+    def claim(self, track: Track, *, where: str) -> Claim:
+        """Find or make the row of a track."""
+        ...
+
+    def begin_attempt(self, row_id: int, *, nonce: str, at: float, reserve: int, most: int | None) -> int:
+        """Commit that a row's CreateTask is about to be sent, and return the attempt's number.
+
+        A failed or refused row is planned and begun in one step.
+
+        Raises:
+            BudgetExceeded: `reserve` micro-credits more would be over `most`; nothing changed.
+            LedgerError: the row may not be submitted as it stands, or the ledger cannot be written.
+
+        """
+        ...
+
+    def move(self, row_id: int, ending: Ending, *, cause: Cause = Cause.RUN) -> LedgerRow:
+        """Commit how a row goes on, by the table of moves, and return it.
+
+        By silence a row moves only where no callback has named a task for its last attempt; else it stays.
+
+        Raises:
+            LedgerError: the move is not allowed, or the ledger cannot be written.
+
+        """
+        ...
+
+    def attempt(self, nonce: str) -> Attempt | None:
+        """Return the attempt that a callback's URL belongs to."""
+        ...
+
+    def bought_by(self, task_id: VideoTaskId) -> int | None:
+        """Return the number of the row that is known to have bought a task."""
+        ...
+
+    def note_candidate(self, nonce: str, task_id: VideoTaskId) -> None:
+        """Commit which task a callback named for an attempt, before the callback is answered."""
+        ...
+
+    def candidate(self, row_id: int) -> tuple[str, VideoTaskId] | None:
+        """Return the nonce of a row's last attempt, and the task that a callback named for it."""
+        ...
+
+    def row(self, row_id: int) -> LedgerRow | None:
+        """Return one row."""
+        ...
+
+    def find(self, track: Track) -> LedgerRow | None:
+        """Return the row of a track, without touching it."""
+        ...
+
+    def has_namesake(self, row: LedgerRow) -> bool:
+        """Whether an older row has the same `suno_id`, but for upper and lower case."""
+        ...
+
+    def rows(self, *states: State, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:
+        """Return rows in these states (any, when none are named) with ids above `after`, in their order."""
+        ...
+
+    def untouched(self, state: State, *, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:
+        """Return rows in a state that no `claim` of this run has touched."""
+        ...
+
+    def totals(self) -> Totals:
+        """Return the sums."""
+        ...
+
+    def last_place(self) -> float | None:
+        """Return the Unix seconds of the last request known to have been sent, or None."""
+        ...
+
+    def note_place(self, at: float) -> None:
+        """Note that a request is being sent."""
+        ...
+
+    def durations(self, most: int) -> Sequence[float]:
+        """Return the seconds that the tasks of the last rows took, the newest last; at most so many."""
+        ...
+
+
+def is_given_up(row: LedgerRow) -> bool:
+    """Whether a person gave a row up; it failed then without a task that failed."""
+    dropped = row.error is not None and row.error[0] == DROPPED
+    return row.state is State.FAILED and (dropped or row.failures == 0)
+
+
+def check_move(row: LedgerRow, new: State, cause: Cause) -> None:
+    """Refuse a move that the table does not have."""
+    if not may_move(row.state, new, cause):
+        raise LedgerError(f"row {row.id} ({row.track.suno_id}) is {row.state} and cannot become {new}")
+
+
+def all_rows(ledger: Ledger, *states: State) -> Iterator[LedgerRow]:
+    """Yield rows a page at a time."""
+    after = 0
+    while page := ledger.rows(*states, after=after):
+        yield from page
+        after = page[-1].id

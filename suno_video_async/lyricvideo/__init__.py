@@ -1,0 +1,1 @@
+"""Makes lyric videos from folders of songs; knows nothing of the API."""

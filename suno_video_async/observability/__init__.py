@@ -1,0 +1,1 @@
+"""What hooks and logs are given."""

@@ -1,0 +1,288 @@
+"""What a client tells about itself: hooks that cannot break a run; the log is told by one of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar
+from types import TracebackType
+
+from attrs import define
+
+from suno_video_async.clock import Clock
+from suno_video_async.errors import (
+    DownloadError,
+    InvalidRequestError,
+    MalformedResponseError,
+    NotFoundError,
+    SubmissionUnknown,
+    TaskFailed,
+)
+from suno_video_async.hooks import Hooks, PauseEvent, RequestEvent, RetryEvent, SpendEvent, Stage, SubmitEvent
+from suno_video_async.models import TaskUpdate, Track, VideoTaskId
+from suno_video_async.observability.log import fields, logger
+
+
+class _Log(Hooks):
+    """Writes what it hears into the log: what costs or delays as `INFO`, each request and update as `DEBUG`."""
+
+    def on_end(self, stage: Stage) -> None:
+        whole = stage.name == "track"
+        extra = fields(
+            "ended" if whole else f"{stage.name}_ended",
+            error=stage.error,
+            track=stage.track,
+            task_id=stage.task_id,
+            state=stage.state,
+            seconds=stage.seconds,
+        )
+        what = (stage.track.suno_id if stage.track else stage.task_id, stage.state or stage.name, stage.seconds)
+        logger.log(logging.INFO if whole else logging.DEBUG, "%s: %s after %.1f s", *what, extra=extra)
+
+    def on_request(self, event: RequestEvent) -> None:
+        if logger.isEnabledFor(logging.DEBUG):
+            answer = event.status if event.error is None else f"{event.status or ''} {event.error!r}".strip()
+            extra = fields(
+                "request",
+                error=event.error,
+                operation=event.operation,
+                method=event.method,
+                url=event.url,
+                task_id=event.task_id,
+                attempt=event.resend + 1,
+                wait=event.waited,
+                seconds=event.seconds,
+                http_status=event.status,
+            )
+            logger.debug("%s %s: %s in %.3f s", event.method, event.url, answer, event.seconds, extra=extra)
+
+    def on_retry(self, event: RetryEvent) -> None:
+        extra = fields(
+            "retry", error=event.error, operation=event.operation, attempt=event.attempt, wait=event.wait
+        )
+        what = (event.operation, event.attempt, event.error, event.wait)
+        logger.info("%s failed, try %d: %s; again in %.1f s", *what, extra=extra)
+
+    def on_submit(self, event: SubmitEvent) -> None:
+        track = event.request.track
+        extra = fields("submitted", operation="CreateTask", track=track, task_id=event.task_id, state="submitted")
+        logger.info("%s: bought as task %s", track.suno_id, event.task_id, extra=extra)
+
+    def on_update(self, update: TaskUpdate) -> None:
+        extra = fields("update", task_id=update.task_id, state=update.status, seconds=update.elapsed)
+        logger.debug("task %s: %s after %.1f s", update.task_id, update.status, update.elapsed, extra=extra)
+
+    def on_spend(self, event: SpendEvent) -> None:
+        extra = fields("spent", track=event.track, task_id=event.task_id, credits=event.credits)
+        logger.info("task %s: cost %g credits", event.task_id, event.credits, extra=extra)
+
+    def on_pause(self, event: PauseEvent) -> None:
+        extra = fields("pause", error=event.error, lane=event.lane, wait=event.seconds)
+        what = ("all calls wait" if event.lane == "all" else "submissions wait", event.seconds, event.error)
+        logger.info("%s for %.1f s: %s", *what, extra=extra)
+
+
+LOG = _Log()
+
+#: The stage that the running code is a part of; tasks that it starts inherit it.
+_current: ContextVar[Stage | None] = ContextVar("suno_video_async_stage", default=None)
+
+
+@define(eq=False)
+class Reporter:
+    """Tells the hooks of a client, and the log.
+
+    Attributes:
+        clock: the client's time.
+
+    """
+
+    _own: tuple[Hooks, ...]
+    clock: Clock
+
+    @property
+    def hooks(self) -> tuple[Hooks, ...]:
+        """Who is told; where there is nobody, nothing is measured."""
+        return (LOG, *self._own) if logger.isEnabledFor(logging.INFO) else self._own
+
+    def tell(self, say: Callable[[Hooks], None]) -> None:
+        """Say something to every hook; none of them can break a run."""
+        told = _current.set(None)  # a task that a hook starts is no part of what it is told of
+        try:
+            for hook in self.hooks:
+                try:
+                    say(hook)
+                except (KeyboardInterrupt, SystemExit):
+                    raise
+                except BaseException as error:  # nothing is awaited: a CancelledError is the hook's own, too
+                    _complain(hook, error)
+        finally:
+            _current.reset(told)
+
+    def begin(
+        self, name: str, *, via: str | None = None, track: Track | None = None, task_id: VideoTaskId | None = None
+    ) -> Stage:
+        """Begin a stage, as a part of the running one."""
+        parent = _current.get()
+        if name == "follow" and parent is not None and parent.name == "submit":
+            parent = parent.parent  # it begins with the answer of the submission, and outlives it
+        stage = Stage(
+            name=name,
+            via=via,
+            parent=parent,
+            track=track,
+            task_id=task_id,
+            started=self.clock.time(),
+            since=self.clock.now(),
+        )
+        if self.hooks:
+            self.tell(lambda hook: hook.on_begin(stage))
+        return stage
+
+    def end(self, stage: Stage, error: BaseException | None = None) -> None:
+        """End a stage, and with the following of a single submission its whole way: nobody else knows the end."""
+        stage.seconds = self.clock.now() - stage.since
+        stage.error = error or stage.error
+        if stage.name == "track":
+            stage.state = stage.state or _state_after(stage)
+        if self.hooks:
+            self.tell(lambda hook: hook.on_end(stage))
+        whole = stage.parent
+        if stage.name == "follow" and whole is not None and whole.via == "submit":
+            whole.task_id = stage.task_id
+            self.end(whole, error)
+
+    @contextmanager
+    def stage(
+        self, name: str, *, via: str | None = None, track: Track | None = None, task_id: VideoTaskId | None = None
+    ) -> Generator[Stage, None, None]:
+        """Make a block, and the tasks that it starts, a stage."""
+        stage = self.begin(name, via=via, track=track, task_id=task_id)
+        with within(stage):
+            try:
+                yield stage
+            except BaseException as error:
+                stage.error = error
+                raise
+            finally:
+                self.end(stage)
+
+    @contextmanager
+    def submitting(self, track: Track) -> Generator[Stage, None, None]:
+        """Make a block the submission of a track; where it is not part of a whole way, one begins.
+
+        Set `task_id` of the stage where it is accepted: the whole way then ends with the following.
+        """
+        whole = None if _current.get() is not None else self.begin("track", via="submit", track=track)
+        with nullcontext() if whole is None else within(whole):
+            stage = self.begin("submit", track=track)
+            with within(stage):
+                try:
+                    yield stage
+                except BaseException as error:
+                    stage.error = error
+                    raise
+                finally:
+                    self.end(stage)
+                    if whole is not None and stage.task_id is None:
+                        self.end(whole, stage.error)
+
+    def sending(self, operation: str, method: str, url: str, about: About, task_id: str | None = None) -> Sending:
+        """Make a block one physical send; its end is told."""
+        return Sending(self, (operation, method, url, task_id), about)
+
+    def about(self, resend: int = 0, *, since: float | None = None, stage: Stage | None = None) -> About | None:
+        """Return what is told of a send beside the send itself; None where nobody is told.
+
+        Args:
+            resend: how many times it was sent before.
+            since: when it began to wait for its place, of the clock's `now`.
+            stage: what it is a part of; None for the running one.
+
+        """
+        if not self._own and not logger.isEnabledFor(logging.DEBUG):
+            return None
+        return About(resend, None if since is None else self.clock.now() - since, stage)
+
+
+def _complain(hook: Hooks, error: BaseException) -> None:
+    """Log that a hook failed; a handler of the log may be what fails."""
+    kind = type(hook).__name__
+    with suppress(Exception):
+        logger.error(
+            "a hook failed: %s", kind, exc_info=error, extra=fields("hook_failed", error=error, hook=kind)
+        )
+
+
+@contextmanager
+def within(stage: Stage) -> Generator[None, None, None]:
+    """Make a block a part of a stage."""
+    token = _current.set(stage)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@define
+class About:
+    """What a send is, beside a request."""
+
+    resend: int = 0
+    waited: float | None = None
+    stage: Stage | None = None
+
+
+class Sending:
+    """One physical send, from the moment it leaves; a class, for it is made for every request.
+
+    Attributes:
+        status: of HTTP, once an answer came.
+
+    """
+
+    def __init__(self, reporter: Reporter, what: tuple[str, str, str, str | None], about: About) -> None:
+        self.status: int | None = None
+        self._reporter = reporter
+        self._about = about
+        self._what = what
+        self._started = self._since = 0.0
+
+    def __enter__(self) -> Sending:
+        clock = self._reporter.clock
+        self._started, self._since = clock.time(), clock.now()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        operation, method, url, task_id = self._what
+        if self.status is None and isinstance(error, MalformedResponseError):
+            self.status = error.http_status  # its body was not read to the end
+        event = RequestEvent(
+            operation=operation,
+            method=method,
+            url=url,
+            started=self._started,
+            seconds=self._reporter.clock.now() - self._since,
+            status=self.status,
+            resend=self._about.resend,
+            waited=self._about.waited,
+            task_id=task_id,
+            stage=self._about.stage or _current.get(),
+            error=error,
+        )
+        self._reporter.tell(lambda hook: hook.on_request(event))
+
+
+def _state_after(stage: Stage) -> str:
+    """Return how a whole way ended that nobody has called by a name: it broke off, or its following ended."""
+    error = stage.error
+    if isinstance(error, SubmissionUnknown):
+        return "unknown"
+    if isinstance(error, TaskFailed):
+        return "failed"
+    if stage.task_id is not None:
+        return "succeeded" if error is None or isinstance(error, DownloadError) else "submitted"
+    return "refused" if isinstance(error, InvalidRequestError | NotFoundError) else "planned"

@@ -1,1 +1,0 @@
-"""When things may happen: the clock, the rate limit, the backoff and the order of polls."""

@@ -1,0 +1,1 @@
+"""Spends the request budget: whom to poll next, and when to submit."""

@@ -1,0 +1,331 @@
+"""One watcher for all live tasks: it spends the places of the window on questions and submissions.
+
+It holds one waiter in the limiter's queue, and decides only once it has the place. So another call, such
+as `client.status`, waits behind one request of the watcher and not behind a whole catalog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from functools import partial
+from urllib.parse import urlsplit
+
+import anyio
+from attrs import define, evolve, field
+
+from suno_video_async.api.calls import Calls, Result
+from suno_video_async.api.retry import full_jitter
+from suno_video_async.clock import TICK
+from suno_video_async.errors import (
+    APIError,
+    AuthenticationError,
+    FeatureDisabledError,
+    NotFoundError,
+    SunoVideoError,
+    TaskFailed,
+)
+from suno_video_async.hooks import SpendEvent, Stage
+from suno_video_async.models import TaskSnapshot, TaskUpdate, VideoTaskId
+from suno_video_async.observability.log import fields, logger
+from suno_video_async.polling.schedule import HINTED_AGAIN, Ask, Backlog, Decision, PollSchedule, Submit, Wait
+from suno_video_async.polling.submit_queue import Turns
+from suno_video_async.protocol.codec import Operation
+from suno_video_async.protocol.verdicts import Verdict, verdict
+from suno_video_async.ratelimit.limiter import Lane, Place
+from suno_video_async.task import VideoTask, video_of
+
+#: A task of our own may be "not found" for a moment after its creation: how many answers, over how many seconds,
+#: it takes to believe it (an assumption of ours).
+NOT_FOUND_ANSWERS, NOT_FOUND_SECONDS = 3, 60.0
+
+
+@define(eq=False)
+class _Followed:
+    task: VideoTask
+    since: float
+    own: bool
+    new: bool
+    on_end: Callable[[], None] | None
+    stage: Stage
+    progress: float | None = None
+    failures: int = 0
+    missing: int = 0
+    missing_since: float = 0.0
+    hinted_at: float = -math.inf
+
+
+@define(eq=False)
+class Watcher:
+    """Follows tasks until they end; polls and callbacks meet in `observe`.
+
+    Attributes:
+        calls: how questions are sent.
+        schedule: says what a place is used for.
+        blocked: says how many submissions wait for room in flight.
+
+    """
+
+    calls: Calls
+    schedule: PollSchedule = field(factory=PollSchedule)
+    blocked: Callable[[], int] = lambda: 0
+    _turns: Turns = field(init=False)
+    _followed: dict[VideoTaskId, _Followed] = field(factory=dict[VideoTaskId, _Followed], init=False)
+    _hosts: set[str | None] = field(factory=set[str | None], init=False)
+    _told: bool = field(default=False, init=False)
+    _woken: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _held_up: asyncio.Event = field(factory=asyncio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._turns = Turns(self.calls.limiter)
+
+    def __len__(self) -> int:
+        return len(self._followed)
+
+    def find(self, task_id: VideoTaskId) -> VideoTask | None:
+        """Return the handle of a task that is being followed."""
+        followed = self._followed.get(task_id)
+        return followed.task if followed else None
+
+    async def turn(self, *, patient: bool) -> Place:
+        """Wait for the place of one submission.
+
+        Args:
+            patient: whether it belongs to a catalog; others go first.
+
+        """
+        self._woken.set()  # nobody runs before the turn is queued
+        return await self._turns.take(patient=patient)
+
+    def follow(
+        self,
+        task: VideoTask,
+        *,
+        own: bool,
+        new: bool = False,
+        patient: bool = False,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
+        """Begin to follow a task.
+
+        Args:
+            task: its handle.
+            own: whether it belongs to this account for sure: a 404 is then waited out.
+            new: whether this client has created it just now; the age of others has to be asked for.
+            patient: whether it belongs to a catalog, and nobody waits for it alone.
+            on_end: called once, when the task is over or can no longer be followed.
+
+        """
+        now = self.calls.clock.now()
+        stage = self.calls.reporter.begin("follow", track=task.track, task_id=task.id)
+        self._followed[task.id] = _Followed(task, now, own, new, on_end, stage)
+        self.schedule.add(task.id, now, age=0.0 if new else None, eager=not patient)
+        self._woken.set()
+
+    def hint(self, task_id: VideoTaskId) -> None:
+        """Ask about a task soon: a callback says that it is over."""
+        followed, now = self._followed.get(task_id), self.calls.clock.now()
+        if followed is not None and now - followed.hinted_at >= HINTED_AGAIN:
+            followed.hinted_at = now
+            self.schedule.hint(task_id, now)
+            self._woken.set()
+
+    def believe(self, snapshot: TaskSnapshot) -> bool:
+        """Take an end as a callback tells it, where its media are on a host that TaskInfo has named before."""
+        hosts = {urlsplit(url).hostname for url in snapshot.media_urls[:1]}
+        if not snapshot.is_final or (snapshot.is_success and not (hosts and hosts <= self._hosts)):
+            return False
+        self.schedule.hint(snapshot.task_id, self.calls.clock.now())
+        self.observe(snapshot)
+        return True
+
+    def forget(self, task: VideoTask, error: SunoVideoError) -> None:
+        """Stop following a task; its consumers get `error`."""
+        followed = self._followed.get(task.id)
+        if followed is not None and followed.task is task:
+            self._end(followed, error)
+
+    def stop(self, error: SunoVideoError) -> None:
+        """Stop following all tasks; their consumers get `error`."""
+        for followed in list(self._followed.values()):
+            self._end(followed, error)
+
+    async def run(self) -> None:
+        """Spend places, for ever."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._submit_held_up)
+            while True:
+                await self._until_wanted()
+                # Decided anew: what was worth a request when the wait for the place began may be over by now.
+                if (place := await self._place(Lane.ALL)) is not None:
+                    self._use(place, self._decision())
+
+    def _use(self, place: Place, decision: Decision) -> None:
+        now = self.calls.clock.now()
+        if isinstance(decision, Ask):
+            task_id = decision.task_id
+            self.schedule.taken(task_id, now)
+            followed = self._followed[task_id]
+            followed.task.requests += 1
+            answered = partial(self._answered, task_id)
+            self.calls.ask(place, task_id, answered, resend=followed.failures, stage=followed.stage)
+        elif isinstance(decision, Submit) and self._turns.hand_over(place):
+            self.schedule.submitting(now)
+        else:
+            self.calls.limiter.release(place, sent=False, answered=False)
+
+    def _decision(self) -> Decision:
+        ready = len(self._turns)
+        if ready and self.calls.limiter.holds(Lane.CREATE):
+            self._held_up.set()
+            ready = 0
+        return self.schedule.decide(self.calls.clock.now(), Backlog(ready, self.blocked()))
+
+    async def _until_wanted(self) -> None:
+        clock = self.calls.clock
+        while isinstance(decision := self._decision(), Wait):
+            self._woken.clear()
+            timer = None
+            if decision.until is not None:
+                timer = clock.call_later(max(decision.until - clock.now(), TICK), self._woken.set)
+            try:
+                await self._woken.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
+
+    async def _submit_held_up(self) -> None:
+        """Send submissions through a pause of theirs, one by one: the limiter knows when it is over."""
+        while True:
+            await self._held_up.wait()
+            self._held_up.clear()
+            if (place := await self._place(Lane.CREATE)) is not None:
+                self._use(place, Submit())
+            self._woken.set()
+
+    async def _place(self, lane: Lane) -> Place | None:
+        """Wait for a place; None where the limiter is broken, and then nobody waits any more."""
+        try:
+            return await self.calls.limiter.acquire(lane)
+        except SunoVideoError as error:
+            self._turns.fail(error)
+            self.stop(error)
+            return None
+
+    def _answered(self, task_id: VideoTaskId, result: Result[TaskSnapshot]) -> None:
+        if result.value is not None:
+            self._hosts.update(urlsplit(url).hostname for url in result.value.media_urls[:1])
+            self.observe(result.value)
+        elif result.error is not None:
+            self._not_answered(task_id, result.error)
+
+    def observe(self, snapshot: TaskSnapshot) -> None:
+        """Take what the server says about a task, from whichever side it comes."""
+        followed = self._followed.get(snapshot.task_id)
+        if followed is None:
+            return
+        followed.failures = followed.missing = 0
+        now = self.calls.clock.now()
+        elapsed = self._elapsed(followed, snapshot)
+        if snapshot.is_final:
+            flowed = self.schedule.called_back
+            self.schedule.ended(snapshot.task_id, now, snapshot.duration_s)
+            if flowed and not self.schedule.called_back:
+                self._tell_that_callbacks_stopped()
+            update = TaskUpdate(snapshot=snapshot, elapsed=elapsed, progress=1.0, eta=0.0)
+            self._remove(followed)
+        else:
+            self.schedule.unfinished(snapshot.task_id, now, age=None if followed.new else elapsed)
+            update = self._estimated(followed, TaskUpdate(snapshot=snapshot, elapsed=elapsed))
+            self._woken.set()
+        followed.task.publish(update)
+        self._tell(followed, update)
+
+    def _tell(self, followed: _Followed, update: TaskUpdate) -> None:
+        reporter, snapshot, task = self.calls.reporter, update.snapshot, followed.task
+        if reporter.hooks:
+            reporter.tell(lambda hook: hook.on_update(update))
+            if update.is_final and (cost := snapshot.credits) is not None:
+                event = SpendEvent(task_id=task.id, track=task.track, credits=cost, new=followed.new)
+                reporter.tell(lambda hook: hook.on_spend(event))
+        if update.is_final:
+            reporter.end(followed.stage, _failure(snapshot))
+
+    def _tell_that_callbacks_stopped(self) -> None:
+        if not self._told:
+            self._told = True
+            logger.warning(
+                "callbacks have stopped coming: all tasks are asked about again, as without callbacks; see whether"
+                " the tunnel or proxy of the callback URL still leads here",
+                extra=fields("callbacks_stopped"),
+            )
+
+    def _estimated(self, followed: _Followed, update: TaskUpdate) -> TaskUpdate:
+        """Add what is expected of a running task; its progress never falls back."""
+        left = self.schedule.durations.remaining(update.elapsed)
+        if left is None:
+            return update
+        followed.progress = max(left.progress, followed.progress or 0.0)
+        return evolve(update, progress=followed.progress, eta=left.eta)
+
+    def _elapsed(self, followed: _Followed, snapshot: TaskSnapshot) -> float:
+        if snapshot.is_final and snapshot.duration_s is not None:
+            return snapshot.duration_s
+        if not followed.new and snapshot.create_at is not None:
+            return max(0.0, self.calls.clock.time() - snapshot.create_at)
+        return self.calls.clock.now() - followed.since
+
+    def _not_answered(self, task_id: VideoTaskId, error: SunoVideoError) -> None:
+        """Ask again later where the failure is temporary; end the following where it is not."""
+        followed = self._followed.get(task_id)
+        if followed is None:
+            return
+        self._woken.set()
+        if isinstance(error, AuthenticationError | FeatureDisabledError):
+            self.stop(error)
+        elif isinstance(error, NotFoundError) and self._still_unborn(followed):
+            wait = NOT_FOUND_SECONDS / NOT_FOUND_ANSWERS
+            self._ask_again(task_id, wait)
+            self.calls.tell_retry(Operation.TASK_INFO, error, followed.missing, wait)
+        elif isinstance(error, APIError) and verdict(Operation.TASK_INFO, error) is Verdict.STOP:
+            self._end(followed, error)
+        else:
+            followed.failures += 1
+            wait = full_jitter(self.calls.policy, error, followed.failures, self.calls.rng)
+            self._ask_again(task_id, wait)
+            self.calls.pause(Operation.TASK_INFO, error, wait)
+            self.calls.tell_retry(Operation.TASK_INFO, error, followed.failures, wait)
+
+    def _ask_again(self, task_id: VideoTaskId, wait: float) -> None:
+        now = self.calls.clock.now()
+        self.schedule.ask_again(task_id, now, now + wait)
+
+    def _still_unborn(self, followed: _Followed) -> bool:
+        """Whether a 404 may still be the moment right after the creation."""
+        now = self.calls.clock.now()
+        if followed.missing == 0:
+            followed.missing_since = now
+        followed.missing += 1
+        believed = followed.missing >= NOT_FOUND_ANSWERS and now - followed.missing_since >= NOT_FOUND_SECONDS
+        return followed.own and not believed
+
+    def _end(self, followed: _Followed, error: SunoVideoError) -> None:
+        self._remove(followed)
+        followed.task.fail(error)
+        self.calls.reporter.end(followed.stage, error)
+
+    def _remove(self, followed: _Followed) -> None:
+        self._followed.pop(followed.task.id, None)
+        self.schedule.remove(followed.task.id)
+        if followed.on_end is not None:
+            followed.on_end()
+
+
+def _failure(snapshot: TaskSnapshot) -> TaskFailed | None:
+    """Return how a task that is over went wrong."""
+    try:
+        video_of(snapshot)
+    except TaskFailed as error:
+        return error
+    return None

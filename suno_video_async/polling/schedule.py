@@ -1,0 +1,445 @@
+"""What to do with a place in the window: submit the next track, ask about which task, or wait.
+
+Pure: no loop, no clock, no I/O; all times are the caller's, in seconds. `docs/explanation/pacing.md` explains the
+policy. In short: asking about a task is worth what the chance is that it has ended since the last look. Each live
+task climbs a *ladder* of such chances as it grows older; how high it must stand to be asked about depends on what
+else the place could be used for.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from bisect import bisect_right
+from collections import deque
+from itertools import chain, count
+from operator import itemgetter
+from typing import TypeAlias
+
+from attrs import define, field, frozen
+
+from suno_video_async.models import RateLimit, VideoTaskId
+from suno_video_async.polling.durations import Durations
+
+#: The rungs of the ladder: the chance that a task has ended since it was last looked at.
+RUNGS = (0.025, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.945)
+#: Where a question must pay: a submission waits for the place. Little knowledge errs on the late side.
+PRESSED, PRESSED_EARLY = len(RUNGS) - 1, RUNGS.index(0.8)
+#: Submissions wait for a video to end, none for a place: the lower, the more places went by unused.
+CAPPED = tuple(map(RUNGS.index, (0.8, 0.8, 0.7, 0.55, 0.4, 0.25, 0.15, 0.025)))
+#: Nothing waits: the place would be left unused. With many tasks alive even then a question should have a chance.
+SPARE, SPARE_OF_MANY = 0, RUNGS.index(0.7)
+#: Somebody waits for this very task beside a catalog: at most one place in `EAGER_SHARE` goes to such.
+EAGER, EAGER_SHARE = RUNGS.index(0.15), 4
+#: As long as next to nothing is known: ask where most may be done, with one place in `SCOUT_SHARE`.
+SCOUT, SCOUT_SHARE = RUNGS.index(0.7), 5
+#: The periods over which it is counted how many places went by unused: places come free in bursts.
+LOOKED_BACK = 3
+#: From how many ends on the law is known at all, and well.
+KNOWN, WELL_KNOWN = 10, 40
+#: The share of the tasks that the end of a catalog is planned for; the last few may come after it. The less is
+#: known of the law, the longer the longest may take by it: then the share is smaller.
+PLANNED_FOR = ((WELL_KNOWN, 0.99), (KNOWN, 0.98), (0, 0.9))
+#: Two questions about one task are at least so many seconds apart.
+SHORTEST = 1.0
+#: Callbacks flow when this share of the last ends was announced by one, counted from so few on: a task without one
+#: is then asked about only when almost all others are over at its age.
+ANNOUNCED, ANNOUNCED_FROM, ANNOUNCED_SHARE = 20, 5, 0.85
+#: Whatever callbacks say, they cause at most one question about a task in so many seconds.
+HINTED_AGAIN = 30.0
+#: After a change of the law all tasks are placed anew, at most so many for each question: the work stays linear.
+REVIEWED = 20
+
+#: Above the ladder: whoever must not wait for those who come later. From the highest rung a task gets there after
+#: so many times as long as tasks take at the most.
+FIRST, PATIENCE = len(RUNGS), 1.5
+
+#: Rounding must not leave a task a hair below a rung whose time has come.
+_ROUNDING = 1e-9
+_NEEDS = tuple(-math.log1p(-chance) for chance in RUNGS)
+
+
+@frozen
+class Ask:
+    """Ask about this task."""
+
+    task_id: VideoTaskId
+
+
+@frozen
+class Submit:
+    """Submit the next track."""
+
+
+@frozen
+class Wait:
+    """Nothing is worth a request before `until`; None where nothing will be."""
+
+    until: float | None
+
+
+Decision: TypeAlias = Ask | Submit | Wait
+
+
+@frozen
+class Backlog:
+    """What waits to be submitted.
+
+    Attributes:
+        ready: submissions that wait for a place in the window alone.
+        blocked: those that wait for a video to end first, as `max_in_flight` are unfinished.
+
+    """
+
+    ready: int = 0
+    blocked: int = 0
+
+
+@define(eq=False)
+class _Live:
+    """A task that is followed."""
+
+    task_id: VideoTaskId
+    born: float
+    eager: bool
+    aged: bool
+    looked: float = 0.0  # its age when it was last seen unfinished
+    not_before: float = -math.inf
+    rung: int = -1
+    due: float = math.inf  # when it was next to surely over
+    hinted: bool = False
+    announced: bool = False
+    in_air: bool = False
+    ticket: int = -1
+
+
+@define(eq=False)
+class _Ladder:
+    """Tasks by the rung that they have reached.
+
+    On one rung the first to arrive is the first to go, but on the highest one the last. All there are next to sure
+    to have ended: when they wait because submissions go first, it is better that a few wait long than that all do.
+    Above it is a place for those who have waited long enough, again in the order of their arrival.
+    """
+
+    rungs: list[dict[VideoTaskId, None]] = field(factory=lambda: [{} for _ in range(FIRST + 1)])
+
+    def put(self, live: _Live, rung: int) -> None:
+        if rung != live.rung:
+            self.drop(live)
+            live.rung = rung
+            if rung >= 0:
+                self.rungs[rung][live.task_id] = None
+
+    def drop(self, live: _Live) -> None:
+        if live.rung >= 0:
+            del self.rungs[live.rung][live.task_id]
+            live.rung = -1
+
+    def highest(self, floor: int) -> tuple[int, VideoTaskId] | None:
+        # As high as the highest rung, and no higher: eager tasks are on a ladder of their own.
+        for task_id in chain(self.rungs[FIRST], reversed(self.rungs[FIRST - 1])):
+            return FIRST - 1, task_id
+        for rung in range(FIRST - 2, floor - 1, -1):
+            for task_id in self.rungs[rung]:
+                return rung, task_id
+        return None
+
+
+@define(eq=False)
+class PollSchedule:
+    """Decides about places in the window, for all live tasks of a client.
+
+    Args:
+        rate: what the key may send; None for no bound.
+        durations: how long tasks take, as far as it is known.
+
+    """
+
+    rate: RateLimit | None = None
+    durations: Durations = field(factory=Durations)
+    _live: dict[VideoTaskId, _Live] = field(factory=dict[VideoTaskId, _Live], init=False)
+    _climbs: list[tuple[float, int, VideoTaskId]] = field(
+        factory=list[tuple[float, int, VideoTaskId]], init=False, repr=False
+    )
+    _patient: _Ladder = field(factory=_Ladder, init=False, repr=False)
+    _eager: _Ladder = field(factory=_Ladder, init=False, repr=False)
+    _tickets: count[int] = field(factory=count, init=False, repr=False)
+    _asked_at: float = field(default=-math.inf, init=False)
+    _after_question: int = field(default=0, init=False)
+    _after_eager: int = field(default=EAGER_SHARE, init=False)
+    _used: deque[float] = field(init=False, repr=False)
+    _stretch_until: float | None = field(default=None, init=False)
+    _law: int = field(default=0, init=False, repr=False)
+    _announced: deque[bool] = field(factory=lambda: deque[bool](maxlen=ANNOUNCED), init=False, repr=False)
+    _called_back: bool = field(default=False, init=False)
+    _asked_since_review: int = field(default=0, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._used = deque(maxlen=LOOKED_BACK * self.rate.requests if self.rate is not None else 1)
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def __contains__(self, task_id: object) -> bool:
+        return task_id in self._live
+
+    @property
+    def called_back(self) -> bool:
+        """Whether callbacks flow, so that polls rest."""
+        return self._called_back
+
+    def ages(self, now: float) -> list[tuple[float, float]]:
+        """Return of each task its age, and that at which it was last seen unfinished, in seconds."""
+        return [(now - live.born, live.looked) for live in self._live.values()]
+
+    # What happens to tasks
+
+    def add(self, task_id: VideoTaskId, now: float, *, age: float | None = 0.0, eager: bool = False) -> None:
+        """Begin to follow a task.
+
+        Args:
+            task_id: the task.
+            now: the time.
+            age: its age; None where that is not known: it is then asked about as soon as possible.
+            eager: somebody waits for it, beside whatever else goes on.
+
+        """
+        self.remove(task_id)
+        live = self._live[task_id] = _Live(task_id, now - (age or 0.0), eager, aged=age is not None)
+        self._land(live, now, now if age is None else now + SHORTEST)
+
+    def remove(self, task_id: VideoTaskId) -> None:
+        """Stop following a task; harmless when it is not followed."""
+        if (live := self._live.pop(task_id, None)) is not None:
+            self._ladder(live).drop(live)
+
+    def ended(self, task_id: VideoTaskId, now: float, duration: float | None) -> None:
+        """Learn that a task is over, and stop following it.
+
+        Args:
+            task_id: the task.
+            now: the time.
+            duration: what the server says that it took; believed as far as it agrees with what was seen.
+
+        """
+        if (live := self._live.get(task_id)) is None:
+            return
+        if live.aged:
+            age = max(now - live.born, live.looked)
+            self.durations.ended(live.looked, age if duration is None else min(max(duration, live.looked), age))
+        elif duration is not None:
+            self.durations.ended(0.0, duration)
+        self.remove(task_id)
+        self._note_announcement(live.announced)
+
+    def _note_announcement(self, announced: bool) -> None:
+        """Learn whether callbacks flow: polling takes over where they stop."""
+        self._announced.append(announced)
+        known = len(self._announced) >= ANNOUNCED_FROM
+        called_back = known and sum(self._announced) >= ANNOUNCED_SHARE * len(self._announced)
+        if called_back != self._called_back:
+            self._called_back = called_back
+            self._law, self._asked_since_review = -1, len(self._live)  # all are placed anew
+
+    def unfinished(self, task_id: VideoTaskId, now: float, *, age: float | None = None) -> None:
+        """Learn that a task is not over.
+
+        Args:
+            task_id: the task.
+            now: the time.
+            age: its age, where the server has told it; None where it is known.
+
+        """
+        if (live := self._live.get(task_id)) is not None:
+            if age is not None:
+                live.born = now - age
+            live.aged = True
+            seen = max(now - live.born, live.looked)
+            self.durations.unfinished(live.looked, seen)
+            live.looked = seen
+            self._land(live, now, now + SHORTEST)
+
+    def hint(self, task_id: VideoTaskId, now: float) -> None:
+        """Learn from somebody who is not to be trusted that a task is over: it is the next to be asked about."""
+        if (live := self._live.get(task_id)) is not None:
+            live.hinted = live.announced = True
+            if not live.in_air:
+                self._climb(live, now)
+
+    def ask_again(self, task_id: VideoTaskId, now: float, at: float) -> None:
+        """Ask about a task, but not before `at`, such as after a failed question."""
+        if (live := self._live.get(task_id)) is not None:
+            self._land(live, now, at)
+
+    # Decisions
+
+    def decide(self, now: float, backlog: Backlog) -> Decision:
+        """Say what a place in the window is best used for now; a question counts when it is `taken`."""
+        self._advance(now)
+        if not backlog.ready:
+            self._stretch_until = None
+        if not backlog.ready and not backlog.blocked:
+            return self._idle(now)
+        if (ask := self._paying(now, backlog) or self._for_the_eager()) is not None:
+            return Ask(ask)
+        return Submit() if backlog.ready else Wait(self._next_change(now))
+
+    def taken(self, task_id: VideoTaskId, now: float) -> None:
+        """Note that a question is being sent: its task waits for `ended`, `unfinished` or `ask_again`."""
+        live = self._live[task_id]
+        self._use(now)
+        self._asked_at, self._after_question = now, 0
+        if live.eager:
+            self._after_eager = 0
+        self._asked_since_review += 1
+        self._ladder(live).drop(live)
+        live.in_air, live.hinted, live.due = True, False, math.inf
+        live.ticket = -1
+
+    def submitting(self, now: float) -> None:
+        """Note that a submission is being sent."""
+        self._use(now)
+        self._after_question += 1
+
+    def _use(self, now: float) -> None:
+        self._after_eager += 1
+        self._used.append(now)
+
+    def _idle(self, now: float) -> Decision:
+        """Spend what nobody else needs, evenly: a window used up at once would leave its rest blind.
+
+        What is next to sure to pay leaves none blind, and waiting would only make the end later.
+        """
+        if (sure := self._highest(PRESSED)) is not None:
+            return Ask(sure)
+        many = self.rate is not None and len(self._live) > self.rate.requests
+        ask = self._highest(SPARE_OF_MANY if many else SPARE, eager=SPARE)
+        if ask is None:
+            return Wait(self._next_change(now))
+        at = self._asked_at + self._place
+        return Ask(ask) if now >= at else Wait(at)
+
+    def _paying(self, now: float, backlog: Backlog) -> VideoTaskId | None:
+        """Return the task that a question is likely enough to pay for, while submissions wait."""
+        if not backlog.ready:
+            return self._highest(CAPPED[self._unused(now)])
+        if self._is_last_stretch(now, backlog):
+            return None
+        if self.durations.ends >= KNOWN:
+            return self._highest(PRESSED if self.durations.ends >= WELL_KNOWN else PRESSED_EARLY)
+        return self._highest(SCOUT) if self._after_question >= SCOUT_SHARE - 1 else None
+
+    def _highest(self, floor: int, *, eager: int | None = None) -> VideoTaskId | None:
+        """Return the task that stands highest on either ladder; the eager may have a floor of their own."""
+        tops = (self._eager.highest(floor if eager is None else eager), self._patient.highest(floor))
+        found = [top for top in tops if top is not None]
+        return max(found, key=itemgetter(0))[1] if found else None
+
+    def _unused(self, now: float) -> int:
+        """Return how far the price of a place has fallen, by the share of places that went by unused."""
+        if self.rate is None:
+            return len(CAPPED) - 1
+        period = LOOKED_BACK * self.rate.per
+        while self._used and self._used[0] <= now - period:
+            self._used.popleft()
+        unused = 1 - len(self._used) / (LOOKED_BACK * self.rate.requests)
+        return min(int(unused * len(CAPPED)), len(CAPPED) - 1)
+
+    def _for_the_eager(self) -> VideoTaskId | None:
+        top = self._eager.highest(EAGER) if self._after_eager >= EAGER_SHARE - 1 else None
+        return top[1] if top is not None else None
+
+    def _is_last_stretch(self, now: float, backlog: Backlog) -> bool:
+        """Whether all that is left to ask fits into the time that the last track to be submitted takes anyway.
+
+        Of a catalog no more is known than the rows in the room: when more follow, what began was no last stretch,
+        and it ends after the time that it was planned for.
+        """
+        if self.rate is None:
+            return False
+        # What was recalled from earlier runs makes the law no better known than a few ends do.
+        seen = self.durations.ends - self.durations.recalled
+        planned_for = next(share for ends, share in PLANNED_FOR if seen >= ends)
+        left = len(self._live) + backlog.ready + backlog.blocked
+        # A few that are stuck do not make the end long.
+        seconds = min(self.durations.quantile(planned_for), self.durations.longest())
+        if left * self.rate.per >= self.rate.requests * seconds:
+            self._stretch_until = None
+            return False
+        if self._stretch_until is None:
+            self._stretch_until = now + seconds
+        return now < self._stretch_until
+
+    @property
+    def _place(self) -> float:
+        """The seconds that one place stands for."""
+        return self.rate.per / self.rate.requests if self.rate is not None else 0.0
+
+    def _next_change(self, now: float) -> float | None:
+        """Return when the next task climbs, or a bounded time later: shares come free without a climb."""
+        if not self._live:
+            return None
+        climb = self._climbs[0][0] if self._climbs else math.inf
+        return min(climb, now + max(self._place, SHORTEST))
+
+    # The ladder
+
+    def _ladder(self, live: _Live) -> _Ladder:
+        return self._eager if live.eager else self._patient
+
+    def _land(self, live: _Live, now: float, not_before: float) -> None:
+        """Put a task that was asked about back on the ladder."""
+        live.in_air = False
+        live.not_before = not_before
+        self._climb(live, now)
+
+    def _climb(self, live: _Live, now: float) -> None:
+        """Put a task where it stands now, and note when it reaches the next rung."""
+        law = self.durations
+        looked, longest = law.hazard(live.looked), law.longest()
+        # Whatever the law says, no task is left alone for longer than it took to look at it last.
+        latest = live.born + max(longest, 2 * live.looked)
+        if now < live.not_before:
+            rung, at = -1, live.not_before
+        elif live.hinted or not live.aged:
+            rung, at = FIRST, math.inf
+        elif live.due < math.inf:
+            at = live.due + PATIENCE * longest
+            rung, at = (PRESSED, at) if now < at else (FIRST, math.inf)
+        elif now >= latest:
+            rung, at = FIRST, math.inf
+        elif self._called_back:
+            rung, at = -1, latest
+        else:
+            rung = bisect_right(_NEEDS, law.hazard(now - live.born) - looked + _ROUNDING) - 1
+            if rung == PRESSED:
+                live.due, at = now, now + PATIENCE * longest
+            else:
+                at = min(live.born + law.age_at(looked + _NEEDS[rung + 1]), latest)
+        self._ladder(live).put(live, rung)
+        live.ticket = next(self._tickets)
+        if at < math.inf:
+            heapq.heappush(self._climbs, (at, live.ticket, live.task_id))
+
+    def _advance(self, now: float) -> None:
+        """Let those climb whose time has come; let all climb anew when the law has changed."""
+        if self._law != self.durations.version and self._asked_since_review * REVIEWED >= len(self._live):
+            self._review(now)
+        while self._climbs:
+            at, ticket, task_id = self._climbs[0]
+            live = self._live.get(task_id)
+            if live is not None and live.ticket == ticket:
+                if at > now:
+                    return
+                heapq.heappop(self._climbs)
+                self._climb(live, now)
+            else:
+                heapq.heappop(self._climbs)
+
+    def _review(self, now: float) -> None:
+        self._law, self._asked_since_review = self.durations.version, 0
+        self._climbs.clear()
+        for live in self._live.values():
+            if not live.in_air and live.rung < FIRST:
+                self._climb(live, now)

@@ -1,0 +1,1 @@
+"""The sliding window, in one process and across processes."""

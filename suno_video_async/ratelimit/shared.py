@@ -1,0 +1,439 @@
+"""The rate limit of one key, shared by the processes of one machine through a file.
+
+`window.py` decides; here its state is read, moved on and written back in one short SQLite transaction, in a worker
+thread, and the callers of one event loop wait for what it says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import sqlite3
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+
+from attrs import define
+
+from suno_video_async._util.aio import Hop, in_one_thread, to_the_end
+from suno_video_async._util.filesystem import boot_id, network_file_system
+from suno_video_async.clock import TICK, Clock, SystemClock, TimerHandle
+from suno_video_async.errors import ClientClosedError, ConfigurationError, LedgerError
+from suno_video_async.models import RateLimit
+from suno_video_async.ratelimit.limiter import DEFAULT_RATE, Lane, LimiterStatistics, Place
+from suno_video_async.ratelimit.window import (
+    PLACE_LEASE,
+    RECHECK,
+    Ask,
+    Filled,
+    Paused,
+    Released,
+    Turn,
+    Window,
+    Write,
+)
+
+#: "SVRL": marks the file as a rate limit of ours.
+APPLICATION_ID = 0x5356524C
+SCHEMA = 1
+#: Real seconds that a transaction may wait for those of others.
+BUSY_TIMEOUT = 5.0
+#: So many transactions in a row may fail before the callers are told.
+MOST_FAILURES = 10
+
+
+class SharedWindow:
+    """A `Window` in a file; every call blocks.
+
+    Args:
+        path: the file.
+        rate: the window.
+        scale: of the clock that it is measured in.
+
+    """
+
+    def __init__(self, path: Path, rate: RateLimit, scale: float = 1.0) -> None:
+        self.path = path
+        self._rate = rate
+        self._label = f"{rate.requests}/{rate.per:g}" + (f" at the time scale {scale:g}" if scale != 1.0 else "")
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self, now: float) -> None:
+        """Open the file, or make it; another boot's state becomes a full window.
+
+        Raises:
+            ConfigurationError: the file cannot be used; it is left as it was.
+
+        """
+        if kind := network_file_system(self.path.resolve().parent):
+            raise ConfigurationError(
+                f"the shared rate limit {self.path} is on a network file system ({kind}): use a local disk"
+            )
+        try:
+            self._examine()
+            self._connection = sqlite3.connect(
+                self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+            )
+            with contextlib.suppress(sqlite3.OperationalError):
+                # Fails while another process does the same; the mode is the file's, not the connection's.
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = OFF")  # a power cut makes the window worthless anyway
+            with self._transaction() as db:
+                self._prepare(db, now)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, sqlite3.Error | OSError):
+                raise ConfigurationError(f"the shared rate limit {self.path} cannot be used: {error}") from error
+            raise
+
+    def close(self) -> None:
+        """Let go of it; harmless when it is not open."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def step(self, ask: Ask) -> Turn:
+        """Move the window on.
+
+        Raises:
+            LedgerError: the file cannot be used any more; nothing was changed.
+
+        """
+        try:
+            with self._transaction() as db:
+                window = self._load(db)
+                turn = window.step(ask)
+                db.execute("UPDATE shared SET state = ?", (json.dumps(window.dump()),))
+        except (sqlite3.Error, KeyError, TypeError, ValueError) as error:
+            raise LedgerError(f"the shared rate limit {self.path} cannot be used: {error}") from error
+        return turn
+
+    def _examine(self) -> None:
+        """Refuse a file that is not ours, without writing to it."""
+        if not self.path.exists() or self.path.stat().st_size == 0:
+            return
+        db = sqlite3.connect(
+            f"{self.path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT, check_same_thread=False
+        )
+        try:
+            self._check(db)
+        finally:
+            db.close()
+
+    def _check(self, db: sqlite3.Connection) -> bool:
+        """Whether a database is a shared rate limit that can be used; False when it is empty."""
+        (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if tables == 0:
+            return False
+        (application,) = db.execute("PRAGMA application_id").fetchone()
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if application != APPLICATION_ID:
+            raise ConfigurationError(
+                f"{self.path} is a database of another program: choose another file for the shared rate limit"
+            )
+        if version > SCHEMA:
+            raise ConfigurationError(
+                f"the shared rate limit {self.path} is of a newer version of this program ({version}): update it"
+            )
+        (label,) = db.execute("SELECT rate FROM shared").fetchone()
+        if label != self._label:
+            raise ConfigurationError(
+                f"the shared rate limit {self.path} is {label}, not {self._label}: use the same everywhere,"
+                " or another file"
+            )
+        return True
+
+    def _prepare(self, db: sqlite3.Connection, now: float) -> None:
+        boot = boot_id()
+        if not self._check(db):
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {SCHEMA}")
+            db.execute("CREATE TABLE shared (rate TEXT NOT NULL, boot TEXT NOT NULL, state TEXT NOT NULL)")
+            state = json.dumps(Window(self._rate).dump())
+            db.execute("INSERT INTO shared VALUES (?, ?, ?)", (self._label, boot, state))
+            return
+        (before,) = db.execute("SELECT boot FROM shared").fetchone()
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            # Time that runs backwards is another boot's, too.
+            if before == boot and self._load(db).seen <= now + PLACE_LEASE:
+                return
+        window = Window(self._rate)
+        window.step(Ask(owner="", now=now, writes=[Filled(now)]))
+        db.execute("UPDATE shared SET boot = ?, state = ?", (boot, json.dumps(window.dump())))
+
+    def _load(self, db: sqlite3.Connection) -> Window:
+        (state,) = db.execute("SELECT state FROM shared").fetchone()
+        return Window.load(self._rate, json.loads(state))
+
+    @contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
+        db = self._connection
+        if db is None:
+            raise LedgerError(f"the shared rate limit {self.path} is not open")
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+            db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled it back by itself
+                db.execute("ROLLBACK")
+            raise
+
+
+@define(eq=False)
+class _Waiter:
+    lane: Lane
+    granted: asyncio.Future[Place]
+
+
+class SharedRateLimit:
+    """A limiter that several processes of one machine share through a file.
+
+    Use it as `async with SharedRateLimit("limit.db") as limiter:`, and give it to clients as their `limiter`.
+    All processes together stay within the rate, each gets its share when they compete, and a 429 that one of them
+    meets pauses all of them. What a killed process held is free again after half a minute and a period.
+
+    One file is for one key: it does not know whose it is. All processes must give the same rate. It belongs to one
+    event loop; several clients on it may share one object. It does not close itself: a client closes only what it
+    made.
+
+    Args:
+        path: the file, on a local disk; made when it does not exist.
+        rate: the window of the key.
+        max_connections: the most requests of this object in the air at once.
+        clock: the time of the window and the pauses; of a `SystemClock`, all processes need the same scale.
+        hop: how blocking calls leave the event loop; None runs them in a worker thread.
+
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        rate: RateLimit = DEFAULT_RATE,
+        *,
+        max_connections: int = 20,
+        clock: Clock | None = None,
+        hop: Hop | None = None,
+    ) -> None:
+        if max_connections < 1:
+            raise ValueError(f"max_connections must be at least 1, not {max_connections}")
+        self.path: Path = Path(path)
+        self.rate = rate
+        self.max_connections = max_connections
+        self._clock = clock or SystemClock()
+        self._file = SharedWindow(self.path, rate, getattr(self._clock, "scale", 1.0))
+        self._hop = hop
+        self._owner = secrets.token_hex(8)
+        self._opening = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._waiters: dict[_Waiter, None] = {}
+        self._held: dict[Place, int] = {}
+        self._writes: list[Write] = []
+        self._turn = Turn()
+        self._work: asyncio.Task[None] | None = None
+        self._stirred = False
+        self._timer: TimerHandle | None = None
+        self._failures = 0
+        self._granted = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"<SharedRateLimit {self.path} rate={self.rate} in_air={len(self._held)} waiting={len(self._waiters)}>"
+        )
+
+    # Opening and closing
+
+    async def __aenter__(self) -> SharedRateLimit:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def open(self) -> None:
+        """Open the file; harmless when it is open. A client does it when it opens.
+
+        Raises:
+            ConfigurationError: the file cannot be used; it is left as it was.
+            ClientClosedError: it was closed.
+            RuntimeError: it was opened on another event loop.
+
+        """
+        async with self._opening:
+            if self._closed:
+                raise ClientClosedError(f"{self!r} is closed: make another one")
+            loop = asyncio.get_running_loop()
+            if self._loop not in (None, loop):
+                raise RuntimeError(
+                    "a SharedRateLimit belongs to the event loop it was opened on: make one on this"
+                )
+            if self._loop is None:
+                self._hop = self._hop or in_one_thread()
+                await self._hop(partial(self._file.open, self._clock.now()))
+                self._loop = loop
+                self._stir()
+
+    async def aclose(self) -> None:
+        """Leave the queue and close the file; places that are held stay in use until their leases end.
+
+        Who still waits gets a `ClientClosedError`. Closing twice is harmless.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._fail(ClientClosedError(f"{self!r} was closed"))
+        await to_the_end(self._close())
+
+    async def _close(self) -> None:
+        async with self._opening:
+            if self._work is not None:
+                await asyncio.wait([self._work])
+            self._cancel_timer()
+            if self._loop is not None and self._hop is not None:
+                ask = self._ask(())
+                with contextlib.suppress(LedgerError):
+                    await self._hop(partial(self._file.step, ask))
+                await self._hop(self._file.close)
+
+    # What a limiter does
+
+    def statistics(self) -> LimiterStatistics:
+        """Return the state of this moment; the window is that of all processes, as far as heard of."""
+        now = self._clock.now()
+        until = max(self._pauses().values(), default=now)
+        return LimiterStatistics(
+            waiting=len(self._waiters),
+            in_air=len(self._held),
+            window_used=sum(free > now for free in self._turn.frees),
+            paused_for=max(0.0, until - now),
+            granted=self._granted,
+        )
+
+    def holds(self, lane: Lane) -> bool:
+        """Whether a pause holds `lane` up at present, as far as heard of."""
+        now = self._clock.now()
+        return any(until > now for name, until in self._pauses().items() if name in (Lane.ALL.name, lane.name))
+
+    async def acquire(self, lane: Lane = Lane.ALL) -> Place:
+        """Wait for a place; a cancelled waiter leaves no trace.
+
+        Raises:
+            LedgerError: the file cannot be used any more.
+
+        """
+        if self._loop is not asyncio.get_running_loop() or self._closed:
+            await self.open()
+        waiter = _Waiter(lane, asyncio.get_running_loop().create_future())
+        self._waiters[waiter] = None
+        self._stir()
+        try:
+            return await waiter.granted
+        except asyncio.CancelledError:
+            if waiter in self._waiters:
+                del self._waiters[waiter]
+                self._stir()
+            elif waiter.granted.exception() is None:
+                self.release(waiter.granted.result(), sent=False, answered=False)
+            raise
+
+    def release(self, place: Place, *, sent: bool = True, answered: bool = True) -> None:
+        """Give a place back at the end of its attempt, as `Limiter.release`.
+
+        Until that is written down the place counts as used, which is safe.
+        """
+        ended = self._clock.now() if sent else None
+        self._writes.append(Released(self._held.pop(place), ended, answered))
+        self._stir()
+
+    def pause(self, lane: Lane, seconds: float) -> None:
+        """Hold up every caller of `lane` for `seconds`, in all processes; afterwards one request probes."""
+        self._writes.append(Paused(lane.name, self._clock.now() + seconds))
+        self._stir()
+
+    def assume_used(self) -> None:
+        """Take the window as full, as after a process that does not share it has just sent requests."""
+        self._writes.append(Filled(self._clock.now()))
+        self._stir()
+
+    # Beneath
+
+    def _pauses(self) -> dict[str, float]:
+        """Return until when each lane is paused, with what is not written down yet."""
+        pauses = dict(self._turn.pauses)
+        for write in self._writes:
+            if isinstance(write, Paused):
+                pauses[write.lane] = max(write.until, pauses.get(write.lane, write.until))
+        return pauses
+
+    def _stir(self) -> None:
+        """Go to the file, once for all that is asked in this turn of the loop."""
+        self._stirred = True
+        if self._work is None and self._loop is not None and not self._closed:
+            self._work = self._loop.create_task(self._go_to_file(self._hop or in_one_thread()))
+
+    async def _go_to_file(self, hop: Hop) -> None:
+        try:
+            while self._stirred and not self._closed:
+                self._stirred = False
+                self._cancel_timer()
+                waiters = list(self._waiters)
+                ask = self._ask(waiters)
+                try:
+                    self._turn = await hop(partial(self._file.step, ask))
+                except LedgerError as error:
+                    self._failures += 1
+                    if self._failures >= MOST_FAILURES:
+                        self._fail(error)
+                    self._wake_at(self._clock.now() + RECHECK)
+                    return
+                self._failures = 0
+                del self._writes[: len(ask.writes)]
+                self._hand_out(waiters)
+                self._wake_at(min(self._turn.wake, ask.now + PLACE_LEASE / 3 if self._held else float("inf")))
+        finally:
+            self._work = None
+
+    def _ask(self, waiters: Sequence[_Waiter]) -> Ask:
+        return Ask(
+            owner=self._owner,
+            now=self._clock.now(),
+            writes=tuple(self._writes),
+            in_air=tuple(self._held.values()),
+            wants=[waiter.lane.name for waiter in waiters],
+            room=self.max_connections - len(self._held),
+        )
+
+    def _hand_out(self, waiters: Sequence[_Waiter]) -> None:
+        paused = {write.lane for write in self._writes if isinstance(write, Paused)}
+        for index, number in self._turn.granted:
+            waiter, place = waiters[index], Place()
+            self._held[place] = number
+            if waiter.granted.done() or not paused.isdisjoint((Lane.ALL.name, waiter.lane.name)):
+                self.release(place, sent=False, answered=False)
+            else:
+                del self._waiters[waiter]
+                self._granted += 1
+                waiter.granted.set_result(place)
+
+    def _fail(self, error: Exception) -> None:
+        for waiter in list(self._waiters):
+            if not waiter.granted.done():
+                del self._waiters[waiter]
+                waiter.granted.set_exception(error)
+
+    def _wake_at(self, when: float) -> None:
+        if when < float("inf"):
+            self._timer = self._clock.call_later(max(when - self._clock.now(), TICK), self._stir)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

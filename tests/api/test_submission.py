@@ -1,0 +1,345 @@
+"""Submitting: paid once, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from suno_video_async import (
+    Answer,
+    AuthenticationError,
+    ClientClosedError,
+    Hooks,
+    InsufficientCreditsError,
+    InvalidRequestError,
+    LedgerError,
+    Limiter,
+    RateLimitError,
+    Request,
+    RetryEvent,
+    RetryPolicy,
+    ServerError,
+    SubmissionUnknown,
+    SubmitEvent,
+    SunoVideoClient,
+    SunoVideoError,
+    TransportError,
+)
+from suno_video_async.protocol.codec import Operation
+from suno_video_async.ratelimit.limiter import Lane, Place
+from tests.support.clients import TRACK, FakeAPI, client_of
+from tests.support.fakes import Script, answer, settle
+from tests.support.virtual import run_virtual
+
+ACCEPTED = answer({"task_id": "v1"})
+
+
+def scripted(*said: Answer | Exception) -> tuple[Callable[[Request], Answer | Exception], list[Operation]]:
+    """Return a script that says these things in turn to CreateTask, and what was asked."""
+    left, asked = list(said), list[Operation]()
+
+    def script(request: Request) -> Answer | Exception:
+        asked.append(request.operation)
+        return left.pop(0) if request.operation is Operation.CREATE_TASK else answer(code=500)
+
+    return script, asked
+
+
+def in_client(
+    script: Script, main: Callable[[SunoVideoClient], Coroutine[Any, Any, Any]], **options: Any
+) -> tuple[Any, SunoVideoClient]:
+    """Run something with an open client in virtual time; return its result and the client, closed."""
+
+    async def run() -> tuple[Any, SunoVideoClient]:
+        client, _ = client_of(script, **options)
+        async with client:
+            return await main(client), client
+
+    return run_virtual(run())
+
+
+async def submit(client: SunoVideoClient) -> Any:
+    return await client.submit(TRACK)
+
+
+def creates(asked: list[Operation]) -> int:
+    return asked.count(Operation.CREATE_TASK)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        answer(code=429),
+        answer(code=429, status=429),
+        Answer(429, {}, b"busy"),
+        answer(code=455),
+        answer(code=500),
+        answer(code=500, status=500),
+        TransportError("refused", sent=False),
+    ],
+)
+def test_a_submission_goes_again_where_nothing_was_done(first: Answer | Exception) -> None:
+    """Refused for now, or never sent: it is backed off and sent once more."""
+    script, asked = scripted(first, ACCEPTED)
+    task, client = in_client(script, submit)
+    assert task.id == "v1"
+    assert task.requests >= 2
+    assert creates(asked) == 2
+    assert client.statistics().resent_after_500 == (isinstance(first, Answer) and b"500" in first.body)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        TransportError("broke off"),
+        answer({}),
+        answer({"task_id": "  "}),
+        Answer(502, {}, b"<html>"),
+        Answer(200, {}, b""),
+        Answer(302, {"Location": "https://elsewhere.test/"}, b""),
+        answer(code=501),
+        answer(code=418),
+        answer({"task_id": "v9"}, status=500),
+    ],
+)
+def test_an_unknown_submission_is_never_sent_again(said: Answer | Exception) -> None:
+    """It may be paid for, so the caller is told and nothing more is sent; an id in the answer is kept."""
+    script, asked = scripted(said, ACCEPTED)
+
+    async def main(client: SunoVideoClient) -> SubmissionUnknown:
+        with pytest.raises(SubmissionUnknown) as caught:
+            await client.submit(TRACK)
+        await asyncio.sleep(3600)
+        return caught.value
+
+    error, _ = in_client(script, main)
+    assert creates(asked) == 1
+    assert error.track == TRACK
+    assert error.task_id == ("v9" if isinstance(said, Answer) and b"v9" in said.body else None)
+
+
+def test_strict_does_not_send_again_after_a_500() -> None:
+    """Whoever asks for it gets `SubmissionUnknown` for the API's own 500 too."""
+    script, asked = scripted(answer(code=500), ACCEPTED)
+
+    async def main(client: SunoVideoClient) -> None:
+        with pytest.raises(SubmissionUnknown, match="500"):
+            await client.submit(TRACK)
+
+    in_client(script, main, retry=RetryPolicy(strict=True))
+    assert creates(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (401, AuthenticationError),
+        (402, InsufficientCreditsError),
+        (403, AuthenticationError),
+        (422, InvalidRequestError),
+    ],
+)
+def test_a_refusal_goes_to_the_caller_at_once(code: int, kind: type[SunoVideoError]) -> None:
+    """What sending again would not change is not sent again."""
+    script, asked = scripted(answer(code=code))
+
+    async def main(client: SunoVideoClient) -> None:
+        with pytest.raises(kind):
+            await client.submit(TRACK)
+
+    in_client(script, main)
+    assert creates(asked) == 1
+
+
+@pytest.mark.parametrize(("code", "kind"), [(429, RateLimitError), (500, ServerError)])
+def test_retries_are_used_up_in_the_end(code: int, kind: type[SunoVideoError]) -> None:
+    """After all attempts the last refusal is raised, and room in flight is free again."""
+    script, asked = scripted(*[answer(code=code)] * 3, ACCEPTED)
+
+    async def main(client: SunoVideoClient) -> None:
+        with pytest.raises(kind):
+            await client.submit(TRACK)
+        assert (await client.submit(TRACK)).id == "v1"
+
+    in_client(script, main, retry=RetryPolicy(attempts=3), max_in_flight=1)
+    assert creates(asked) == 4
+
+
+def test_a_submission_outlives_its_caller() -> None:
+    """Cancelled while it is in the air, it is still sent, accepted, told to the hooks, and followed to its end."""
+    told: list[str] = []
+
+    class Book(Hooks):
+        def on_submit(self, event: SubmitEvent) -> None:
+            told.append(event.task_id)
+
+    api = FakeAPI(seconds=30)
+
+    async def slow(request: Request) -> Answer:
+        await asyncio.sleep(1.0)
+        return api(request)
+
+    async def main(client: SunoVideoClient) -> None:
+        caller = asyncio.ensure_future(client.submit(TRACK))
+        await asyncio.sleep(0.5)
+        caller.cancel()
+        await settle()
+        assert caller.cancelled()
+        assert client.statistics().in_flight == 0
+        await asyncio.sleep(1.0)
+        assert told == ["v1"]
+        assert client.statistics().in_flight == 1
+        await asyncio.sleep(60)
+        assert client.statistics().in_flight == 0
+
+    in_client(slow, main, hooks=[Book()])
+    assert len(api.created) == 1
+
+
+def test_closing_waits_for_the_submission_in_the_air() -> None:
+    """`aclose()` returns only when the answer has reached the hooks."""
+    told: list[str] = []
+
+    class Book(Hooks):
+        def on_submit(self, event: SubmitEvent) -> None:
+            told.append(event.task_id)
+
+    async def slow(request: Request) -> Answer:
+        await asyncio.sleep(20)
+        return ACCEPTED
+
+    async def main(client: SunoVideoClient) -> asyncio.Future[Any]:
+        caller = asyncio.ensure_future(client.submit(TRACK))
+        await asyncio.sleep(1)
+        return caller
+
+    caller, _ = in_client(slow, main, hooks=[Book()])
+    assert told == ["v1"]
+    assert caller.result().id == "v1"
+
+
+def test_a_cancelled_caller_that_waits_for_its_turn_sends_nothing() -> None:
+    """Before the send, and during the backoff, a cancellation ends the submission and frees its room."""
+    script, asked = scripted(answer(code=429, Retry_After="30"), ACCEPTED)
+
+    async def main(client: SunoVideoClient) -> None:
+        caller = asyncio.ensure_future(client.submit(TRACK))
+        await asyncio.sleep(5)
+        caller.cancel()
+        await asyncio.sleep(100)
+        assert creates(asked) == 1
+        assert (await client.submit(TRACK)).id == "v1"
+
+    in_client(script, main, max_in_flight=1)
+
+
+def test_a_failed_send_is_not_repeated_for_a_caller_who_left() -> None:
+    """A refusal that arrives after the cancellation is the end of it."""
+    asked: list[Request] = []
+
+    async def slow(request: Request) -> Answer:
+        asked.append(request)
+        await asyncio.sleep(1)
+        return answer(code=429)
+
+    async def main(client: SunoVideoClient) -> None:
+        caller = asyncio.ensure_future(client.submit(TRACK))
+        await asyncio.sleep(0.5)
+        caller.cancel()
+        await asyncio.sleep(100)
+
+    in_client(slow, main)
+    assert len(asked) == 1
+
+
+def test_max_in_flight_bounds_unfinished_videos() -> None:
+    """The third of three waits until one of two videos is done, not until a request is."""
+    api = FakeAPI(seconds=30)
+
+    async def main(client: SunoVideoClient) -> list[float]:
+        await asyncio.gather(*(client.submit(TRACK) for _ in range(3)))
+        return list(api.born.values())
+
+    born, _ = in_client(api, main, max_in_flight=2)
+    assert born[0] == born[1] == 0
+    assert 30 <= born[2] < 36
+
+
+def test_closing_frees_those_who_wait_for_room() -> None:
+    """Nobody hangs on a client that is gone."""
+    api = FakeAPI(seconds=30)
+
+    async def run() -> None:
+        client, _ = client_of(api, max_in_flight=1)
+        async with client:
+            await client.submit(TRACK)
+            waiting = asyncio.ensure_future(client.submit(TRACK))
+            await settle()
+        with pytest.raises(ClientClosedError):
+            await waiting
+
+    run_virtual(run())
+
+
+def test_a_429_on_create_with_tasks_in_flight_holds_up_submissions_only() -> None:
+    """It may be the cap on running tasks: questions go on, and one of them frees a place."""
+    api = FakeAPI(seconds=10)
+    refused_until = 40.0
+
+    def script(request: Request) -> Answer:
+        api.now = asyncio.get_running_loop().time()
+        if request.operation is Operation.CREATE_TASK and api.born and api.now < refused_until:
+            return answer(code=429, Retry_After="45")
+        return api(request)
+
+    async def main(client: SunoVideoClient) -> tuple[float, float]:
+        first = await client.submit(TRACK)
+        second = asyncio.ensure_future(client.submit(TRACK))
+        await first.result()
+        done = asyncio.get_running_loop().time()
+        await second
+        return done, asyncio.get_running_loop().time()
+
+    (done, second), client = in_client(script, main)
+    assert 10 <= done < 15
+    assert 45 <= second < 46
+    assert client.statistics().refused_429 == 1
+
+
+def test_hooks_hear_of_retries_and_cannot_break_anything() -> None:
+    """A hook that raises is logged, the run goes on, and the others still hear."""
+    heard: list[tuple[str, int]] = []
+
+    class Broken(Hooks):
+        def on_retry(self, event: RetryEvent) -> None:
+            raise KeyError("a defect of the user's")
+
+    class Book(Hooks):
+        def on_retry(self, event: RetryEvent) -> None:
+            heard.append((event.operation, event.attempt))
+
+    script, _ = scripted(answer(code=429), answer(code=455), answer(code=500), ACCEPTED)
+    in_client(script, submit, hooks=[Broken(), Book()])
+    assert heard[:3] == [("CreateTask", 1), ("CreateTask", 2), ("CreateTask", 3)]
+
+
+class BrokenLimiter(Limiter):
+    """A shared limit whose file went away."""
+
+    async def acquire(self, lane: Lane = Lane.ALL) -> Place:
+        raise LedgerError("the limit's file is gone")
+
+
+def test_a_limiter_that_breaks_is_told_to_all_who_wait() -> None:
+    """Whoever submits or follows gets its error, and nothing waits for ever."""
+
+    async def main(client: SunoVideoClient) -> None:
+        followed = client.attach("v9")
+        for waiting in (client.submit(TRACK), followed.result()):
+            with pytest.raises(LedgerError, match="is gone"):
+                await waiting
+
+    in_client(FakeAPI(), main, limiter=BrokenLimiter())

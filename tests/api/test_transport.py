@@ -1,0 +1,265 @@
+"""The aiohttp adapter against servers that behave, and against those that do not."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import socket
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+import pytest
+
+from suno_video_async import (
+    Answer,
+    APITimeoutError,
+    MalformedResponseError,
+    Request,
+    SunoVideoClient,
+    Timeout,
+    Track,
+    TransportError,
+    VideoRequest,
+    VideoTaskId,
+)
+from suno_video_async.api.transport import AiohttpTransport, make_session
+from suno_video_async.protocol import codec
+from suno_video_async.protocol.codec import MAX_BODY
+from tests.support.raw import http, raw_server, says
+
+KEY = "ak_" + "s3cret" * 5 + "xy"
+READ = codec.task_info(VideoTaskId("v 1"))
+CREATE = codec.create_task(VideoRequest(track=Track(task_id="m", suno_id="s")))
+
+
+async def send(url: str, request: Request = READ, *, timeout: Timeout | None = None) -> Answer:
+    async with make_session() as session:
+        transport = AiohttpTransport(url, KEY, timeout=timeout or Timeout(connect=2, total=5), session=session)
+        assert KEY not in repr(transport)
+        return await transport.send(request)
+
+
+async def test_one_request_one_answer() -> None:
+    """Status, headers and body come back as they were; the key goes into its header and nowhere else."""
+    async with raw_server(says(http(b'{"x": 1}', "422 No", Retry_After="7"))) as server:
+        answer = await send(server.url)
+    assert (answer.status, answer.headers["retry-after"], answer.body) == (422, "7", b'{"x": 1}')
+    head = server.heads[0].decode()
+    assert head.startswith("GET /api/v1/client/job/TaskInfo?task_id=v%201 HTTP/1.1")
+    assert head.count(KEY) == 1
+    assert f"x-api-key: {KEY}" in head
+
+
+async def test_a_base_url_may_have_a_path() -> None:
+    """A gateway's prefix goes before the API's own paths."""
+    async with raw_server(says(http(b""))) as server:
+        await send(server.url + "/prefix/")
+    assert server.heads[0].startswith(b"GET /prefix/api/v1/")
+
+
+async def test_a_body_is_sent_as_json() -> None:
+    """CreateTask posts its JSON with its length and type."""
+    bodies: list[bytes] = []
+
+    async def behave(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        bodies.append(await reader.readexactly(length))
+        writer.write(http(b"ok"))
+
+    async with raw_server(behave) as server:
+        await send(server.url, CREATE)
+    assert b"content-type: application/json" in server.heads[0].lower()
+    assert bodies == [CREATE.body]
+
+
+async def test_redirects_are_not_followed() -> None:
+    """The key never goes to another place than the base URL's."""
+    async with raw_server(says(http(b"elsewhere"))) as elsewhere:
+        async with raw_server(says(http(b"", "302 Found", Location=elsewhere.url))) as server:
+            answer = await send(server.url)
+        assert answer.status == 302
+        assert elsewhere.heads == []
+
+
+async def test_cookies_are_not_kept() -> None:
+    """What a server wants remembered is not."""
+    async with raw_server(says(http(b"", Set_Cookie="a=b"))) as server, make_session() as session:
+        transport = AiohttpTransport(server.url, KEY, timeout=Timeout(), session=session)
+        await transport.send(READ)
+        await transport.send(READ)
+    assert all(b"cookie" not in head.lower() for head in server.heads)
+
+
+async def test_a_server_that_repeats_the_key_does_not_get_it_into_our_values() -> None:
+    """The key is taken out of every body before anything is made of it."""
+    async with raw_server(says(http(f"bad key {KEY}!".encode()))) as server:
+        answer = await send(server.url)
+    assert answer.body == b"bad key [api key]!"
+
+
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{port}", "http://name.invalid:{port}"])
+async def test_no_connection_is_not_sent(url: str) -> None:
+    """Refused, or without an address: no byte left."""
+    with pytest.raises(TransportError, match="not sent") as caught:
+        await send(url.format(port=unused_port()), CREATE)
+    assert not caught.value.sent
+
+
+async def test_a_tls_failure_is_not_sent() -> None:
+    """A handshake that fails ends before the request begins."""
+    async with raw_server(says(b"this is no TLS\r\n\r\n", then_close=True)) as server:
+        with pytest.raises(TransportError) as caught:
+            await send(server.url.replace("http:", "https:"), CREATE)
+    assert not caught.value.sent
+
+
+async def test_a_connection_that_takes_too_long_is_not_sent() -> None:
+    """The connect timeout says for certain that nothing left."""
+
+    class Stuck(aiohttp.TCPConnector):
+        async def _create_connection(
+            self, *args: object, **kwargs: object
+        ) -> aiohttp.client_proto.ResponseHandler:
+            async with asyncio.timeout(0.05):
+                await asyncio.Event().wait()
+            raise AssertionError
+
+    async with aiohttp.ClientSession(connector=Stuck()) as session:
+        transport = AiohttpTransport(
+            "http://127.0.0.1:9", KEY, timeout=Timeout(connect=0.05, total=1), session=session
+        )
+        with pytest.raises(APITimeoutError, match="no connection in time") as caught:
+            await transport.send(CREATE)
+    assert not caught.value.sent
+
+
+def hang(before: bytes) -> Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    async def behave(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(before)
+        await writer.drain()
+        await reader.read()
+
+    return behave
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 200 OK\r\n", http(b"x" * 9)[:-3]])
+async def test_a_silent_server_is_a_timeout_after_the_send(before: bytes) -> None:
+    """Whatever was answered so far, the request was sent and its outcome is unknown."""
+    async with raw_server(hang(before)) as server:
+        with pytest.raises(APITimeoutError, match="no answer in time") as caught:
+            await send(server.url, CREATE, timeout=Timeout(connect=0.1, total=0.3))
+    assert caught.value.sent
+    assert isinstance(caught.value, TimeoutError)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Encoding: gzip\r\n\r\nabcd",
+    ],
+)
+async def test_a_broken_answer_was_sent(answer: bytes) -> None:
+    """Cut or garbled answers leave the outcome unknown."""
+    async with raw_server(says(answer, then_close=True)) as server:
+        with pytest.raises(TransportError) as caught:
+            await send(server.url, CREATE)
+    assert caught.value.sent
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("injected", [False, True])
+@pytest.mark.parametrize("request_", [READ, CREATE])
+async def test_a_stale_connection_is_not_repeated(injected: bool, request_: Request) -> None:
+    """aiohttp would send a GET once more when a kept-alive connection breaks; one call is one send."""
+    answers = 0
+
+    async def once(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal answers
+        answers += 1
+        if answers == 1:
+            writer.write(http(b"ok"))
+        else:
+            writer.close()
+
+    async with raw_server(once) as server, aiohttp.ClientSession() if injected else make_session() as session:
+        transport = AiohttpTransport(server.url, KEY, timeout=Timeout(), session=session)
+        await transport.send(READ)
+        with pytest.raises(TransportError) as caught:
+            await transport.send(request_)
+    assert caught.value.sent
+    assert len(server.heads) == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(b"x" * (MAX_BODY + 1)),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + (b"10000\r\n" + b"x" * 65536 + b"\r\n") * 17,
+        http(gzip.compress(b"x" * (MAX_BODY + 1)), Content_Encoding="gzip"),
+    ],
+    ids=["whole", "announced", "streamed", "packed"],  # made from the bytes, they would hold the time of packing
+)
+async def test_a_huge_body_is_refused_before_it_is_read_whole(answer: bytes) -> None:
+    """Announced, streamed or packed: over 1 MiB it is no answer of this API."""
+    async with raw_server(says(answer)) as server:
+        with pytest.raises(MalformedResponseError, match=f"over {MAX_BODY} bytes"):
+            await send(server.url)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(b"x" * MAX_BODY),
+        http(gzip.compress(b"x" * MAX_BODY), Content_Encoding="gzip"),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + (b"10000\r\n" + b"x" * 65536 + b"\r\n") * 16
+        + b"0\r\n\r\n",
+    ],
+    ids=["whole", "packed", "streamed"],
+)
+async def test_a_body_of_the_largest_size_is_read(answer: bytes) -> None:
+    """Exactly 1 MiB passes, however it travels."""
+    async with raw_server(says(answer)) as server:
+        assert (await send(server.url)).body == b"x" * MAX_BODY
+
+
+async def test_an_injected_sessions_middlewares_are_chained() -> None:
+    """What a user does to every request of a session is done to ours too."""
+    seen: list[str] = []
+
+    async def book(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        seen.append(request.method)
+        return await handler(request)
+
+    async with raw_server(says(http(b"ok"))) as server, aiohttp.ClientSession(middlewares=[book]) as session:
+        transport = AiohttpTransport(server.url, KEY, timeout=Timeout(), session=session)
+        await transport.send(READ)
+    assert seen == ["GET"]
+
+
+async def test_an_injected_session_is_used_and_not_closed() -> None:
+    """It is the user's: its connector carries the calls, and it is open afterwards."""
+    body = json.dumps({"code": 200, "message": "", "data": {"balance": 3}}).encode()
+    async with raw_server(says(http(body))) as server, aiohttp.ClientSession() as session:
+        async with SunoVideoClient(api_key=KEY, base_url=server.url, session=session) as client:
+            assert await client.balance() == 3
+        assert not session.closed
+
+
+def test_a_bad_certificate_counts_as_not_sent() -> None:
+    """aiohttp's certificate error is one of those that the adapter takes for "no connection"."""
+    assert issubclass(aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorError)

@@ -1,0 +1,148 @@
+"""Downloads: a file appears only when it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from suno_video_async import DownloadError, SunoVideoClient, TaskSnapshot, Timeout, Video, VideoTaskId
+from suno_video_async.api.transport import make_session
+from suno_video_async.download.fetch import MediaServer
+from suno_video_async.download.filenames import file_name
+from suno_video_async.download.mp4 import mp4_problem
+from tests.support.clients import KEY
+from tests.support.fakes import MP4, box
+from tests.support.raw import http, raw_server, says
+
+
+async def fetch(url: str, path: Path, *, local: bool = True) -> Path:
+    async with make_session() as session:
+        server = MediaServer(session, Timeout(connect=1, total=2), local=local)
+        return (await server.download(url, path)).path
+
+
+def folder(path: Path) -> list[str]:
+    return sorted(file.name for file in path.iterdir()) if path.exists() else []
+
+
+async def test_a_video_is_on_disk_whole(tmp_path: Path) -> None:
+    """The folder is made, the file has the server's bytes, no part of it is left, and no key was sent."""
+    async with raw_server(says(http(MP4))) as server:
+        path = await fetch(server.url + "/v.mp4", tmp_path / "new" / "s.mp4")
+    assert await asyncio.to_thread(path.read_bytes) == MP4
+    assert folder(tmp_path / "new") == ["s.mp4"]
+    assert b"x-api-key" not in server.heads[0].lower()
+
+
+async def test_a_client_downloads_by_the_tracks_id(tmp_path: Path) -> None:
+    """`client.download` names the file after the track and sends no key to the media server."""
+    async with raw_server(says(http(MP4))) as server:
+        snapshot = TaskSnapshot(task_id=VideoTaskId("v"), status="success")
+        video = Video(task_id=snapshot.task_id, url=server.url + "/v.mp4", suno_id="suno_1", snapshot=snapshot)
+        async with SunoVideoClient(api_key=KEY, base_url=server.url) as client:
+            path = await client.download(video, tmp_path)
+            with pytest.raises(DownloadError, match="not a plain file name"):
+                await client.download(video, tmp_path, name="../s.mp4")
+    assert path == tmp_path / "suno_1.mp4"
+    assert KEY.encode() not in b"".join(server.heads)
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (http(b"", "404 Not Found"), "answered 404"),
+        (http(b"<html>"), "begins with"),
+        (http(b""), "no ftyp, mdat, moov"),
+        (http(MP4[:-1]), "does not end within the file"),
+        (http(box(b"ftyp") + box(b"mdat")), "no moov"),
+        (http(box(b"ftyp") + b"\0\0\0\1moov" + b"\xff" * 8), "does not end"),
+        (http(box(b"ftyp") + b"\0\0\0\2moov"), "does not end"),
+        (http(MP4)[:-100], "broke off"),
+        (b"", "broke off"),
+    ],
+)
+async def test_what_is_no_whole_video_leaves_nothing(tmp_path: Path, answer: bytes, problem: str) -> None:
+    """Refused, cut, or a page instead of a video: an error, and neither a file nor a part of one."""
+    async with raw_server(says(answer, then_close=True)) as server:
+        with pytest.raises(DownloadError, match=problem) as caught:
+            await fetch(server.url + "/v.mp4", tmp_path / "s.mp4")
+    assert folder(tmp_path) == []
+    assert caught.value.url.startswith(server.url)
+
+
+async def test_redirects_are_followed_three_times(tmp_path: Path) -> None:
+    """A CDN may send us on, but not for ever."""
+    hops = 3
+
+    async def behave(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hop = int(head.split(b" ")[1].strip(b"/"))
+        writer.write(http(b"", "302 Found", Location=f"/{hop + 1}") if hop < hops else http(MP4))
+
+    async with raw_server(behave) as server:
+        await fetch(server.url + "/0", tmp_path / "s.mp4")
+        hops = 4
+        with pytest.raises(DownloadError, match="more than 3 redirects"):
+            await fetch(server.url + "/0", tmp_path / "t.mp4")
+
+
+async def test_plain_http_is_for_this_machines_own_server(tmp_path: Path) -> None:
+    """A video's URL is https unless the API itself is on this machine."""
+    with pytest.raises(DownloadError, match="not https"):
+        await fetch("http://media.example.test/v.mp4", tmp_path / "s.mp4", local=False)
+    with pytest.raises(DownloadError, match="not https"):
+        await fetch("file:///etc/hosts", tmp_path / "s.mp4")
+
+
+async def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    """The path and the operating system's reason are in the error."""
+    await asyncio.to_thread((tmp_path / "file").write_bytes, b"")
+    async with raw_server(says(http(MP4))) as server:
+        with pytest.raises(DownloadError, match="cannot be written"):
+            await fetch(server.url, tmp_path / "file" / "s.mp4")
+
+
+async def test_a_cancelled_download_leaves_nothing(tmp_path: Path) -> None:
+    """The part is taken away."""
+    halfway = asyncio.Event()
+
+    async def behave(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(http(MP4)[:-10])
+        await writer.drain()
+        halfway.set()
+        await reader.read()
+
+    async with raw_server(behave) as server:
+        task = asyncio.ensure_future(fetch(server.url, tmp_path / "s.mp4"))
+        await halfway.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert folder(tmp_path) == []
+
+
+def test_structure_of_large_and_open_ended_files(tmp_path: Path) -> None:
+    """A box may have a 64-bit length, and the last one may run to the end."""
+    path = tmp_path / "v.mp4"
+    path.write_bytes(box(b"ftyp") + b"\0\0\0\1moov" + (20).to_bytes(8) + b"mmmm" + b"\0\0\0\0mdat" + b"d" * 9)
+    assert mp4_problem(path) is None
+
+
+@pytest.mark.parametrize(
+    ("suno_id", "name"),
+    [("suno_abc-1", "suno_abc-1.mp4"), ("CON", "track-CON.mp4"), ("x" * 100, "x" * 100 + ".mp4")],
+)
+def test_plain_ids_name_their_files(suno_id: str, name: str) -> None:
+    """A usual id is the file's name as it is."""
+    assert file_name(suno_id) == name
+
+
+@pytest.mark.parametrize("suno_id", ["../../etc/passwd", "a/b", "a\\b", "a:b", ".", "..", "ü", "x" * 300, "a b"])
+def test_other_ids_become_safe_and_stay_apart(suno_id: str) -> None:
+    """No id leads out of the folder, and two ids never share a name."""
+    name = file_name(suno_id)
+    assert name.removesuffix(".mp4").replace("-", "").replace("_", "").isalnum()
+    assert len(name) < 130
+    assert name != file_name(suno_id + "x")
+    assert file_name("s", marked_by="k1") != file_name("s", marked_by="k2") != file_name("s")

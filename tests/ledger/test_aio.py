@@ -1,0 +1,251 @@
+"""The ledger from the event loop: threads, cancellations, and what becomes of a submission."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from suno_video_async.errors import (
+    APIError,
+    APITimeoutError,
+    AuthenticationError,
+    BudgetExceeded,
+    InvalidRequestError,
+    LedgerError,
+    MalformedResponseError,
+    NotFoundError,
+    RateLimitError,
+    ServerError,
+    SunoVideoError,
+    TaskFailed,
+    TransportError,
+    WaitTimeout,
+)
+from suno_video_async.ledger.aio import Books, as_ledger
+from suno_video_async.ledger.journal import Entry, described, ending_of, micro
+from suno_video_async.ledger.model import MICRO, Ending
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import Cause, State
+from suno_video_async.models import TaskSnapshot, Video, VideoTaskId
+from tests.ledger.support import FINGERPRINT, PROVIDER, row_in, track
+
+TASK = VideoTaskId("v1")
+
+
+async def open_books(path: Path | None = None) -> Books:
+    """Return the open books of the tests' account."""
+    books = Books(SqliteLedger(path))
+    await books.open(provider=PROVIDER, fingerprint=FINGERPRINT)
+    return books
+
+
+def test_what_is_taken_for_a_ledger(path: Path) -> None:
+    """A ledger is given as it is, as a path in either form, or as None for one in memory."""
+    mine = SqliteLedger()
+    assert as_ledger(mine) is mine
+    for given in (path, str(path)):
+        made = as_ledger(given)
+        assert isinstance(made, SqliteLedger)
+        assert made.path == path
+    in_memory = as_ledger(None)
+    assert isinstance(in_memory, SqliteLedger)
+    assert in_memory.path is None
+
+
+async def test_all_that_can_be_asked(path: Path) -> None:
+    """Rows, sums and the last request's time come from a ledger in a file without blocking the loop."""
+    books = await open_books(path)
+    assert await books.last_place() is None
+    await books.note_place(5.0)
+    assert await books.last_place() == 5.0
+    rows = [(await books.claim(track(f"s{n}"), where="")).row for n in range(3)]
+    assert [row async for row in books.in_state(State.PLANNED)] == rows
+    assert [row async for row in books.in_state(State.FAILED)] == []
+    assert [row async for row in books.untouched(State.PLANNED)] == []
+    assert (await books.totals()).states == {State.PLANNED: 3}
+    await books.close()
+    again = await open_books(path)
+    assert [row async for row in again.untouched(State.PLANNED)] == rows
+    assert await again.row(rows[1].id) == rows[1]
+    assert await again.row(99) is None
+    await again.close()
+
+
+async def test_a_file_is_never_written_on_the_loop(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger in a file is used in one other thread at a time, one in memory in place."""
+    threads = list[threading.Thread]()
+    claim = SqliteLedger.claim
+
+    def watched(self: SqliteLedger, *args: Any, **kwargs: Any) -> Any:
+        threads.append(threading.current_thread())
+        return claim(self, *args, **kwargs)
+
+    monkeypatch.setattr(SqliteLedger, "claim", watched)
+    for books in (await open_books(path), await open_books()):
+        await asyncio.gather(*(books.claim(track(f"s{n}"), where="") for n in range(5)))
+        await books.close()
+    assert threading.main_thread() not in threads[:5]
+    assert set(threads[5:]) == {threading.main_thread()}
+
+
+async def test_a_cancelled_move_is_made(path: Path) -> None:
+    """Whoever leaves while a row is written leaves a whole row."""
+    books = await open_books(path)
+    row = (await books.claim(track(), where="")).row
+    with anyio.CancelScope() as scope:
+        real = books.ledger.begin_attempt
+
+        def slow(*args: Any, **kwargs: Any) -> int:
+            anyio.from_thread.run_sync(scope.cancel)
+            return real(*args, **kwargs)
+
+        books.ledger.begin_attempt = slow  # type: ignore[method-assign]
+        await Entry(books, row).before(0.0)
+    assert scope.cancel_called
+    kept = await books.row(row.id)
+    assert kept is not None
+    assert kept.state is State.SUBMITTING
+    with anyio.CancelScope() as leaving:
+        leaving.cancel()
+        await books.close()
+    with pytest.raises(LedgerError, match="not open"):
+        await books.totals()
+
+
+def api(kind: type[APIError], code: int) -> APIError:
+    """Return a refusal."""
+    return kind("no", code=code, http_status=200, operation="CreateTask")
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "strict_state"),
+    [
+        (None, State.SUBMITTED, State.SUBMITTED),
+        (api(RateLimitError, 429), State.PLANNED, State.PLANNED),
+        (api(ServerError, 500), State.PLANNED, State.UNKNOWN),
+        (api(AuthenticationError, 401), State.PLANNED, State.PLANNED),
+        (api(NotFoundError, 404), State.REFUSED, State.REFUSED),
+        (api(InvalidRequestError, 422), State.REFUSED, State.REFUSED),
+        (api(APIError, 501), State.UNKNOWN, State.UNKNOWN),
+        (TransportError("no connection", sent=False), State.PLANNED, State.PLANNED),
+        (TransportError("broke off"), State.UNKNOWN, State.UNKNOWN),
+        (APITimeoutError("no answer"), State.UNKNOWN, State.UNKNOWN),
+        (MalformedResponseError("a page", http_status=502), State.UNKNOWN, State.UNKNOWN),
+    ],
+    ids=lambda value: f"{type(value).__name__}{getattr(value, 'code', '')}",
+)
+@pytest.mark.parametrize("strict", [False, True])
+async def test_what_a_submission_came_to(
+    error: SunoVideoError | None, state: State, strict_state: State, strict: bool
+) -> None:
+    """Each outcome of a CreateTask has its state: only what is known not to be bought goes back."""
+    books = await open_books()
+    row = (await books.claim(track(), where="")).row
+    entry = Entry(books, row, reserve=3, strict=strict)
+    await entry.before(7.0)
+    begun = await books.row(row.id)
+    assert begun is not None
+    assert (begun.state, begun.reserved, begun.since) == (State.SUBMITTING, 3, 7.0)
+    await entry.after(TASK if error is None else None, error)
+    assert entry.row.state is (strict_state if strict else state)
+    assert (entry.row.video_task_id == TASK) is (error is None)
+    assert entry.row.error == (None if error is None else described(error))
+    assert entry.row.reserved == (3 if entry.row.state in {State.SUBMITTED, State.UNKNOWN} else 0)
+    await books.close()
+
+
+async def test_an_id_in_a_broken_answer_is_written_down() -> None:
+    """The candidate of an unknown submission is kept for whoever looks into it."""
+    books = await open_books()
+    entry = Entry(books, (await books.claim(track(), where="")).row)
+    await entry.before(0.0)
+    await entry.after(None, MalformedResponseError("cut off", http_status=200, task_id="v9"))
+    assert (entry.row.state, entry.row.video_task_id) == (State.UNKNOWN, "v9")
+    row = await books.move(entry.row, Ending(state=State.SUBMITTED), cause=Cause.PERSON)
+    assert (row.state, row.video_task_id) == (State.SUBMITTED, "v9")
+    await books.close()
+
+
+async def test_a_submission_over_the_budget_is_not_begun() -> None:
+    """The budget is asked before a byte leaves; the row stays planned."""
+    books = await open_books()
+    row = (await books.claim(track(), where="")).row
+    with pytest.raises(BudgetExceeded):
+        await Entry(books, row, reserve=3, budget=2).before(0.0)
+    assert await books.row(row.id) == row
+    await books.close()
+
+
+async def test_every_attempt_has_a_nonce_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nonces are 128 random bits, new for each attempt, also of one row."""
+    nonces = list[str]()
+    begin_attempt: Callable[..., int] = SqliteLedger.begin_attempt
+
+    def noted(self: SqliteLedger, row_id: int, *, nonce: str, **more: Any) -> int:
+        nonces.append(nonce)
+        return begin_attempt(self, row_id, nonce=nonce, **more)
+
+    monkeypatch.setattr(SqliteLedger, "begin_attempt", noted)
+    books = await open_books()
+    entry = Entry(books, (await books.claim(track(), where="")).row)
+    for _ in range(3):
+        await entry.before(0.0)
+        await entry.after(None, api(RateLimitError, 429))
+    await books.close()
+    assert len(set(nonces)) == 3
+    assert {len(bytes.fromhex(nonce)) for nonce in nonces} == {16}
+
+
+def test_how_a_followed_row_ends() -> None:
+    """A video, a failed task and a vanished one move the row; what only ends the following leaves it submitted."""
+    snapshot = TaskSnapshot(task_id=TASK, status="failed", credits=0.5, duration_s=90.0)
+    video = Video(
+        task_id=TASK, url="https://x.test/v", suno_id=None, credits=2.5, duration=90.0, snapshot=snapshot
+    )
+    made, failed = ending_of(video, now=1600.0), ending_of(TaskFailed(snapshot), now=1600.0)
+    missing = ending_of(api(NotFoundError, 404), now=1600.0)
+    assert made == Ending(state=State.SUCCEEDED, url="https://x.test/v", cost=2_500_000, ended=1600.0, took=90.0)
+    assert failed is not None
+    assert (failed.state, failed.cost) == (State.FAILED, 500_000)
+    assert (failed.ended, failed.took) == (1600.0, 90.0)
+    assert missing is not None
+    assert (missing.state, missing.error) == (State.UNKNOWN, ("NotFoundError", 404, "CreateTask: 404 no"))
+    assert ending_of(WaitTimeout(TASK, None, 1.0), now=1600.0) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "ended", "took"),
+    [
+        ({}, 2100.0, None),
+        ({"duration_s": 90.0}, 2090.0, 90.0),
+        ({"create_at": 7e9, "complete_at": 7e9 + 80}, 2080.0, 80.0),
+        ({"create_at": 7e9, "complete_at": 7e9 + 80, "duration_s": 90.0}, 2090.0, 90.0),
+        ({"complete_at": 2050.0}, 2100.0, None),
+        ({"create_at": 2050.0, "complete_at": 2040.0}, 2100.0, None),
+        ({"duration_s": 5000.0}, 2100.0, 5000.0),
+        ({"duration_s": -1.0}, 2100.0, None),
+        ({"duration_s": float("nan")}, 2100.0, None),
+        ({"duration_s": float("inf")}, 2100.0, None),
+        ({"duration_s": 1.79e12}, 2100.0, None),
+    ],
+)
+def test_when_a_task_ended(memory: SqliteLedger, said: dict[str, float], ended: float, took: float | None) -> None:
+    """A task ended as long after its submission as the service says, by any clock; or when it was heard."""
+    row = row_in(memory, State.SUBMITTED)  # sent at 2000
+    failed = ending_of(TaskFailed(TaskSnapshot(task_id=TASK, status="failed", **said)), now=2100.0)  # type: ignore[arg-type]
+    assert failed is not None
+    memory.move(row.id, failed)
+    assert [(times.ended, times.took) for times in memory.times()] == [(ended, took)]
+
+
+def test_credits_in_whole_micro_credits() -> None:
+    """Amounts are rounded to a millionth of a credit; what is not known stays so."""
+    assert micro(None) is None
+    assert micro(0.1 + 0.2) == 300_000
+    assert micro(2) == 2 * MICRO

@@ -1,0 +1,408 @@
+"""Following tasks: streams, results, and what the watcher makes of trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from suno_video_async import (
+    Answer,
+    AuthenticationError,
+    ClientClosedError,
+    InvalidRequestError,
+    NotFoundError,
+    Request,
+    SunoVideoClient,
+    TaskFailed,
+    TaskUpdate,
+    Track,
+    TransportError,
+    VideoMissingError,
+    WaitTimeout,
+)
+from suno_video_async.protocol.codec import Operation
+from tests.support.clients import TRACK, FakeAPI, client_of
+from tests.support.fakes import FakeTransport, Script, answer, task_data
+from tests.support.virtual import run_virtual
+
+
+def in_client(
+    script: Script, main: Callable[[SunoVideoClient], Coroutine[Any, Any, Any]], **options: Any
+) -> tuple[Any, FakeTransport]:
+    async def run() -> tuple[Any, FakeTransport]:
+        client, transport = client_of(script, **options)
+        async with client:
+            return await main(client), transport
+
+    return run_virtual(run())
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def states(*words: str, seconds: float = 10.0) -> Callable[[Request], Answer]:
+    """Return an API whose one task shows each of these statuses for a while."""
+
+    def script(request: Request) -> Answer:
+        if request.operation is Operation.CREATE_TASK:
+            return answer({"task_id": "v1"})
+        word = words[min(int(now() / seconds), len(words) - 1)]
+        return answer(task_data("v1", word, duration_s=33 if word in {"success", "failed"} else None))
+
+    return script
+
+
+async def collect(task: Any) -> list[str]:
+    return [update.status async for update in task]
+
+
+def test_a_stream_yields_the_state_at_once_then_each_change_and_the_end_last() -> None:
+    """Unknown words are passed on; a state that did not change is not repeated."""
+
+    async def main(client: SunoVideoClient) -> tuple[list[str], list[float]]:
+        task = await client.submit(TRACK)
+        updates = [update async for update in task]
+        return [u.status for u in updates], [u.elapsed for u in updates]
+
+    (words, elapsed), _ = in_client(states("pending", "running", "uploading", "success"), main)
+    assert words == ["pending", "running", "uploading", "success"]
+    assert elapsed == sorted(elapsed)
+    assert elapsed[-1] == 33
+
+
+def test_the_first_update_of_a_submitted_task_costs_no_wait() -> None:
+    """What was accepted is pending: that is known without asking."""
+
+    async def main(client: SunoVideoClient) -> float:
+        task = await client.submit(TRACK)
+        async for update in task:
+            assert update.status == "pending"
+            break
+        return now()
+
+    at, transport = in_client(FakeAPI(), main)
+    assert at == 0.0
+    assert len(transport.sent) == 1
+
+
+def test_a_finished_task_yields_its_end() -> None:
+    """A stream that begins after the end still has the end, and so has every further one."""
+
+    async def main(client: SunoVideoClient) -> list[list[str]]:
+        task = client.attach("v1")
+        return [await collect(task), await collect(task)]
+
+    words, transport = in_client(states("success"), main)
+    assert words == [["success"], ["success"]]
+    assert len(transport.sent) == 1
+
+
+def test_many_consumers_cost_no_more_than_one() -> None:
+    """A hundred streams and results of one task share its questions."""
+
+    def run(consumers: int) -> int:
+        async def main(client: SunoVideoClient) -> None:
+            task = await client.submit(TRACK)
+            ends = await asyncio.gather(
+                *(collect(task) for _ in range(consumers)), *(task.result() for _ in range(consumers))
+            )
+            assert all(words == ["pending", "running", "success"] for words in ends[:consumers])
+
+        _, transport = in_client(FakeAPI(seconds=30), main)
+        return len(transport.sent)
+
+    assert run(100) == run(1)
+
+
+def test_leaving_or_cancelling_a_stream_harms_nobody() -> None:
+    """A break, a cancellation and a slow reader change nothing for the others; the slow one gets the newest."""
+
+    async def main(client: SunoVideoClient) -> None:
+        task = await client.submit(TRACK)
+        slow_words: list[str] = []
+
+        async def leave() -> None:
+            async for _ in task:
+                break
+
+        async def slow() -> None:
+            async for update in task:
+                slow_words.append(update.status)
+                await asyncio.sleep(25)
+
+        await leave()
+        reader = asyncio.ensure_future(slow())
+        doomed = asyncio.ensure_future(collect(task))
+        await asyncio.sleep(1)
+        doomed.cancel()
+        assert await collect(task) == ["pending", "running", "uploading", "success"]
+        await reader
+        assert slow_words == ["pending", "uploading", "success"]
+
+    in_client(states("pending", "running", "uploading", "success"), main)
+
+
+def test_a_result_is_the_video() -> None:
+    """The URL, the cost and the duration come from the server's own words, the track from the submission."""
+
+    async def main(client: SunoVideoClient) -> None:
+        task = await client.submit(TRACK)
+        video = await task.result()
+        assert (video.url, video.credits, video.duration, video.suno_id) == (
+            "https://media.example.test/v1.mp4",
+            2,
+            60,
+            "s1",
+        )
+        assert task.done
+        assert "success" in repr(task)
+        assert task.video() == video
+        attached = await client.attach("v1").result()
+        assert attached.suno_id == "s1"
+
+    in_client(FakeAPI(), main)
+
+
+def test_a_failed_task_raises_what_the_server_says() -> None:
+    """`TaskFailed` carries the last snapshot."""
+    said = task_data("v1", "failed", result={"code": 501, "message": "Generation Failed"}, credits=0)
+
+    async def main(client: SunoVideoClient) -> None:
+        with pytest.raises(TaskFailed, match="501 Generation Failed") as caught:
+            await client.attach("v1").result()
+        assert caught.value.snapshot.credits == 0
+
+    in_client(lambda _: answer(said), main)
+
+
+def test_success_without_a_url_is_an_error_of_its_own() -> None:
+    """There is nothing to fetch, and the snapshot says so."""
+
+    async def main(client: SunoVideoClient) -> None:
+        with pytest.raises(VideoMissingError, match="without a usable media URL"):
+            await client.attach("v1").result()
+
+    in_client(lambda _: answer({"task_id": "v1", "status": "success", "result": {"media_urls": []}}), main)
+
+
+def test_a_wait_that_ends_first_carries_the_last_state() -> None:
+    """`WaitTimeout` has the id and the newest update; the task goes on and can be waited for again."""
+
+    async def main(client: SunoVideoClient) -> None:
+        task = await client.submit(TRACK)
+        with pytest.raises(WaitTimeout) as caught:
+            await task.result(timeout=20)
+        assert now() == 20
+        assert isinstance(caught.value, TimeoutError)
+        assert caught.value.task_id == "v1"
+        assert caught.value.last is not None
+        assert caught.value.last.status == "running"
+        with pytest.raises(RuntimeError, match="is not over"):
+            task.video()
+        assert (await task.result(timeout=100)).task_id == "v1"
+
+    in_client(FakeAPI(), main)
+
+
+def test_not_found_right_after_creation_is_waited_out() -> None:
+    """The task appears after half a minute; nobody hears of the 404s."""
+    api = FakeAPI(seconds=90)
+
+    def script(request: Request) -> Answer:
+        if request.operation is Operation.TASK_INFO and now() < 30:
+            return answer(code=404)
+        return api(request)
+
+    async def main(client: SunoVideoClient) -> list[str]:
+        return await collect(await client.submit(TRACK))
+
+    assert in_client(script, main)[0][-1] == "success"
+
+
+def test_not_found_is_believed_in_the_end() -> None:
+    """Three answers over a minute are enough for a task of our own; a foreign one needs a single answer."""
+
+    def script(request: Request) -> Answer:
+        return answer({"task_id": "v1"}) if request.operation is Operation.CREATE_TASK else answer(code=404)
+
+    async def main(client: SunoVideoClient) -> tuple[float, float]:
+        with pytest.raises(NotFoundError):
+            await client.attach("v2").result()
+        foreign = now()
+        task = await client.submit(TRACK)
+        with pytest.raises(NotFoundError):
+            await task.result()
+        assert "NotFoundError" in repr(task)
+        return foreign, now()
+
+    (foreign, own), transport = in_client(script, main)
+    assert foreign == 0
+    assert 60 <= own < 90
+    assert len(transport.sent) >= 5
+
+
+@pytest.mark.parametrize(
+    "trouble", [answer(code=500), answer(code=455), TransportError("x"), Answer(502, {}, b"")]
+)
+def test_trouble_never_fails_a_task(trouble: Answer | Exception) -> None:
+    """However long the questions fail, the task is asked about again and ends as it ended."""
+    api = FakeAPI()
+
+    def script(request: Request) -> Answer | Exception:
+        return trouble if request.operation is Operation.TASK_INFO and now() < 2000 else api(request)
+
+    async def main(client: SunoVideoClient) -> float:
+        task = await client.submit(TRACK)
+        await task.result()
+        return now()
+
+    assert 2000 <= in_client(script, main)[0] < 2300
+
+
+def test_an_answer_about_another_task_is_not_taken() -> None:
+    """A confused server never ends a task with another one's state."""
+    confused = answer(task_data("v2", "failed"))
+    api = FakeAPI()
+
+    def script(request: Request) -> Answer:
+        return confused if request.operation is Operation.TASK_INFO and now() < 50 else api(request)
+
+    async def main(client: SunoVideoClient) -> list[str]:
+        return await collect(await client.submit(TRACK))
+
+    assert in_client(script, main)[0][-1] == "success"
+
+
+def test_a_rejected_key_ends_the_following_of_all() -> None:
+    """401 is never asked again: every consumer hears of it."""
+    api = FakeAPI()
+
+    def script(request: Request) -> Answer:
+        return answer(code=401) if request.operation is Operation.TASK_INFO else api(request)
+
+    async def main(client: SunoVideoClient) -> None:
+        tasks = [await client.submit(TRACK) for _ in range(3)]
+        for task in tasks:
+            with pytest.raises(AuthenticationError):
+                await task.result()
+            with pytest.raises(AuthenticationError):
+                await collect(task)
+        assert client.statistics().in_flight == 0
+
+    in_client(script, main)
+
+
+def test_a_refused_question_ends_one_task() -> None:
+    """422 about one task is that task's error alone."""
+    api = FakeAPI()
+
+    def script(request: Request) -> Answer:
+        return answer(code=422) if request.task_id == "v1" else api(request)
+
+    async def main(client: SunoVideoClient) -> None:
+        one, two = [await client.submit(TRACK) for _ in range(2)]
+        with pytest.raises(InvalidRequestError):
+            await one.result()
+        assert (await two.result()).task_id == "v2"
+
+    in_client(script, main)
+
+
+def test_closing_the_client_ends_streams_with_an_error() -> None:
+    """A consumer of a closed client is told, not left hanging."""
+
+    async def run() -> None:
+        client, _ = client_of(FakeAPI())
+        async with client:
+            task = await client.submit(TRACK)
+            reader = asyncio.ensure_future(collect(task))
+            await asyncio.sleep(1)
+        with pytest.raises(ClientClosedError, match="while the task was followed"):
+            await reader
+
+    run_virtual(run())
+
+
+def test_attaching_twice_gives_one_handle() -> None:
+    """A task is followed once, however often it is attached to."""
+
+    async def main(client: SunoVideoClient) -> None:
+        task = await client.submit(TRACK)
+        assert client.attach(task.id) is task
+        with pytest.raises(ValueError, match="1 to 256"):
+            client.attach(" ")
+
+    in_client(FakeAPI(), main)
+
+
+def test_elapsed_of_an_attached_task_runs_from_its_creation() -> None:
+    """A task that was submitted elsewhere is as old as the server says."""
+
+    async def main(client: SunoVideoClient) -> TaskUpdate:
+        async for update in client.attach("v1"):
+            return update
+        raise AssertionError("no update")
+
+    async def run() -> float:
+        client, _ = client_of(lambda _: answer(task_data("v1", "running", create_at=client.clock.time() - 100)))
+        async with client:
+            return (await main(client)).elapsed
+
+    assert abs(run_virtual(run()) - 100) < 5
+
+
+def test_somebody_who_waits_for_one_video_is_not_starved_by_a_catalog() -> None:
+    """Its submission goes next, and its task is asked about early, while a catalog uses the limit to the full."""
+    api = FakeAPI(seconds=60, rng=random.Random(1))
+
+    async def main(client: SunoVideoClient) -> tuple[float, float]:
+        rows = [Track(task_id="m", suno_id=f"s{n}") for n in range(400)]
+        loop = asyncio.get_running_loop()
+        async with client.convert(rows) as outcomes:
+            async for _ in outcomes:
+                break
+            started = loop.time()
+            task = await client.submit(Track(task_id="m", suno_id="mine"))
+            submitted = loop.time()
+            await task.result()
+            return submitted - started, loop.time() - submitted
+
+    (waited, took), _ = in_client(api, main, max_in_flight=400)
+    assert waited <= 10.1
+    assert took < 60 + 30
+
+
+def test_progress_and_eta_are_told_once_something_is_known() -> None:
+    """Nothing at first; then a share that never falls back, and the whole at the end."""
+    api = FakeAPI(seconds=60)
+
+    async def main(client: SunoVideoClient) -> list[TaskUpdate]:
+        first = await client.submit(TRACK)
+        await asyncio.sleep(30)
+        assert first.latest is not None
+        assert first.latest.progress is None
+        for number in range(6):
+            task = await client.submit(Track(task_id="m", suno_id=f"n{number}"))
+            await task.result()
+        last = await client.submit(Track(task_id="m", suno_id="last"))
+        seen = list[TaskUpdate]()
+        while not last.done:
+            await asyncio.sleep(1)
+            if last.latest is not None and (not seen or seen[-1] is not last.latest):
+                seen.append(last.latest)
+        return seen
+
+    seen, _ = in_client(api, main)
+    told = [update.progress for update in seen if update.progress is not None]
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    running = [update for update in seen if update.progress is not None and not update.is_final]
+    assert running
+    for update in running:
+        assert update.eta is not None
+        assert abs(update.elapsed + update.eta - 60) < 12

@@ -1,0 +1,378 @@
+"""The schedule: what a place is used for, without a loop."""
+
+from __future__ import annotations
+
+import math
+import random
+from itertools import pairwise
+
+import pytest
+
+from suno_video_async import RateLimit, VideoTaskId
+from suno_video_async.polling.durations import Durations
+from suno_video_async.polling.schedule import KNOWN, PATIENCE, Ask, Backlog, PollSchedule, Submit, Wait
+from tests.polling.test_durations import taught
+
+A, B = VideoTaskId("a"), VideoTaskId("b")
+RATE = RateLimit(20, 10)
+NOTHING, READY, BLOCKED = Backlog(), Backlog(ready=1000), Backlog(blocked=50)
+
+
+def schedule(law: Durations | None = None) -> PollSchedule:
+    return PollSchedule(RATE, law or Durations())
+
+
+def first_question(plan: PollSchedule, backlog: Backlog, start: float = 0.0, step: float = 0.5) -> float:
+    """Return when the first question is asked, places being free every `step` seconds."""
+    now = start
+    while now < start + 1e5:
+        decision = plan.decide(now, backlog)
+        if isinstance(decision, Ask):
+            return now
+        if isinstance(decision, Submit):
+            plan.submitting(now)
+        now += step
+    raise AssertionError("never asked")
+
+
+def test_without_tasks_there_is_nothing_to_wait_for() -> None:
+    """Until something comes."""
+    assert schedule().decide(0.0, NOTHING) == Wait(None)
+    assert schedule().decide(0.0, READY) == Submit()
+    assert schedule().decide(0.0, BLOCKED) == Wait(None)
+
+
+def test_a_lone_task_is_asked_about_when_it_may_be_done_and_not_too_often() -> None:
+    """A task of about a minute costs under 40 requests and is found within two seconds."""
+    plan, now, asked = schedule(), 0.0, list[float]()
+    plan.add(A, 0.0, eager=True)
+    while now < 66:
+        decision = plan.decide(now, NOTHING)
+        if isinstance(decision, Ask):
+            plan.taken(A, now)
+            plan.unfinished(A, now)
+            asked.append(now)
+        else:
+            assert isinstance(decision, Wait)
+            assert decision.until is not None
+            assert decision.until > now
+            now = decision.until
+    assert len(asked) < 40
+    assert min(b - a for a, b in pairwise(asked)) >= 1
+    assert max(b - a for a, b in pairwise(asked) if a > 50) < 3
+
+
+def test_while_submissions_wait_a_question_must_pay() -> None:
+    """With a known law the first question comes where nearly all are done, or where somebody waits for it."""
+    patient, eager = schedule(taught()), schedule(taught())
+    patient.add(A, 0.0)
+    eager.add(A, 0.0, eager=True)
+    late, early = first_question(patient, READY), first_question(eager, READY)
+    assert taught().chance(0.0, late) > 0.9
+    assert 0.1 < taught().chance(0.0, early) < 0.25
+
+
+def test_when_videos_in_flight_are_the_bound_tasks_are_asked_about_earlier() -> None:
+    """The more so, the more places go by unused."""
+    idle, busy = schedule(taught()), schedule(taught())
+    idle.add(A, 0.0)
+    busy.add(A, 0.0)
+    for number in range(400):
+        busy.submitting(number / 2)
+    assert first_question(idle, BLOCKED) < 45
+    late = next(now / 2 for now in range(400) if isinstance(busy.decide(now / 2, BLOCKED), Ask))
+    assert taught().chance(0.0, late) > 0.75
+
+
+def test_as_long_as_nothing_is_known_a_few_scouts_are_sent() -> None:
+    """One place in five goes to tasks of which most may be done, and the rest to submissions."""
+    plan = schedule()
+    for number in range(100):
+        plan.add(VideoTaskId(f"v{number}"), 0.0)
+    decisions = list[object]()
+    for _ in range(50):
+        decision = plan.decide(90.0, READY)
+        decisions.append(type(decision))
+        if isinstance(decision, Ask):
+            plan.taken(decision.task_id, 90.0)
+        else:
+            plan.submitting(90.0)
+    assert decisions.count(Ask) == 10
+
+
+def test_little_knowledge_is_enough_to_begin() -> None:
+    """Between a few ends and many, a question needs a smaller chance."""
+    little, much = taught(20), taught(600)
+    assert first_question(with_task(little), READY) < first_question(with_task(much), READY) + 10
+    assert little.ends < 40
+
+
+def with_task(law: Durations) -> PollSchedule:
+    plan = schedule(law)
+    plan.add(A, 0.0)
+    return plan
+
+
+def test_at_the_end_of_a_catalog_what_is_left_is_submitted_first() -> None:
+    """The last track takes its time, and that is long enough for all questions that are left."""
+    plan = with_task(taught())
+    now = first_question(plan, READY)
+    assert plan.decide(now, Backlog(ready=20)) == Submit()
+    assert plan.decide(now, NOTHING) == Ask(A)
+
+
+def test_spare_places_are_spent_evenly() -> None:
+    """Two questions in a row are half a second apart: a window used up at once would be blind for its rest."""
+    plan = schedule(taught())
+    for task in (A, B):
+        plan.add(task, 0.0)
+    assert isinstance(plan.decide(60.0, NOTHING), Ask)
+    plan.taken(A, 60.0)
+    assert plan.decide(60.1, NOTHING) == Wait(60.5)
+    assert plan.decide(60.5, NOTHING) == Ask(B)
+
+
+def test_many_tasks_at_the_end_are_not_asked_about_in_vain() -> None:
+    """Spare places go to tasks with a chance; somebody who waits for one of them is served all the same."""
+    plan = schedule(taught())
+    for number in range(30):
+        plan.add(VideoTaskId(f"v{number}"), 0.0)
+    assert isinstance(plan.decide(50.0, NOTHING), Wait)
+    plan.add(A, 0.0, eager=True)
+    plan.decide(1.0, NOTHING)
+    assert plan.decide(50.0, NOTHING) == Ask(A)
+
+
+def test_what_is_next_to_sure_to_pay_does_not_wait_for_its_turn() -> None:
+    """At the end of a catalog all free places go to tasks that are almost surely over, the newest first."""
+    plan = schedule(taught())
+    tasks = [VideoTaskId(f"v{number}") for number in range(30)]
+    for task in tasks:
+        plan.add(task, 0.0)
+    asked = list[VideoTaskId]()
+    while isinstance(decision := plan.decide(150.0, NOTHING), Ask):
+        asked.append(decision.task_id)
+        plan.taken(decision.task_id, 150.0)
+    assert asked == tasks[::-1]
+
+
+def test_the_last_stretch_begins_before_the_law_is_well_known() -> None:
+    """A catalog too small to teach the law is submitted first, and asked about when all is submitted."""
+    plan = schedule(taught(KNOWN))
+    for number in range(90):
+        plan.add(VideoTaskId(f"v{number}"), 0.0)
+    assert plan.decide(200.0, Backlog(ready=10)) == Submit()
+    assert isinstance(plan.decide(200.0, Backlog(ready=400)), Ask)
+
+
+def test_a_last_stretch_that_goes_on_was_none() -> None:
+    """Where more and more rows come, questions take their turn after the time that the end was planned for."""
+    plan = schedule(taught())
+    plan.add(A, 0.0)
+    asked_at = next(at for at in range(130, 1000) if plan.decide(float(at), Backlog(ready=1)) == Ask(A))
+    assert 130 + plan.durations.quantile(0.95) < asked_at <= 130 + plan.durations.quantile(0.995)
+    assert plan.decide(asked_at + 1.0, Backlog(ready=1000)) == Ask(A)
+    assert plan.decide(asked_at + 2.0, Backlog(ready=1)) == Submit()  # it begins anew: much was left between
+
+
+def test_what_an_earlier_run_saw_does_not_make_the_law_well_known() -> None:
+    """The end is planned for fewer of the tasks, as without it."""
+    law = Durations()
+    law.recall([65.0] * 100)
+    plan = schedule(law)
+    plan.add(A, 0.0)
+    beyond = math.ceil(2 * law.quantile(0.9))
+    assert law.quantile(0.99) * 2 > beyond
+    assert isinstance(plan.decide(1000.0, Backlog(ready=beyond)), Ask)
+
+
+def test_who_is_due_waits_for_newer_ones_for_a_bounded_time() -> None:
+    """With a new one due for each place there is, the oldest is asked about all the same."""
+    plan = schedule(taught())
+    plan.add(A, 0.0)
+    plan.decide(150.0, NOTHING)
+    longest = plan.durations.longest()
+    for number in range(1000):
+        now = 150.0 + number
+        plan.add(VideoTaskId(f"v{number}"), now, age=150.0)
+        decision = plan.decide(now + 1.0, NOTHING)
+        assert isinstance(decision, Ask)
+        if decision.task_id == A:
+            break
+        plan.taken(decision.task_id, now + 1.0)
+        plan.remove(decision.task_id)
+    assert number == pytest.approx(PATIENCE * longest, abs=3)
+
+
+def test_a_hint_goes_before_all_that_is_due() -> None:
+    """Who is called back is asked about next, though many others are surely over."""
+    plan = schedule(taught())
+    for number in range(30):
+        plan.add(VideoTaskId(f"v{number}"), 0.0)
+    plan.decide(150.0, NOTHING)
+    plan.hint(VideoTaskId("v7"), 150.0)
+    assert plan.decide(150.0, NOTHING) == Ask(VideoTaskId("v7"))
+
+
+def test_a_task_of_unknown_age_is_asked_about_at_once() -> None:
+    """Then its age is known; a failed question is asked again, not before its time."""
+    plan = schedule(taught())
+    plan.add(A, 100.0, age=None)
+    assert plan.decide(100.0, READY) == Ask(A)
+    plan.taken(A, 100.0)
+    plan.ask_again(A, 100.0, 107.0)
+    assert plan.decide(106.9, READY) == Submit()
+    assert plan.decide(107.0, READY) == Ask(A)
+    plan.taken(A, 107.0)
+    plan.unfinished(A, 107.0, age=60.0)
+    assert first_question(plan, READY, 107.0) > 130.0
+
+
+def test_the_eager_leave_places_to_others() -> None:
+    """At most one place in four goes to tasks that somebody waits for, while submissions wait."""
+    plan = schedule(taught())
+    for number in range(40):
+        plan.add(VideoTaskId(f"v{number}"), 0.0, eager=True)
+    asked = 0
+    for _ in range(40):
+        decision = plan.decide(55.0, READY)
+        if isinstance(decision, Ask):
+            asked += 1
+            plan.taken(decision.task_id, 55.0)
+        else:
+            plan.submitting(55.0)
+    assert asked == 10
+
+
+def test_a_stuck_task_is_asked_about_ever_less_often() -> None:
+    """The wait grows with its age, and never beyond its age."""
+    plan, now, waits = with_task(taught()), 0.0, list[float]()
+    while now < 20_000:
+        asked = first_question(plan, READY, now, step=1.0)
+        waits.append(asked - now)
+        now = asked
+        plan.taken(A, now)
+        plan.unfinished(A, now)
+    assert waits[-1] > 4 * waits[0]
+    assert all(wait <= 2 * sum(waits[:number]) + 200 for number, wait in enumerate(waits))
+    assert len(waits) < 60
+
+
+def test_what_ended_is_learned_from_and_gone() -> None:
+    """The server's word on its duration counts within what was seen; what is not followed teaches nothing."""
+    plan = schedule()
+    for duration, now in [(60.0, 70.0), (None, 65.0), (1e9, 66.0)]:
+        plan.add(A, 0.0)
+        plan.ended(A, now, duration)
+        assert A not in plan
+    plan.add(A, 0.0, age=None)
+    plan.ended(A, 1.0, 55.0)
+    plan.add(A, 0.0, age=None)
+    plan.ended(A, 1.0, None)
+    assert (plan.durations.ends, len(plan)) == (4, 0)
+    plan.ended(A, 1.0, 5.0)
+    plan.unfinished(A, 1.0)
+    plan.ask_again(A, 1.0, 2.0)
+    plan.remove(A)
+    assert (plan.durations.ends, len(plan)) == (4, 0)
+
+
+def test_without_a_rate_nobody_is_held_back() -> None:
+    """No share of places has to be kept; a task is still asked about once a second at most."""
+    plan = PollSchedule(None, taught())
+    plan.add(A, 0.0)
+    assert first_question(plan, BLOCKED) < 45
+    plan.taken(A, 45.0)
+    plan.unfinished(A, 45.0)
+    assert isinstance(plan.decide(45.5, NOTHING), Wait)
+    assert isinstance(plan.decide(60.0, NOTHING), Ask)
+    assert plan.decide(60.0, Backlog(ready=1)) == Submit()
+
+
+@pytest.mark.parametrize(("cap", "makespan", "requests"), [(300, 1.15, 2.3), (60, 2.0, 2.8)])
+def test_a_whole_catalog_takes_little_more_than_two_requests_a_track(
+    cap: int, makespan: float, requests: float
+) -> None:
+    """In a model of the window and of the server, the bounds of both hold with some room."""
+    took, sent = model(300, cap)
+    assert took < makespan * 300
+    assert sent < requests * 300
+
+
+def model(tracks: int, cap: int, seed: int = 1) -> tuple[float, int]:
+    """Return the seconds and the requests of a catalog, with a place free every half second."""
+    rng, plan = random.Random(seed), schedule()
+    ends, submitted, done, sent, now = dict[VideoTaskId, tuple[float, float]](), 0, 0, 0, 0.0
+    while done < tracks:
+        room = cap - (submitted - done)
+        left = tracks - submitted
+        decision = plan.decide(now, Backlog(min(left, room), max(left - room, 0)))
+        sent += not isinstance(decision, Wait)
+        if isinstance(decision, Submit):
+            task = VideoTaskId(f"v{submitted}")
+            seconds = 65 * math.exp(rng.gauss(0, 0.35))
+            submitted += 1
+            ends[task] = (now + seconds, seconds)
+            plan.submitting(now)
+            plan.add(task, now)
+        elif isinstance(decision, Ask):
+            plan.taken(decision.task_id, now)
+            end, seconds = ends[decision.task_id]
+            if end <= now:
+                plan.ended(decision.task_id, now, seconds)
+                done += 1
+            else:
+                plan.unfinished(decision.task_id, now)
+        now += RATE.per / RATE.requests
+    return now, sent
+
+
+def test_a_hint_makes_a_task_the_next_to_be_asked_about() -> None:
+    """A task that is said to be over is asked about before submissions go on; once, and only if it is followed."""
+    plan = schedule(taught())
+    plan.add(A, 0.0)
+    plan.add(B, 0.0)
+    assert plan.decide(5.0, READY) == Submit()
+    plan.hint(B, 5.0)
+    plan.hint(VideoTaskId("c"), 5.0)
+    assert plan.decide(5.0, READY) == Ask(B)
+    plan.taken(B, 5.0)
+    plan.unfinished(B, 5.0)
+    assert plan.decide(7.0, READY) == Submit()
+
+
+def test_a_hint_during_a_question_counts_after_it() -> None:
+    """The answer in the air may be older than the end: the task is asked about once more."""
+    plan = schedule(taught())
+    plan.add(A, 0.0)
+    plan.taken(A, 5.0)
+    plan.hint(A, 5.0)
+    plan.unfinished(A, 5.0)
+    assert plan.decide(7.0, READY) == Ask(A)
+
+
+def test_while_callbacks_flow_only_what_is_late_is_asked_about() -> None:
+    """Ends that are announced make questions needless; ends that are not bring them back."""
+    plan, polling = schedule(taught()), schedule(taught())
+    polling.add(A, 0.0)
+    usual = first_question(polling, NOTHING)
+    for number in range(5):
+        plan.add(VideoTaskId(f"t{number}"), 0.0)
+        plan.hint(VideoTaskId(f"t{number}"), 60.0)
+        plan.ended(VideoTaskId(f"t{number}"), 60.0, 60.0)
+    plan.add(A, 0.0)
+    assert first_question(plan, NOTHING) > 2 * usual
+    plan.ended(A, 300.0, 65.0)
+    plan.add(B, 0.0)
+    assert first_question(plan, NOTHING) < 1.5 * usual
+
+
+def test_the_ages_of_what_is_followed() -> None:
+    """Each task has an age, and the age at which it was last seen unfinished; a task that is over has none."""
+    plan = schedule()
+    plan.add(VideoTaskId("a"), 100.0)
+    plan.add(VideoTaskId("b"), 90.0, age=5.0)
+    plan.unfinished(VideoTaskId("a"), 110.0)
+    assert plan.ages(120.0) == [(20.0, 10.0), (35.0, 0.0)]
+    plan.ended(VideoTaskId("a"), 120.0, None)
+    assert plan.ages(120.0) == [(35.0, 0.0)]
