@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # imported when a client opens: half of what an import would 
     from suno_video_async.batch.conversion import Conversion
     from suno_video_async.batch.plan import Plan
     from suno_video_async.batch.reconcile import Unknowns
+    from suno_video_async.batch.single import Bookkeeper
     from suno_video_async.callbacks import CallbackReceiver
     from suno_video_async.download.partial import Saved
     from suno_video_async.engine import Engine
@@ -102,6 +103,8 @@ class SunoVideoClient:
 
     """
 
+    _single: Bookkeeper  # made when the client opens
+
     def __init__(
         self,
         *,
@@ -152,7 +155,8 @@ class SunoVideoClient:
     # Opening and closing
 
     async def __aenter__(self) -> SunoVideoClient:
-        from suno_video_async.engine import Engine  # noqa: PLC0415 - the one place where the rest is imported
+        from suno_video_async.batch.single import Bookkeeper  # noqa: PLC0415  most of the package is behind these
+        from suno_video_async.engine import Engine  # noqa: PLC0415
 
         if self._engine is not None or self._opening:
             raise ClientClosedError("a client is opened once: make another one")
@@ -173,7 +177,7 @@ class SunoVideoClient:
             await engine.open()
         finally:
             self._opening = False
-        self._engine = engine
+        self._engine, self._single = engine, Bookkeeper(engine)
         return self
 
     async def open(self) -> SunoVideoClient:
@@ -221,8 +225,8 @@ class SunoVideoClient:
             TransportError: it could not be sent; nothing was bought.
 
         """
-        engine = self._open()
-        return await engine.submit(VideoRequest(track=track, callback_url=callback_url))
+        self._open()
+        return await self._single.submit(VideoRequest(track=track, callback_url=callback_url))
 
     def attach(self, task_id: VideoTaskId | str, *, track: Track | None = None) -> VideoTask:
         """Follow a video task that was submitted elsewhere, or before.
@@ -304,7 +308,8 @@ class SunoVideoClient:
             SunoVideoError: as `submit` raises.
 
         """
-        return await self._open().generate(track, output_dir, timeout)
+        self._open()
+        return await self._single.generate(track, output_dir, timeout)
 
     async def download(self, video: Video, output_dir: str | PathLike[str], *, name: str | None = None) -> Path:
         """Fetch a finished video into a folder and return the file's path.
@@ -385,17 +390,17 @@ class SunoVideoClient:
             ValueError: an argument makes no sense.
 
         """
-        return self._open().convert(
+        return self._conversion(
             source,
             ledger,
             callbacks,
             output_dir=output_dir,
             task_timeout=task_timeout,
-            file_name=file_name,
-            sha256=sha256,
             retry_failed=retry_failed,
             rebuy_changed=rebuy_changed,
             max_credits=max_credits,
+            file_name=file_name,
+            sha256=sha256,
         )
 
     def resume(
@@ -427,7 +432,7 @@ class SunoVideoClient:
             ValueError: an argument makes no sense.
 
         """
-        return self._open().convert(
+        return self._conversion(
             (),
             ledger,
             callbacks,
@@ -437,6 +442,19 @@ class SunoVideoClient:
             sha256=sha256,
             unknown_grace=unknown_grace,
         )
+
+    def _conversion(
+        self,
+        source: CatalogSource,
+        ledger: Ledger | str | PathLike[str] | None,
+        callbacks: CallbackReceiver | None,
+        **options: Any,
+    ) -> Conversion:
+        from suno_video_async.batch.conversion import Conversion  # noqa: PLC0415  as in `__aenter__`
+        from suno_video_async.batch.options import Options  # noqa: PLC0415
+        from suno_video_async.ledger.aio import Books, as_ledger  # noqa: PLC0415
+
+        return Conversion(self._open(), source, Books(as_ledger(ledger)), Options(**options), callbacks)
 
     async def plan(
         self,
@@ -463,7 +481,10 @@ class SunoVideoClient:
             TransportError: no readable answer came.
 
         """
-        return await self._open().plan(source, ledger, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
+        from suno_video_async.batch.plan import plan  # noqa: PLC0415  as in `__aenter__`
+
+        engine = self._open()
+        return await plan(engine, source, ledger, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
 
     def unknowns(self, ledger: Ledger | str | PathLike[str]) -> Unknowns:
         """Open a ledger to settle its unknown rows: `async with client.unknowns("l.db") as unknowns:`.
@@ -472,7 +493,9 @@ class SunoVideoClient:
             ledger: the ledger, or its file; nobody else may be writing it.
 
         """
-        return self._open().unknowns(ledger)
+        from suno_video_async.batch.reconcile import Unknowns  # noqa: PLC0415  as in `__aenter__`
+
+        return Unknowns(self._open(), ledger)
 
     # State
 

@@ -19,24 +19,16 @@ from typing import Any
 import aiohttp
 import anyio
 import anyio.to_thread
-from attrs import define, evolve, field
+from attrs import define, field
 
 from suno_video_async._util.aio import to_the_end
 from suno_video_async.api.calls import Calls, CallStatistics
 from suno_video_async.api.submission import Submission
 from suno_video_async.api.transport import AiohttpTransport, Transport, make_session
 from suno_video_async.background import Background
-from suno_video_async.batch.catalog import CatalogSource
-from suno_video_async.batch.conversion import Conversion
-from suno_video_async.batch.options import Options
-from suno_video_async.batch.plan import Plan, plan
-from suno_video_async.batch.reconcile import Unknowns
-from suno_video_async.batch.single import Bookkeeper
-from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.clock import Clock
 from suno_video_async.config import Settings
 from suno_video_async.download.downloader import Downloads
-from suno_video_async.download.filenames import NameTemplate
 from suno_video_async.download.partial import Saved
 from suno_video_async.errors import (
     APIError,
@@ -49,7 +41,6 @@ from suno_video_async.hooks import SubmitEvent
 from suno_video_async.ledger.aio import Books, as_ledger
 from suno_video_async.ledger.journal import Entry
 from suno_video_async.ledger.model import Ledger
-from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import (
     Estimate,
     MusicTaskId,
@@ -79,7 +70,7 @@ from suno_video_async.task import VideoTask
 class Engine:
     """An open client; `SunoVideoClient` says what its arguments are.
 
-    A conversion, a plan and a bookkeeper see the client as this.
+    What is above it, such as a conversion, is given this; it knows nothing of what is above it.
 
     Attributes:
         settings: whose account it is, and where.
@@ -90,7 +81,7 @@ class Engine:
         statistics: what the calls came to.
         calls: sends them.
         watcher: follows the tasks.
-        keeper: keeps the books of single submissions, where there is a ledger.
+        books: the client's own ledger, where there is one.
         closed: whether it is over.
 
     """
@@ -109,7 +100,7 @@ class Engine:
     statistics: CallStatistics = field(factory=CallStatistics, init=False)
     calls: Calls = field(init=False)
     watcher: Watcher = field(init=False)
-    keeper: Bookkeeper | None = field(default=None, init=False)
+    books: Books | None = field(default=None, init=False)
     closed: bool = field(default=False, init=False)
     _loop: asyncio.AbstractEventLoop = field(init=False)
     _session: aiohttp.ClientSession = field(init=False)
@@ -135,17 +126,17 @@ class Engine:
         if self.ledger is not None:
             books = Books(as_ledger(self.ledger))
             await self.open_books(books)
-            self.keeper = Bookkeeper(self, books)
+            self.books = books
         try:
             await self._background.open("suno-video-client")
         except asyncio.CancelledError:
-            if self.keeper is not None:
-                await self.keeper.books.close()
+            if self.books is not None:
+                await self.books.close()
             raise
         self._make_parts()
         self._background.start_soon(self.watcher.run)
-        if self.keeper is not None:
-            self._background.start_soon(self._note_places, self.keeper.books)
+        if self.books is not None:
+            self._background.start_soon(self._note_places, self.books)
 
     def _make_parts(self) -> None:
         settings = self.settings
@@ -188,10 +179,10 @@ class Engine:
         await self.calls.aclose()
         await self._background.aclose()
         self.watcher.stop(ClientClosedError("the client was closed while the task was followed"))
-        if self.keeper is not None:
+        if self.books is not None:
             with contextlib.suppress(LedgerError):
-                await self.keeper.books.note_place(self.clock.time())
-            await self.keeper.books.close()
+                await self.books.note_place(self.clock.time())
+            await self.books.close()
         await self._downloads.aclose()
         if self._session is not self.given_session:
             await self._session.close()
@@ -259,10 +250,6 @@ class Engine:
 
     # Buying
 
-    async def submit(self, request: VideoRequest) -> VideoTask:
-        """Buy a video, once where there is a ledger."""
-        return await (self.begin(request).wait() if self.keeper is None else self.keeper.submit(request))
-
     def begin(
         self,
         request: VideoRequest,
@@ -304,69 +291,6 @@ class Engine:
         event = SubmitEvent(request=request, task_id=task_id)
         self.reporter.tell(lambda hook: hook.on_submit(event))
         return task
-
-    async def generate(
-        self, track: Track, output_dir: str | PathLike[str] | None, wait_at_most: float | None
-    ) -> Video:
-        """Submit, follow and download, and note each in the ledger."""
-        with self.reporter.stage("track", via="generate", track=track) as stage:
-            task = await self.submit(VideoRequest(track=track))
-            stage.task_id = task.id
-            video = await task.result(wait_at_most)
-            stage.state = "succeeded"
-            keeper = self.checked().keeper
-            if keeper is not None:
-                await keeper.settled(task)
-            if output_dir is None:
-                return video
-            path = (await self.fetch(video, output_dir)).path
-            stage.state = "downloaded"
-            if keeper is not None:
-                await keeper.downloaded(task, path)
-            return evolve(video, path=path)
-
-    def convert(
-        self,
-        source: CatalogSource,
-        ledger: Ledger | str | PathLike[str] | None,
-        callbacks: CallbackReceiver | None,
-        *,
-        output_dir: str | PathLike[str] | None,
-        task_timeout: float,
-        file_name: str,
-        sha256: bool,
-        retry_failed: int = 0,
-        rebuy_changed: bool = False,
-        max_credits: float | None = None,
-        unknown_grace: float | None = None,
-    ) -> Conversion:
-        """Make a conversion; it is not begun."""
-        options = Options(
-            output_dir=None if output_dir is None else Path(output_dir),
-            task_timeout=task_timeout,
-            retry_failed=retry_failed,
-            rebuy_changed=rebuy_changed,
-            max_credits=max_credits,
-            file_name=NameTemplate(file_name),
-            sha256=sha256,
-            unknown_grace=unknown_grace,
-        )
-        return Conversion(self, source, Books(as_ledger(ledger)), options, callbacks)
-
-    async def plan(
-        self,
-        source: CatalogSource,
-        ledger: SqliteLedger | str | PathLike[str] | None,
-        *,
-        retry_failed: int,
-        rebuy_changed: bool,
-    ) -> Plan:
-        """Say what a conversion would come to."""
-        return await plan(self, source, ledger, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
-
-    def unknowns(self, ledger: Ledger | str | PathLike[str]) -> Unknowns:
-        """Make what settles the unknown rows of a ledger; it is not opened."""
-        return Unknowns(self, ledger)
 
     # Following
 

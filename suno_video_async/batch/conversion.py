@@ -16,9 +16,10 @@ from attrs import evolve
 
 from suno_video_async._util.aio import to_the_end
 from suno_video_async.batch.catalog import CatalogSource, Row, count_rows, read_rows
-from suno_video_async.batch.options import BatchClient, Halt, Options
+from suno_video_async.batch.options import Halt, Options
 from suno_video_async.batch.row import Rows, Unclaimed, Work
 from suno_video_async.callbacks import CallbackReceiver
+from suno_video_async.engine import Engine
 from suno_video_async.errors import CatalogError, ClientClosedError, LedgerError, SunoVideoError
 from suno_video_async.ledger.aio import Books
 from suno_video_async.ledger.model import MICRO, Claim, LedgerRow
@@ -40,7 +41,7 @@ class Conversion:
 
     def __init__(
         self,
-        client: BatchClient,
+        client: Engine,
         source: CatalogSource,
         books: Books,
         options: Options,

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import Attribute, define, field, frozen
 
 from suno_video_async.api.submission import Submission
-from suno_video_async.clock import Clock
 from suno_video_async.download.filenames import NameTemplate
-from suno_video_async.download.partial import Saved
 from suno_video_async.errors import (
-    APIError,
     AuthenticationError,
     BudgetExceeded,
     FeatureDisabledError,
@@ -23,99 +19,6 @@ from suno_video_async.errors import (
     LedgerError,
     SunoVideoError,
 )
-from suno_video_async.ledger.aio import Books
-from suno_video_async.ledger.journal import Entry
-from suno_video_async.models import (
-    Estimate,
-    MusicTaskId,
-    RateLimit,
-    SunoTrack,
-    TaskSnapshot,
-    Track,
-    Video,
-    VideoRequest,
-    VideoTaskId,
-)
-from suno_video_async.observability.reporter import Reporter
-from suno_video_async.task import VideoTask
-
-
-class BatchClient(Protocol):
-    """What a conversion needs of a client."""
-
-    @property
-    def clock(self) -> Clock:
-        """The client's time."""
-        ...
-
-    @property
-    def reporter(self) -> Reporter:
-        """Tells the hooks."""
-        ...
-
-    @property
-    def max_in_flight(self) -> int:
-        """The most unfinished videos."""
-        ...
-
-    @property
-    def strict(self) -> bool:
-        """Whether a 500 on CreateTask counts as unknown."""
-        ...
-
-    @property
-    def rate(self) -> RateLimit | None:
-        """The window of the key."""
-        ...
-
-    async def open_books(self, books: Books) -> None:
-        """Open a ledger as this account's."""
-        ...
-
-    def begin(
-        self,
-        request: VideoRequest,
-        *,
-        refused: Callable[[APIError], None],
-        entry: Entry | None,
-        patient: bool,
-    ) -> Submission:
-        """Begin to buy one video."""
-        ...
-
-    def follow(self, task_id: VideoTaskId, track: Track, *, patient: bool) -> VideoTask:
-        """Follow a task of the account's own."""
-        ...
-
-    def forget(self, task: VideoTask, error: SunoVideoError) -> None:
-        """Stop following a task."""
-        ...
-
-    async def status(self, task_id: VideoTaskId) -> TaskSnapshot:
-        """Ask once about a task."""
-        ...
-
-    def usual_duration(self, share: float) -> float:
-        """Return the seconds within which this share of the tasks ends."""
-        ...
-
-    async def estimate(self, track: Track) -> Estimate:
-        """Ask what a video would cost."""
-        ...
-
-    async def fetch(
-        self, video: Video, output_dir: str | PathLike[str], *, name: str | None = None, sha256: bool = False
-    ) -> Saved:
-        """Fetch one video."""
-        ...
-
-    async def tracks(self, task_id: MusicTaskId) -> tuple[SunoTrack, ...]:
-        """Ask what the tracks of a music task are."""
-        ...
-
-    def start_soon(self, run: Callable[[], object]) -> None:
-        """Run a coroutine function in the client's own task group."""
-        ...
 
 
 def _above_zero(_: object, attribute: Attribute[Any], value: float | None) -> None:
@@ -128,16 +31,24 @@ def _not_negative(_: object, attribute: Attribute[Any], value: float | None) -> 
         raise ValueError(f"{attribute.name} must not be below 0 or endless, but is {value!r}")
 
 
+def _optional_path(path: str | PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _name_template(template: NameTemplate | str) -> NameTemplate:
+    return NameTemplate(template) if isinstance(template, str) else template
+
+
 @frozen(kw_only=True)
 class Options:
     """How a catalog is converted; see `SunoVideoClient.convert`."""
 
-    output_dir: Path | None
+    output_dir: Path | None = field(default=None, converter=_optional_path)
     task_timeout: float = field(validator=_above_zero)
-    retry_failed: int = field(validator=_not_negative)
-    rebuy_changed: bool
-    max_credits: float | None = field(validator=_not_negative)
-    file_name: NameTemplate = field(factory=NameTemplate)
+    retry_failed: int = field(default=0, validator=_not_negative)
+    rebuy_changed: bool = False
+    max_credits: float | None = field(default=None, validator=_not_negative)
+    file_name: NameTemplate = field(factory=NameTemplate, converter=_name_template)
     sha256: bool = False
     unknown_grace: float | None = field(default=None, validator=_not_negative)
     """Seconds that unknown rows wait for their callback, however old they are, in a run that buys nothing and

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from os import PathLike
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import anyio
 from attrs import define, field, frozen
 
 from suno_video_async._util.aio import in_one_thread, inline
 from suno_video_async.batch.catalog import CatalogSource, Row, read_rows
+from suno_video_async.engine import Engine
 from suno_video_async.errors import CatalogError, InvalidRequestError, NotFoundError
 from suno_video_async.ledger.model import MICRO, all_rows, is_given_up
 from suno_video_async.ledger.sqlite import SqliteLedger
@@ -41,23 +42,6 @@ _WORDS = {
 
 #: What a price may depend on: whether an author and a brand are given.
 _Shape: TypeAlias = tuple[bool, bool]
-
-
-class PlanClient(Protocol):
-    """What planning needs of a client."""
-
-    @property
-    def account(self) -> tuple[str, str]:
-        """The provider and a fingerprint of the key."""
-        ...
-
-    async def estimate(self, track: Track) -> Estimate:
-        """Ask what a video would cost."""
-        ...
-
-    async def balance(self) -> float:
-        """Ask for the account's credits."""
-        ...
 
 
 @frozen(kw_only=True)
@@ -103,7 +87,7 @@ class Plan:
 
 
 async def plan(
-    client: PlanClient,
+    engine: Engine,
     source: CatalogSource,
     ledger: SqliteLedger | str | PathLike[str] | None = None,
     *,
@@ -115,7 +99,7 @@ async def plan(
     The price is asked once for each shape of input, which is at most four questions.
 
     Args:
-        client: an open client.
+        engine: an open client's.
         source: the catalog, as for `convert`.
         ledger: the ledger's file, which may be in use by a running conversion, or not exist yet; None for none.
         retry_failed: as for `convert`.
@@ -128,13 +112,13 @@ async def plan(
         TransportError: no readable answer came.
 
     """
-    count = await counted(source, ledger, client.account, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
+    count = await counted(source, ledger, engine.account, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
     cost, balance = 0.0, None
     for shape, number in count.shapes.items():
-        estimate = await _estimate(client, count.samples[shape])
+        estimate = await _estimate(engine, count.samples[shape])
         cost, balance = cost + number * estimate.estimated_credits, estimate.balance
     if balance is None:
-        balance = await client.balance()
+        balance = await engine.balance()
     cost = round(cost, 6)  # a sum of fractions drifts; the ledger counts millionths
     return Plan(
         **count.rows(),
@@ -189,12 +173,12 @@ async def counted(
     return count
 
 
-async def _estimate(client: PlanClient, samples: Sequence[Track]) -> Estimate:
+async def _estimate(engine: Engine, samples: Sequence[Track]) -> Estimate:
     """Ask about one shape; a track that the service refuses must not hide the price of the others."""
     for track in samples[:-1]:
         with contextlib.suppress(InvalidRequestError, NotFoundError):
-            return await client.estimate(track)
-    return await client.estimate(samples[-1])
+            return await engine.estimate(track)
+    return await engine.estimate(samples[-1])
 
 
 @define(eq=False)

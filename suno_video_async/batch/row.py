@@ -8,8 +8,9 @@ import anyio
 from attrs import define, evolve, field, frozen
 
 from suno_video_async.api.submission import Submission
-from suno_video_async.batch.options import BatchClient, Halt, Options
+from suno_video_async.batch.options import Halt, Options
 from suno_video_async.callbacks import CallbackReceiver
+from suno_video_async.engine import Engine
 from suno_video_async.errors import (
     AlreadyBoughtError,
     APIError,
@@ -92,7 +93,7 @@ class Rows:
 
     """
 
-    client: BatchClient
+    client: Engine
     books: Books
     options: Options
     callbacks: CallbackReceiver | None
@@ -336,7 +337,7 @@ TITLES = 100
 class Prices:
     """What videos cost: one question for each distinct shape of input."""
 
-    client: BatchClient
+    client: Engine
     _known: dict[tuple[bool, bool], int] = field(factory=dict[tuple[bool, bool], int], init=False)
     _one: anyio.Lock = field(factory=anyio.Lock, init=False)
 
@@ -360,7 +361,7 @@ class Prices:
 class Titles:
     """What songs are called: one question for each music task, as long as it is remembered."""
 
-    client: BatchClient
+    client: Engine
     _known: dict[MusicTaskId, dict[str, str]] = field(factory=dict[MusicTaskId, dict[str, str]], init=False)
     _one: anyio.Lock = field(factory=anyio.Lock, init=False)
 

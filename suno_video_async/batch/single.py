@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
+from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
 
 import anyio
+from attrs import evolve
 
 from suno_video_async.api.submission import Submission
-from suno_video_async.clock import Clock
+from suno_video_async.engine import Engine
 from suno_video_async.errors import (
     AlreadyBoughtError,
-    APIError,
     LedgerError,
     SubmissionUnknown,
     SunoVideoError,
@@ -32,40 +31,11 @@ from suno_video_async.task import VideoTask
 _FOUND = frozenset({State.SUBMITTED, State.SUCCEEDED, State.DOWNLOADED, State.FAILED})
 
 
-class KeptClient(Protocol):
-    """What a bookkeeper needs of a client."""
-
-    @property
-    def clock(self) -> Clock:
-        """The client's time."""
-        ...
-
-    @property
-    def strict(self) -> bool:
-        """Whether a 500 on CreateTask counts as unknown."""
-        ...
-
-    def begin(
-        self, request: VideoRequest, *, refused: Callable[[APIError], None] = ..., entry: Entry | None
-    ) -> Submission:
-        """Begin to buy one video."""
-        ...
-
-    def follow(self, task_id: VideoTaskId, track: Track) -> VideoTask:
-        """Follow a task of the account's own."""
-        ...
-
-    def start_soon(self, run: Callable[[], Any]) -> None:
-        """Run a coroutine function in the client's own task group."""
-        ...
-
-
 class Bookkeeper:
-    """Writes down what `submit` and `generate` buy, and finds again what is bought already."""
+    """Single submissions; with a ledger it writes down what they buy, and finds again what is bought already."""
 
-    def __init__(self, client: KeptClient, books: Books) -> None:
-        self.books = books
-        self._client = client
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._one_claim = anyio.Lock()
         self._submitting = dict[int, Submission]()
         self._settled = dict[VideoTaskId, asyncio.Future[LedgerRow]]()
@@ -79,33 +49,57 @@ class Bookkeeper:
             SunoVideoError: as `SunoVideoClient.submit` raises.
 
         """
+        books = self._engine.books
+        if books is None:
+            return await self._engine.begin(request).wait()
         async with self._one_claim:
-            claim = await self.books.claim(request.track, where="submit")
+            claim = await books.claim(request.track, where="submit")
             row = claim.row
             submission = self._submitting.get(row.id)
             if submission is None:
                 if row.video_task_id is not None and row.state in _FOUND:
-                    return self._resumed(row)
+                    return self._resumed(books, row)
                 if claim.changed is not None and self._is_bought(claim.changed):
                     raise AlreadyBoughtError(request.track, claim.changed.track.key)
-                submission = self._begin(row, request)
+                submission = self._begin(books, row, request)
         return await submission.wait()
+
+    async def generate(
+        self, track: Track, output_dir: str | PathLike[str] | None, wait_at_most: float | None
+    ) -> Video:
+        """Submit, follow and download, and note each in the ledger."""
+        engine = self._engine
+        with engine.reporter.stage("track", via="generate", track=track) as stage:
+            task = await self.submit(VideoRequest(track=track))
+            stage.task_id = task.id
+            video = await task.result(wait_at_most)
+            stage.state = "succeeded"
+            books = engine.checked().books
+            if books is not None:
+                await self._settled_row(task)
+            if output_dir is None:
+                return video
+            path = (await engine.fetch(video, output_dir)).path
+            stage.state = "downloaded"
+            if books is not None:
+                await self._downloaded(books, task, path)
+            return evolve(video, path=path)
 
     def _is_bought(self, row: LedgerRow) -> bool:
         return row.state in BOUGHT or row.id in self._submitting
 
-    def _begin(self, row: LedgerRow, request: VideoRequest) -> Submission:
+    def _begin(self, books: Books, row: LedgerRow, request: VideoRequest) -> Submission:
         if row.state in {State.UNKNOWN, State.SUBMITTING}:
             raise SubmissionUnknown(row.track, row.since, row.error[2] if row.error else "interrupted")
         if row.state is State.FAILED or row.failures:
             how = "has failed before" if row.failures else "was given up by hand"
             snapshot = TaskSnapshot(task_id=VideoTaskId("-"), status="failed")
             raise TaskFailed(snapshot, f"{row.track.suno_id} {how} (row {row.id} of the ledger)")
-        submission = self._client.begin(request, entry=Entry(self.books, row, strict=self._client.strict))
+        submission = self._engine.begin(request, entry=Entry(books, row, strict=self._engine.strict))
         self._submitting[row.id] = submission
         submission.outcome.add_done_callback(partial(self._submitted, row))
         # Started now and not by that callback: from one, anyio starts no task where sniffio is installed.
-        self._client.start_soon(partial(self._settle_what_is_bought, row, submission))
+        self._engine.start_soon(partial(self._settle_what_is_bought, books, row, submission))
         return submission
 
     def _submitted(self, row: LedgerRow, outcome: asyncio.Future[VideoTask | SunoVideoError]) -> None:
@@ -114,32 +108,32 @@ class Bookkeeper:
         if isinstance(task, VideoTask):
             self._settled.setdefault(task.id, asyncio.get_running_loop().create_future())
 
-    async def _settle_what_is_bought(self, row: LedgerRow, submission: Submission) -> None:
+    async def _settle_what_is_bought(self, books: Books, row: LedgerRow, submission: Submission) -> None:
         """Settle what was bought, even for a caller who is gone."""
         await asyncio.wait([submission.outcome])
         task = submission.outcome.result()
         if isinstance(task, VideoTask) and not self._settled[task.id].done():
-            await self._settle_at_the_end(row, task)
+            await self._settle_at_the_end(books, row, task)
 
-    def _resumed(self, row: LedgerRow) -> VideoTask:
-        task = self._client.follow(row.video_task_id or VideoTaskId(""), row.track)
+    def _resumed(self, books: Books, row: LedgerRow) -> VideoTask:
+        task = self._engine.follow(row.video_task_id or VideoTaskId(""), row.track)
         if row.state is State.SUBMITTED:
-            self._settle(row, task)
+            self._settle(books, row, task)
         elif task.id not in self._settled:
             self._settled[task.id] = asyncio.get_running_loop().create_future()
             self._settled[task.id].set_result(row)
         return task
 
-    def _settle(self, row: LedgerRow, task: VideoTask) -> None:
+    def _settle(self, books: Books, row: LedgerRow, task: VideoTask) -> None:
         if task.id not in self._settled:
             self._settled[task.id] = asyncio.get_running_loop().create_future()
-            self._client.start_soon(partial(self._settle_at_the_end, row, task))
+            self._engine.start_soon(partial(self._settle_at_the_end, books, row, task))
 
-    async def _settle_at_the_end(self, row: LedgerRow, task: VideoTask) -> None:
+    async def _settle_at_the_end(self, books: Books, row: LedgerRow, task: VideoTask) -> None:
         settled = self._settled[task.id]
         try:
-            ending = ending_of(await _end_of(task), now=self._client.clock.time())
-            settled.set_result(row if ending is None else await self.books.move(row, ending))
+            ending = ending_of(await _end_of(task), now=self._engine.clock.time())
+            settled.set_result(row if ending is None else await books.move(row, ending))
         except LedgerError:
             # The row stays submitted: the next client follows it again.
             logger.exception(
@@ -152,7 +146,7 @@ class Bookkeeper:
                 settled.cancel()
                 del self._settled[task.id]
 
-    async def settled(self, task: VideoTask) -> LedgerRow | None:
+    async def _settled_row(self, task: VideoTask) -> LedgerRow | None:
         """Wait until the end of a task is written down; None where it could not be."""
         settled = self._settled.get(task.id)
         if settled is None:
@@ -160,11 +154,11 @@ class Bookkeeper:
         await asyncio.wait([settled])
         return None if settled.cancelled() else settled.result()
 
-    async def downloaded(self, task: VideoTask, path: Path) -> None:
+    async def _downloaded(self, books: Books, task: VideoTask, path: Path) -> None:
         """Note that the video of a task is on disk."""
-        row = await self.settled(task)
+        row = await self._settled_row(task)
         if row is not None and row.state is State.SUCCEEDED:
-            row = await self.books.move(row, Ending(state=State.DOWNLOADED, path=path))
+            row = await books.move(row, Ending(state=State.DOWNLOADED, path=path))
             self._settled[task.id] = asyncio.get_running_loop().create_future()
             self._settled[task.id].set_result(row)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from attrs import define, field
@@ -20,9 +21,13 @@ from suno_video_async import (
     Track,
     VideoTaskId,
 )
-from suno_video_async.batch.plan import MOST_PROBLEMS, Plan, plan
+from suno_video_async.batch import plan as planning
+from suno_video_async.batch.plan import MOST_PROBLEMS, Plan
 from suno_video_async.ledger.model import Ending
 from suno_video_async.ledger.states import Cause, State
+
+if TYPE_CHECKING:
+    from suno_video_async.engine import Engine
 
 ACCOUNT = {"provider": "127.0.0.1", "fingerprint": "f"}
 
@@ -53,6 +58,11 @@ class Service:
     async def balance(self) -> float:
         self.asked.append(None)
         return self.credits
+
+
+async def plan(service: Service, *args: Any, **options: Any) -> Plan:
+    """Plan with a service that stands for an open client's engine."""
+    return await planning.plan(cast("Engine", service), *args, **options)
 
 
 def song(suno_id: str, author: str | None = None, brand: str | None = None) -> Track:
