@@ -220,7 +220,7 @@ async def ours(server: Server, cap: int, oracle: Oracle | None, said: Said | Non
     )
     async with client:
         if oracle is not None:
-            client._open().watcher.schedule.durations = oracle
+            client._open().poller.schedule.durations = oracle
         if server.tracks == 1:
             await client.generate(Track(task_id="music", suno_id="suno_0"))
             return

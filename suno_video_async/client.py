@@ -139,7 +139,7 @@ class SunoVideoClient:
 
     def __repr__(self) -> str:
         engine = self._engine
-        state = "not open" if engine is None else "closed" if engine.closed else f"{len(engine.watcher)} in flight"
+        state = "not open" if engine is None else "closed" if engine.closed else f"{len(engine.poller)} in flight"
         return f"<SunoVideoClient {self._settings.base_url} {state}>"
 
     def __del__(self, _warn: Callable[..., Any] = warnings.warn) -> None:
@@ -508,7 +508,7 @@ class SunoVideoClient:
             requests=engine.statistics.requests,
             refused_429=engine.statistics.refused_429,
             resent_after_500=engine.statistics.resent_after_500,
-            in_flight=len(engine.watcher),
+            in_flight=len(engine.poller),
             limiter=None if engine.closed else self._limiter.statistics(),
         )
 
@@ -542,9 +542,9 @@ class SunoVideoClient:
     def hint(self, task_id: VideoTaskId) -> None:
         """Ask about a followed task soon, at most once in 30 seconds: somebody says that it is over."""
         if self._engine is not None and not self._engine.closed:
-            self._engine.watcher.hint(task_id)
+            self._engine.poller.hint(task_id)
 
     def believe(self, snapshot: TaskSnapshot) -> bool:
         """Take an end as a callback tells it; False where that cannot be trusted and has to be asked about."""
         engine = self._engine
-        return engine is not None and not engine.closed and engine.watcher.believe(snapshot)
+        return engine is not None and not engine.closed and engine.poller.believe(snapshot)

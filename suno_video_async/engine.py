@@ -59,7 +59,7 @@ from suno_video_async.observability.log import fields, logger
 from suno_video_async.observability.reporter import Reporter
 from suno_video_async.polling.durations import RECALLED, Durations
 from suno_video_async.polling.forecast import Forecast, forecast
-from suno_video_async.polling.poller import Watcher
+from suno_video_async.polling.poller import Poller
 from suno_video_async.polling.schedule import PollSchedule
 from suno_video_async.protocol import codec
 from suno_video_async.ratelimit.limiter import RateLimiter
@@ -99,7 +99,7 @@ class Engine:
 
     statistics: CallStatistics = field(factory=CallStatistics, init=False)
     calls: Calls = field(init=False)
-    watcher: Watcher = field(init=False)
+    poller: Poller = field(init=False)
     books: Books | None = field(default=None, init=False)
     closed: bool = field(default=False, init=False)
     _loop: asyncio.AbstractEventLoop = field(init=False)
@@ -134,7 +134,7 @@ class Engine:
                 await self.books.close()
             raise
         self._make_parts()
-        self._background.start_soon(self.watcher.run)
+        self._background.start_soon(self.poller.run)
         if self.books is not None:
             self._background.start_soon(self._note_places, self.books)
 
@@ -152,12 +152,12 @@ class Engine:
             reporter=self.reporter,
             base_url=settings.base_url,
             rng=random.Random(),
-            in_flight=lambda: len(self.watcher),
+            in_flight=lambda: len(self.poller),
             statistics=self.statistics,
         )
         slots = self._slots = anyio.Semaphore(self.max_in_flight)
         schedule = PollSchedule(self.rate, self._durations)
-        self.watcher = Watcher(self.calls, schedule, blocked=lambda: slots.statistics().tasks_waiting)
+        self.poller = Poller(self.calls, schedule, blocked=lambda: slots.statistics().tasks_waiting)
         self._downloads = Downloads(
             session=self.given_session,
             timeout=self.timeout,
@@ -178,7 +178,7 @@ class Engine:
             submission.abandon()
         await self.calls.aclose()
         await self._background.aclose()
-        self.watcher.stop(ClientClosedError("the client was closed while the task was followed"))
+        self.poller.stop(ClientClosedError("the client was closed while the task was followed"))
         if self.books is not None:
             with contextlib.suppress(LedgerError):
                 await self.books.note_place(self.clock.time())
@@ -267,7 +267,7 @@ class Engine:
             self.calls,
             request,
             slots=self._slots,
-            turn=partial(self.watcher.turn, patient=patient),
+            submit_place=partial(self.poller.submit_place, patient=patient),
             accepted=partial(self._accepted, request, patient),
             refused=refused,
             entry=entry,
@@ -279,7 +279,7 @@ class Engine:
 
     def _accepted(self, request: VideoRequest, patient: bool, task_id: VideoTaskId, sends: int) -> VideoTask:
         """Follow the task that a submission has become."""
-        if self.watcher.find(task_id) is not None:
+        if self.poller.find(task_id) is not None:
             raise MalformedResponseError(
                 f"CreateTask: task {task_id} is another submission's already", http_status=200
             )
@@ -287,7 +287,7 @@ class Engine:
         task.requests = sends
         # A new task is pending, by the contract: its first update needs no question.
         task.publish(TaskUpdate(snapshot=TaskSnapshot(task_id=task_id, status="pending"), elapsed=0.0))
-        self.watcher.follow(task, own=True, new=True, patient=patient, on_end=self._slots.release)
+        self.poller.follow(task, own=True, new=True, patient=patient, on_end=self._slots.release)
         event = SubmitEvent(request=request, task_id=task_id)
         self.reporter.tell(lambda hook: hook.on_submit(event))
         return task
@@ -302,23 +302,23 @@ class Engine:
         "Not found" is waited out as after a submission, where it is `own`: this account's by its own ledger.
         """
         self.checked()
-        if (task := self.watcher.find(task_id)) is not None:
+        if (task := self.poller.find(task_id)) is not None:
             return task
         task = VideoTask(task_id, clock=self.clock, track=track)
-        self.watcher.follow(task, own=own, patient=patient)
+        self.poller.follow(task, own=own, patient=patient)
         return task
 
     def forget(self, task: VideoTask, error: SunoVideoError) -> None:
         """Stop following a task; its consumers get `error`. It goes on at the provider."""
-        self.checked().watcher.forget(task, error)
+        self.checked().poller.forget(task, error)
 
     def usual_duration(self, share: float) -> float:
         """Return the seconds within which this share of the tasks ends, as far as it is known."""
-        return self.watcher.schedule.durations.quantile(share)
+        return self.poller.schedule.durations.quantile(share)
 
     def forecast(self, waiting: int) -> Forecast:
         """Say how long it takes until `waiting` more tracks, and all that are followed, are over."""
-        schedule = self.watcher.schedule
+        schedule = self.poller.schedule
         return forecast(
             schedule.durations,
             waiting=waiting,

@@ -49,7 +49,7 @@ class Submission:
         request: VideoRequest,
         *,
         slots: anyio.Semaphore,
-        turn: Callable[[], Awaitable[Place]],
+        submit_place: Callable[[], Awaitable[Place]],
         accepted: Callable[[VideoTaskId, int], VideoTask],
         refused: Callable[[APIError], None],
         entry: Entry | None = None,
@@ -60,7 +60,7 @@ class Submission:
         self._accepted = accepted
         self._refused = refused
         self._slots = slots
-        self._turn = turn
+        self._turn = submit_place
         self._entry = entry
         self._call = codec.create_task(request)
         self._strict = calls.policy.strict if entry is None else entry.unknown_after_500

@@ -30,7 +30,7 @@ from suno_video_async.hooks import SpendEvent, Stage
 from suno_video_async.models import TaskSnapshot, TaskUpdate, VideoTaskId
 from suno_video_async.observability.log import fields, logger
 from suno_video_async.polling.schedule import HINTED_AGAIN, Ask, Backlog, Decision, PollSchedule, Submit, Wait
-from suno_video_async.polling.submit_queue import Turns
+from suno_video_async.polling.submit_queue import SubmitQueue
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.ratelimit.limiter import Lane, Place
@@ -57,7 +57,7 @@ class _Followed:
 
 
 @define(eq=False)
-class Watcher:
+class Poller:
     """Follows tasks until they end; polls and callbacks meet in `observe`.
 
     Attributes:
@@ -70,7 +70,7 @@ class Watcher:
     calls: Calls
     schedule: PollSchedule = field(factory=PollSchedule)
     blocked: Callable[[], int] = lambda: 0
-    _turns: Turns = field(init=False)
+    _submit_queue: SubmitQueue = field(init=False)
     _followed: dict[VideoTaskId, _Followed] = field(factory=dict[VideoTaskId, _Followed], init=False)
     _hosts: set[str | None] = field(factory=set[str | None], init=False)
     _told: bool = field(default=False, init=False)
@@ -78,7 +78,7 @@ class Watcher:
     _held_up: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._turns = Turns(self.calls.limiter)
+        self._submit_queue = SubmitQueue(self.calls.limiter)
 
     def __len__(self) -> int:
         return len(self._followed)
@@ -88,7 +88,7 @@ class Watcher:
         followed = self._followed.get(task_id)
         return followed.task if followed else None
 
-    async def turn(self, *, patient: bool) -> Place:
+    async def submit_place(self, *, patient: bool) -> Place:
         """Wait for the place of one submission.
 
         Args:
@@ -96,7 +96,7 @@ class Watcher:
 
         """
         self._woken.set()  # nobody runs before the turn is queued
-        return await self._turns.take(patient=patient)
+        return await self._submit_queue.acquire(patient=patient)
 
     def follow(
         self,
@@ -170,13 +170,13 @@ class Watcher:
             followed.task.requests += 1
             answered = partial(self._answered, task_id)
             self.calls.ask(place, task_id, answered, resend=followed.failures, stage=followed.stage)
-        elif isinstance(decision, Submit) and self._turns.hand_over(place):
+        elif isinstance(decision, Submit) and self._submit_queue.grant(place):
             self.schedule.submitting(now)
         else:
             self.calls.limiter.release(place, sent=False, answered=False)
 
     def _decision(self) -> Decision:
-        ready = len(self._turns)
+        ready = len(self._submit_queue)
         if ready and self.calls.limiter.holds(Lane.CREATE):
             self._held_up.set()
             ready = 0
@@ -209,7 +209,7 @@ class Watcher:
         try:
             return await self.calls.limiter.acquire(lane)
         except SunoVideoError as error:
-            self._turns.fail(error)
+            self._submit_queue.fail(error)
             self.stop(error)
             return None
 

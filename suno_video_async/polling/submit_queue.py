@@ -14,7 +14,7 @@ DIRECT_IN_A_ROW = 3
 
 
 @define(eq=False)
-class Turns:
+class SubmitQueue:
     """Submissions that wait for a place: direct ones first, as somebody waits for each of them."""
 
     limiter: RateLimiter
@@ -25,26 +25,26 @@ class Turns:
     def __len__(self) -> int:
         return len(self._direct) + len(self._patient)
 
-    async def take(self, *, patient: bool) -> Place:
+    async def acquire(self, *, patient: bool) -> Place:
         """Wait for a place; a cancelled waiter leaves no trace."""
         queue = self._patient if patient else self._direct
-        turn: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
-        queue.append(turn)
+        submit_place: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+        queue.append(submit_place)
         try:
-            return await turn
+            return await submit_place
         except asyncio.CancelledError:
-            if turn in queue:
-                queue.remove(turn)
-            elif not turn.cancelled() and turn.exception() is None:
-                self.limiter.release(turn.result(), sent=False, answered=False)
+            if submit_place in queue:
+                queue.remove(submit_place)
+            elif not submit_place.cancelled() and submit_place.exception() is None:
+                self.limiter.release(submit_place.result(), sent=False, answered=False)
             raise
 
-    def hand_over(self, place: Place) -> bool:
+    def grant(self, place: Place) -> bool:
         """Give a place to whoever is next; return False where nobody waits."""
         while self:
-            turn = self._next().popleft()
-            if not turn.done():
-                turn.set_result(place)
+            submit_place = self._next().popleft()
+            if not submit_place.done():
+                submit_place.set_result(place)
                 return True
         return False
 
@@ -52,9 +52,9 @@ class Turns:
         """Let all who wait fail: there will be no places."""
         for queue in (self._direct, self._patient):
             while queue:
-                turn = queue.popleft()
-                if not turn.done():
-                    turn.set_exception(error)
+                submit_place = queue.popleft()
+                if not submit_place.done():
+                    submit_place.set_exception(error)
 
     def _next(self) -> deque[asyncio.Future[Place]]:
         if self._direct and (self._in_a_row < DIRECT_IN_A_ROW or not self._patient):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from suno_video_async import Limiter
-from suno_video_async.polling.submit_queue import Turns
+from suno_video_async.polling.submit_queue import SubmitQueue
 from suno_video_async.ratelimit.limiter import Place
 from tests.support.virtual import run_virtual
 
 
-async def waiting(turns: Turns, name: str, order: list[str], *, patient: bool) -> Place:
-    place = await turns.take(patient=patient)
+async def waiting(turns: SubmitQueue, name: str, order: list[str], *, patient: bool) -> Place:
+    place = await turns.acquire(patient=patient)
     order.append(name)
     return place
 
@@ -20,13 +20,13 @@ def test_a_direct_submission_goes_before_a_catalog_but_not_for_ever() -> None:
     """Three direct ones, then one of the catalog, and so on; in each queue first come, first served."""
 
     async def main() -> list[str]:
-        turns, order = Turns(Limiter()), list[str]()
+        turns, order = SubmitQueue(Limiter()), list[str]()
         tasks = [asyncio.ensure_future(waiting(turns, f"p{n}", order, patient=True)) for n in range(2)]
         tasks += [asyncio.ensure_future(waiting(turns, f"d{n}", order, patient=False)) for n in range(5)]
         await asyncio.sleep(0)
         assert len(turns) == 7
         for _ in range(7):
-            assert turns.hand_over(Place())
+            assert turns.grant(Place())
             await asyncio.sleep(0)
         await asyncio.gather(*tasks)
         return order
@@ -39,22 +39,22 @@ def test_a_cancelled_turn_is_passed_over() -> None:
 
     async def main() -> None:
         limiter = Limiter()
-        turns = Turns(limiter)
-        first = asyncio.ensure_future(turns.take(patient=True))
-        second = asyncio.ensure_future(turns.take(patient=True))
-        third = asyncio.ensure_future(turns.take(patient=True))
+        turns = SubmitQueue(limiter)
+        first = asyncio.ensure_future(turns.acquire(patient=True))
+        second = asyncio.ensure_future(turns.acquire(patient=True))
+        third = asyncio.ensure_future(turns.acquire(patient=True))
         await asyncio.sleep(0)
         first.cancel()
         place = await limiter.acquire()
         await asyncio.sleep(0)
-        assert turns.hand_over(place)
+        assert turns.grant(place)
         second.cancel()  # before it could see its place
         await asyncio.wait([first, second])
         assert limiter.statistics().window_used == 0
         third.cancel()
         assert len(turns) == 1
         await asyncio.wait([third])
-        assert not turns.hand_over(place)
+        assert not turns.grant(place)
 
     run_virtual(main())
 
@@ -63,11 +63,11 @@ def test_a_turn_that_is_being_cancelled_gets_no_place() -> None:
     """Between the cancellation and its effect it still stands in the queue."""
 
     async def main() -> None:
-        turns = Turns(Limiter())
-        task = asyncio.ensure_future(turns.take(patient=False))
+        turns = SubmitQueue(Limiter())
+        task = asyncio.ensure_future(turns.acquire(patient=False))
         await asyncio.sleep(0)
         task.cancel()
-        assert not turns.hand_over(Place())
+        assert not turns.grant(Place())
         await asyncio.wait([task])
 
     run_virtual(main())
