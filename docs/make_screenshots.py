@@ -17,7 +17,7 @@ from rich.text import Text
 from suno_video_async import RateLimit, SunoVideoClient, SystemClock
 from suno_video_async.cli.live.display import Progress
 from suno_video_async.cli.live.frame import lines
-from suno_video_async.cli.live.state import Scene
+from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.tally import Tally
 from suno_video_async.local import Fault, LocalServer
 
@@ -43,33 +43,33 @@ FAULTS = [
 async def conversion(catalog: Path, columns: tuple[int, ...]) -> tuple[list[str], dict[int, list[Text]]]:
     """Convert a catalog until half of it is over; return the news, and the view for each number of columns."""
     async with LocalServer(render_seconds=(65.0, 0.35), time_scale=SCALE, seed=7, faults=FAULTS) as server:
-        scene, tally, news = Scene(), Tally(TRACKS), list[str]()
+        state, tally, news = LiveState(), Tally(TRACKS), list[str]()
         client = SunoVideoClient(
             api_key=server.api_key,
             base_url=server.url,
             rate=RateLimit(20, 10),
             clock=SystemClock(SCALE),
-            hooks=[scene],
+            hooks=[state],
         )
         async with client, client.convert(catalog, max_credits=BUDGET) as outcomes:
-            scene.now = client.clock.now
+            state.now = client.clock.now
             progress = Progress(
                 title=catalog.name,
                 tally=tally,
-                scene=scene,
+                state=state,
                 client=client,
                 sums=outcomes.credits,
                 budget=BUDGET,
                 clock=SystemClock(),
             )
-            progress.sight()
+            progress.frame()
             async for outcome in outcomes:
                 tally.add(outcome)
-                scene.hear(outcome)
-                news += [line.plain for line in scene.take_news()]
+                state.hear(outcome)
+                news += [line.plain for line in state.take_news()]
                 if tally.ended == TRACKS // 2:
                     break
-            seen = progress.sight()
+            seen = progress.frame()
             return news, {width: lines(seen, width=width, height=20) for width in columns}
 
 

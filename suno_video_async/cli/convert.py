@@ -17,7 +17,7 @@ from suno_video_async.cli import run as conversion
 from suno_video_async.cli.dryrun import dry_run_option
 from suno_video_async.cli.errors import UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.live.state import Scene
+from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import (
     ClientOptions,
     above_zero,
@@ -36,7 +36,7 @@ from suno_video_async.cli.options import (
 )
 from suno_video_async.cli.outcome_files import Records
 from suno_video_async.cli.output import Output
-from suno_video_async.cli.purchases import Books
+from suno_video_async.cli.purchases import Purchases
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT
 from suno_video_async.clock import SystemClock
 from suno_video_async.models import RateLimit, RetryPolicy, Timeout
@@ -221,12 +221,12 @@ def convert_command(
 
 
 def _job(options: ConvertOptions) -> conversion.Job:
-    books, scene = Books(), Scene()
+    purchases, state = Purchases(), LiveState()
     share = options.share_limit
     clock = SystemClock(options.reach.time_scale)
     limiter = None if share is None else SharedRateLimit(share, options.rate, clock=clock)
     client = options.reach.client(
-        hooks=[books, scene],
+        hooks=[purchases, state],
         retry=RetryPolicy(strict=options.strict),
         rate=options.rate,
         max_in_flight=options.max_in_flight,
@@ -235,8 +235,8 @@ def _job(options: ConvertOptions) -> conversion.Job:
     return conversion.Job(
         client=client,
         shared=limiter,
-        books=books,
-        scene=scene,
+        purchases=purchases,
+        state=state,
         source=options.catalog,
         title=options.catalog.name,
         total=None,

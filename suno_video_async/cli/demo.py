@@ -17,10 +17,10 @@ from rich.text import Text
 from suno_video_async.cli import run as conversion
 from suno_video_async.cli.errors import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.live.state import Scene
+from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import output_options, writable_folder
 from suno_video_async.cli.output import Output, plain
-from suno_video_async.cli.purchases import Books
+from suno_video_async.cli.purchases import Purchases
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.errors import MissingExtraError
 from suno_video_async.hooks import Hooks
@@ -88,11 +88,11 @@ async def _demo(folder: Path, size: tuple[int, int], output: Output, interrupts:
         limiter = Limiter()  # one for both clients: the server counts the requests of a key, whoever sends them
         songs = await _songs(server, library, limiter)
         shelf = _Shelf(output=output, songs=songs)
-        books, scene = Books(), Scene()
+        purchases, state = Purchases(), LiveState()
         job = conversion.Job(
-            client=await _client(server, limiter, books, scene),
-            books=books,
-            scene=scene,
+            client=await _client(server, limiter, purchases, state),
+            purchases=purchases,
+            state=state,
             source=[song.ordered for song in songs.values()],
             title="demo",
             total=len(songs),

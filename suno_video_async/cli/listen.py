@@ -11,7 +11,7 @@ from suno_video_async.cli import run as conversion
 from suno_video_async.cli.convert import check_reachable
 from suno_video_async.cli.errors import UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.live.state import Scene
+from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import (
     ClientOptions,
     above_zero,
@@ -25,7 +25,7 @@ from suno_video_async.cli.options import (
     writable_folder,
 )
 from suno_video_async.cli.output import Output
-from suno_video_async.cli.purchases import Books
+from suno_video_async.cli.purchases import Purchases
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT
 from suno_video_async.models import UNKNOWN_GRACE, RateLimit
 
@@ -96,11 +96,11 @@ def listen_command(
         raise UsageProblem(f"there is no ledger {ledger}: name the file that convert wrote, catalog.ledger.db")
     folder = None if no_download else writable_folder(output_dir)
     reach = ClientOptions(base_url=base_url, timeout=timeout, time_scale=time_scale)
-    books, scene = Books(), Scene()
+    purchases, state = Purchases(), LiveState()
     job = conversion.Job(
-        client=reach.client(hooks=[books, scene], rate=rate),
-        books=books,
-        scene=scene,
+        client=reach.client(hooks=[purchases, state], rate=rate),
+        purchases=purchases,
+        state=state,
         source=(),
         title=ledger.name,
         total=None,

@@ -16,7 +16,7 @@ from suno_video_async.observability.log import logger
 
 
 @define(eq=False)
-class Books(Hooks):
+class Purchases(Hooks):
     """Keeps what is submitted and has not come out, and the submissions that nobody waits for any more.
 
     Attributes:

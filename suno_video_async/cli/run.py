@@ -21,10 +21,10 @@ from suno_video_async.cli import errors
 from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.live.display import Progress, shown
-from suno_video_async.cli.live.state import Scene, problem_line
+from suno_video_async.cli.live.state import LiveState, problem_line
 from suno_video_async.cli.outcome_files import Records
 from suno_video_async.cli.output import Output, plain
-from suno_video_async.cli.purchases import Books, resume_command
+from suno_video_async.cli.purchases import Purchases, resume_command
 from suno_video_async.cli.tally import PROBLEMS_SHOWN, Tally, outcome_line
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT, SunoVideoClient
 from suno_video_async.download.filenames import DEFAULT_TEMPLATE
@@ -89,12 +89,12 @@ class Job:
     """
 
     client: SunoVideoClient
-    books: Books
+    purchases: Purchases
     source: CatalogSource
     title: str
     total: int | None
     output_dir: Path | None
-    scene: Scene = field(factory=Scene)
+    state: LiveState = field(factory=LiveState)
     task_timeout: float = DEFAULT_TASK_TIMEOUT
     ledger: Path | None = None
     buying: Buying = field(factory=Buying)
@@ -116,13 +116,13 @@ async def convert(job: Job, output: Output, interrupts: Interrupts) -> tuple[Tal
     """
     tally = Tally(job.total)
     started = job.client.clock.now()
-    with job.books.listening(), interrupts.meaning(once=None, leave=lambda: output.note(_PATIENCE)):
+    with job.purchases.listening(), interrupts.meaning(once=None, leave=lambda: output.note(_PATIENCE)):
         try:
             async with job.shared or contextlib.nullcontext(), job.client:
                 await _follow(job, tally, output, interrupts)
         finally:
             # Only now: the answers of submissions that were in the air have come.
-            for outcome in job.books.untold():
+            for outcome in job.purchases.untold():
                 await _tell(job, tally, output, outcome)
         if interrupts.happened:
             await _tell_rest(job, tally, output)
@@ -163,11 +163,11 @@ async def _follow_all(
     job: Job, receiver: CallbackReceiver | None, tally: Tally, output: Output, interrupts: Interrupts
 ) -> None:
     conversion = _begun(job, receiver)
-    job.scene.now = job.client.clock.now
+    job.state.now = job.client.clock.now
     progress = Progress(
         title=plain(job.title),
         tally=tally,
-        scene=job.scene,
+        state=job.state,
         client=job.client,
         sums=conversion.credits,
         budget=job.buying.max_credits,
@@ -223,7 +223,7 @@ def _begun(job: Job, receiver: CallbackReceiver | None) -> Conversion:
 async def _take(outcomes: Conversion, job: Job, tally: Tally, output: Output) -> None:
     try:
         async for outcome in outcomes:
-            job.books.ended(outcome)
+            job.purchases.ended(outcome)
             await _tell(job, tally, output, outcome)
             if output.gone or tally.failure is not None:
                 outcomes.stop()
@@ -233,7 +233,7 @@ async def _take(outcomes: Conversion, job: Job, tally: Tally, output: Output) ->
 
 async def _tell(job: Job, tally: Tally, output: Output, outcome: Outcome) -> None:
     tally.add(outcome)
-    job.scene.hear(outcome)
+    job.state.hear(outcome)
     job.told(outcome)
     output.result(outcome_line(outcome), human=lambda: None)
     if job.records.wanted:
@@ -261,7 +261,7 @@ async def _tell_rest(job: Job, tally: Tally, output: Output) -> None:
     if job.ledger is not None:
         for row in await anyio.to_thread.run_sync(_submitted, job.ledger):
             ours = row.where.startswith(f"{job.title}, ")  # the ledger may serve other catalogs, too
-            if ours and row.video_task_id is not None and not job.books.is_told(row.video_task_id):
+            if ours and row.video_task_id is not None and not job.purchases.is_told(row.video_task_id):
                 left = Outcome(track=row.track, state="submitted", row=row.where, video_task_id=row.video_task_id)
                 await _tell(job, tally, output, left)
     tally.leave_rest_planned()
@@ -373,7 +373,7 @@ def _tell_undelivered(job: Job, tally: Tally, output: Output) -> None:
 
 
 def _tell_unfinished(job: Job, output: Output) -> None:
-    unfinished = list(job.books.unfinished)
+    unfinished = list(job.purchases.unfinished)
     if not unfinished:
         return
     folder = [] if job.output_dir is None else ["--output-dir", str(job.output_dir)]

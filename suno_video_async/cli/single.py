@@ -17,7 +17,7 @@ from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.options import ClientOptions, client_options
 from suno_video_async.cli.output import Output, plain
-from suno_video_async.cli.purchases import Books
+from suno_video_async.cli.purchases import Purchases
 from suno_video_async.cli.session import with_client
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.hooks import Hooks, SubmitEvent
@@ -78,10 +78,10 @@ def submit_command(
             raise UsageProblem(str(error)) from error
         return Exit.DONE
 
-    books = Books()
-    with books.listening():
+    purchases = Purchases()
+    with purchases.listening():
         code = with_client(reach, output, submit, _TellsId(output))
-    for error in books.unclaimed:
+    for error in purchases.unclaimed:
         output.note(errors.line(error))
     return code
 

@@ -18,8 +18,8 @@ from rich.segment import ControlType
 from rich.text import Text
 
 from suno_video_async.cli.live import frame as view
-from suno_video_async.cli.live.frame import Sight, about
-from suno_video_async.cli.live.state import Scene
+from suno_video_async.cli.live.frame import Frame, about
+from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.output import Output, speaking_above
 from suno_video_async.cli.tally import Tally
 from suno_video_async.client import ClientStatistics, SunoVideoClient
@@ -51,7 +51,7 @@ class Progress:
 
     title: str
     tally: Tally
-    scene: Scene
+    state: LiveState
     client: SunoVideoClient
     sums: Callable[[], tuple[float, float] | None] = lambda: None
     budget: float | None = None
@@ -62,7 +62,7 @@ class Progress:
 
     def states(self) -> dict[str, int]:
         """Return how many tracks stand where; what is nought is left out."""
-        counts, in_flight, downloading = self.tally.counts, self._statistics.in_flight, self.scene.downloading
+        counts, in_flight, downloading = self.tally.counts, self._statistics.in_flight, self.state.downloading
         states = {
             "waiting": self._waiting(in_flight + downloading),
             "in flight": in_flight,
@@ -80,7 +80,7 @@ class Progress:
     def _waiting(self, live: int) -> int:
         return 0 if self.tally.total is None else max(0, self.tally.total - self.tally.ended - live)
 
-    def sight(self) -> Sight:
+    def frame(self) -> Frame:
         """Return all that there is to see."""
         now, states = self._statistics, self.states()
         if self._began is None:
@@ -88,7 +88,7 @@ class Progress:
         left, stuck_after, usual = self._ahead(states.get("waiting", 0))
         spent, reserved = self._money(now.in_flight)
         limiter = now.limiter
-        return Sight(
+        return Frame(
             title=self.title,
             ended=self.tally.ended,
             total=self.tally.total,
@@ -103,10 +103,10 @@ class Progress:
             spent=spent,
             reserved=reserved,
             budget=self.budget,
-            slowest=self.scene.slowest(_SLOWEST),
+            slowest=self.state.slowest(_SLOWEST),
             stuck_after=stuck_after,
             usual=usual,
-            troubles=tuple(self.scene.troubles),
+            troubles=tuple(self.state.troubles),
             word=self.word,
         )
 
@@ -134,12 +134,12 @@ class Progress:
         sums = self.sums() if self.budget is not None else None
         if sums is not None:
             return sums
-        each = self.scene.spent / self.scene.priced if self.scene.priced else 0.0
-        return self.scene.spent, in_flight * each
+        each = self.state.spent / self.state.priced if self.state.priced else 0.0
+        return self.state.spent, in_flight * each
 
     def line(self) -> str:
         """Return the most of it in one line."""
-        seen = self.sight()
+        seen = self.frame()
         of = "" if seen.total is None else f" of {seen.total}"
         states = ", ".join(f"{n} {name}" for name, n in seen.states.items())
         used = "" if seen.rate is None else f", {seen.used} of {seen.rate.requests} in use"
@@ -192,8 +192,8 @@ async def _draw(progress: Progress, screen: _Screen) -> None:
     What is drawn is made here, on the event loop, to which the client's state belongs. It is written by a thread:
     a terminal that is held up (Ctrl+S) must not hold up the client.
     """
-    frame = view.lines(progress.sight(), width=screen.width, height=screen.height, letters=screen.letters)
-    screen.above.extend(progress.scene.take_news())
+    frame = view.lines(progress.frame(), width=screen.width, height=screen.height, letters=screen.letters)
+    screen.above.extend(progress.state.take_news())
     await anyio.to_thread.run_sync(partial(screen.draw, frame), abandon_on_cancel=True)
 
 

@@ -35,7 +35,7 @@ _LOOKS: Mapping[str, tuple[str, str, str]] = {
 
 
 @frozen(kw_only=True)
-class Sight:
+class Frame:
     """A conversion at one moment; times in seconds of the client's clock.
 
     Attributes:
@@ -82,7 +82,7 @@ class Sight:
     word: str = ""
 
 
-def lines(sight: Sight, *, width: int, height: int, letters: bool = False) -> list[Text]:
+def lines(frame: Frame, *, width: int, height: int, letters: bool = False) -> list[Text]:
     """Return a sight as lines of at most `width` cells, at most `height` of them.
 
     Args:
@@ -93,16 +93,16 @@ def lines(sight: Sight, *, width: int, height: int, letters: bool = False) -> li
 
     """
     labelled = width >= _WIDE
-    sight = _in_letters(sight) if letters else sight
+    frame = _in_letters(frame) if letters else frame
     blocks = [
-        (0, [_progress(sight, width, letters=letters)]),
-        (1, _states(sight, width, labelled=labelled)),
-        (2, [_labelled("time", _time(sight), width, labelled=labelled)]),
-        (3, [_labelled("rate", _rate(sight), width, labelled=labelled)]),
-        (4, [_labelled("credits", _credits(sight), width, labelled=labelled)]),
-        (6, _slowest(sight, labelled=labelled)),
-        (5, _troubles(sight, labelled=labelled)),
-        (0, [Text(sight.word, style="yellow")] if sight.word else []),
+        (0, [_progress(frame, width, letters=letters)]),
+        (1, _states(frame, width, labelled=labelled)),
+        (2, [_labelled("time", _time(frame), width, labelled=labelled)]),
+        (3, [_labelled("rate", _rate(frame), width, labelled=labelled)]),
+        (4, [_labelled("credits", _credits(frame), width, labelled=labelled)]),
+        (6, _slowest(frame, labelled=labelled)),
+        (5, _troubles(frame, labelled=labelled)),
+        (0, [Text(frame.word, style="yellow")] if frame.word else []),
     ]
     ranked = sorted((rank, at, line) for at, (rank, block) in enumerate(blocks) for line in range(len(block)))
     shown = sorted((at, line) for _, at, line in ranked[: max(1, height)])
@@ -113,13 +113,13 @@ def lines(sight: Sight, *, width: int, height: int, letters: bool = False) -> li
     return chosen
 
 
-def _in_letters(sight: Sight) -> Sight:
+def _in_letters(frame: Frame) -> Frame:
     """Return a sight without what the terminal could write only as an escape, which would take more cells."""
     return evolve(
-        sight,
-        title=_letters(sight.title),
-        slowest=[evolve(one, name=_letters(one.name)) for one in sight.slowest],
-        troubles=[_letters(said) for said in sight.troubles],
+        frame,
+        title=_letters(frame.title),
+        slowest=[evolve(one, name=_letters(one.name)) for one in frame.slowest],
+        troubles=[_letters(said) for said in frame.troubles],
     )
 
 
@@ -127,17 +127,17 @@ def _letters(text: str) -> str:
     return text.encode("ascii", "replace").decode()
 
 
-def _progress(sight: Sight, width: int, *, letters: bool) -> Text:
+def _progress(frame: Frame, width: int, *, letters: bool) -> Text:
     """Return the title, a bar of the states, and how many tracks are over."""
-    of = "" if sight.total is None else f"/{sight.total}"
-    share = f" {sight.ended / sight.total:4.0%}" if sight.total else ""
-    right = f" {sight.ended}{of}{share}"
-    title = Text(sight.title, style="bold")
+    of = "" if frame.total is None else f"/{frame.total}"
+    share = f" {frame.ended / frame.total:4.0%}" if frame.total else ""
+    right = f" {frame.ended}{of}{share}"
+    title = Text(frame.title, style="bold")
     title.truncate(max(8, width // 3), overflow="crop" if letters else "ellipsis")
     room = width - title.cell_len - 1 - len(right)
     line = title.append(" ")
     if room >= 4:
-        line.append_text(_bar(sight.states, room, letters=letters))
+        line.append_text(_bar(frame.states, room, letters=letters))
     return line.append(right)
 
 
@@ -163,9 +163,9 @@ def _shares(numbers: Sequence[int], room: int) -> list[int]:
     return cells
 
 
-def _states(sight: Sight, width: int, *, labelled: bool) -> list[Text]:
+def _states(frame: Frame, width: int, *, labelled: bool) -> list[Text]:
     """Return the states in as many lines as they need."""
-    found = [(name, n) for name in _LOOKS if (n := sight.states.get(name))]
+    found = [(name, n) for name in _LOOKS if (n := frame.states.get(name))]
     rows, room = [Text()], width - (_LABEL if labelled else 0)
     for name, n in found:
         part = Text.assemble((str(n), "bold"), f" {name}", style=_LOOKS[name][0])
@@ -191,29 +191,29 @@ def _labelled(label: str, parts: Sequence[Text | str], width: int, *, labelled: 
     return line
 
 
-def _time(sight: Sight) -> list[Text | str]:
-    so_far = f"{in_words(sight.elapsed)} so far"
-    return [Text(sight.left, style="bold"), so_far] if sight.left else [so_far]
+def _time(frame: Frame) -> list[Text | str]:
+    so_far = f"{in_words(frame.elapsed)} so far"
+    return [Text(frame.left, style="bold"), so_far] if frame.left else [so_far]
 
 
-def _rate(sight: Sight) -> list[Text | str]:
+def _rate(frame: Frame) -> list[Text | str]:
     parts = list[Text | str]()
-    if sight.paused_for > 0:
-        parts.append(Text(f"paused by the server for {in_words(sight.paused_for)}", style="yellow"))
-    if sight.rate is not None:
-        parts.append(f"{sight.used} of {sight.rate.requests} requests in {sight.rate.per:g} s")
-    parts.append(f"{sight.requests} in all")
-    if sight.refused:
-        parts.append(Text(f"{sight.refused} refused", style="yellow"))
+    if frame.paused_for > 0:
+        parts.append(Text(f"paused by the server for {in_words(frame.paused_for)}", style="yellow"))
+    if frame.rate is not None:
+        parts.append(f"{frame.used} of {frame.rate.requests} requests in {frame.rate.per:g} s")
+    parts.append(f"{frame.requests} in all")
+    if frame.refused:
+        parts.append(Text(f"{frame.refused} refused", style="yellow"))
     return parts
 
 
-def _credits(sight: Sight) -> list[Text | str]:
-    parts: list[Text | str] = [f"{_amount(sight.spent)} credits spent"]
-    if sight.reserved:
-        parts.append(f"{_amount(sight.reserved)} reserved")
-    if sight.budget is not None:
-        parts.append(f"of at most {_amount(sight.budget)}")
+def _credits(frame: Frame) -> list[Text | str]:
+    parts: list[Text | str] = [f"{_amount(frame.spent)} credits spent"]
+    if frame.reserved:
+        parts.append(f"{_amount(frame.reserved)} reserved")
+    if frame.budget is not None:
+        parts.append(f"of at most {_amount(frame.budget)}")
     return parts
 
 
@@ -221,16 +221,16 @@ def _amount(credits_: float) -> str:
     return f"{round(credits_, 2):,g}" if credits_ < 1e5 else f"{credits_:,.0f}"
 
 
-def _slowest(sight: Sight, *, labelled: bool) -> list[Text]:
+def _slowest(frame: Frame, *, labelled: bool) -> list[Text]:
     rows = list[Text]()
-    for one in sight.slowest:
-        stuck = sight.stuck_after is not None and one.seen >= sight.stuck_after
+    for one in frame.slowest:
+        stuck = frame.stuck_after is not None and one.seen >= frame.stuck_after
         label = "" if rows else "slowest"
         row = Text(f"{label:{_LABEL}}" if labelled else ("" if rows else "slowest "), style="")
         row.stylize("dim")
         row.append(f"{in_words(one.age)} ", style="bold red" if stuck else "")
         if stuck:
-            usual = f" (most take {in_words(sight.usual)})" if sight.usual is not None and labelled else ""
+            usual = f" (most take {in_words(frame.usual)})" if frame.usual is not None and labelled else ""
             row.append(f"stuck{usual} ", style="red")
         if labelled:
             row.append(_letters(one.task_id)[:_ID] + " ", style="dim")
@@ -238,9 +238,9 @@ def _slowest(sight: Sight, *, labelled: bool) -> list[Text]:
     return rows
 
 
-def _troubles(sight: Sight, *, labelled: bool) -> list[Text]:
+def _troubles(frame: Frame, *, labelled: bool) -> list[Text]:
     rows = list[Text]()
-    for said in reversed(sight.troubles):
+    for said in reversed(frame.troubles):
         label = f"{'' if rows else 'trouble':{_LABEL}}" if labelled else ""
         rows.append(Text.assemble((label, "dim"), (said, "red")))
     return rows

@@ -38,7 +38,7 @@ class _Followed:
 
 
 @define(eq=False)
-class Scene(Hooks):
+class LiveState(Hooks):
     """Keeps what a live view shows beside the counts; each event costs it next to nothing.
 
     Attributes:

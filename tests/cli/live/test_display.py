@@ -17,7 +17,7 @@ from suno_video_async import ClientStatistics, DownloadError, Forecast, Outcome,
 from suno_video_async.cli.live import display as module
 from suno_video_async.cli.live import frame as view
 from suno_video_async.cli.live.display import Progress
-from suno_video_async.cli.live.state import Scene
+from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.output import Output, say, speaking_above
 from suno_video_async.cli.tally import PROBLEMS_SHOWN, Tally
 from suno_video_async.clock import SystemClock
@@ -73,11 +73,11 @@ class FakeClient:
 
 def progress_of(ahead: Forecast | None = None, *, total: int | None = 10, budget: float | None = None) -> Progress:
     clock = Hand()
-    scene = Scene(now=clock.now)
+    state = LiveState(now=clock.now)
     return Progress(
         title="c.csv",
         tally=Tally(total),
-        scene=scene,
+        state=state,
         client=FakeClient(clock, ahead),  # type: ignore[arg-type]
         sums=lambda: (7.0, 3.0),
         budget=budget,
@@ -89,10 +89,10 @@ def track(name: str = "s1", **extra: str) -> Track:
     return Track(task_id="m", suno_id=name, extra=extra)
 
 
-def follow(scene: Scene, task_id: str, *, since: float, name: str = "s1", **extra: str) -> Stage:
+def follow(state: LiveState, task_id: str, *, since: float, name: str = "s1", **extra: str) -> Stage:
     known = VideoTaskId(task_id)
     stage = Stage(name="follow", started=0.0, since=since, track=track(name, **extra), task_id=known)
-    scene.on_begin(stage)
+    state.on_begin(stage)
     return stage
 
 
@@ -123,11 +123,11 @@ def test_ten_thousand_tracks_cost_little_more_than_a_hundred() -> None:
     def cost(tracks: int) -> float:
         progress = progress_of(total=tracks)
         for n in range(tracks):
-            follow(progress.scene, f"t{n}", since=float(n % 997))
+            follow(progress.state, f"t{n}", since=float(n % 997))
         times = list[float]()
         for _ in range(9):
             began = time.process_time()
-            view.lines(progress.sight(), width=79, height=23)
+            view.lines(progress.frame(), width=79, height=23)
             times.append(time.process_time() - began)
         return sorted(times)[4]
 
@@ -138,7 +138,7 @@ def test_states_are_counted() -> None:
     """Each track is in one state: waiting, in flight, downloading, or what it came out as."""
     progress = progress_of()
     progress.client.in_flight = 2  # type: ignore[attr-defined]
-    progress.scene.on_begin(Stage(since=0.0, name="download", started=0.0))
+    progress.state.on_begin(Stage(since=0.0, name="download", started=0.0))
     progress.tally.add(Outcome(track=track(), state="downloaded"))
     failed = DownloadError("no", url="u")
     progress.tally.add(Outcome(track=track(), state="succeeded", video_task_id=VideoTaskId("v"), error=failed))
@@ -147,7 +147,7 @@ def test_states_are_counted() -> None:
     assert states == {
         "waiting": 4, "in flight": 2, "downloading": 1, "done": 1, "not downloaded": 1, "skipped": 1,
     }  # fmt: skip
-    progress.scene.on_end(Stage(since=0.0, name="download", started=0.0))
+    progress.state.on_end(Stage(since=0.0, name="download", started=0.0))
     assert "downloading" not in progress.states()
 
 
@@ -166,70 +166,70 @@ def test_states_are_counted() -> None:
 )
 async def test_the_forecast_in_words(ahead: Forecast, total: int | None, words: str | None) -> None:
     """It says how sure it is, what it leaves out, and nothing where nothing is known."""
-    assert progress_of(ahead, total=total).sight().left == words
+    assert progress_of(ahead, total=total).frame().left == words
 
 
 async def test_after_an_interruption_only_what_is_submitted_counts() -> None:
     """Nothing more is submitted then: the rest is no part of the forecast."""
     progress = progress_of()
     progress.word = "finishing"
-    progress.sight()
+    progress.frame()
     assert progress.client.asked == [0]  # type: ignore[attr-defined]
 
 
 async def test_credits_of_the_run_or_of_the_budget() -> None:
     """With a budget the ledger's sums are shown; without, this run's, and its average for what is in flight."""
-    sight = progress_of(budget=50.0).sight()
-    assert (sight.spent, sight.reserved, sight.budget) == (7.0, 3.0, 50.0)
+    frame = progress_of(budget=50.0).frame()
+    assert (frame.spent, frame.reserved, frame.budget) == (7.0, 3.0, 50.0)
     progress = progress_of()
     progress.client.in_flight = 3  # type: ignore[attr-defined]
     for cost in (1.0, 3.0):
-        progress.scene.on_spend(SpendEvent(task_id=VideoTaskId("v"), track=None, credits=cost, new=True))
-    sight = progress.sight()
-    assert (sight.spent, sight.reserved) == (4.0, 6.0)
+        progress.state.on_spend(SpendEvent(task_id=VideoTaskId("v"), track=None, credits=cost, new=True))
+    frame = progress.frame()
+    assert (frame.spent, frame.reserved) == (4.0, 6.0)
 
 
 async def test_the_slowest_by_the_servers_word() -> None:
     """The oldest come first; the age of a task of an earlier run is what the server says."""
     progress = progress_of()
-    follow(progress.scene, "young", since=990.0, name="s1", title="Two\nlines")
-    follow(progress.scene, "old", since=900.0)
-    stage = follow(progress.scene, "resumed", since=999.0, name="s3")
+    follow(progress.state, "young", since=990.0, name="s1", title="Two\nlines")
+    follow(progress.state, "old", since=900.0)
+    stage = follow(progress.state, "resumed", since=999.0, name="s3")
     resumed = TaskSnapshot(task_id=VideoTaskId("resumed"), status="running")
-    progress.scene.on_update(TaskUpdate(snapshot=resumed, elapsed=500.0))
-    seen = progress.sight().slowest
+    progress.state.on_update(TaskUpdate(snapshot=resumed, elapsed=500.0))
+    seen = progress.frame().slowest
     assert [(one.task_id, one.name, one.age) for one in seen] == [
         ("resumed", "s3", 500.0), ("old", "s1", 100.0), ("young", "Two lines", 10.0),
     ]  # fmt: skip
-    progress.scene.on_end(stage)
-    assert progress.sight().slowest[0].task_id == "old"
+    progress.state.on_end(stage)
+    assert progress.frame().slowest[0].task_id == "old"
 
 
 def test_news_are_told_once_with_advice_once() -> None:
     """Each problem is a line; what to do is said with the first of its kind, and after many no more are told."""
-    scene = Scene()
+    state = LiveState()
     snapshot = TaskSnapshot(task_id=VideoTaskId("v"), status="failed", result_message="no\nluck")
     for n in range(PROBLEMS_SHOWN + 5):
-        scene.hear(
+        state.hear(
             Outcome(track=track(f"s{n}"), row=f"c.csv, line {n}", state="failed", error=TaskFailed(snapshot))
         )
-        scene.hear(Outcome(track=track(), state="planned", error=TaskFailed(snapshot)))
-    news = [line.plain for line in scene.take_news()]
+        state.hear(Outcome(track=track(), state="planned", error=TaskFailed(snapshot)))
+    news = [line.plain for line in state.take_news()]
     assert len(news) == PROBLEMS_SHOWN + 1
     assert [("submitting it again" in line) for line in news[:2]] == [True, False]
     assert "--outcomes" in news[-1]
-    assert scene.take_news() == []
-    assert list(scene.troubles)[-1].startswith(f"s{PROBLEMS_SHOWN + 4} failed: ")
+    assert state.take_news() == []
+    assert list(state.troubles)[-1].startswith(f"s{PROBLEMS_SHOWN + 4} failed: ")
 
 
 def test_a_retry_is_a_trouble() -> None:
     """What goes wrong for now is seen, and is no news."""
-    scene = Scene()
+    state = LiveState()
     refused = RateLimitError(code=429, http_status=429, message="slow down", operation="TaskInfo", task_id="t-17")
-    scene.on_retry(RetryEvent(operation="TaskInfo", attempt=1, wait=2.4, error=refused))
-    assert scene.troubles[-1].startswith("TaskInfo: 429")
-    assert scene.troubles[-1].endswith("again in 2 s")
-    assert scene.take_news() == []
+    state.on_retry(RetryEvent(operation="TaskInfo", attempt=1, wait=2.4, error=refused))
+    assert state.troubles[-1].startswith("TaskInfo: 429")
+    assert state.troubles[-1].endswith("again in 2 s")
+    assert state.take_news() == []
 
 
 def screen_of(width: int, **options: object) -> tuple[module._Screen, io.StringIO, Console]:

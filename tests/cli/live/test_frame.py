@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from suno_video_async import RateLimit, VideoTaskId
-from suno_video_async.cli.live.frame import Sight, about, in_words, lines
+from suno_video_async.cli.live.frame import Frame, about, in_words, lines
 from suno_video_async.cli.live.state import InFlight
 from suno_video_async.cli.output import plain
 
-SIGHT = Sight(
+SIGHT = Frame(
     title="catalog.csv",
     ended=84,
     total=200,
@@ -37,8 +37,8 @@ SIGHT = Sight(
 )
 
 
-def drawn(sight: Sight = SIGHT, *, width: int = 80, height: int = 24, letters: bool = False) -> str:
-    return "\n".join(text.plain for text in lines(sight, width=width, height=height, letters=letters))
+def drawn(frame: Frame = SIGHT, *, width: int = 80, height: int = 24, letters: bool = False) -> str:
+    return "\n".join(text.plain for text in lines(frame, width=width, height=height, letters=letters))
 
 
 def test_eighty_columns_show_all() -> None:
@@ -100,7 +100,7 @@ def test_the_bar_is_as_long_as_its_room(room: int) -> None:
 
 def test_what_is_not_known_is_left_out() -> None:
     """At the beginning, and where rows cannot be counted, no share and no forecast is made up."""
-    seen = drawn(Sight(title="stdin", ended=3))
+    seen = drawn(Frame(title="stdin", ended=3))
     assert seen.splitlines()[0].rstrip().endswith(" 3")
     assert "starting" in seen
     assert "left" not in seen
@@ -126,13 +126,13 @@ def test_nothing_breaks_the_layout(
     title: str, name: str, trouble: str, width: int, height: int, letters: bool
 ) -> None:
     """Whatever a catalog, a track or an error is called, no line is too wide or too much or controls anything."""
-    sight = evolve(
+    frame = evolve(
         SIGHT,
         title=plain(title),
         slowest=[evolve(SIGHT.slowest[0], name=plain(name))],
         troubles=[plain(trouble)],
     )
-    shown = lines(sight, width=width, height=height, letters=letters)
+    shown = lines(frame, width=width, height=height, letters=letters)
     assert 1 <= len(shown) <= height
     for text in shown:
         assert cell_len(text.plain) <= width
