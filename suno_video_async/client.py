@@ -452,9 +452,9 @@ class SunoVideoClient:
     ) -> Conversion:
         from suno_video_async.batch.conversion import Conversion  # noqa: PLC0415  as in `__aenter__`
         from suno_video_async.batch.options import Options  # noqa: PLC0415
-        from suno_video_async.ledger.aio import Purchases, as_ledger  # noqa: PLC0415
+        from suno_video_async.ledger.aio import AsyncLedger, as_ledger  # noqa: PLC0415
 
-        return Conversion(self._open(), source, Purchases(as_ledger(ledger)), Options(**options), callbacks)
+        return Conversion(self._open(), source, AsyncLedger(as_ledger(ledger)), Options(**options), callbacks)
 
     async def plan(
         self,

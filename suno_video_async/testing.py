@@ -83,8 +83,8 @@ class VideoServer:
 
     def stats(self, *, key: str | None = None) -> dict[str, Any]:
         """Return the server's books, as `GET /_local/stats` has them; or what they say of the key of a name."""
-        purchases = self._call(self._server.service.stats)
-        return purchases if key is None else purchases["keys"][key]
+        books = self._call(self._server.service.stats)
+        return books if key is None else books["keys"][key]
 
     def tasks(self) -> dict[str, Any]:
         """Return all tasks, as `GET /_local/tasks` has them."""
@@ -273,12 +273,12 @@ def assert_charged_once(
 
     """
     __tracebackhide__ = True
-    purchases = server.stats(key=key)
-    charged = purchases["charged_by_track"]
+    books = server.stats(key=key)
+    charged = books["charged_by_track"]
     wanted = list(charged) if tracks is None else [_key(track) for track in tracks]
     wrong = [f"{one} was charged {charged.get(one, 0)} times" for one in wanted if charged.get(one, 0) != 1]
-    _hold(wanted, "nothing was charged", purchases)
-    _hold(not wrong, "; ".join(wrong), purchases)
+    _hold(wanted, "nothing was charged", books)
+    _hold(not wrong, "; ".join(wrong), books)
 
 
 def assert_not_charged(
@@ -286,19 +286,19 @@ def assert_not_charged(
 ) -> None:
     """Assert that none of these tracks was charged; None takes any track at all, and any key."""
     __tracebackhide__ = True
-    purchases = server.stats(key=key)
-    charged = purchases["charged_by_track"]
+    books = server.stats(key=key)
+    charged = books["charged_by_track"]
     wrong = sorted(charged) if tracks is None else [one for one in map(_key, tracks) if one in charged]
-    _hold(not wrong, f"charged: {', '.join(wrong)}", purchases)
+    _hold(not wrong, f"charged: {', '.join(wrong)}", books)
 
 
 def assert_rate_kept(server: VideoServer, requests: int = 20, *, key: str | None = None) -> None:
     """Assert that no window of the server's saw more requests of one key, and that none was refused with 429."""
     __tracebackhide__ = True
-    purchases = server.stats(key=key)
-    most, refused = purchases["max_in_any_window"], purchases["refused"].get("429", 0)
-    _hold(most <= requests, f"{most} requests came in one window", purchases)
-    _hold(not refused, f"{refused} requests were refused with 429", purchases)
+    books = server.stats(key=key)
+    most, refused = books["max_in_any_window"], books["refused"].get("429", 0)
+    _hold(most <= requests, f"{most} requests came in one window", books)
+    _hold(not refused, f"{refused} requests were refused with 429", books)
 
 
 def assert_fault_struck(
@@ -314,21 +314,21 @@ def assert_fault_struck(
 
     """
     __tracebackhide__ = True
-    purchases = server.stats(key=key)
-    struck = purchases["faults"].get(kind, 0)
+    books = server.stats(key=key)
+    struck = books["faults"].get(kind, 0)
     wanted = "" if times is None else f", not {times}"
-    _hold(struck > 0 if times is None else struck == times, f"{kind} struck {struck} times{wanted}", purchases)
+    _hold(struck > 0 if times is None else struck == times, f"{kind} struck {struck} times{wanted}", books)
 
 
-def _hold(condition: object, message: str, purchases: Mapping[str, Any]) -> None:
+def _hold(condition: object, message: str, books: Mapping[str, Any]) -> None:
     """Raise an AssertionError that shows the books; pytest shows the line of the test."""
     __tracebackhide__ = True
     if condition:
         return
-    charged = [f"{times} x {track}" for track, times in purchases["charged_by_track"].items()]
+    charged = [f"{times} x {track}" for track, times in books["charged_by_track"].items()]
     more = [f"… and {len(charged) - _SHOWN} more"] if len(charged) > _SHOWN else []
     shown = ["charged, by task_id/suno_id/author/brand:", *(charged[:_SHOWN] or ["nothing"]), *more]
-    others = [f"{name}: {purchases[name]}" for name in ("requests", "refused", "faults") if purchases.get(name)]
+    others = [f"{name}: {books[name]}" for name in ("requests", "refused", "faults") if books.get(name)]
     raise AssertionError("\n".join([message, "\n  ".join(shown), *others]))
 
 

@@ -107,11 +107,11 @@ class SharedWindow:
         try:
             with self._transaction() as db:
                 window = self._load(db)
-                submit_place = window.step(ask)
+                turn = window.step(ask)
                 db.execute("UPDATE shared SET state = ?", (json.dumps(window.dump()),))
         except (sqlite3.Error, KeyError, TypeError, ValueError) as error:
             raise LedgerError(f"the shared rate limit {self.path} cannot be used: {error}") from error
-        return submit_place
+        return turn
 
     def _examine(self) -> None:
         """Refuse a file that is not ours, without writing to it."""

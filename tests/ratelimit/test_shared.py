@@ -191,9 +191,9 @@ def test_who_waits_beside_free_places_looks_again_soon() -> None:
     window.step(Ask(owner="slow", now=9.9, wants=["ALL"] * 20, room=20))
     window.step(Ask(owner="q", now=9.95, wants=["ALL"], room=20))
     assert window.step(Ask(owner="q", now=9.97, wants=["ALL"] * 2, room=20)).wake == pytest.approx(10.0)
-    submit_place = window.step(Ask(owner="q", now=10.0, wants=["ALL"] * 30, room=30))
-    assert 0 < len(submit_place.granted) < 20
-    assert submit_place.wake == pytest.approx(10.0 + SOON)
+    turn = window.step(Ask(owner="q", now=10.0, wants=["ALL"] * 30, room=30))
+    assert 0 < len(turn.granted) < 20
+    assert turn.wake == pytest.approx(10.0 + SOON)
 
 
 def test_a_reserve_is_not_eaten_up_by_who_asks_often() -> None:
@@ -272,8 +272,8 @@ def test_a_refused_or_broken_probe() -> None:
     window = Window(RateLimit(20, 10))
 
     def granted(at: float, *writes: Any, owner: str = "a") -> list[int]:
-        submit_place = window.step(Ask(owner=owner, now=at, writes=writes, wants=["CREATE", "ALL"], room=5))
-        return [place for _, place in submit_place.granted]
+        turn = window.step(Ask(owner=owner, now=at, writes=writes, wants=["CREATE", "ALL"], room=5))
+        return [place for _, place in turn.granted]
 
     assert granted(0.0, Paused("ALL", 5.0), Paused("ALL", 2.0)) == []
     (probe,) = granted(5.0)

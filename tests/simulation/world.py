@@ -174,10 +174,10 @@ class _Shuffled:
         task = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]
         if isinstance(task, SimTask):
             task.turns += 1
-            submit_place = b"%d/%d/%d" % (self._seed, task.number, task.turns)
+            turn = b"%d/%d/%d" % (self._seed, task.number, task.turns)
         else:
-            submit_place = b"%d/-/%d" % (self._seed, self._count)
-        heapq.heappush(self._heap, (self._loop.round, zlib.crc32(submit_place), self._count, handle))
+            turn = b"%d/-/%d" % (self._seed, self._count)
+        heapq.heappush(self._heap, (self._loop.round, zlib.crc32(turn), self._count, handle))
 
     def popleft(self) -> asyncio.Handle:
         self._loop.step()

@@ -100,13 +100,11 @@ def islands(c: Canvas) -> None:
     ):
         field += np.float32(loud) * np.exp(-((c.x - x) ** 2 + (c.y - y) ** 2) / np.float32(size**2))
     for periods, size in ((5, 0.055), (9, 0.035), (17, 0.016)):
-        submit_place = float(c.noise.random()) * 6.28
+        turn = float(c.noise.random()) * 6.28
         field += (
             np.float32(size)
-            * np.sin(periods * 6.28 * (c.x * math.cos(submit_place) + c.y * math.sin(submit_place)) + submit_place)
-            * np.sin(
-                periods * 6.28 * (c.y * math.cos(submit_place) - c.x * math.sin(submit_place)) + 2 * submit_place
-            )
+            * np.sin(periods * 6.28 * (c.x * math.cos(turn) + c.y * math.sin(turn)) + turn)
+            * np.sin(periods * 6.28 * (c.y * math.cos(turn) - c.x * math.sin(turn)) + 2 * turn)
         )
     c.gradient((0.0, "0d6e8c"), (1.0, "084f77"))
     steps = (
@@ -127,11 +125,11 @@ def islands(c: Canvas) -> None:
         shade = Image.fromarray((moved(mask, 7, 5) * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(9))
         c.fill(np.asarray(shade, np.float32) / np.float32(255) * (1 - mask), "04253f", 0.34)
         c.fill(mask, colour)
-    for x, y, submit_place in ((0.9, 0.88, -0.9), (0.12, 0.53, 0.5), (0.36, 0.9, -0.25)):
+    for x, y, turn in ((0.9, 0.88, -0.9), (0.12, 0.53, 0.5), (0.36, 0.9, -0.25)):
 
-        def place(px: float, py: float, x: float = x, y: float = y, submit_place: float = submit_place) -> Point:
-            return x + 0.8 * (px * math.cos(submit_place) - py * math.sin(submit_place)), y + 0.8 * (
-                px * math.sin(submit_place) + py * math.cos(submit_place)
+        def place(px: float, py: float, x: float = x, y: float = y, turn: float = turn) -> Point:
+            return x + 0.8 * (px * math.cos(turn) - py * math.sin(turn)), y + 0.8 * (
+                px * math.sin(turn) + py * math.cos(turn)
             )
 
         for side in (-1, 1):
