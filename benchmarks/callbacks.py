@@ -30,9 +30,9 @@ import aiohttp
 
 from benchmarks.catalog import PER, RATE, Server, ours, server, write_catalog
 from suno_video_async import CallbackReceiver, SunoVideoClient, SystemClock, Track
-from suno_video_async.ledger.aio import Books, as_ledger
-from suno_video_async.ledger.journal import Entry
-from suno_video_async.ledger.model import Ending
+from suno_video_async.ledger.aio import AsyncLedger, as_ledger
+from suno_video_async.ledger.journal import SubmissionJournal
+from suno_video_async.ledger.model import Transition
 from suno_video_async.ledger.states import State
 from suno_video_async.local import Fault, LocalServer
 
@@ -126,14 +126,16 @@ async def flood(forged: int) -> dict[str, Any]:
         aiohttp.ClientSession() as session,
     ):
         receiver = CallbackReceiver(client, public_url=f"http://127.0.0.1:{port}/callbacks")
-        books = Books(as_ledger(None))
+        books = AsyncLedger(as_ledger(None))
         await client._open().open_books(books)
         row = (await books.claim(Track(task_id="music", suno_id="s"), where="")).row
-        nonce = await Entry(books, row, callback_url=lambda nonce: nonce).before(client.clock.time()) or ""
+        nonce = (
+            await SubmissionJournal(books, row, callback_url=lambda nonce: nonce).before(client.clock.time()) or ""
+        )
         task = await client.submit(row.track)
         await task.result()
-        await books.move(row, Ending(state=State.SUBMITTED, video_task_id=task.id))
-        await books.move(row, Ending(state=State.SUCCEEDED, url="https://media.test/v.mp4"))
+        await books.move(row, Transition(state=State.SUBMITTED, video_task_id=task.id))
+        await books.move(row, Transition(state=State.SUCCEEDED, url="https://media.test/v.mp4"))
         receiver.open(books)
         requests, answers = client.statistics().requests, Counter[int]()
         data = json.dumps({"task_id": "forged", "status": "failed", "create_at": 1}).encode()

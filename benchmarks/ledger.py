@@ -27,7 +27,7 @@ from typing import Any
 
 from suno_video_async import SunoVideoClient, Track
 from suno_video_async.clock import SystemClock
-from suno_video_async.ledger.model import Ending
+from suno_video_async.ledger.model import Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
@@ -88,9 +88,9 @@ def drive(path: Path | None, count: int) -> None:
     for n, track in enumerate(tracks(count)):
         row = ledger.claim(track, where="catalog.csv:2").row
         ledger.begin_attempt(row.id, nonce=f"{n:032x}", at=0.0, reserve=0, most=None)
-        ledger.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId(f"v{n}")))
+        ledger.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId(f"v{n}")))
         ledger.move(
-            row.id, Ending(state=State.SUCCEEDED, url=f"https://media.example.test/v{n}.mp4", cost=2_000_000)
+            row.id, Transition(state=State.SUCCEEDED, url=f"https://media.example.test/v{n}.mp4", cost=2_000_000)
         )
     ledger.close()
 

@@ -24,7 +24,7 @@ from suno_video_async import Answer, RateLimit, Request, SqliteLedger, SunoVideo
 from suno_video_async._util.aio import inline
 from suno_video_async.batch.conversion import Conversion
 from suno_video_async.batch.options import Options
-from suno_video_async.ledger.aio import Books
+from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.protocol.codec import Operation
 from tests.support.virtual import VirtualLoop
 
@@ -77,7 +77,7 @@ async def convert(path: Path, count: int, report: int) -> list[tuple[int, float]
         max_in_flight=100,
     )
     options = Options(output_dir=None, task_timeout=1e6, retry_failed=0, rebuy_changed=False, max_credits=None)
-    books = Books(SqliteLedger(path, synchronous="OFF"), inline)
+    books = AsyncLedger(SqliteLedger(path, synchronous="OFF"), inline)
     states, memory = Counter[str](), list[tuple[int, float]]()
     started = time.perf_counter()
     async with client, Conversion(client._open(), _tracks(count), books, options) as outcomes:

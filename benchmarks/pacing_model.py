@@ -32,7 +32,7 @@ from suno_video_async import (
 from suno_video_async._util.aio import inline
 from suno_video_async.batch.conversion import Conversion
 from suno_video_async.batch.options import Options
-from suno_video_async.ledger.aio import Books
+from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.local.window import RateWindow
 from suno_video_async.polling.durations import Durations
 from suno_video_async.protocol.codec import Operation
@@ -226,7 +226,7 @@ async def ours(server: Server, cap: int, oracle: Oracle | None, said: Said | Non
             return
         options = Options(output_dir=None, task_timeout=1e6, retry_failed=0, rebuy_changed=False, max_credits=None)
         rows = (Track(task_id="music", suno_id=f"suno_{number}") for number in range(server.tracks))
-        async with Conversion(client._open(), rows, Books(SqliteLedger(None), inline), options) as outcomes:
+        async with Conversion(client._open(), rows, AsyncLedger(SqliteLedger(None), inline), options) as outcomes:
             async for _ in outcomes:
                 pass
 

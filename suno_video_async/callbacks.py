@@ -24,9 +24,9 @@ from suno_video_async.errors import (
     MissingExtraError,
     SunoVideoError,
 )
-from suno_video_async.ledger.aio import Books
+from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.journal import origin_problem
-from suno_video_async.ledger.model import Attempt, Ending, LedgerRow
+from suno_video_async.ledger.model import Attempt, LedgerRow, Transition
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import TaskSnapshot, VideoTaskId
 from suno_video_async.observability.log import fields, logger
@@ -130,7 +130,7 @@ class CallbackReceiver:
         self._client = client
         self._public = checked_public_url(public_url)
         self._trusting = trust_callbacks
-        self._books = list[Books]()
+        self._books = list[AsyncLedger]()
         self._heard = dict[tuple[int, int], asyncio.Queue[tuple[str, VideoTaskId]]]()
         self._busy = 0
         self._accepted = self._refused = self._adopted = self._double = 0
@@ -263,13 +263,13 @@ class CallbackReceiver:
             raise CallbackRejected(413, f"it is over {MAX_BODY} bytes")
         return codec.read_callback(body)
 
-    async def _attempt(self, nonce: str) -> tuple[Books, Attempt]:
+    async def _attempt(self, nonce: str) -> tuple[AsyncLedger, Attempt]:
         for books in self._books:
             if (attempt := await books.attempt(nonce)) is not None:
                 return books, attempt
         raise CallbackRejected(404, "no attempt has this nonce")
 
-    async def _note(self, books: Books, attempt: Attempt, nonce: str, said: TaskSnapshot) -> None:
+    async def _note(self, books: AsyncLedger, attempt: Attempt, nonce: str, said: TaskSnapshot) -> None:
         """Commit what a callback says about an attempt before it is answered, and let it be looked at."""
         row, task_id = attempt.row, said.task_id
         in_doubt = attempt.newest and row.state in {State.SUBMITTING, State.UNKNOWN}
@@ -297,21 +297,21 @@ class CallbackReceiver:
 
     # For a conversion
 
-    def open(self, books: Books) -> None:
+    def open(self, books: AsyncLedger) -> None:
         """Accept callbacks for the attempts of a ledger."""
         self._books.append(books)
 
-    def close(self, books: Books) -> None:
+    def close(self, books: AsyncLedger) -> None:
         """Accept none of them any more."""
         self._books.remove(books)
 
-    async def catch_up(self, books: Books, row: LedgerRow) -> None:
+    async def catch_up(self, books: AsyncLedger, row: LedgerRow) -> None:
         """Look at a callback that came before the answer of its submission."""
         found = await books.candidate(row)
         if found is not None and found[1] == row.video_task_id:
             self._client.hint(found[1])
 
-    async def adopt(self, books: Books, row: LedgerRow, seconds: float) -> LedgerRow | None:
+    async def adopt(self, books: AsyncLedger, row: LedgerRow, seconds: float) -> LedgerRow | None:
         """Wait for the callback of an unknown row and return the row as submitted, or None when none came.
 
         Args:
@@ -355,7 +355,9 @@ class CallbackReceiver:
             getter.cancel()
         return None if getter.cancelled() else getter.result()
 
-    async def _confirmed(self, books: Books, row: LedgerRow, nonce: str, task_id: VideoTaskId) -> LedgerRow | None:
+    async def _confirmed(
+        self, books: AsyncLedger, row: LedgerRow, nonce: str, task_id: VideoTaskId
+    ) -> LedgerRow | None:
         """Ask the service whether a task is what an attempt bought, and commit that it is."""
         try:
             snapshot = await self._client.status(task_id)
@@ -363,8 +365,8 @@ class CallbackReceiver:
             if problem is None and not (snapshot.callback_url or "").endswith(f"/{nonce}"):
                 problem = f"task {task_id} has not the callback URL of row {row.id}"
             if problem is None:
-                ending = Ending(state=State.SUBMITTED, video_task_id=task_id)
-                return await books.move(row, ending, cause=Cause.CALLBACK)
+                transition = Transition(state=State.SUBMITTED, video_task_id=task_id)
+                return await books.move(row, transition, cause=Cause.CALLBACK)
         except SunoVideoError as error:
             problem = str(error)
         logger.warning(

@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # imported when a client opens: half of what an import would 
     from suno_video_async.batch.conversion import Conversion
     from suno_video_async.batch.plan import Plan
     from suno_video_async.batch.reconcile import Unknowns
-    from suno_video_async.batch.single import Bookkeeper
+    from suno_video_async.batch.single import SingleSubmissions
     from suno_video_async.callbacks import CallbackReceiver
     from suno_video_async.download.partial import Saved
     from suno_video_async.engine import Engine
@@ -103,7 +103,7 @@ class SunoVideoClient:
 
     """
 
-    _single: Bookkeeper  # made when the client opens
+    _single: SingleSubmissions  # made when the client opens
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class SunoVideoClient:
     # Opening and closing
 
     async def __aenter__(self) -> SunoVideoClient:
-        from suno_video_async.batch.single import Bookkeeper  # noqa: PLC0415  most of the package is behind these
+        from suno_video_async.batch.single import SingleSubmissions  # noqa: PLC0415  most of the package is behind these
         from suno_video_async.engine import Engine  # noqa: PLC0415
 
         if self._engine is not None or self._opening:
@@ -177,7 +177,7 @@ class SunoVideoClient:
             await engine.open()
         finally:
             self._opening = False
-        self._engine, self._single = engine, Bookkeeper(engine)
+        self._engine, self._single = engine, SingleSubmissions(engine)
         return self
 
     async def open(self) -> SunoVideoClient:

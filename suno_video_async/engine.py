@@ -38,8 +38,8 @@ from suno_video_async.errors import (
     SunoVideoError,
 )
 from suno_video_async.hooks import SubmitEvent
-from suno_video_async.ledger.aio import Books, as_ledger
-from suno_video_async.ledger.journal import Entry
+from suno_video_async.ledger.aio import AsyncLedger, as_ledger
+from suno_video_async.ledger.journal import SubmissionJournal
 from suno_video_async.ledger.model import Ledger
 from suno_video_async.models import (
     Estimate,
@@ -100,7 +100,7 @@ class Engine:
     statistics: CallStatistics = field(factory=CallStatistics, init=False)
     calls: Calls = field(init=False)
     poller: Poller = field(init=False)
-    books: Books | None = field(default=None, init=False)
+    books: AsyncLedger | None = field(default=None, init=False)
     closed: bool = field(default=False, init=False)
     _loop: asyncio.AbstractEventLoop = field(init=False)
     _session: aiohttp.ClientSession = field(init=False)
@@ -124,7 +124,7 @@ class Engine:
                 warnings.warn(problem, UserWarning, stacklevel=3)
         await self.limiter.open()
         if self.ledger is not None:
-            books = Books(as_ledger(self.ledger))
+            books = AsyncLedger(as_ledger(self.ledger))
             await self.open_books(books)
             self.books = books
         try:
@@ -187,7 +187,7 @@ class Engine:
         if self._session is not self.given_session:
             await self._session.close()
 
-    async def _note_places(self, books: Books) -> None:
+    async def _note_places(self, books: AsyncLedger) -> None:
         if self.rate is not None:
             try:
                 await books.keep_places(self.clock, self.rate.per)
@@ -227,7 +227,7 @@ class Engine:
         """The window of the key."""
         return self.limiter.rate
 
-    async def open_books(self, books: Books) -> None:
+    async def open_books(self, books: AsyncLedger) -> None:
         """Open a ledger as this account's, and take from it what bears on the pace.
 
         The window begins full where another process has just used it; how long tasks take is recalled.
@@ -255,7 +255,7 @@ class Engine:
         request: VideoRequest,
         *,
         refused: Callable[[APIError], None] = lambda _: None,
-        entry: Entry | None = None,
+        journal: SubmissionJournal | None = None,
         patient: bool = False,
     ) -> Submission:
         """Begin a submission in the client's own task group, and return it to be waited for.
@@ -270,7 +270,7 @@ class Engine:
             submit_place=partial(self.poller.submit_place, patient=patient),
             accepted=partial(self._accepted, request, patient),
             refused=refused,
-            entry=entry,
+            journal=journal,
         )
         self._submissions.add(submission)
         submission.outcome.add_done_callback(lambda _: self._submissions.discard(submission))

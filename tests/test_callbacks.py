@@ -29,8 +29,8 @@ from suno_video_async import (
 from suno_video_async.batch.row import SENDS_AFTER_500
 from suno_video_async.callbacks import AT_ONCE, MAX_BODY
 from suno_video_async.errors import MissingExtraError, SubmissionUnknown
-from suno_video_async.ledger.aio import Books
-from suno_video_async.ledger.model import AWAITED, Ending
+from suno_video_async.ledger.aio import AsyncLedger
+from suno_video_async.ledger.model import AWAITED, Transition
 from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
 from suno_video_async.protocol.codec import Answer, Operation
@@ -348,7 +348,7 @@ def waited_out(tmp_path: Path) -> Path:
     ledger.open(provider=provider, fingerprint=fingerprint)
     row = ledger.claim(track(), where="").row
     ledger.begin_attempt(row.id, nonce=NONCE, at=0.0, reserve=0, most=None)
-    ledger.move(row.id, Ending(state=State.UNKNOWN, error=(AWAITED, 500, "500")))
+    ledger.move(row.id, Transition(state=State.UNKNOWN, error=(AWAITED, 500, "500")))
     ledger.close()
     return tmp_path / "l.db"
 
@@ -391,10 +391,10 @@ class Scene:
         self.ledger.open(provider="p", fingerprint="f")
         self.row = self.ledger.claim(track(), where="").row
         self.ledger.begin_attempt(self.row.id, nonce=NONCE, at=0.0, reserve=0, most=None)
-        self.receiver.open(Books(self.ledger))
+        self.receiver.open(AsyncLedger(self.ledger))
 
     def submitted(self) -> None:
-        self.ledger.move(self.row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("v1")))
+        self.ledger.move(self.row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId("v1")))
 
     def call(self, body: bytes | Callable[[], Awaitable[bytes]], nonce: str = NONCE) -> int:
         async def read() -> bytes:
@@ -492,7 +492,7 @@ def test_a_broken_ledger_asks_for_the_callback_again(scene: Scene, monkeypatch: 
 
 def test_a_second_charge_is_told(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     """A callback for an attempt that counted as not bought warns of a double charge."""
-    scene.ledger.move(scene.row.id, Ending(state=State.PLANNED))
+    scene.ledger.move(scene.row.id, Transition(state=State.PLANNED))
     assert scene.call(said()) == 200
     assert scene.call(said()) == 200
     assert caplog.text.count("may have been charged twice") == 1
@@ -501,17 +501,17 @@ def test_a_second_charge_is_told(scene: Scene, caplog: pytest.LogCaptureFixture)
 
 def test_another_rows_task_is_no_second_charge(scene: Scene) -> None:
     """A callback that names what another row bought is refused, and tells of no double charge."""
-    scene.ledger.move(scene.row.id, Ending(state=State.PLANNED))
+    scene.ledger.move(scene.row.id, Transition(state=State.PLANNED))
     other = scene.ledger.claim(track("s2"), where="").row
     scene.ledger.begin_attempt(other.id, nonce="1" * 32, at=0.0, reserve=0, most=None)
-    scene.ledger.move(other.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("v2")))
+    scene.ledger.move(other.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId("v2")))
     assert scene.call(said("v2")) == 409
     assert scene.receiver.statistics().double_charges == 0
 
 
 def test_an_id_in_a_broken_answer_binds_nobody(scene: Scene) -> None:
     """What a callback names for an unknown attempt counts, whatever id a broken answer had in it."""
-    scene.ledger.move(scene.row.id, Ending(state=State.UNKNOWN, video_task_id=VideoTaskId("v7")))
+    scene.ledger.move(scene.row.id, Transition(state=State.UNKNOWN, video_task_id=VideoTaskId("v7")))
     assert [scene.call(said("v7")), scene.call(said("v1"))] == [200, 200]
     assert scene.ledger.candidate(scene.row.id) == (NONCE, "v1")
     assert scene.receiver.statistics().double_charges == 0
@@ -519,7 +519,7 @@ def test_an_id_in_a_broken_answer_binds_nobody(scene: Scene) -> None:
 
 def test_a_closed_ledgers_attempts_are_refused(scene: Scene) -> None:
     """After a conversion its callbacks are no longer taken."""
-    books = Books(scene.ledger)
+    books = AsyncLedger(scene.ledger)
     scene.receiver.open(books)
     assert scene.call(said()) == 200
     scene.receiver._books.clear()

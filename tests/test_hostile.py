@@ -324,10 +324,10 @@ async def test_a_ledger_that_fails_after_the_send_names_the_task(
     """The row's outcome is unknown to the ledger, but the error has the id that was bought."""
     move = SqliteLedger.move
 
-    def full(self: SqliteLedger, row_id: int, ending: Any, **how: Any) -> Any:
-        if ending.state == "submitted":
+    def full(self: SqliteLedger, row_id: int, transition: Any, **how: Any) -> Any:
+        if transition.state == "submitted":
             raise LedgerError("the disk is full")
-        return move(self, row_id, ending, **how)
+        return move(self, row_id, transition, **how)
 
     monkeypatch.setattr(SqliteLedger, "move", full)
     client, _ = client_of(FakeAPI(), clock=SystemClock(1000))

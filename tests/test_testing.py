@@ -117,7 +117,7 @@ async def test_a_failed_assertion_shows_the_books(
 def test_a_long_book_is_cut() -> None:
     """Of many tracks the first twenty are shown, and how many more there are."""
 
-    class Books(VideoServer):
+    class AsyncLedger(VideoServer):
         def __init__(self) -> None:
             pass
 
@@ -126,7 +126,7 @@ def test_a_long_book_is_cut() -> None:
             return {"charged_by_track": charged, "max_in_any_window": 21, "refused": {}}
 
     with pytest.raises(AssertionError) as caught:
-        assert_rate_kept(Books())
+        assert_rate_kept(AsyncLedger())
     assert str(caught.value).startswith("21 requests came in one window\n")
     assert str(caught.value).endswith("  1 x m/s19//\n  … and 5 more")
 

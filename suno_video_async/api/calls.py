@@ -30,7 +30,7 @@ from suno_video_async.errors import (
     TransportError,
 )
 from suno_video_async.hooks import PauseEvent, RetryEvent, Stage
-from suno_video_async.ledger.journal import Entry
+from suno_video_async.ledger.journal import SubmissionJournal
 from suno_video_async.models import RetryPolicy, TaskSnapshot, VideoTaskId
 from suno_video_async.observability.log import fields, logger
 from suno_video_async.observability.reporter import About, Reporter
@@ -151,7 +151,7 @@ class Calls:
         request: Request,
         decode: Callable[[Answer, Request], T],
         about: About | None,
-        entry: Entry | None = None,
+        journal: SubmissionJournal | None = None,
     ) -> T:
         """Send once with a place that is held already; whoever is cancelled does not cut it short.
 
@@ -170,7 +170,7 @@ class Calls:
             if not over.done():
                 over.set_result(result)
 
-        self._launch(self._send(place, request, decode, end, about=about, entry=entry), request)
+        self._launch(self._send(place, request, decode, end, about=about, journal=journal), request)
         result = await over
         if result.error is not None:
             raise result.error
@@ -191,14 +191,14 @@ class Calls:
         over: Callable[[Result[T]], None],
         *,
         about: About | None,
-        entry: Entry | None = None,
+        journal: SubmissionJournal | None = None,
     ) -> None:
         """Send once, whatever becomes of the caller, and tell how it ended."""
         result: Result[T] | None = None
         try:
-            result = await self._exchange(place, request, decode, entry, about)
-            if entry is not None and _was_begun(result.error):
-                result = await self._written(entry, result)
+            result = await self._exchange(place, request, decode, journal, about)
+            if journal is not None and _was_begun(result.error):
+                result = await self._written(journal, result)
         finally:
             over(result or Result(None, self._cut_short(request)))
             self._forget(asyncio.current_task())
@@ -208,13 +208,13 @@ class Calls:
         place: Place,
         request: Request,
         decode: Callable[[Answer, Request], T],
-        entry: Entry | None,
+        journal: SubmissionJournal | None,
         about: About | None,
     ) -> Result[T]:
         """Send once and read the answer; the place is given back at the end of the attempt."""
         sent = answered = False
         try:
-            if entry is not None and (url := await entry.before(self.clock.time())) is not None:
+            if journal is not None and (url := await journal.before(self.clock.time())) is not None:
                 request = codec.called_back(request, url)
             sent = True
             self.statistics.requests += 1
@@ -254,10 +254,10 @@ class Calls:
             return ClientClosedError(f"{request.operation}: cut short by the end of the client")
         return TransportError(f"{request.operation}: cut short")
 
-    async def _written(self, entry: Entry, result: Result[Any]) -> Result[Any]:
+    async def _written(self, journal: SubmissionJournal, result: Result[Any]) -> Result[Any]:
         """Write down what a submission came to; a ledger that fails now must not hide what was bought."""
         try:
-            await entry.after(result.value, result.error)
+            await journal.after(result.value, result.error)
         except LedgerError as failure:
             came = f"accepted as task {result.value}" if result.error is None else f"answered with: {result.error}"
             logger.exception(

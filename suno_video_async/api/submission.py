@@ -17,7 +17,7 @@ from suno_video_async.errors import (
     SunoVideoError,
 )
 from suno_video_async.hooks import Stage
-from suno_video_async.ledger.journal import Entry
+from suno_video_async.ledger.journal import SubmissionJournal
 from suno_video_async.models import VideoRequest, VideoTaskId
 from suno_video_async.observability.log import fields, logger
 from suno_video_async.protocol import codec
@@ -52,7 +52,7 @@ class Submission:
         submit_place: Callable[[], Awaitable[Place]],
         accepted: Callable[[VideoTaskId, int], VideoTask],
         refused: Callable[[APIError], None],
-        entry: Entry | None = None,
+        journal: SubmissionJournal | None = None,
     ) -> None:
         self.request = request
         self.outcome: asyncio.Future[VideoTask | SunoVideoError] = asyncio.get_running_loop().create_future()
@@ -61,10 +61,10 @@ class Submission:
         self._refused = refused
         self._slots = slots
         self._turn = submit_place
-        self._entry = entry
+        self._journal = journal
         self._call = codec.create_task(request)
-        self._strict = calls.policy.strict if entry is None else entry.unknown_after_500
-        self._after_500 = entry is not None and entry.sent_before
+        self._strict = calls.policy.strict if journal is None else journal.unknown_after_500
+        self._after_500 = journal is not None and journal.sent_before
         self._since = 0.0
         self._task: VideoTask | None = None
         self._stage: Stage | None = None
@@ -159,7 +159,7 @@ class Submission:
         self._in_air = True
         self.sends += 1
         try:
-            return await calls.send(place, self._call, self._decode, about, self._entry)
+            return await calls.send(place, self._call, self._decode, about, self._journal)
         except SunoVideoError as error:
             self._after_500 = isinstance(error, ServerError)
             raise

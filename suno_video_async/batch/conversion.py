@@ -16,12 +16,12 @@ from attrs import evolve
 
 from suno_video_async._util.aio import to_the_end
 from suno_video_async.batch.catalog import CatalogSource, Row, count_rows, read_rows
-from suno_video_async.batch.options import Halt, Options
-from suno_video_async.batch.row import Rows, Unclaimed, Work
+from suno_video_async.batch.options import Options, StopSignal
+from suno_video_async.batch.row import RowProcessor, Unclaimed, Work
 from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.engine import Engine
 from suno_video_async.errors import CatalogError, ClientClosedError, LedgerError, SunoVideoError
-from suno_video_async.ledger.aio import Books
+from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.model import MICRO, Claim, LedgerRow
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
@@ -43,7 +43,7 @@ class Conversion:
         self,
         client: Engine,
         source: CatalogSource,
-        books: Books,
+        books: AsyncLedger,
         options: Options,
         callbacks: CallbackReceiver | None = None,
     ) -> None:
@@ -52,8 +52,8 @@ class Conversion:
         self._books = books
         self._options = options
         self._callbacks = callbacks
-        self._halt = Halt(stopping=options.unknown_grace is not None)
-        self._rows = Rows(client, books, options, callbacks, self._halt)
+        self._stop_signal = StopSignal(stopping=options.unknown_grace is not None)
+        self._rows = RowProcessor(client, books, options, callbacks, self._stop_signal)
         self._scope = anyio.CancelScope()
         self._ended = anyio.Event()
         self._room = anyio.Semaphore(2 * client.max_in_flight)
@@ -106,7 +106,7 @@ class Conversion:
         except anyio.ClosedResourceError:
             raise ClientClosedError("the conversion was left: its outcomes are over") from None
         except anyio.EndOfStream:
-            failure, self._halt.failure = self._halt.failure, None
+            failure, self._stop_signal.failure = self._stop_signal.failure, None
             if failure is not None:
                 raise failure from None
             raise StopAsyncIteration from None
@@ -124,12 +124,12 @@ class Conversion:
 
     def stop(self) -> None:
         """Submit no more; what is submitted is followed to its end, the rest of the rows end as `planned`."""
-        self._halt.stop()
+        self._stop_signal.stop()
 
     @property
     def stopped_by(self) -> SunoVideoError | None:
         """What ended the submissions before the catalog's end, such as `InsufficientCreditsError`."""
-        return self._halt.reason
+        return self._stop_signal.reason
 
     def credits(self) -> tuple[float, float] | None:
         """Return the credits spent and set aside over the ledger's life; None where only its file could tell."""
@@ -158,9 +158,9 @@ class Conversion:
                         await self._pick_up(rows, handle, self._left())
                     background.cancel_scope.cancel()
         except Exception as error:
-            self._halt.failure = error
+            self._stop_signal.failure = error
         except BaseException:
-            self._halt.failure = ClientClosedError("the client was closed while it converted a catalog")
+            self._stop_signal.failure = ClientClosedError("the client was closed while it converted a catalog")
             raise
         finally:
             with anyio.CancelScope(shield=True):
@@ -172,7 +172,7 @@ class Conversion:
         """Let the submissions in the air reach the ledger before it is closed."""
         if self._callbacks is not None:
             self._callbacks.close(self._books)
-        for submission in self._halt.submissions:
+        for submission in self._stop_signal.submissions:
             submission.abandon()
             await asyncio.wait([submission.outcome])
         with contextlib.suppress(LedgerError):
@@ -192,8 +192,8 @@ class Conversion:
                         break
         except Exception as error:
             # The source is broken from here on; what was pulled from it before goes on to its end.
-            self._halt.stop_if_hopeless(error)
-            self._halt.fail(error)
+            self._stop_signal.stop_if_fatal(error)
+            self._stop_signal.fail(error)
 
     async def _claimed(self, row: Row) -> Claim | CatalogError | Unclaimed:
         if isinstance(row.track, CatalogError):
@@ -218,21 +218,21 @@ class Conversion:
                 await self._room.acquire()
                 group.start_soon(handle, Claim(row=row), row.where)
         except LedgerError as error:
-            self._halt.stop_if_hopeless(error)
+            self._stop_signal.stop_if_fatal(error)
 
     async def _note_places(self) -> None:
         if (rate := self._client.rate) is not None:
             try:
                 await self._books.keep_places(self._client.clock, rate.per)
             except LedgerError as error:
-                self._halt.stop_if_hopeless(error)
+                self._stop_signal.stop_if_fatal(error)
 
     async def _handle(
         self, send: MemoryObjectSendStream[Outcome], claim: Claim | CatalogError | Unclaimed, where: str
     ) -> None:
         work = Work(where, self._client.clock.now())
         try:
-            outcome = await self._rows.bring(claim, work)
+            outcome = await self._rows.process(claim, work)
             await send.send(
                 evolve(
                     outcome,

@@ -56,7 +56,7 @@ class Options:
 
 
 @define(eq=False)
-class Halt:
+class StopSignal:
     """Whether and why a conversion submits no more.
 
     Attributes:
@@ -93,7 +93,7 @@ class Halt:
         """Let an error be raised at the end of the outcomes: the first one."""
         self.failure = self.failure or error
 
-    def stop_if_hopeless(self, error: Exception) -> None:
+    def stop_if_fatal(self, error: Exception) -> None:
         """Stop for a reason that no other row can help; what a person can mend with money is not raised."""
         if isinstance(error, AuthenticationError | FeatureDisabledError | LedgerError):
             self.fail(error)

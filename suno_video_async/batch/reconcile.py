@@ -12,9 +12,9 @@ import anyio
 
 from suno_video_async._util.aio import in_one_thread
 from suno_video_async.errors import LedgerError
-from suno_video_async.ledger.aio import Books, as_ledger
+from suno_video_async.ledger.aio import AsyncLedger, as_ledger
 from suno_video_async.ledger.journal import origin_problem
-from suno_video_async.ledger.model import DROPPED, Ending, Ledger, LedgerRow, all_rows
+from suno_video_async.ledger.model import DROPPED, Ledger, LedgerRow, Transition, all_rows
 from suno_video_async.ledger.reader import no_ledger
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
@@ -52,7 +52,7 @@ class Unknowns:
     def __init__(self, client: UnknownsClient, ledger: Ledger | str | PathLike[str]) -> None:
         self._client = client
         self._ledger = as_ledger(ledger)
-        self._books = Books(self._ledger)
+        self._books = AsyncLedger(self._ledger)
 
     async def __aenter__(self) -> Unknowns:
         """Open the ledger.
@@ -98,7 +98,7 @@ class Unknowns:
         row = await self._unknown(row_id)
         if problem := origin_problem(await self._client.status(known), row):
             raise LedgerError(problem)
-        return await self._move(row, Ending(state=State.SUBMITTED, video_task_id=known))
+        return await self._move(row, Transition(state=State.SUBMITTED, video_task_id=known))
 
     async def resend(self, *row_ids: int) -> list[LedgerRow]:
         """Let the next conversion buy these rows again, which may be for the second time.
@@ -107,7 +107,7 @@ class Unknowns:
             LedgerError: one of them is not unknown; nothing changed.
 
         """
-        return await self._move_all(row_ids, Ending(state=State.PLANNED))
+        return await self._move_all(row_ids, Transition(state=State.PLANNED))
 
     async def drop(self, *row_ids: int) -> list[LedgerRow]:
         """Give these rows up: they count as failed from now on.
@@ -116,11 +116,11 @@ class Unknowns:
             LedgerError: one of them is not unknown; nothing changed.
 
         """
-        return await self._move_all(row_ids, Ending(state=State.FAILED, error=GIVEN_UP))
+        return await self._move_all(row_ids, Transition(state=State.FAILED, error=GIVEN_UP))
 
-    async def _move_all(self, row_ids: Sequence[int], ending: Ending) -> list[LedgerRow]:
+    async def _move_all(self, row_ids: Sequence[int], transition: Transition) -> list[LedgerRow]:
         rows = [await self._unknown(row_id) for row_id in dict.fromkeys(row_ids)]
-        return [await self._move(row, ending) for row in rows]
+        return [await self._move(row, transition) for row in rows]
 
     async def _unknown(self, row_id: int) -> LedgerRow:
         row = await self._books.row(row_id)
@@ -130,8 +130,8 @@ class Unknowns:
             raise LedgerError(f"row {row_id} ({row.track.suno_id}) is not unknown but {row.state}")
         return row
 
-    async def _move(self, row: LedgerRow, ending: Ending) -> LedgerRow:
-        return await self._books.move(row, ending, cause=Cause.PERSON)
+    async def _move(self, row: LedgerRow, transition: Transition) -> LedgerRow:
+        return await self._books.move(row, transition, cause=Cause.PERSON)
 
 
 async def unknown_rows(ledger: SqliteLedger | str | PathLike[str]) -> list[LedgerRow]:

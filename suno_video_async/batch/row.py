@@ -8,7 +8,7 @@ import anyio
 from attrs import define, evolve, field, frozen
 
 from suno_video_async.api.submission import Submission
-from suno_video_async.batch.options import Halt, Options
+from suno_video_async.batch.options import Options, StopSignal
 from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.engine import Engine
 from suno_video_async.errors import (
@@ -28,9 +28,9 @@ from suno_video_async.errors import (
     WaitTimeout,
 )
 from suno_video_async.hooks import SubmitEvent
-from suno_video_async.ledger.aio import Books
-from suno_video_async.ledger.journal import Entry, ending_of, micro
-from suno_video_async.ledger.model import AWAITED, MICRO, Claim, Ending, LedgerRow, is_given_up
+from suno_video_async.ledger.aio import AsyncLedger
+from suno_video_async.ledger.journal import SubmissionJournal, micro, transition_of
+from suno_video_async.ledger.model import AWAITED, MICRO, Claim, LedgerRow, Transition, is_given_up
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import (
     UNKNOWN_GRACE,
@@ -81,7 +81,7 @@ class Unclaimed:
 
 
 @define(eq=False)
-class Rows:
+class RowProcessor:
     """Brings rows to their ends, each for itself.
 
     Attributes:
@@ -94,18 +94,18 @@ class Rows:
     """
 
     client: Engine
-    books: Books
+    books: AsyncLedger
     options: Options
     callbacks: CallbackReceiver | None
-    halt: Halt
-    _prices: Prices = field(init=False)
-    _titles: Titles = field(init=False)
+    stop_signal: StopSignal
+    _prices: PriceCache = field(init=False)
+    _titles: TitleCache = field(init=False)
     _downloads: anyio.CapacityLimiter = field(factory=lambda: anyio.CapacityLimiter(DOWNLOADS), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._prices, self._titles = Prices(self.client), Titles(self.client)
+        self._prices, self._titles = PriceCache(self.client), TitleCache(self.client)
 
-    async def bring(self, claim: Claim | CatalogError | Unclaimed, work: Work) -> Outcome:
+    async def process(self, claim: Claim | CatalogError | Unclaimed, work: Work) -> Outcome:
         """Bring a row to its end as one stage, for hooks to hear of."""
         track = claim.row.track if isinstance(claim, Claim) else getattr(claim, "track", None)
         with self.client.reporter.stage("track", via="convert", track=track) as stage:
@@ -120,12 +120,12 @@ class Rows:
         if isinstance(claim, CatalogError):
             return Outcome(track=None, state="refused", error=claim)
         if isinstance(claim, Unclaimed):
-            self.halt.stop_if_hopeless(claim.error)
+            self.stop_signal.stop_if_fatal(claim.error)
             return Outcome(track=claim.track, state="planned", error=claim.error)
         try:
             return await self._go_on(claim, work)
         except LedgerError as error:
-            self.halt.stop_if_hopeless(error)
+            self.stop_signal.stop_if_fatal(error)
             return evolve(_known(claim.row, _state_at(error, work)), error=error)
         except ClientClosedError as error:
             state = "submitted" if claim.row.state is State.SUBMITTED else "planned"
@@ -134,8 +134,8 @@ class Rows:
             # A defect: it must not take the other rows with it, nor be mistaken for an outcome.
             extra = fields("defect", track=claim.row.track, row=work.where, error=error)
             logger.exception("row %s broke off", work.where, extra=extra)
-            self.halt.fail(error)
-            self.halt.stop()
+            self.stop_signal.fail(error)
+            self.stop_signal.stop()
             return evolve(_known(claim.row, _state_at(error, work)), error=error)
 
     async def _go_on(self, claim: Claim, work: Work) -> Outcome:
@@ -169,8 +169,8 @@ class Rows:
 
     async def _buy(self, claim: Claim, work: Work) -> Outcome:
         track = claim.row.track
-        if self.halt.stopping:
-            return Outcome(track=track, state="planned", error=self.halt.reason)
+        if self.stop_signal.stopping:
+            return Outcome(track=track, state="planned", error=self.stop_signal.reason)
         if claim.changed is not None and not self.options.rebuy_changed:
             error = AlreadyBoughtError(track, claim.changed.track.key)
             return Outcome(track=track, state="skipped", error=error)
@@ -224,7 +224,7 @@ class Rows:
             return adopted
         if self.client.strict or row.error is None or row.error[0] != AWAITED:
             return row
-        row = await self.books.move(row, Ending(state=State.PLANNED, error=row.error), cause=Cause.SILENCE)
+        row = await self.books.move(row, Transition(state=State.PLANNED, error=row.error), cause=Cause.SILENCE)
         # A callback that came at the last moment has kept it as it was.
         called = None if row.state is State.PLANNED else await self.callbacks.adopt(self.books, row, 0.0)
         return called or row
@@ -237,7 +237,7 @@ class Rows:
 
     async def _submission(self, row: LedgerRow, *, sent_before: bool) -> Submission:
         reserve = 0 if self.options.max_credits is None else await self._prices.of(row.track)
-        entry = Entry(
+        journal = SubmissionJournal(
             self.books,
             row,
             reserve=reserve,
@@ -247,15 +247,15 @@ class Rows:
             callback_url=self.callbacks.url if self.callbacks is not None else None,
         )
         submission = self.client.begin(
-            VideoRequest(track=row.track), refused=self.halt.stop_if_hopeless, entry=entry, patient=True
+            VideoRequest(track=row.track), refused=self.stop_signal.stop_if_fatal, journal=journal, patient=True
         )
-        self.halt.watch(submission)
+        self.stop_signal.watch(submission)
         return submission
 
     def _not_bought(self, track: Track, error: SunoVideoError) -> Outcome:
-        if isinstance(error, ClientClosedError) and self.halt.stopping:
-            return Outcome(track=track, state="planned", error=self.halt.reason)
-        self.halt.stop_if_hopeless(error)
+        if isinstance(error, ClientClosedError) and self.stop_signal.stopping:
+            return Outcome(track=track, state="planned", error=self.stop_signal.reason)
+        self.stop_signal.stop_if_fatal(error)
         refused = isinstance(error, InvalidRequestError | NotFoundError) and error.operation == "CreateTask"
         return Outcome(track=track, state="refused" if refused else "planned", error=error)
 
@@ -269,14 +269,14 @@ class Rows:
             end = await work.task.result(timeout=self.options.task_timeout)
         except SunoVideoError as error:
             end = error
-        if ending := ending_of(end, now=self.client.clock.time()):
-            row = await self.books.move(row, ending)
+        if transition := transition_of(end, now=self.client.clock.time()):
+            row = await self.books.move(row, transition)
         if isinstance(end, Video):
             outcome = _known(row, "succeeded")
             return await self._download(outcome, claim) if self.options.output_dir else outcome
         if isinstance(end, WaitTimeout):
             self.client.forget(work.task, end)
-        self.halt.stop_if_hopeless(end)
+        self.stop_signal.stop_if_fatal(end)
         return evolve(_known(row, row.state.value), error=end)
 
     async def _download(self, outcome: Outcome, claim: Claim) -> Outcome:
@@ -289,7 +289,7 @@ class Rows:
                 saved = await self.client.fetch(_made(outcome), folder, name=name, sha256=sha256)
         except (DownloadError, APIError, TransportError, TaskFailed) as error:
             return evolve(outcome, error=error)
-        await self.books.move(row, Ending(state=State.DOWNLOADED, path=saved.path, sha256=saved.sha256))
+        await self.books.move(row, Transition(state=State.DOWNLOADED, path=saved.path, sha256=saved.sha256))
         return evolve(outcome, state="downloaded", path=saved.path, sha256=saved.sha256)
 
     async def _name(self, row: LedgerRow) -> str:
@@ -334,7 +334,7 @@ TITLES = 100
 
 
 @define(eq=False)
-class Prices:
+class PriceCache:
     """What videos cost: one question for each distinct shape of input."""
 
     client: Engine
@@ -358,7 +358,7 @@ class Prices:
 
 
 @define(eq=False)
-class Titles:
+class TitleCache:
     """What songs are called: one question for each music task, as long as it is remembered."""
 
     client: Engine

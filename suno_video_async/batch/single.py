@@ -19,9 +19,9 @@ from suno_video_async.errors import (
     SunoVideoError,
     TaskFailed,
 )
-from suno_video_async.ledger.aio import Books
-from suno_video_async.ledger.journal import Entry, ending_of
-from suno_video_async.ledger.model import Ending, LedgerRow
+from suno_video_async.ledger.aio import AsyncLedger
+from suno_video_async.ledger.journal import SubmissionJournal, transition_of
+from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.states import BOUGHT, State
 from suno_video_async.models import TaskSnapshot, Track, Video, VideoRequest, VideoTaskId
 from suno_video_async.observability.log import fields, logger
@@ -31,7 +31,7 @@ from suno_video_async.task import VideoTask
 _FOUND = frozenset({State.SUBMITTED, State.SUCCEEDED, State.DOWNLOADED, State.FAILED})
 
 
-class Bookkeeper:
+class SingleSubmissions:
     """Single submissions; with a ledger it writes down what they buy, and finds again what is bought already."""
 
     def __init__(self, engine: Engine) -> None:
@@ -88,14 +88,14 @@ class Bookkeeper:
     def _is_bought(self, row: LedgerRow) -> bool:
         return row.state in BOUGHT or row.id in self._submitting
 
-    def _begin(self, books: Books, row: LedgerRow, request: VideoRequest) -> Submission:
+    def _begin(self, books: AsyncLedger, row: LedgerRow, request: VideoRequest) -> Submission:
         if row.state in {State.UNKNOWN, State.SUBMITTING}:
             raise SubmissionUnknown(row.track, row.since, row.error[2] if row.error else "interrupted")
         if row.state is State.FAILED or row.failures:
             how = "has failed before" if row.failures else "was given up by hand"
             snapshot = TaskSnapshot(task_id=VideoTaskId("-"), status="failed")
             raise TaskFailed(snapshot, f"{row.track.suno_id} {how} (row {row.id} of the ledger)")
-        submission = self._engine.begin(request, entry=Entry(books, row, strict=self._engine.strict))
+        submission = self._engine.begin(request, journal=SubmissionJournal(books, row, strict=self._engine.strict))
         self._submitting[row.id] = submission
         submission.outcome.add_done_callback(partial(self._submitted, row))
         # Started now and not by that callback: from one, anyio starts no task where sniffio is installed.
@@ -108,14 +108,14 @@ class Bookkeeper:
         if isinstance(task, VideoTask):
             self._settled.setdefault(task.id, asyncio.get_running_loop().create_future())
 
-    async def _settle_what_is_bought(self, books: Books, row: LedgerRow, submission: Submission) -> None:
+    async def _settle_what_is_bought(self, books: AsyncLedger, row: LedgerRow, submission: Submission) -> None:
         """Settle what was bought, even for a caller who is gone."""
         await asyncio.wait([submission.outcome])
         task = submission.outcome.result()
         if isinstance(task, VideoTask) and not self._settled[task.id].done():
             await self._settle_at_the_end(books, row, task)
 
-    def _resumed(self, books: Books, row: LedgerRow) -> VideoTask:
+    def _resumed(self, books: AsyncLedger, row: LedgerRow) -> VideoTask:
         task = self._engine.follow(row.video_task_id or VideoTaskId(""), row.track)
         if row.state is State.SUBMITTED:
             self._settle(books, row, task)
@@ -124,16 +124,16 @@ class Bookkeeper:
             self._settled[task.id].set_result(row)
         return task
 
-    def _settle(self, books: Books, row: LedgerRow, task: VideoTask) -> None:
+    def _settle(self, books: AsyncLedger, row: LedgerRow, task: VideoTask) -> None:
         if task.id not in self._settled:
             self._settled[task.id] = asyncio.get_running_loop().create_future()
             self._engine.start_soon(partial(self._settle_at_the_end, books, row, task))
 
-    async def _settle_at_the_end(self, books: Books, row: LedgerRow, task: VideoTask) -> None:
+    async def _settle_at_the_end(self, books: AsyncLedger, row: LedgerRow, task: VideoTask) -> None:
         settled = self._settled[task.id]
         try:
-            ending = ending_of(await _end_of(task), now=self._engine.clock.time())
-            settled.set_result(row if ending is None else await books.move(row, ending))
+            transition = transition_of(await _end_of(task), now=self._engine.clock.time())
+            settled.set_result(row if transition is None else await books.move(row, transition))
         except LedgerError:
             # The row stays submitted: the next client follows it again.
             logger.exception(
@@ -154,11 +154,11 @@ class Bookkeeper:
         await asyncio.wait([settled])
         return None if settled.cancelled() else settled.result()
 
-    async def _downloaded(self, books: Books, task: VideoTask, path: Path) -> None:
+    async def _downloaded(self, books: AsyncLedger, task: VideoTask, path: Path) -> None:
         """Note that the video of a task is on disk."""
         row = await self._settled_row(task)
         if row is not None and row.state is State.SUCCEEDED:
-            row = await books.move(row, Ending(state=State.DOWNLOADED, path=path))
+            row = await books.move(row, Transition(state=State.DOWNLOADED, path=path))
             self._settled[task.id] = asyncio.get_running_loop().create_future()
             self._settled[task.id].set_result(row)
 

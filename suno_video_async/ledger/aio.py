@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from suno_video_async._util.aio import Hop, in_one_thread, inline, to_the_end
 from suno_video_async.clock import Clock
-from suno_video_async.ledger.model import Attempt, Claim, Ending, Ledger, LedgerRow, Totals
+from suno_video_async.ledger.model import Attempt, Claim, Ledger, LedgerRow, Totals, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import Track, VideoTaskId
@@ -23,7 +23,7 @@ def as_ledger(ledger: Ledger | str | PathLike[str] | None) -> Ledger:
     return SqliteLedger(ledger) if ledger is None or isinstance(ledger, str | PathLike) else ledger
 
 
-class Books:
+class AsyncLedger:
     """One open ledger.
 
     Args:
@@ -53,9 +53,9 @@ class Books:
         """Find or make the row of a track."""
         return await self._hop(partial(self.ledger.claim, track, where=where))
 
-    async def move(self, row: LedgerRow, ending: Ending, *, cause: Cause = Cause.RUN) -> LedgerRow:
+    async def move(self, row: LedgerRow, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
         """Commit how a row goes on."""
-        return await self._hop(partial(self.ledger.move, row.id, ending, cause=cause))
+        return await self._hop(partial(self.ledger.move, row.id, transition, cause=cause))
 
     async def row(self, row_id: int) -> LedgerRow | None:
         """Return one row."""

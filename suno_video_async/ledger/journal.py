@@ -16,8 +16,8 @@ from suno_video_async.errors import (
     SunoVideoError,
     TaskFailed,
 )
-from suno_video_async.ledger.aio import Books
-from suno_video_async.ledger.model import AWAITED, MICRO, Ending, LedgerRow
+from suno_video_async.ledger.aio import AsyncLedger
+from suno_video_async.ledger.model import AWAITED, MICRO, LedgerRow, Transition
 from suno_video_async.ledger.states import State
 from suno_video_async.models import TaskSnapshot, Track, Video, VideoTaskId, normalised
 from suno_video_async.protocol.codec import Operation
@@ -30,7 +30,7 @@ MOST_SECONDS = 366 * 86_400.0
 
 
 @define(eq=False)
-class Entry:
+class SubmissionJournal:
     """Records one row's submission: before each send that it may be bought, after it what became of it.
 
     Attributes:
@@ -44,7 +44,7 @@ class Entry:
 
     """
 
-    books: Books
+    books: AsyncLedger
     row: LedgerRow
     reserve: int = field(default=0, kw_only=True)
     budget: int | None = field(default=None, kw_only=True)
@@ -74,9 +74,9 @@ class Entry:
         """Commit what the send came to."""
         self.row = await self.books.move(self.row, self._ending(task_id, error))
 
-    def _ending(self, task_id: VideoTaskId | None, error: SunoVideoError | None) -> Ending:
+    def _ending(self, task_id: VideoTaskId | None, error: SunoVideoError | None) -> Transition:
         if task_id is not None or error is None:
-            return Ending(state=State.SUBMITTED, video_task_id=task_id)
+            return Transition(state=State.SUBMITTED, video_task_id=task_id)
         meaning = verdict(Operation.CREATE_TASK, error, strict=self.unknown_after_500)
         if meaning is Verdict.UNKNOWN:
             kept = error.task_id if isinstance(error, MalformedResponseError) else None
@@ -84,12 +84,12 @@ class Entry:
             name, code, said = described(error)
             if self.awaits_callback and isinstance(error, ServerError):
                 name = AWAITED
-            return Ending(state=State.UNKNOWN, video_task_id=candidate, error=(name, code, said))
+            return Transition(state=State.UNKNOWN, video_task_id=candidate, error=(name, code, said))
         refused = isinstance(error, InvalidRequestError | NotFoundError)
-        return Ending(state=State.REFUSED if refused else State.PLANNED, error=described(error))
+        return Transition(state=State.REFUSED if refused else State.PLANNED, error=described(error))
 
 
-def ending_of(end: Video | SunoVideoError, *, now: float) -> Ending | None:
+def transition_of(end: Video | SunoVideoError, *, now: float) -> Transition | None:
     """Return how a submitted row moves on when its task was followed to this end; None leaves it submitted.
 
     Args:
@@ -98,12 +98,12 @@ def ending_of(end: Video | SunoVideoError, *, now: float) -> Ending | None:
 
     """
     if not isinstance(end, Video | TaskFailed):
-        return Ending(state=State.UNKNOWN, error=described(end)) if isinstance(end, NotFoundError) else None
+        return Transition(state=State.UNKNOWN, error=described(end)) if isinstance(end, NotFoundError) else None
     took = _took(end.snapshot)
     if isinstance(end, Video):
-        return Ending(state=State.SUCCEEDED, url=end.url, cost=micro(end.credits), ended=now, took=took)
+        return Transition(state=State.SUCCEEDED, url=end.url, cost=micro(end.credits), ended=now, took=took)
     cost = micro(end.snapshot.credits)
-    return Ending(state=State.FAILED, cost=cost, ended=now, took=took, error=described(end))
+    return Transition(state=State.FAILED, cost=cost, ended=now, took=took, error=described(end))
 
 
 def _took(said: TaskSnapshot) -> float | None:

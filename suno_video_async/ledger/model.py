@@ -71,7 +71,7 @@ class Claim:
 
 
 @frozen(kw_only=True)
-class Ending:
+class Transition:
     """How a row moves on.
 
     Attributes:
@@ -178,7 +178,7 @@ class Ledger(Protocol):
         """
         ...
 
-    def move(self, row_id: int, ending: Ending, *, cause: Cause = Cause.RUN) -> LedgerRow:
+    def move(self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
         """Commit how a row goes on, by the table of moves, and return it.
 
         By silence a row moves only where no callback has named a task for its last attempt; else it stays.

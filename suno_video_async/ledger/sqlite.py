@@ -15,7 +15,7 @@ from typing import Literal
 from suno_video_async._util.filesystem import network_file_system
 from suno_video_async.errors import BudgetExceeded, LedgerError
 from suno_video_async.ledger.lock import WriterLock
-from suno_video_async.ledger.model import MICRO, Claim, Ending, LedgerRow, check_move
+from suno_video_async.ledger.model import MICRO, Claim, LedgerRow, Transition, check_move
 from suno_video_async.ledger.reader import COLUMNS, FROM, SqliteReader, row_of, sums
 from suno_video_async.ledger.schema import APPLICATION_ID, examine, migrate, translated
 from suno_video_async.ledger.states import Cause, State
@@ -173,54 +173,54 @@ class SqliteLedger(SqliteReader):
         self._reserved += reserve
         return int(last + 1)
 
-    def move(self, row_id: int, ending: Ending, *, cause: Cause = Cause.RUN) -> LedgerRow:
+    def move(self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
         """Commit how a row goes on, by the table of moves, and return it."""
         with self._transaction() as db:
             row = self._need(row_id)
-            check_move(row, ending.state, cause)
-            _check_whole(row, ending)
+            check_move(row, transition.state, cause)
+            _check_whole(row, transition)
             if cause is Cause.SILENCE and self.candidate(row_id) is not None:
                 return row
-            cost, reserved = _settled(row, ending, cause)
+            cost, reserved = _settled(row, transition, cause)
             db.execute(
                 "UPDATE rows SET state = ?, url = COALESCE(?, url), path = COALESCE(?, path),"
                 " sha256 = COALESCE(?, sha256), cost = ?, reserved = ?, failures = failures + ?, error = ?"
                 " WHERE id = ?",
                 (
-                    *(ending.state.value, ending.url, _stored(ending.path), ending.sha256),
-                    *(cost, reserved, ending.state is State.FAILED and cause is Cause.RUN),
-                    *(None if ending.error is None else json.dumps(ending.error), row_id),
+                    *(transition.state.value, transition.url, _stored(transition.path), transition.sha256),
+                    *(cost, reserved, transition.state is State.FAILED and cause is Cause.RUN),
+                    *(None if transition.error is None else json.dumps(transition.error), row_id),
                 ),
             )
-            self._close_attempt(db, row, ending)
-            self._note_end(db, row, ending)
+            self._close_attempt(db, row, transition)
+            self._note_end(db, row, transition)
             moved = self._need(row_id)
         self._spent += cost - row.cost
         self._reserved += reserved - row.reserved
         return moved
 
-    def _close_attempt(self, db: sqlite3.Connection, row: LedgerRow, ending: Ending) -> None:
-        if row.state not in {State.SUBMITTING, State.UNKNOWN} and ending.state is not State.UNKNOWN:
+    def _close_attempt(self, db: sqlite3.Connection, row: LedgerRow, transition: Transition) -> None:
+        if row.state not in {State.SUBMITTING, State.UNKNOWN} and transition.state is not State.UNKNOWN:
             return
         try:
             db.execute(
                 "UPDATE attempts SET state = ?, video_task_id = COALESCE(?, video_task_id)"
                 " WHERE row_id = ? AND n = (SELECT attempt FROM rows WHERE id = row_id)",
-                (ending.state.value, ending.video_task_id, row.id),
+                (transition.state.value, transition.video_task_id, row.id),
             )
         except sqlite3.IntegrityError:
             raise LedgerError(
-                f"task {ending.video_task_id} belongs to another row of the ledger already"
+                f"task {transition.video_task_id} belongs to another row of the ledger already"
             ) from None
 
     @staticmethod
-    def _note_end(db: sqlite3.Connection, row: LedgerRow, ending: Ending) -> None:
-        if ending.ended is not None or ending.took is not None:
+    def _note_end(db: sqlite3.Connection, row: LedgerRow, transition: Transition) -> None:
+        if transition.ended is not None or transition.took is not None:
             # A run that was resumed hears of an end late; the server's own date is of another clock than ours.
             db.execute(
                 "UPDATE attempts SET ended = MIN(:ended, at + COALESCE(:took, :ended)), took = :took"
                 " WHERE row_id = :id AND n = (SELECT attempt FROM rows WHERE id = :id)",
-                {"ended": ending.ended, "took": ending.took, "id": row.id},
+                {"ended": transition.ended, "took": transition.took, "id": row.id},
             )
 
     def note_candidate(self, nonce: str, task_id: VideoTaskId) -> None:
@@ -268,24 +268,24 @@ def _printable(place: str) -> str:
     return place.encode(errors="backslashreplace").decode()
 
 
-def _check_whole(row: LedgerRow, ending: Ending) -> None:
+def _check_whole(row: LedgerRow, transition: Transition) -> None:
     """Refuse a move that would leave a row without what its new state needs."""
-    if ending.state is State.SUBMITTING:
+    if transition.state is State.SUBMITTING:
         raise LedgerError(f"row {row.id} becomes submitting by an attempt: use begin_attempt")
-    if ending.state is State.SUBMITTED and ending.video_task_id is None and row.video_task_id is None:
+    if transition.state is State.SUBMITTED and transition.video_task_id is None and row.video_task_id is None:
         raise LedgerError(f"row {row.id} cannot be submitted without a task's id")
 
 
-def _settled(row: LedgerRow, ending: Ending, cause: Cause) -> tuple[int, int]:
+def _settled(row: LedgerRow, transition: Transition, cause: Cause) -> tuple[int, int]:
     """Return a row's cost and reservation after a move.
 
     Where the server names no cost, the reservation is taken for it. A person's decision about an unknown row
     counts its reservation as spent, since it may have been.
     """
-    if ending.state in {State.SUCCEEDED, State.FAILED} and row.state is State.SUBMITTED:
-        return row.cost + (row.reserved if ending.cost is None else ending.cost), 0
-    if cause is Cause.PERSON and ending.state is not State.SUBMITTED:
+    if transition.state in {State.SUCCEEDED, State.FAILED} and row.state is State.SUBMITTED:
+        return row.cost + (row.reserved if transition.cost is None else transition.cost), 0
+    if cause is Cause.PERSON and transition.state is not State.SUBMITTED:
         return row.cost + row.reserved, 0
-    if ending.state in {State.PLANNED, State.REFUSED}:
+    if transition.state in {State.PLANNED, State.REFUSED}:
         return row.cost, 0
     return row.cost, row.reserved

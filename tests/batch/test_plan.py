@@ -23,7 +23,7 @@ from suno_video_async import (
 )
 from suno_video_async.batch import plan as planning
 from suno_video_async.batch.plan import MOST_PROBLEMS, Plan
-from suno_video_async.ledger.model import Ending
+from suno_video_async.ledger.model import Transition
 from suno_video_async.ledger.states import Cause, State
 
 if TYPE_CHECKING:
@@ -84,13 +84,13 @@ def put(ledger: SqliteLedger, track: Track, state: State) -> None:
     if state is State.SUBMITTING:
         return
     if state in {State.UNKNOWN, State.REFUSED}:
-        ledger.move(row.id, Ending(state=state))
+        ledger.move(row.id, Transition(state=state))
         return
-    ledger.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId(f"v{row.id}")))
+    ledger.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId(f"v{row.id}")))
     if state is State.DOWNLOADED:
-        ledger.move(row.id, Ending(state=State.SUCCEEDED))
+        ledger.move(row.id, Transition(state=State.SUCCEEDED))
     if state is not State.SUBMITTED:
-        ledger.move(row.id, Ending(state=state))
+        ledger.move(row.id, Transition(state=state))
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_a_song_under_another_author(ledger: SqliteLedger, tmp_path: Path) -> No
 def test_a_dropped_row_counts_as_failed(ledger: SqliteLedger, tmp_path: Path) -> None:
     """What a person gave up counts as failed, and is not in the estimate."""
     put(ledger, song("s1"), State.UNKNOWN)
-    ledger.move(1, Ending(state=State.FAILED), cause=Cause.PERSON)
+    ledger.move(1, Transition(state=State.FAILED), cause=Cause.PERSON)
     found = asyncio.run(plan(Service(), [song("s1")], tmp_path / "c.db"))
     assert (counts(found), found.estimated_credits) == ({"failed": 1}, 0)
 

@@ -11,7 +11,7 @@ from attrs import define, field
 
 from suno_video_async import LedgerError, NotFoundError, SqliteLedger, TaskSnapshot, Track, VideoTaskId
 from suno_video_async.batch.reconcile import GIVEN_UP, Unknowns, unknown_rows
-from suno_video_async.ledger.model import Ending, LedgerRow
+from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.states import State
 
 SUBMITTED = {"task_id": "m1", "suno_id": "s1", "author": "Zoë", "brand": None}
@@ -43,9 +43,9 @@ def path(tmp_path: Path) -> Path:
         said = ("TransportError", None, "cut")
         ledger.move(
             number,
-            Ending(state=State.UNKNOWN, error=said)
+            Transition(state=State.UNKNOWN, error=said)
             if number < 3
-            else Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("v3")),
+            else Transition(state=State.SUBMITTED, video_task_id=VideoTaskId("v3")),
         )
     ledger.close()
     return tmp_path / "c.db"

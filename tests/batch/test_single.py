@@ -25,7 +25,7 @@ from suno_video_async import (
     TransportError,
     VideoTaskId,
 )
-from suno_video_async.ledger.model import Ending, LedgerRow
+from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.protocol.codec import Operation
 from tests.support.clients import KEY, TRACK, FakeAPI, client_of
@@ -81,8 +81,8 @@ async def test_the_next_process_knows_how_long_tasks_take(tmp_path: Path) -> Non
         for number in range(6):
             row = ledger.claim(Track(task_id="m", suno_id=f"s{number}"), where="").row
             ledger.begin_attempt(row.id, nonce=f"n{number}", at=0.0, reserve=0, most=None)
-            ledger.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId(f"v{number}")))
-            ledger.move(row.id, Ending(state=State.SUCCEEDED, took=40.0))
+            ledger.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId(f"v{number}")))
+            ledger.move(row.id, Transition(state=State.SUCCEEDED, took=40.0))
 
     path = tmp_path / "l.db"
     await asyncio.to_thread(with_ledger, path, fill)
@@ -132,7 +132,7 @@ async def test_an_unknown_submission_stays_unknown(tmp_path: Path) -> None:
     assert creates(api) == 0
 
     def resend(ledger: SqliteLedger) -> None:
-        ledger.move(1, Ending(state=State.PLANNED), cause=Cause.PERSON)
+        ledger.move(1, Transition(state=State.PLANNED), cause=Cause.PERSON)
 
     await asyncio.to_thread(with_ledger, path, resend)
     async with client_on(path, api) as client:
@@ -174,8 +174,8 @@ async def test_a_failed_track_is_not_bought_again(tmp_path: Path) -> None:
     def given_up(ledger: SqliteLedger) -> None:
         row = ledger.claim(Track(task_id="m", suno_id="s2"), where="").row
         ledger.begin_attempt(row.id, nonce="n2", at=0.0, reserve=0, most=None)
-        ledger.move(row.id, Ending(state=State.UNKNOWN))
-        ledger.move(row.id, Ending(state=State.FAILED), cause=Cause.PERSON)
+        ledger.move(row.id, Transition(state=State.UNKNOWN))
+        ledger.move(row.id, Transition(state=State.FAILED), cause=Cause.PERSON)
 
     await asyncio.to_thread(with_ledger, path, given_up)
     async with client_on(path, failing) as client:
@@ -224,10 +224,10 @@ async def test_a_ledger_that_breaks_while_a_task_ends_leaves_it_submitted(
     api, path = FakeAPI(seconds=0), tmp_path / "l.db"
     move = SqliteLedger.move
 
-    def broken(self: SqliteLedger, row_id: int, ending: Ending, *, cause: Cause = Cause.RUN) -> LedgerRow:
-        if ending.state is State.SUCCEEDED:
+    def broken(self: SqliteLedger, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
+        if transition.state is State.SUCCEEDED:
             raise LedgerError("the disk is full")
-        return move(self, row_id, ending, cause=cause)
+        return move(self, row_id, transition, cause=cause)
 
     monkeypatch.setattr(SqliteLedger, "move", broken)
     async with client_on(path, api) as client:

@@ -25,7 +25,7 @@ import suno_video_async.download.partial as partfile
 from suno_video_async import SunoVideoClient, Timeout, Track
 from suno_video_async.api.transport import AiohttpTransport
 from suno_video_async.clock import SystemClock
-from suno_video_async.ledger.model import Ending, LedgerRow
+from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.protocol.codec import Answer, Operation, Request
@@ -121,15 +121,15 @@ def _arm_ledger(points: Points) -> None:
         points.reach("submitting: committed")
         return number
 
-    def moving(self: SqliteLedger, row_id: int, ending: Ending, **more: Any) -> LedgerRow:
-        points.reach(f"{ending.state}: before")
-        row = move(self, row_id, ending, **more)
-        points.reach(f"{ending.state}: committed")
+    def moving(self: SqliteLedger, row_id: int, transition: Transition, **more: Any) -> LedgerRow:
+        points.reach(f"{transition.state}: before")
+        row = move(self, row_id, transition, **more)
+        points.reach(f"{transition.state}: committed")
         return row
 
-    def closing_attempt(self: SqliteLedger, db: Any, row: LedgerRow, ending: Ending) -> None:
-        close_attempt(self, db, row, ending)
-        points.reach(f"{ending.state}: written, not committed")
+    def closing_attempt(self: SqliteLedger, db: Any, row: LedgerRow, transition: Transition) -> None:
+        close_attempt(self, db, row, transition)
+        points.reach(f"{transition.state}: written, not committed")
 
     def setting_meta(self: SqliteLedger, name: str, value: str) -> None:
         set_meta(self, name, value)

@@ -19,7 +19,7 @@ from attrs import define, field, frozen
 import suno_video_async
 from suno_video_async.config import Settings
 from suno_video_async.download.mp4 import mp4_problem
-from suno_video_async.ledger.model import Ending, LedgerRow
+from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import VideoTaskId
@@ -224,10 +224,10 @@ class Scene:
             for row in unknown:
                 if self.charged(row):
                     task = VideoTaskId(self.server.task_of(row.track.task_id, row.track.suno_id))
-                    ending = Ending(state=State.SUBMITTED, video_task_id=task)
+                    transition = Transition(state=State.SUBMITTED, video_task_id=task)
                 else:
-                    ending = Ending(state=State.PLANNED)
-                ledger.move(row.id, ending, cause=Cause.PERSON)
+                    transition = Transition(state=State.PLANNED)
+                ledger.move(row.id, transition, cause=Cause.PERSON)
         finally:
             ledger.close()
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from suno_video_async.ledger.model import Ending, LedgerRow
+from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import MusicTaskId, SunoId, Track, VideoTaskId
@@ -45,10 +45,10 @@ def begin(ledger: SqliteLedger, row: LedgerRow, *, reserve: int = 0, most: int |
     return ledger.begin_attempt(row.id, nonce=nonce, at=2000.0, reserve=reserve, most=most)
 
 
-def ending(state: State, row: LedgerRow) -> Ending:
+def transition(state: State, row: LedgerRow) -> Transition:
     """Return a plain ending in a state."""
     task = VideoTaskId(f"v{row.id}") if state is State.SUBMITTED else None
-    return Ending(state=state, video_task_id=task)
+    return Transition(state=state, video_task_id=task)
 
 
 def row_in(ledger: SqliteLedger, state: State, suno_id: str = "s1", *, reserve: int = 0) -> LedgerRow:
@@ -59,7 +59,7 @@ def row_in(ledger: SqliteLedger, state: State, suno_id: str = "s1", *, reserve: 
             begin(ledger, row, reserve=reserve)
             row = reread(ledger, row)
         else:
-            row = ledger.move(row.id, ending(step, row))
+            row = ledger.move(row.id, transition(step, row))
     assert row.state is state
     return row
 
@@ -86,4 +86,4 @@ def everything(ledger: SqliteLedger) -> Sequence[Any]:
 
 def person(ledger: SqliteLedger, row: LedgerRow, state: State) -> LedgerRow:
     """Decide about an unknown row."""
-    return ledger.move(row.id, ending(state, row), cause=Cause.PERSON)
+    return ledger.move(row.id, transition(state, row), cause=Cause.PERSON)

@@ -27,9 +27,9 @@ from suno_video_async.errors import (
     TransportError,
     WaitTimeout,
 )
-from suno_video_async.ledger.aio import Books, as_ledger
-from suno_video_async.ledger.journal import Entry, described, ending_of, micro
-from suno_video_async.ledger.model import MICRO, Ending
+from suno_video_async.ledger.aio import AsyncLedger, as_ledger
+from suno_video_async.ledger.journal import SubmissionJournal, described, micro, transition_of
+from suno_video_async.ledger.model import MICRO, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import TaskSnapshot, Video, VideoTaskId
@@ -38,9 +38,9 @@ from tests.ledger.support import FINGERPRINT, PROVIDER, row_in, track
 TASK = VideoTaskId("v1")
 
 
-async def open_books(path: Path | None = None) -> Books:
+async def open_books(path: Path | None = None) -> AsyncLedger:
     """Return the open books of the tests' account."""
-    books = Books(SqliteLedger(path))
+    books = AsyncLedger(SqliteLedger(path))
     await books.open(provider=PROVIDER, fingerprint=FINGERPRINT)
     return books
 
@@ -106,7 +106,7 @@ async def test_a_cancelled_move_is_made(path: Path) -> None:
             return real(*args, **kwargs)
 
         books.ledger.begin_attempt = slow  # type: ignore[method-assign]
-        await Entry(books, row).before(0.0)
+        await SubmissionJournal(books, row).before(0.0)
     assert scope.cancel_called
     kept = await books.row(row.id)
     assert kept is not None
@@ -147,27 +147,27 @@ async def test_what_a_submission_came_to(
     """Each outcome of a CreateTask has its state: only what is known not to be bought goes back."""
     books = await open_books()
     row = (await books.claim(track(), where="")).row
-    entry = Entry(books, row, reserve=3, strict=strict)
-    await entry.before(7.0)
+    journal = SubmissionJournal(books, row, reserve=3, strict=strict)
+    await journal.before(7.0)
     begun = await books.row(row.id)
     assert begun is not None
     assert (begun.state, begun.reserved, begun.since) == (State.SUBMITTING, 3, 7.0)
-    await entry.after(TASK if error is None else None, error)
-    assert entry.row.state is (strict_state if strict else state)
-    assert (entry.row.video_task_id == TASK) is (error is None)
-    assert entry.row.error == (None if error is None else described(error))
-    assert entry.row.reserved == (3 if entry.row.state in {State.SUBMITTED, State.UNKNOWN} else 0)
+    await journal.after(TASK if error is None else None, error)
+    assert journal.row.state is (strict_state if strict else state)
+    assert (journal.row.video_task_id == TASK) is (error is None)
+    assert journal.row.error == (None if error is None else described(error))
+    assert journal.row.reserved == (3 if journal.row.state in {State.SUBMITTED, State.UNKNOWN} else 0)
     await books.close()
 
 
 async def test_an_id_in_a_broken_answer_is_written_down() -> None:
     """The candidate of an unknown submission is kept for whoever looks into it."""
     books = await open_books()
-    entry = Entry(books, (await books.claim(track(), where="")).row)
-    await entry.before(0.0)
-    await entry.after(None, MalformedResponseError("cut off", http_status=200, task_id="v9"))
-    assert (entry.row.state, entry.row.video_task_id) == (State.UNKNOWN, "v9")
-    row = await books.move(entry.row, Ending(state=State.SUBMITTED), cause=Cause.PERSON)
+    journal = SubmissionJournal(books, (await books.claim(track(), where="")).row)
+    await journal.before(0.0)
+    await journal.after(None, MalformedResponseError("cut off", http_status=200, task_id="v9"))
+    assert (journal.row.state, journal.row.video_task_id) == (State.UNKNOWN, "v9")
+    row = await books.move(journal.row, Transition(state=State.SUBMITTED), cause=Cause.PERSON)
     assert (row.state, row.video_task_id) == (State.SUBMITTED, "v9")
     await books.close()
 
@@ -177,7 +177,7 @@ async def test_a_submission_over_the_budget_is_not_begun() -> None:
     books = await open_books()
     row = (await books.claim(track(), where="")).row
     with pytest.raises(BudgetExceeded):
-        await Entry(books, row, reserve=3, budget=2).before(0.0)
+        await SubmissionJournal(books, row, reserve=3, budget=2).before(0.0)
     assert await books.row(row.id) == row
     await books.close()
 
@@ -193,10 +193,10 @@ async def test_every_attempt_has_a_nonce_of_its_own(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(SqliteLedger, "begin_attempt", noted)
     books = await open_books()
-    entry = Entry(books, (await books.claim(track(), where="")).row)
+    journal = SubmissionJournal(books, (await books.claim(track(), where="")).row)
     for _ in range(3):
-        await entry.before(0.0)
-        await entry.after(None, api(RateLimitError, 429))
+        await journal.before(0.0)
+        await journal.after(None, api(RateLimitError, 429))
     await books.close()
     assert len(set(nonces)) == 3
     assert {len(bytes.fromhex(nonce)) for nonce in nonces} == {16}
@@ -208,15 +208,17 @@ def test_how_a_followed_row_ends() -> None:
     video = Video(
         task_id=TASK, url="https://x.test/v", suno_id=None, credits=2.5, duration=90.0, snapshot=snapshot
     )
-    made, failed = ending_of(video, now=1600.0), ending_of(TaskFailed(snapshot), now=1600.0)
-    missing = ending_of(api(NotFoundError, 404), now=1600.0)
-    assert made == Ending(state=State.SUCCEEDED, url="https://x.test/v", cost=2_500_000, ended=1600.0, took=90.0)
+    made, failed = transition_of(video, now=1600.0), transition_of(TaskFailed(snapshot), now=1600.0)
+    missing = transition_of(api(NotFoundError, 404), now=1600.0)
+    assert made == Transition(
+        state=State.SUCCEEDED, url="https://x.test/v", cost=2_500_000, ended=1600.0, took=90.0
+    )
     assert failed is not None
     assert (failed.state, failed.cost) == (State.FAILED, 500_000)
     assert (failed.ended, failed.took) == (1600.0, 90.0)
     assert missing is not None
     assert (missing.state, missing.error) == (State.UNKNOWN, ("NotFoundError", 404, "CreateTask: 404 no"))
-    assert ending_of(WaitTimeout(TASK, None, 1.0), now=1600.0) is None
+    assert transition_of(WaitTimeout(TASK, None, 1.0), now=1600.0) is None
 
 
 @pytest.mark.parametrize(
@@ -238,7 +240,7 @@ def test_how_a_followed_row_ends() -> None:
 def test_when_a_task_ended(memory: SqliteLedger, said: dict[str, float], ended: float, took: float | None) -> None:
     """A task ended as long after its submission as the service says, by any clock; or when it was heard."""
     row = row_in(memory, State.SUBMITTED)  # sent at 2000
-    failed = ending_of(TaskFailed(TaskSnapshot(task_id=TASK, status="failed", **said)), now=2100.0)  # type: ignore[arg-type]
+    failed = transition_of(TaskFailed(TaskSnapshot(task_id=TASK, status="failed", **said)), now=2100.0)  # type: ignore[arg-type]
     assert failed is not None
     memory.move(row.id, failed)
     assert [(times.ended, times.took) for times in memory.times()] == [(ended, took)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from suno_video_async.errors import BudgetExceeded, LedgerError
-from suno_video_async.ledger.model import MICRO, Ending, LedgerRow
+from suno_video_async.ledger.model import MICRO, LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
@@ -28,9 +28,9 @@ def test_a_submission_reserves_and_its_end_settles(memory: SqliteLedger) -> None
     """A reservation stands until the server names the cost, which then counts instead of it."""
     row = row_in(memory, State.SUBMITTED, reserve=2 * MICRO)
     assert sums(memory) == (0, 2 * MICRO)
-    memory.move(row.id, Ending(state=State.SUCCEEDED, cost=1_500_001))
+    memory.move(row.id, Transition(state=State.SUCCEEDED, cost=1_500_001))
     assert sums(memory) == (1_500_001, 0)
-    memory.move(row.id, Ending(state=State.DOWNLOADED))
+    memory.move(row.id, Transition(state=State.DOWNLOADED))
     assert sums(memory) == (1_500_001, 0)
 
 
@@ -38,8 +38,8 @@ def test_a_submission_reserves_and_its_end_settles(memory: SqliteLedger) -> None
 def test_without_a_cost_the_reservation_is_it(memory: SqliteLedger, end: State) -> None:
     """Where the server names no cost, what was set aside counts as spent; a named zero counts as zero."""
     silent, free = (row_in(memory, State.SUBMITTED, suno_id, reserve=7) for suno_id in ("s1", "s2"))
-    memory.move(silent.id, Ending(state=end))
-    memory.move(free.id, Ending(state=end, cost=0))
+    memory.move(silent.id, Transition(state=end))
+    memory.move(free.id, Transition(state=end, cost=0))
     assert sums(memory) == (7, 0)
 
 
@@ -47,7 +47,7 @@ def test_without_a_cost_the_reservation_is_it(memory: SqliteLedger, end: State) 
 def test_what_was_not_bought_gives_back(memory: SqliteLedger, end: State) -> None:
     """A submission that was refused or not sent sets nothing aside and costs nothing."""
     row = row_in(memory, State.SUBMITTING, reserve=7)
-    memory.move(row.id, Ending(state=end))
+    memory.move(row.id, Transition(state=end))
     assert sums(memory) == (0, 0)
 
 
@@ -55,7 +55,7 @@ def test_what_was_not_bought_gives_back(memory: SqliteLedger, end: State) -> Non
 def test_unknown_keeps(memory: SqliteLedger, way: tuple[State, ...]) -> None:
     """An unknown row keeps its reservation, for it may have to be paid."""
     row = row_in(memory, way[-1], reserve=7)
-    memory.move(row.id, Ending(state=State.UNKNOWN))
+    memory.move(row.id, Transition(state=State.UNKNOWN))
     assert sums(memory) == (0, 7)
 
 
@@ -72,12 +72,12 @@ def test_a_person_decides(memory: SqliteLedger, decision: State, after: tuple[in
 def test_each_attempt_counts(memory: SqliteLedger) -> None:
     """A row that failed once and was bought again cost both tasks."""
     row = row_in(memory, State.SUBMITTED, reserve=7)
-    memory.move(row.id, Ending(state=State.FAILED, cost=5))
-    row = memory.move(row.id, Ending(state=State.PLANNED))
+    memory.move(row.id, Transition(state=State.FAILED, cost=5))
+    row = memory.move(row.id, Transition(state=State.PLANNED))
     begin(memory, row, reserve=7)
     assert sums(memory) == (5, 7)
-    memory.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("second")))
-    row = memory.move(row.id, Ending(state=State.SUCCEEDED, cost=6))
+    memory.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId("second")))
+    row = memory.move(row.id, Transition(state=State.SUCCEEDED, cost=6))
     assert (row.cost, row.failures, sums(memory)) == (11, 1, (11, 0))
 
 
@@ -85,7 +85,7 @@ def test_the_budget_is_never_passed(memory: SqliteLedger) -> None:
     """What is spent and set aside never passes the budget; an attempt that would leaves no trace."""
     row_in(memory, State.UNKNOWN, "s1", reserve=4)
     done = row_in(memory, State.SUBMITTED, "s2", reserve=4)
-    memory.move(done.id, Ending(state=State.SUCCEEDED, cost=3))
+    memory.move(done.id, Transition(state=State.SUCCEEDED, cost=3))
     row = memory.claim(track("s3"), where="").row
     before = everything(memory)
     with pytest.raises(BudgetExceeded, match="4e-06 credits more would be over the budget of 1e-05"):
@@ -99,7 +99,7 @@ def test_sums_do_not_drift(memory: SqliteLedger) -> None:
     """A tenth of a credit, ten thousand times, is a thousand credits."""
     for n in range(100):
         row = row_in(memory, State.SUBMITTED, f"s{n}", reserve=MICRO)
-        memory.move(row.id, Ending(state=State.SUCCEEDED, cost=MICRO // 10))
+        memory.move(row.id, Transition(state=State.SUCCEEDED, cost=MICRO // 10))
     assert sums(memory) == (10 * MICRO, 0)
 
 
@@ -108,7 +108,7 @@ def test_sums_outlive_the_process(path: Path) -> None:
     ledger = opened(path)
     row_in(ledger, State.SUBMITTING, "s1", reserve=4)
     done = row_in(ledger, State.SUBMITTED, "s2", reserve=4)
-    ledger.move(done.id, Ending(state=State.SUCCEEDED, cost=3))
+    ledger.move(done.id, Transition(state=State.SUCCEEDED, cost=3))
     reader = SqliteLedger(path)
     assert reader.open_to_read()
     assert sums(reader) == sums(ledger) == (3, 4)
@@ -142,8 +142,8 @@ class Full:
     "write",
     [
         lambda ledger, planned, submitted: begin(ledger, planned, reserve=9),
-        lambda ledger, planned, submitted: ledger.move(submitted.id, Ending(state=State.SUCCEEDED, cost=3)),
-        lambda ledger, planned, submitted: ledger.move(submitted.id, Ending(state=State.FAILED)),
+        lambda ledger, planned, submitted: ledger.move(submitted.id, Transition(state=State.SUCCEEDED, cost=3)),
+        lambda ledger, planned, submitted: ledger.move(submitted.id, Transition(state=State.FAILED)),
         lambda ledger, planned, submitted: ledger.claim(track("s9"), where=""),
         lambda ledger, planned, submitted: ledger.note_place(1.0),
     ],

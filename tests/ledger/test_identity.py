@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from suno_video_async.ledger.model import Ending
+from suno_video_async.ledger.model import Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from tests.ledger.support import opened, row_in, track
@@ -78,7 +78,7 @@ def test_a_changed_brand_within_a_run(memory: SqliteLedger) -> None:
     first = memory.claim(track(), where="").row
     assert memory.claim(track(brand="Acme"), where="").changed == first
     memory.begin_attempt(first.id, nonce="n", at=0.0, reserve=0, most=None)
-    memory.move(first.id, Ending(state=State.REFUSED))
+    memory.move(first.id, Transition(state=State.REFUSED))
     found = memory.claim(track(brand="Umbrella"), where="").changed
     assert found is not None
     assert found.track.brand == "Acme"

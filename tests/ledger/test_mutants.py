@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from suno_video_async.errors import BudgetExceeded, LedgerError
-from suno_video_async.ledger.model import MICRO, Ending, all_rows
+from suno_video_async.ledger.model import MICRO, Transition, all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import MusicTaskId, SunoId, Track, VideoTaskId
@@ -36,7 +36,7 @@ def test_only_rows_in_the_states_that_are_asked_for_come(memory: SqliteLedger) -
 def test_the_refusal_over_the_budget_names_credits(memory: SqliteLedger) -> None:
     """Whoever is told that the budget is used up reads credits, and what is spent apart from what is set aside."""
     row = row_in(memory, State.SUBMITTED, "s1", reserve=2 * MICRO)
-    memory.move(row.id, Ending(state=State.SUCCEEDED, cost=3 * MICRO))
+    memory.move(row.id, Transition(state=State.SUCCEEDED, cost=3 * MICRO))
     row_in(memory, State.SUBMITTED, "s2", reserve=4 * MICRO)
     with pytest.raises(BudgetExceeded, match=r"^5 credits more .* budget of 11: 3 are spent and 4 set aside$"):
         begin(memory, memory.claim(track("s3"), where="").row, reserve=5 * MICRO, most=11 * MICRO)
@@ -60,16 +60,16 @@ def test_the_same_id_in_another_music_task_is_another_song(memory: SqliteLedger)
 def test_the_task_that_a_person_names_is_the_rows(memory: SqliteLedger) -> None:
     """Who adopts a task has looked: it replaces the candidate that stood in a broken answer."""
     row = row_in(memory, State.SUBMITTING)
-    memory.move(row.id, Ending(state=State.UNKNOWN, video_task_id=VideoTaskId("perhaps")))
-    found = Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("found"))
+    memory.move(row.id, Transition(state=State.UNKNOWN, video_task_id=VideoTaskId("perhaps")))
+    found = Transition(state=State.SUBMITTED, video_task_id=VideoTaskId("found"))
     assert memory.move(row.id, found, cause=Cause.PERSON).video_task_id == "found"
 
 
 def test_the_newest_url_counts(memory: SqliteLedger) -> None:
     """A URL that was asked for again replaces the one that no longer served."""
     row = row_in(memory, State.SUBMITTED)
-    memory.move(row.id, Ending(state=State.SUCCEEDED, url="https://x.test/old"))
-    row = memory.move(row.id, Ending(state=State.DOWNLOADED, url="https://x.test/new"))
+    memory.move(row.id, Transition(state=State.SUCCEEDED, url="https://x.test/old"))
+    row = memory.move(row.id, Transition(state=State.DOWNLOADED, url="https://x.test/new"))
     assert row.url == "https://x.test/new"
 
 
@@ -112,5 +112,5 @@ def test_a_writer_is_used_from_any_thread(ledger: SqliteLedger) -> None:
     """What one worker thread opened another may write, or a run would stop between buying and noting it."""
     row = row_in(ledger, State.SUBMITTING)
     with ThreadPoolExecutor(1) as pool:
-        moved = pool.submit(ledger.move, row.id, Ending(state=State.UNKNOWN)).result(20)
+        moved = pool.submit(ledger.move, row.id, Transition(state=State.UNKNOWN)).result(20)
     assert moved.state is State.UNKNOWN

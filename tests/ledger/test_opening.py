@@ -14,7 +14,7 @@ import pytest
 
 import suno_video_async.ledger.schema as schema_module
 from suno_video_async.errors import LedgerError
-from suno_video_async.ledger.model import AttemptTimes, Ending
+from suno_video_async.ledger.model import AttemptTimes, Transition
 from suno_video_async.ledger.schema import APPLICATION_ID, MIGRATIONS
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
@@ -269,7 +269,7 @@ def test_a_reader_beside_a_writer(path: Path, ledger: SqliteLedger) -> None:
     reader = SqliteLedger(path)
     assert reader.open_to_read()
     assert reader.rows() == [row]
-    moved = ledger.move(row.id, Ending(state=State.SUCCEEDED))
+    moved = ledger.move(row.id, Transition(state=State.SUCCEEDED))
     assert reader.rows() == [moved]
     with pytest.raises(LedgerError, match="readonly"):
         reader.claim(track("s2"), where="")
@@ -390,7 +390,7 @@ def test_an_older_ledger_goes_on(old: Path) -> None:
     ledger = opened(old)
     assert connection(ledger).execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     row = row_in(ledger, State.SUBMITTED, "s3")
-    ledger.move(row.id, Ending(state=State.SUCCEEDED, ended=2090.0, took=88.0))
+    ledger.move(row.id, Transition(state=State.SUCCEEDED, ended=2090.0, took=88.0))
     assert list(ledger.times()) == [
         AttemptTimes(row_id=1, at=2000.0),
         AttemptTimes(row_id=2, at=2000.0),
@@ -414,7 +414,7 @@ def test_a_reader_at_one_moment(path: Path, ledger: SqliteLedger) -> None:
     assert reader.open_to_read()
     with reader.at_one_moment():
         assert reader.rows() == [row]
-        moved = ledger.move(row.id, Ending(state=State.SUCCEEDED, ended=2090.0))
+        moved = ledger.move(row.id, Transition(state=State.SUCCEEDED, ended=2090.0))
         assert reader.rows() == [row]
         assert [times.ended for times in reader.times()] == [None]
     assert reader.rows() == [moved]
@@ -425,10 +425,10 @@ def test_a_reader_at_one_moment(path: Path, ledger: SqliteLedger) -> None:
 def test_times_of_every_attempt(memory: SqliteLedger) -> None:
     """A row that was bought again keeps the times of all its submissions."""
     row = row_in(memory, State.SUBMITTED)
-    row = memory.move(row.id, Ending(state=State.FAILED, ended=2050.0))
+    row = memory.move(row.id, Transition(state=State.FAILED, ended=2050.0))
     begin(memory, row)
-    memory.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("again")))
-    memory.move(row.id, Ending(state=State.SUCCEEDED, took=70.0))
+    memory.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId("again")))
+    memory.move(row.id, Transition(state=State.SUCCEEDED, took=70.0))
     assert [(times.ended, times.took) for times in memory.times()] == [(2050.0, None), (None, 70.0)]
 
 
@@ -436,7 +436,7 @@ def test_how_long_the_last_tasks_took(memory: SqliteLedger) -> None:
     """The newest last, and no more than asked for; what nobody knows is left out."""
     for number, took in enumerate([60.0, None, 70.0, 80.0]):
         row = row_in(memory, State.SUBMITTED, suno_id=f"s{number}")
-        memory.move(row.id, Ending(state=State.SUCCEEDED, took=took))
+        memory.move(row.id, Transition(state=State.SUCCEEDED, took=took))
     assert memory.durations(2) == [70.0, 80.0]
     assert memory.durations(9) == [60.0, 70.0, 80.0]
 
@@ -472,14 +472,14 @@ def test_a_cost_beyond_reason(memory: SqliteLedger) -> None:
     """A server that names a senseless cost does not break the run with a foreign error."""
     row = row_in(memory, State.SUBMITTED)
     with contextlib.suppress(LedgerError):
-        memory.move(row.id, Ending(state=State.SUCCEEDED, cost=10**20))
+        memory.move(row.id, Transition(state=State.SUCCEEDED, cost=10**20))
 
 
 def test_a_folder_whose_name_is_no_text(memory: SqliteLedger) -> None:
     """A video in a folder whose name is not UTF-8 can be written down."""
     row = row_in(memory, State.SUCCEEDED)
     path = Path(os.fsdecode(b"/videos/caf\xe9/s1.mp4"))
-    assert memory.move(row.id, Ending(state=State.DOWNLOADED, path=path)).path == path
+    assert memory.move(row.id, Transition(state=State.DOWNLOADED, path=path)).path == path
 
 
 def test_a_catalog_whose_name_is_no_text(memory: SqliteLedger) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from suno_video_async import Track
-from suno_video_async.ledger.model import Ending
+from suno_video_async.ledger.model import Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
@@ -29,7 +29,7 @@ def submitted(tmp_path: Path) -> Path:
     for n, track in enumerate(TRACKS):
         row = ledger.claim(track, where="").row
         ledger.begin_attempt(row.id, nonce=f"n{n}", at=0.0, reserve=0, most=None)
-        ledger.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId(f"v{n}")))
+        ledger.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId(f"v{n}")))
     ledger.close()
     return tmp_path / "l.db"
 

@@ -10,11 +10,11 @@ import pytest
 from attrs import evolve
 
 from suno_video_async.errors import LedgerError
-from suno_video_async.ledger.model import Ending, all_rows
+from suno_video_async.ledger.model import Transition, all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import MOVES, Cause, State
 from suno_video_async.models import VideoTaskId
-from tests.ledger.support import begin, connection, ending, everything, opened, person, reread, row_in, track
+from tests.ledger.support import begin, connection, everything, opened, person, reread, row_in, track, transition
 
 ALLOWED = [(*move, cause) for move, causes in MOVES.items() for cause in sorted(causes)]
 OTHERS = [move for move in product(State, State, Cause) if move not in ALLOWED]
@@ -24,17 +24,17 @@ def test_an_attempt_is_begun_and_not_moved_to(memory: SqliteLedger) -> None:
     """A row becomes submitting together with its attempt; a task's id is part of being submitted."""
     row = row_in(memory, State.PLANNED)
     with pytest.raises(LedgerError, match="use begin_attempt"):
-        memory.move(row.id, Ending(state=State.SUBMITTING))
+        memory.move(row.id, Transition(state=State.SUBMITTING))
     begin(memory, row)
     with pytest.raises(LedgerError, match="without a task's id"):
-        memory.move(row.id, Ending(state=State.SUBMITTED))
+        memory.move(row.id, Transition(state=State.SUBMITTED))
 
 
 @pytest.mark.parametrize(("old", "new", "cause"), [move for move in ALLOWED if move[1] is not State.SUBMITTING])
 def test_an_allowed_move(memory: SqliteLedger, old: State, new: State, cause: Cause) -> None:
     """Every move of the table leads to its state, and the row that is returned is the one that is kept."""
     row = row_in(memory, old)
-    moved = memory.move(row.id, ending(new, row), cause=cause)
+    moved = memory.move(row.id, transition(new, row), cause=cause)
     assert moved.state is new
     assert reread(memory, row) == moved
 
@@ -45,7 +45,9 @@ def test_another_move(memory: SqliteLedger, old: State, new: State, cause: Cause
     row = row_in(memory, old, reserve=5)
     before = everything(memory)
     with pytest.raises(LedgerError, match=rf"row 1 \(s1\) is {old} and cannot become {new}"):
-        memory.move(row.id, Ending(state=new, url="u", cost=7, video_task_id=VideoTaskId("other")), cause=cause)
+        memory.move(
+            row.id, Transition(state=new, url="u", cost=7, video_task_id=VideoTaskId("other")), cause=cause
+        )
     assert everything(memory) == before
 
 
@@ -71,7 +73,7 @@ def test_a_row_that_is_not_there(memory: SqliteLedger) -> None:
     """A number that no row has is an error of its own, and None where it is only asked for."""
     assert memory.row(7) is None
     with pytest.raises(LedgerError, match="no row 7"):
-        memory.move(7, Ending(state=State.SUCCEEDED))
+        memory.move(7, Transition(state=State.SUCCEEDED))
 
 
 def test_what_a_row_keeps(memory: SqliteLedger) -> None:
@@ -81,21 +83,21 @@ def test_what_a_row_keeps(memory: SqliteLedger) -> None:
     assert dict(row.track.extra) == {"mood": "calm"}
     assert begin(memory, row, reserve=9) == 1
     assert (reread(memory, row).since, reread(memory, row).reserved) == (2000.0, 9)
-    row = memory.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("v1")))
+    row = memory.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId("v1")))
     assert row.video_task_id == "v1"
-    row = memory.move(row.id, Ending(state=State.SUCCEEDED, url="https://x.test/v", cost=8))
-    row = memory.move(row.id, Ending(state=State.DOWNLOADED, path=Path("videos/s1.mp4")))
+    row = memory.move(row.id, Transition(state=State.SUCCEEDED, url="https://x.test/v", cost=8))
+    row = memory.move(row.id, Transition(state=State.DOWNLOADED, path=Path("videos/s1.mp4")))
     assert (row.url, row.path, row.cost, row.reserved) == ("https://x.test/v", Path("videos/s1.mp4"), 8, 0)
 
 
 def test_the_newest_attempt_counts(memory: SqliteLedger) -> None:
     """After a failed task the row shows the next attempt's, and both stay in the ledger with their own ids."""
     row = row_in(memory, State.FAILED)
-    row = memory.move(row.id, Ending(state=State.PLANNED))
+    row = memory.move(row.id, Transition(state=State.PLANNED))
     assert (row.failures, row.video_task_id) == (1, "v1")
     assert begin(memory, row) == 2
     assert reread(memory, row).video_task_id is None
-    memory.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("v2")))
+    memory.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId("v2")))
     kept = connection(memory).execute("SELECT n, state, video_task_id FROM attempts").fetchall()
     assert kept == [(1, "submitted", "v1"), (2, "submitted", "v2")]
 
@@ -103,15 +105,15 @@ def test_the_newest_attempt_counts(memory: SqliteLedger) -> None:
 def test_an_error_is_kept_until_the_next_move(memory: SqliteLedger) -> None:
     """What stopped a row stands beside it, with its code, and goes when the row goes on."""
     row = row_in(memory, State.SUBMITTING)
-    row = memory.move(row.id, Ending(state=State.REFUSED, error=("InvalidRequestError", 422, "no such track")))
+    row = memory.move(row.id, Transition(state=State.REFUSED, error=("InvalidRequestError", 422, "no such track")))
     assert row.error == ("InvalidRequestError", 422, "no such track")
-    assert memory.move(row.id, Ending(state=State.PLANNED)).error is None
+    assert memory.move(row.id, Transition(state=State.PLANNED)).error is None
 
 
 def test_a_candidate_of_a_broken_answer_is_kept(memory: SqliteLedger) -> None:
     """An id that stood in a broken answer stays with the unknown row, also when a person sends it again."""
     row = row_in(memory, State.SUBMITTING)
-    row = memory.move(row.id, Ending(state=State.UNKNOWN, video_task_id=VideoTaskId("perhaps")))
+    row = memory.move(row.id, Transition(state=State.UNKNOWN, video_task_id=VideoTaskId("perhaps")))
     assert row.video_task_id == "perhaps"
     person(memory, row, State.PLANNED)
     kept = connection(memory).execute("SELECT state, video_task_id FROM attempts").fetchall()
@@ -124,7 +126,7 @@ def test_one_task_belongs_to_one_row(memory: SqliteLedger) -> None:
     row = row_in(memory, State.SUBMITTING, "s2")
     before = everything(memory)
     with pytest.raises(LedgerError, match="task v1 belongs to another row"):
-        memory.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("v1")))
+        memory.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId("v1")))
     assert everything(memory) == before
 
 
@@ -207,7 +209,7 @@ def test_a_callbacks_url_leads_to_its_attempt(memory: SqliteLedger) -> None:
     """An attempt is found by its nonce, with its row, its task and the task that a callback named for it."""
     row = row_in(memory, State.PLANNED)
     memory.begin_attempt(row.id, nonce="first", at=1.0, reserve=0, most=None)
-    memory.move(row.id, Ending(state=State.PLANNED))
+    memory.move(row.id, Transition(state=State.PLANNED))
     memory.begin_attempt(row.id, nonce="second", at=2.0, reserve=0, most=None)
     memory.note_candidate("first", VideoTaskId("v1"))
     assert memory.candidate(row.id) is None
@@ -216,7 +218,7 @@ def test_a_callbacks_url_leads_to_its_attempt(memory: SqliteLedger) -> None:
     assert second is not None
     assert (first.newest, first.candidate, first.video_task_id) == (False, "v1", None)
     assert (second.newest, second.candidate, second.row.state) == (True, None, State.SUBMITTING)
-    memory.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("v2")))
+    memory.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId("v2")))
     memory.note_candidate("second", VideoTaskId("v2"))
     assert memory.candidate(row.id) == ("second", "v2")
     found = memory.attempt("second")
@@ -229,11 +231,11 @@ def test_a_confirmed_callback_makes_an_unknown_row_submitted(memory: SqliteLedge
     """An unknown row goes on as submitted by a confirmed callback, and never back to planned by one."""
     row = row_in(memory, State.UNKNOWN)
     moved = memory.move(
-        row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("v7")), cause=Cause.CALLBACK
+        row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId("v7")), cause=Cause.CALLBACK
     )
     assert (moved.state, moved.video_task_id) == (State.SUBMITTED, "v7")
     with pytest.raises(LedgerError, match="cannot become planned"):
-        memory.move(row_in(memory, State.UNKNOWN, "s2").id, Ending(state=State.PLANNED), cause=Cause.CALLBACK)
+        memory.move(row_in(memory, State.UNKNOWN, "s2").id, Transition(state=State.PLANNED), cause=Cause.CALLBACK)
 
 
 def test_silence_plans_a_row_only_where_nobody_called(memory: SqliteLedger) -> None:
@@ -241,6 +243,6 @@ def test_silence_plans_a_row_only_where_nobody_called(memory: SqliteLedger) -> N
     silent, named = row_in(memory, State.UNKNOWN, "s1"), row_in(memory, State.UNKNOWN, "s2")
     ((nonce,),) = memory._select("SELECT nonce FROM attempts WHERE row_id = ?", named.id)
     memory.note_candidate(nonce, VideoTaskId("v9"))
-    planned = Ending(state=State.PLANNED)
+    planned = Transition(state=State.PLANNED)
     assert memory.move(silent.id, planned, cause=Cause.SILENCE).state is State.PLANNED
     assert memory.move(named.id, planned, cause=Cause.SILENCE).state is State.UNKNOWN

@@ -10,7 +10,7 @@ import pytest
 
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.lock import WriterLock
-from suno_video_async.ledger.model import MICRO, Ending
+from suno_video_async.ledger.model import MICRO, Transition
 from suno_video_async.ledger.schema import APPLICATION_ID, MIGRATIONS
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
@@ -51,7 +51,7 @@ def test_costs(path: Path) -> None:
     ledger = opened(path)
     for n, (state, cost) in enumerate([(State.SUCCEEDED, 3), (State.SUCCEEDED, 5), (State.FAILED, 2)]):
         row = row_in(ledger, State.SUBMITTED, f"s{n}", reserve=4 * MICRO)
-        ledger.move(row.id, Ending(state=state, cost=cost * MICRO, ended=2060.0, took=60.0))
+        ledger.move(row.id, Transition(state=state, cost=cost * MICRO, ended=2060.0, took=60.0))
     row_in(ledger, State.SUBMITTED, "s9", reserve=4 * MICRO)
     ledger.close()
     facts = read(path)
@@ -77,10 +77,10 @@ def test_times_of_a_row_and_of_all(path: Path) -> None:
     """A row shows its newest submission; the time line has all. A duration that nobody named is reckoned."""
     ledger = opened(path)
     row = row_in(ledger, State.SUBMITTED)
-    row = ledger.move(row.id, Ending(state=State.FAILED, ended=2050.0))
+    row = ledger.move(row.id, Transition(state=State.FAILED, ended=2050.0))
     begin(ledger, row)
-    ledger.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId("again")))
-    ledger.move(row.id, Ending(state=State.SUCCEEDED, ended=2090.0, took=70.0))
+    ledger.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId("again")))
+    ledger.move(row.id, Transition(state=State.SUCCEEDED, ended=2090.0, took=70.0))
     ledger.claim(track("s2"), where="")
     ledger.close()
     facts = read(path)
@@ -95,7 +95,7 @@ def test_an_end_before_its_submission_tells_no_duration(path: Path) -> None:
     """Where the service's clock is behind, the difference of two clocks is no duration."""
     ledger = opened(path)
     row = row_in(ledger, State.SUBMITTED)
-    ledger.move(row.id, Ending(state=State.SUCCEEDED, ended=1990.0))
+    ledger.move(row.id, Transition(state=State.SUCCEEDED, ended=1990.0))
     ledger.close()
     facts = read(path)
     assert facts.took == ()
@@ -178,7 +178,9 @@ def test_texts_are_cleaned(path: Path) -> None:
     row = row_in(ledger, State.SUBMITTED, "s2")
     ledger.move(
         row.id,
-        Ending(state=State.FAILED, url="https://x.test/secret", error=("TaskFailed", 501, "the secret was told")),
+        Transition(
+            state=State.FAILED, url="https://x.test/secret", error=("TaskFailed", 501, "the secret was told")
+        ),
     )
     ledger.close()
     first, second = read(path, clean=lambda text: text.replace("secret", "[key]")).items

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from suno_video_async.ledger.model import DROPPED, Ending, LedgerRow
+from suno_video_async.ledger.model import DROPPED, LedgerRow, Transition
 from suno_video_async.ledger.states import State
 from suno_video_async.models import RateLimit, Track, VideoTaskId
 from suno_video_async.report.commands import commands
@@ -154,10 +154,10 @@ def test_nothing_breaks_out(text: str, tmp_path: Path) -> None:
         ledger.begin_attempt(row.id, nonce=str(n), at=1.0, reserve=0, most=None)
         task = VideoTaskId(encodable[:200])
         if state is State.FAILED:
-            ledger.move(row.id, Ending(state=State.SUBMITTED, video_task_id=VideoTaskId(f"{n}{task}")))
+            ledger.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId(f"{n}{task}")))
         error = (encodable, 501, encodable)
         ledger.move(
-            row.id, Ending(state=state, error=error, url=encodable, video_task_id=task if n == 0 else None)
+            row.id, Transition(state=state, error=error, url=encodable, video_task_id=task if n == 0 else None)
         )
     ledger.close()
     facts = read(path)

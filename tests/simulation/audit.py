@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import define, field
 
-from suno_video_async.ledger.model import Claim, Ending, LedgerRow
+from suno_video_async.ledger.model import Claim, LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause
 from suno_video_async.local.service import ApiService
@@ -76,8 +76,8 @@ class WatchedLedger(SqliteLedger):
         self._audit.written("begin", row.track)
         return number
 
-    def move(self, row_id: int, ending: Ending, *, cause: Cause = Cause.RUN) -> LedgerRow:
-        row = super().move(row_id, ending, cause=cause)
+    def move(self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
+        row = super().move(row_id, transition, cause=cause)
         self._audit.written("move", row.track)
         return row
 

@@ -12,8 +12,8 @@ from unittest.mock import patch
 from suno_video_async import CallbackReceiver, SunoVideoError, Track, TransportError
 from suno_video_async.api import calls
 from suno_video_async.ledger import journal
-from suno_video_async.ledger.aio import Books
-from suno_video_async.ledger.model import Ending, LedgerRow
+from suno_video_async.ledger.aio import AsyncLedger
+from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import RateLimit, VideoTaskId
@@ -39,17 +39,22 @@ def resend_after_timeout() -> Iterator[None]:
 @contextmanager
 def commit_late() -> Iterator[None]:
     """`submitting` is committed after the request instead of before it."""
-    real_before, real_after = journal.Entry.before, journal.Entry.after
+    real_before, real_after = journal.SubmissionJournal.before, journal.SubmissionJournal.after
     sent_at: dict[int, float] = {}
 
-    async def before(self: journal.Entry, at: float) -> None:
+    async def before(self: journal.SubmissionJournal, at: float) -> None:
         sent_at[id(self)] = at
 
-    async def after(self: journal.Entry, task_id: VideoTaskId | None, error: SunoVideoError | None) -> None:
+    async def after(
+        self: journal.SubmissionJournal, task_id: VideoTaskId | None, error: SunoVideoError | None
+    ) -> None:
         await real_before(self, sent_at[id(self)])
         await real_after(self, task_id, error)
 
-    with patch.object(journal.Entry, "before", before), patch.object(journal.Entry, "after", after):
+    with (
+        patch.object(journal.SubmissionJournal, "before", before),
+        patch.object(journal.SubmissionJournal, "after", after),
+    ):
         yield
 
 
@@ -58,10 +63,10 @@ def adopt_unchecked() -> Iterator[None]:
     """A task that a callback names is taken for the row's own without a question."""
 
     async def confirmed(
-        self: CallbackReceiver, of: Books, row: LedgerRow, nonce: str, task_id: VideoTaskId
+        self: CallbackReceiver, of: AsyncLedger, row: LedgerRow, nonce: str, task_id: VideoTaskId
     ) -> LedgerRow:
-        ending = Ending(state=State.SUBMITTED, video_task_id=task_id)
-        return await of.move(row, ending, cause=Cause.CALLBACK)
+        transition = Transition(state=State.SUBMITTED, video_task_id=task_id)
+        return await of.move(row, transition, cause=Cause.CALLBACK)
 
     with patch.object(CallbackReceiver, "_confirmed", confirmed):
         yield

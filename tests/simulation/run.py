@@ -33,7 +33,7 @@ from suno_video_async import (
 from suno_video_async._util.aio import Hop, inline, to_the_end
 from suno_video_async.batch.options import Options
 from suno_video_async.errors import LedgerError
-from suno_video_async.ledger.aio import Books
+from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.local.faults import FaultPlan
 from suno_video_async.local.media import MediaFile
 from suno_video_async.local.producers import SimulatedProducer
@@ -352,7 +352,7 @@ class _Run:
             max_credits=scenario.max_credits,
         )
         source = cast("AsyncIterator[Track]", self._rows())
-        books = Books(self.ledger, _hop(self.life.hop_delay, self.simulation, self.number))
+        books = AsyncLedger(self.ledger, _hop(self.life.hop_delay, self.simulation, self.number))
         self.conversion = Conversion(client._open(), source, books, options, self._receiver(client))
         async with self.conversion as outcomes:
             self.entered = True
