@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from suno_video_async._util.aio import stop_listening, to_the_end
+from suno_video_async._util.aio import run_to_completion, stop_listening
 from suno_video_async.clock import Clock
 from suno_video_async.errors import (
     CallbackRejected,
@@ -212,9 +212,9 @@ class CallbackReceiver:
             try:
                 yield server.sockets[0].getsockname()[1]
             finally:
-                await to_the_end(stop_listening(server))
+                await run_to_completion(stop_listening(server))
         finally:
-            await to_the_end(runner.cleanup())
+            await run_to_completion(runner.cleanup())
 
     async def handle(self, nonce: str, read: Callable[[], Awaitable[bytes]]) -> int:
         """Take one callback and return the HTTP status to answer with.

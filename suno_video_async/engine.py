@@ -21,7 +21,7 @@ import anyio
 import anyio.to_thread
 from attrs import define, field
 
-from suno_video_async._util.aio import to_the_end
+from suno_video_async._util.aio import run_to_completion
 from suno_video_async.api.calls import Calls, CallStatistics
 from suno_video_async.api.submission import Submission
 from suno_video_async.api.transport import AiohttpTransport, Transport, make_session
@@ -171,7 +171,7 @@ class Engine:
     async def aclose(self) -> None:
         """Wait for the submissions in the air, and close everything; a cancellation does not cut it short."""
         self.closed = True
-        await to_the_end(self._close())
+        await run_to_completion(self._close())
 
     async def _close(self) -> None:
         for submission in list(self._submissions):
@@ -256,7 +256,7 @@ class Engine:
         *,
         refused: Callable[[APIError], None] = lambda _: None,
         journal: SubmissionJournal | None = None,
-        patient: bool = False,
+        bulk: bool = False,
     ) -> Submission:
         """Begin a submission in the client's own task group, and return it to be waited for.
 
@@ -267,8 +267,8 @@ class Engine:
             self.calls,
             request,
             slots=self._slots,
-            submit_place=partial(self.poller.submit_place, patient=patient),
-            accepted=partial(self._accepted, request, patient),
+            submit_place=partial(self.poller.submit_place, bulk=bulk),
+            accepted=partial(self._accepted, request, bulk),
             refused=refused,
             journal=journal,
         )
@@ -277,7 +277,7 @@ class Engine:
         self._background.start_soon(submission.run)
         return submission
 
-    def _accepted(self, request: VideoRequest, patient: bool, task_id: VideoTaskId, sends: int) -> VideoTask:
+    def _accepted(self, request: VideoRequest, bulk: bool, task_id: VideoTaskId, sends: int) -> VideoTask:
         """Follow the task that a submission has become."""
         if self.poller.find(task_id) is not None:
             raise MalformedResponseError(
@@ -287,15 +287,15 @@ class Engine:
         task.requests = sends
         # A new task is pending, by the contract: its first update needs no question.
         task.publish(TaskUpdate(snapshot=TaskSnapshot(task_id=task_id, status="pending"), elapsed=0.0))
-        self.poller.follow(task, own=True, new=True, patient=patient, on_end=self._slots.release)
+        self.poller.follow(task, own=True, new=True, bulk=bulk, on_end=self._slots.release)
         event = SubmitEvent(request=request, task_id=task_id)
-        self.reporter.tell(lambda hook: hook.on_submit(event))
+        self.reporter.emit(lambda hook: hook.on_submit(event))
         return task
 
     # Following
 
     def follow(
-        self, task_id: VideoTaskId, track: Track | None, *, own: bool = True, patient: bool = False
+        self, task_id: VideoTaskId, track: Track | None, *, own: bool = True, bulk: bool = False
     ) -> VideoTask:
         """Follow a task, or return the handle of one that is followed.
 
@@ -305,7 +305,7 @@ class Engine:
         if (task := self.poller.find(task_id)) is not None:
             return task
         task = VideoTask(task_id, clock=self.clock, track=track)
-        self.poller.follow(task, own=own, patient=patient)
+        self.poller.follow(task, own=own, bulk=bulk)
         return task
 
     def forget(self, task: VideoTask, error: SunoVideoError) -> None:

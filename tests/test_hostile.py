@@ -26,7 +26,7 @@ from suno_video_async import (
     VideoRequest,
     VideoTaskId,
 )
-from suno_video_async._util.aio import to_the_end
+from suno_video_async._util.aio import run_to_completion
 from suno_video_async.batch.row import Rows
 from suno_video_async.ledger.model import Claim
 from suno_video_async.models import TaskSnapshot
@@ -107,14 +107,14 @@ def test_a_defect_in_one_row_takes_no_other_with_it(monkeypatch: pytest.MonkeyPa
     async def run() -> tuple[list[str], Exception | None]:
         client, _ = client_of(FakeAPI())
         states: list[str] = []
-        go_on = Rows._go_on
+        retry = Rows._continue
 
         async def broken(rows: Rows, claim: Claim, work: Any) -> Outcome:
             if claim.row.track.suno_id == "s2":
                 raise KeyError("a defect")
-            return await go_on(rows, claim, work)
+            return await retry(rows, claim, work)
 
-        monkeypatch.setattr(Rows, "_go_on", broken)
+        monkeypatch.setattr(Rows, "_continue", broken)
         async with client, client.convert(tracks(5)) as outcomes:
             try:
                 async for outcome in outcomes:
@@ -255,14 +255,14 @@ async def test_work_is_done_to_its_end_through_many_cancellations() -> None:
             raise KeyError("of the work")
 
     for fails in (False, True):
-        caller = asyncio.ensure_future(to_the_end(work(fails)))
+        caller = asyncio.ensure_future(run_to_completion(work(fails)))
         for _ in range(3):
             await asyncio.sleep(0)
             caller.cancel()
         with pytest.raises(asyncio.CancelledError):
             await caller
     with pytest.raises(KeyError):
-        await to_the_end(work(True))
+        await run_to_completion(work(True))
     assert done == ["work"] * 3
 
 

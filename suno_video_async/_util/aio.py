@@ -13,7 +13,7 @@ import anyio.to_thread
 T = TypeVar("T")
 
 
-async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` to its end in a task of its own, and only then let a cancellation of the caller through.
 
     anyio's shielded scopes hold off anyio's own cancellation; `asyncio.timeout` and `Task.cancel` go through them.
@@ -48,7 +48,7 @@ async def stop_listening(server: asyncio.Server) -> None:
     server.close()
 
 
-class Hop(Protocol):
+class RunBlocking(Protocol):
     """Runs a blocking call beside the event loop, and returns only when it is over."""
 
     def __call__(self, call: Callable[[], T], /) -> Awaitable[T]:
@@ -61,12 +61,12 @@ async def inline(call: Callable[[], T], /) -> T:
     return call()
 
 
-def in_one_thread() -> Hop:
+def in_one_thread() -> RunBlocking:
     """Return a hop that runs one call at a time in a worker thread."""
     limiter = anyio.CapacityLimiter(1)
 
-    async def hop(call: Callable[[], T], /) -> T:
+    async def run_blocking(call: Callable[[], T], /) -> T:
         # To its end, whoever cancels: a commit that goes on in its thread must not be overtaken by the next call.
-        return await to_the_end(anyio.to_thread.run_sync(call, limiter=limiter))
+        return await run_to_completion(anyio.to_thread.run_sync(call, limiter=limiter))
 
-    return hop
+    return run_blocking

@@ -92,7 +92,7 @@ class Calls:
                 raise
             first = error
         resends = count(1)
-        return await self.go_on(
+        return await self.retry(
             first,
             request.operation,
             lambda: self._attempt(request, decode, next(resends)),
@@ -276,7 +276,7 @@ class Calls:
         lane = self.pause(operation, error, seconds)
         if lane is not None and self.reporter.hooks:
             event = PauseEvent(lane=lane.name.lower(), seconds=seconds, error=error)
-            self.reporter.tell(lambda hook: hook.on_pause(event))
+            self.reporter.emit(lambda hook: hook.on_pause(event))
 
     def pause(self, operation: Operation, error: SunoVideoError, seconds: float) -> Lane | None:
         """Hold up others for `seconds` where `error` says that the server wants less; return whom, if anybody."""
@@ -287,7 +287,7 @@ class Calls:
         self.limiter.pause(lane, seconds)
         return lane
 
-    async def go_on(
+    async def retry(
         self,
         first: SunoVideoError,
         operation: Operation,
@@ -298,7 +298,7 @@ class Calls:
 
         def on_backoff(backoff: Backoff) -> None:
             self.pause(operation, backoff.error, backoff.wait)
-            self.tell_retry(operation, backoff.error, backoff.attempt, backoff.wait)
+            self.emit_retry(operation, backoff.error, backoff.attempt, backoff.wait)
 
         return await retry_after_failure(
             first,
@@ -310,11 +310,11 @@ class Calls:
             on_backoff=on_backoff,
         )
 
-    def tell_retry(self, operation: Operation, error: SunoVideoError, attempt: int, wait: float) -> None:
+    def emit_retry(self, operation: Operation, error: SunoVideoError, attempt: int, wait: float) -> None:
         """Tell the hooks that a call will be tried again."""
         if self.reporter.hooks:
             event = RetryEvent(operation=operation.value, attempt=attempt, wait=wait, error=error)
-            self.reporter.tell(lambda hook: hook.on_retry(event))
+            self.reporter.emit(lambda hook: hook.on_retry(event))
 
 
 def _begun(send: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -139,7 +139,7 @@ class Submission:
                 first = error
             else:
                 return
-            await self._calls.go_on(first, Operation.CREATE_TASK, self._attempt, self._may_go_again)
+            await self._calls.retry(first, Operation.CREATE_TASK, self._attempt, self._may_go_again)
         except SunoVideoError as error:
             if self._verdict(error) is not Verdict.UNKNOWN:
                 raise
@@ -159,14 +159,14 @@ class Submission:
         self._in_air = True
         self.sends += 1
         try:
-            return await calls.send(place, self._call, self._decode, about, self._journal)
+            return await calls.send(place, self._call, self._on_answer, about, self._journal)
         except SunoVideoError as error:
             self._after_500 = isinstance(error, ServerError)
             raise
         finally:
             self._in_air = False
 
-    def _decode(self, answer: Answer, request: Request) -> VideoTaskId:
+    def _on_answer(self, answer: Answer, request: Request) -> VideoTaskId:
         """Read the answer and act on it before anybody else gets a place in the window."""
         try:
             task_id = codec.read_created(answer, request)

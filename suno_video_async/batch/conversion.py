@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import evolve
 
-from suno_video_async._util.aio import to_the_end
+from suno_video_async._util.aio import run_to_completion
 from suno_video_async.batch.catalog import CatalogSource, Row, count_rows, read_rows
 from suno_video_async.batch.options import Options, StopSignal
 from suno_video_async.batch.row import RowProcessor, Unclaimed, Work
@@ -85,7 +85,7 @@ class Conversion:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._scope.cancel()
-        await to_the_end(self._ended.wait())
+        await run_to_completion(self._ended.wait())
         self._receiving.close()
 
     def __aiter__(self) -> AsyncIterator[Outcome]:

@@ -156,20 +156,20 @@ async def counted(
     path = ledger.path if isinstance(ledger, SqliteLedger) else ledger
     # A connection of its own: the one that was given may be in use.
     count = Count(None if path is None else SqliteLedger(path), account, retry_failed, rebuy_changed)
-    hop = inline if path is None else in_one_thread()
+    run_blocking = inline if path is None else in_one_thread()
     try:
-        await hop(count.open)
+        await run_blocking(count.open)
         rows = list[Row]()
         async with contextlib.aclosing(read_rows(source)) as found:
             async for row in found:
                 rows.append(row)
                 if len(rows) == _AT_ONCE:
-                    await hop(partial(count.take, rows))
+                    await run_blocking(partial(count.take, rows))
                     rows = []
-        await hop(partial(count.take, rows))
+        await run_blocking(partial(count.take, rows))
     finally:
         with anyio.CancelScope(shield=True):
-            await hop(count.close)
+            await run_blocking(count.close)
     return count
 
 

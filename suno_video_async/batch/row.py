@@ -123,7 +123,7 @@ class RowProcessor:
             self.stop_signal.stop_if_fatal(claim.error)
             return Outcome(track=claim.track, state="planned", error=claim.error)
         try:
-            return await self._go_on(claim, work)
+            return await self._continue(claim, work)
         except LedgerError as error:
             self.stop_signal.stop_if_fatal(error)
             return evolve(_known(claim.row, _state_at(error, work)), error=error)
@@ -138,7 +138,7 @@ class RowProcessor:
             self.stop_signal.stop()
             return evolve(_known(claim.row, _state_at(error, work)), error=error)
 
-    async def _go_on(self, claim: Claim, work: Work) -> Outcome:
+    async def _continue(self, claim: Claim, work: Work) -> Outcome:
         """Do what a row needs, from the state that it is in."""
         row = claim.row
         if claim.repeated or row.state is State.DOWNLOADED:
@@ -182,7 +182,7 @@ class RowProcessor:
             raise
         except SubmissionUnknown as error:
             row = await self.books.row(claim.row.id) or claim.row
-            return await self._go_on_in_doubt(evolve(claim, row=row), work, error)
+            return await self._resolve_unknown(evolve(claim, row=row), work, error)
         except SunoVideoError as error:
             return self._not_bought(track, error)
         row = evolve(claim.row, state=State.SUBMITTED, video_task_id=work.task.id)
@@ -195,13 +195,13 @@ class RowProcessor:
         row = claim.row
         work.sends = 1
         error = SubmissionUnknown(row.track, row.since, row.error[2] if row.error else "interrupted")
-        return await self._go_on_in_doubt(claim, work, error)
+        return await self._resolve_unknown(claim, work, error)
 
-    async def _go_on_in_doubt(self, claim: Claim, work: Work, error: SubmissionUnknown) -> Outcome:
+    async def _resolve_unknown(self, claim: Claim, work: Work, error: SubmissionUnknown) -> Outcome:
         """Follow a row that may be bought where its callback comes, and buy it where it counts as not bought."""
         row = await self._adopted(claim.row)
         if row.state is State.SUBMITTED:
-            self._tell_bought(row)
+            self._emit_submit(row)
             return await self._follow(evolve(claim, row=row), work)
         if row.state is State.PLANNED:
             if work.sends < SENDS_AFTER_500:
@@ -229,11 +229,11 @@ class RowProcessor:
         called = None if row.state is State.PLANNED else await self.callbacks.adopt(self.books, row, 0.0)
         return called or row
 
-    def _tell_bought(self, row: LedgerRow) -> None:
+    def _emit_submit(self, row: LedgerRow) -> None:
         """Tell of a submission whose answer was lost, and which has come back."""
         if row.video_task_id is not None:
             event = SubmitEvent(request=VideoRequest(track=row.track), task_id=row.video_task_id)
-            self.client.reporter.tell(lambda hook: hook.on_submit(event))
+            self.client.reporter.emit(lambda hook: hook.on_submit(event))
 
     async def _submission(self, row: LedgerRow, *, sent_before: bool) -> Submission:
         reserve = 0 if self.options.max_credits is None else await self._prices.of(row.track)
@@ -247,7 +247,7 @@ class RowProcessor:
             callback_url=self.callbacks.url if self.callbacks is not None else None,
         )
         submission = self.client.begin(
-            VideoRequest(track=row.track), refused=self.stop_signal.stop_if_fatal, journal=journal, patient=True
+            VideoRequest(track=row.track), refused=self.stop_signal.stop_if_fatal, journal=journal, bulk=True
         )
         self.stop_signal.watch(submission)
         return submission
@@ -263,7 +263,7 @@ class RowProcessor:
         row = claim.row
         if row.video_task_id is None:
             raise LedgerError(f"row {row.id} is submitted without a task's id: the ledger is damaged")
-        work.task = work.task or self.client.follow(row.video_task_id, row.track, patient=True)
+        work.task = work.task or self.client.follow(row.video_task_id, row.track, bulk=True)
         end: Video | SunoVideoError
         try:
             end = await work.task.result(timeout=self.options.task_timeout)

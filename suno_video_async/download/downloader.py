@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 
 from suno_video_async.clock import Clock
-from suno_video_async.download.fetch import MediaServer, make_media_session
+from suno_video_async.download.fetch import MediaFetcher, make_media_session
 from suno_video_async.download.filenames import file_name
 from suno_video_async.download.partial import Saved
 from suno_video_async.errors import DownloadError, SunoVideoError
@@ -29,7 +29,7 @@ class Downloads:
 
     Args:
         session: a session of the user's own; None makes one where it is first needed.
-        timeout: as `MediaServer` has it.
+        timeout: as `MediaFetcher` has it.
         local: likewise.
         clock: times the waits between tries.
         longest: the most seconds that a media server may ask to wait.
@@ -101,13 +101,13 @@ class Downloads:
 
     def _tell_retry(self, attempt: int, wait: float, error: DownloadError) -> None:
         event = RetryEvent(operation="download", attempt=attempt, wait=wait, error=error)
-        self._reporter.tell(lambda hook: hook.on_retry(event))
+        self._reporter.emit(lambda hook: hook.on_retry(event))
 
-    def _server(self) -> MediaServer:
+    def _server(self) -> MediaFetcher:
         session = self._given or self._own
         if session is None:
             session = self._own = make_media_session(local=self._local)
-        return MediaServer(session, self._timeout, self._local, self._reporter)
+        return MediaFetcher(session, self._timeout, self._local, self._reporter)
 
     async def aclose(self) -> None:
         """Close what was made here."""

@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from attrs import define, field
 from yarl import URL
 
-from suno_video_async._util.aio import to_the_end
+from suno_video_async._util.aio import run_to_completion
 from suno_video_async._util.netaddr import is_private, without_secrets
 from suno_video_async.clock import SystemClock
 from suno_video_async.download.partial import Entity, PartFile, Saved
@@ -44,7 +44,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @define
-class MediaServer:
+class MediaFetcher:
     """How videos are fetched.
 
     Attributes:
@@ -114,10 +114,10 @@ class MediaServer:
                 await _in_a_thread(partial(part.close, keep))
 
     async def _fetch(self, url: str, part: PartFile, have: Entity | None, resend: int) -> None:
-        for hop in range(MAX_REDIRECTS + 1):
+        for run_blocking in range(MAX_REDIRECTS + 1):
             self._check_url(url)
             headers = {"Accept-Encoding": "identity", **(have.asked_for if have else {})}
-            async with self._get(url, headers, resend + hop) as response:
+            async with self._get(url, headers, resend + run_blocking) as response:
                 if response.status in _REDIRECTS and "Location" in response.headers:
                     url = _redirected(url, response.headers["Location"])
                     continue
@@ -219,7 +219,7 @@ def make_media_session(*, local: bool) -> aiohttp.ClientSession:
 
 async def _in_a_thread(call: Callable[[], T]) -> T:
     """Run a call that blocks, to its end: whoever cancels must not overtake it, nor leave what it has opened."""
-    return await to_the_end(anyio.to_thread.run_sync(call))
+    return await run_to_completion(anyio.to_thread.run_sync(call))
 
 
 #: The files that are being fetched in this process.

@@ -7,7 +7,7 @@ from functools import partial
 from os import PathLike
 from typing import ParamSpec, TypeVar
 
-from suno_video_async._util.aio import Hop, in_one_thread, inline, to_the_end
+from suno_video_async._util.aio import RunBlocking, in_one_thread, inline, run_to_completion
 from suno_video_async.clock import Clock
 from suno_video_async.ledger.model import Attempt, Claim, Ledger, LedgerRow, Totals, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
@@ -32,43 +32,43 @@ class AsyncLedger:
 
     """
 
-    def __init__(self, ledger: Ledger, hop: Hop | None = None) -> None:
+    def __init__(self, ledger: Ledger, run_blocking: RunBlocking | None = None) -> None:
         in_memory = isinstance(ledger, SqliteLedger) and ledger.path is None
         self.ledger = ledger
-        self._hop = hop or (inline if in_memory else in_one_thread())
+        self._run_blocking = run_blocking or (inline if in_memory else in_one_thread())
 
     async def open(self, *, provider: str, fingerprint: str) -> None:
         """Take the ledger for writing."""
-        await self._hop(partial(self.ledger.open, provider=provider, fingerprint=fingerprint))
+        await self._run_blocking(partial(self.ledger.open, provider=provider, fingerprint=fingerprint))
 
     async def close(self) -> None:
         """Let go of it, whatever is being cancelled."""
-        await to_the_end(self.call(self.ledger.close))
+        await run_to_completion(self.call(self.ledger.close))
 
     async def call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one blocking call of the ledger beside the event loop."""
-        return await self._hop(partial(method, *args, **kwargs))
+        return await self._run_blocking(partial(method, *args, **kwargs))
 
     async def claim(self, track: Track, *, where: str) -> Claim:
         """Find or make the row of a track."""
-        return await self._hop(partial(self.ledger.claim, track, where=where))
+        return await self._run_blocking(partial(self.ledger.claim, track, where=where))
 
     async def move(self, row: LedgerRow, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
         """Commit how a row goes on."""
-        return await self._hop(partial(self.ledger.move, row.id, transition, cause=cause))
+        return await self._run_blocking(partial(self.ledger.move, row.id, transition, cause=cause))
 
     async def row(self, row_id: int) -> LedgerRow | None:
         """Return one row."""
-        return await self._hop(partial(self.ledger.row, row_id))
+        return await self._run_blocking(partial(self.ledger.row, row_id))
 
     async def has_namesake(self, row: LedgerRow) -> bool:
         """Whether an older row has the same `suno_id`, and so the plain name of this one's file."""
-        return await self._hop(partial(self.ledger.has_namesake, row))
+        return await self._run_blocking(partial(self.ledger.has_namesake, row))
 
     async def in_state(self, *states: State) -> AsyncGenerator[LedgerRow, None]:
         """Yield rows in these states, a page at a time."""
         after = 0
-        while page := await self._hop(partial(self.ledger.rows, *states, after=after)):
+        while page := await self._run_blocking(partial(self.ledger.rows, *states, after=after)):
             for row in page:
                 yield row
             after = page[-1].id
@@ -76,26 +76,26 @@ class AsyncLedger:
     async def untouched(self, state: State) -> AsyncGenerator[LedgerRow, None]:
         """Yield rows in a state that this run's catalog did not name."""
         after = 0
-        while page := await self._hop(partial(self.ledger.untouched, state, after=after)):
+        while page := await self._run_blocking(partial(self.ledger.untouched, state, after=after)):
             for row in page:
                 yield row
             after = page[-1].id
 
     async def totals(self) -> Totals:
         """Return the sums."""
-        return await self._hop(self.ledger.totals)
+        return await self._run_blocking(self.ledger.totals)
 
     async def last_place(self) -> float | None:
         """Return the Unix seconds of the last request known to have been sent."""
-        return await self._hop(self.ledger.last_place)
+        return await self._run_blocking(self.ledger.last_place)
 
     async def durations(self, most: int) -> Sequence[float]:
         """Return the seconds that the tasks of the last rows took, the newest last; at most so many."""
-        return await self._hop(partial(self.ledger.durations, most))
+        return await self._run_blocking(partial(self.ledger.durations, most))
 
     async def note_place(self, at: float) -> None:
         """Note that requests are being sent."""
-        await self._hop(partial(self.ledger.note_place, at))
+        await self._run_blocking(partial(self.ledger.note_place, at))
 
     async def keep_places(self, clock: Clock, per: float) -> None:
         """Keep the time of the newest requests, for whoever starts right after a crash.
@@ -116,16 +116,16 @@ class AsyncLedger:
 
     async def attempt(self, nonce: str) -> Attempt | None:
         """Return the attempt that a callback's URL belongs to."""
-        return await self._hop(partial(self.ledger.attempt, nonce))
+        return await self._run_blocking(partial(self.ledger.attempt, nonce))
 
     async def bought_by(self, task_id: VideoTaskId) -> int | None:
         """Return the number of the row that bought a task."""
-        return await self._hop(partial(self.ledger.bought_by, task_id))
+        return await self._run_blocking(partial(self.ledger.bought_by, task_id))
 
     async def note_candidate(self, nonce: str, task_id: VideoTaskId) -> None:
         """Commit which task a callback named for an attempt."""
-        await self._hop(partial(self.ledger.note_candidate, nonce, task_id))
+        await self._run_blocking(partial(self.ledger.note_candidate, nonce, task_id))
 
     async def candidate(self, row: LedgerRow) -> tuple[str, VideoTaskId] | None:
         """Return the nonce of a row's last attempt, and the task that a callback named for it."""
-        return await self._hop(partial(self.ledger.candidate, row.id))
+        return await self._run_blocking(partial(self.ledger.candidate, row.id))

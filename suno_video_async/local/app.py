@@ -13,7 +13,7 @@ import anyio.to_thread
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from suno_video_async._util.aio import stop_listening, to_the_end
+from suno_video_async._util.aio import run_to_completion, stop_listening
 from suno_video_async.clock import Clock
 from suno_video_async.local.connections import Connections, connection_of
 from suno_video_async.local.errors import LocalServerError
@@ -223,7 +223,7 @@ class Listener:
     async def _stop_listening(self) -> None:
         listening, self._listening = self._listening, None
         if listening is not None:
-            await to_the_end(stop_listening(listening))
+            await run_to_completion(stop_listening(listening))
 
 
 def _is_clients_fault(record: logging.LogRecord) -> bool:

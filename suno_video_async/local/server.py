@@ -17,7 +17,7 @@ import anyio
 import anyio.to_thread
 from attrs import frozen
 
-from suno_video_async._util.aio import to_the_end
+from suno_video_async._util.aio import run_to_completion
 from suno_video_async.clock import Clock, SystemClock
 from suno_video_async.errors import MissingExtraError
 from suno_video_async.local.app import Edge, Listener
@@ -191,7 +191,7 @@ class LocalServer:
             with anyio.move_on_after(grace):
                 await parts.finish()
         finally:
-            await to_the_end(parts.aclose())
+            await run_to_completion(parts.aclose())
 
     @property
     def is_unfinished(self) -> bool:

@@ -106,7 +106,7 @@ class Reporter:
         """Who is told; where there is nobody, nothing is measured."""
         return (LOG, *self._own) if logger.isEnabledFor(logging.INFO) else self._own
 
-    def tell(self, say: Callable[[Hooks], None]) -> None:
+    def emit(self, say: Callable[[Hooks], None]) -> None:
         """Say something to every hook; none of them can break a run."""
         told = _current.set(None)  # a task that a hook starts is no part of what it is told of
         try:
@@ -137,7 +137,7 @@ class Reporter:
             since=self.clock.now(),
         )
         if self.hooks:
-            self.tell(lambda hook: hook.on_begin(stage))
+            self.emit(lambda hook: hook.on_begin(stage))
         return stage
 
     def end(self, stage: Stage, error: BaseException | None = None) -> None:
@@ -147,7 +147,7 @@ class Reporter:
         if stage.name == "track":
             stage.state = stage.state or _state_after(stage)
         if self.hooks:
-            self.tell(lambda hook: hook.on_end(stage))
+            self.emit(lambda hook: hook.on_end(stage))
         whole = stage.parent
         if stage.name == "follow" and whole is not None and whole.via == "submit":
             whole.task_id = stage.task_id
@@ -273,7 +273,7 @@ class Sending:
             stage=self._about.stage or _current.get(),
             error=error,
         )
-        self._reporter.tell(lambda hook: hook.on_request(event))
+        self._reporter.emit(lambda hook: hook.on_request(event))
 
 
 def _state_after(stage: Stage) -> str:

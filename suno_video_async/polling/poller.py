@@ -88,7 +88,7 @@ class Poller:
         followed = self._followed.get(task_id)
         return followed.task if followed else None
 
-    async def submit_place(self, *, patient: bool) -> Place:
+    async def submit_place(self, *, bulk: bool) -> Place:
         """Wait for the place of one submission.
 
         Args:
@@ -96,7 +96,7 @@ class Poller:
 
         """
         self._woken.set()  # nobody runs before the turn is queued
-        return await self._submit_queue.acquire(patient=patient)
+        return await self._submit_queue.acquire(bulk=bulk)
 
     def follow(
         self,
@@ -104,7 +104,7 @@ class Poller:
         *,
         own: bool,
         new: bool = False,
-        patient: bool = False,
+        bulk: bool = False,
         on_end: Callable[[], None] | None = None,
     ) -> None:
         """Begin to follow a task.
@@ -120,7 +120,7 @@ class Poller:
         now = self.calls.clock.now()
         stage = self.calls.reporter.begin("follow", track=task.track, task_id=task.id)
         self._followed[task.id] = _Followed(task, now, own, new, on_end, stage)
-        self.schedule.add(task.id, now, age=0.0 if new else None, eager=not patient)
+        self.schedule.add(task.id, now, age=0.0 if new else None, interactive=not bulk)
         self._woken.set()
 
     def hint(self, task_id: VideoTaskId) -> None:
@@ -240,15 +240,15 @@ class Poller:
             update = self._estimated(followed, TaskUpdate(snapshot=snapshot, elapsed=elapsed))
             self._woken.set()
         followed.task.publish(update)
-        self._tell(followed, update)
+        self._emit(followed, update)
 
-    def _tell(self, followed: _Followed, update: TaskUpdate) -> None:
+    def _emit(self, followed: _Followed, update: TaskUpdate) -> None:
         reporter, snapshot, task = self.calls.reporter, update.snapshot, followed.task
         if reporter.hooks:
-            reporter.tell(lambda hook: hook.on_update(update))
+            reporter.emit(lambda hook: hook.on_update(update))
             if update.is_final and (cost := snapshot.credits) is not None:
                 event = SpendEvent(task_id=task.id, track=task.track, credits=cost, new=followed.new)
-                reporter.tell(lambda hook: hook.on_spend(event))
+                reporter.emit(lambda hook: hook.on_spend(event))
         if update.is_final:
             reporter.end(followed.stage, _failure(snapshot))
 
@@ -287,7 +287,7 @@ class Poller:
         elif isinstance(error, NotFoundError) and self._still_unborn(followed):
             wait = NOT_FOUND_SECONDS / NOT_FOUND_ANSWERS
             self._ask_again(task_id, wait)
-            self.calls.tell_retry(Operation.TASK_INFO, error, followed.missing, wait)
+            self.calls.emit_retry(Operation.TASK_INFO, error, followed.missing, wait)
         elif isinstance(error, APIError) and verdict(Operation.TASK_INFO, error) is Verdict.STOP:
             self._end(followed, error)
         else:
@@ -295,7 +295,7 @@ class Poller:
             wait = full_jitter(self.calls.policy, error, followed.failures, self.calls.rng)
             self._ask_again(task_id, wait)
             self.calls.pause(Operation.TASK_INFO, error, wait)
-            self.calls.tell_retry(Operation.TASK_INFO, error, followed.failures, wait)
+            self.calls.emit_retry(Operation.TASK_INFO, error, followed.failures, wait)
 
     def _ask_again(self, task_id: VideoTaskId, wait: float) -> None:
         now = self.calls.clock.now()

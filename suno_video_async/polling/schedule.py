@@ -101,7 +101,7 @@ class _Live:
 
     task_id: VideoTaskId
     born: float
-    eager: bool
+    interactive: bool
     aged: bool
     looked: float = 0.0  # its age when it was last seen unfinished
     not_before: float = -math.inf
@@ -162,7 +162,7 @@ class PollSchedule:
     _climbs: list[tuple[float, int, VideoTaskId]] = field(
         factory=list[tuple[float, int, VideoTaskId]], init=False, repr=False
     )
-    _patient: _Ladder = field(factory=_Ladder, init=False, repr=False)
+    _bulk: _Ladder = field(factory=_Ladder, init=False, repr=False)
     _eager: _Ladder = field(factory=_Ladder, init=False, repr=False)
     _tickets: count[int] = field(factory=count, init=False, repr=False)
     _asked_at: float = field(default=-math.inf, init=False)
@@ -195,7 +195,7 @@ class PollSchedule:
 
     # What happens to tasks
 
-    def add(self, task_id: VideoTaskId, now: float, *, age: float | None = 0.0, eager: bool = False) -> None:
+    def add(self, task_id: VideoTaskId, now: float, *, age: float | None = 0.0, interactive: bool = False) -> None:
         """Begin to follow a task.
 
         Args:
@@ -206,7 +206,7 @@ class PollSchedule:
 
         """
         self.remove(task_id)
-        live = self._live[task_id] = _Live(task_id, now - (age or 0.0), eager, aged=age is not None)
+        live = self._live[task_id] = _Live(task_id, now - (age or 0.0), interactive, aged=age is not None)
         self._land(live, now, now if age is None else now + SHORTEST)
 
     def remove(self, task_id: VideoTaskId) -> None:
@@ -290,7 +290,7 @@ class PollSchedule:
         live = self._live[task_id]
         self._use(now)
         self._asked_at, self._after_question = now, 0
-        if live.eager:
+        if live.interactive:
             self._after_eager = 0
         self._asked_since_review += 1
         self._ladder(live).drop(live)
@@ -314,7 +314,7 @@ class PollSchedule:
         if (sure := self._highest(PRESSED)) is not None:
             return Ask(sure)
         many = self.rate is not None and len(self._live) > self.rate.requests
-        ask = self._highest(SPARE_OF_MANY if many else SPARE, eager=SPARE)
+        ask = self._highest(SPARE_OF_MANY if many else SPARE, interactive=SPARE)
         if ask is None:
             return Wait(self._next_change(now))
         at = self._asked_at + self._place
@@ -330,9 +330,9 @@ class PollSchedule:
             return self._highest(PRESSED if self.durations.ends >= WELL_KNOWN else PRESSED_EARLY)
         return self._highest(SCOUT) if self._after_question >= SCOUT_SHARE - 1 else None
 
-    def _highest(self, floor: int, *, eager: int | None = None) -> VideoTaskId | None:
+    def _highest(self, floor: int, *, interactive: int | None = None) -> VideoTaskId | None:
         """Return the task that stands highest on either ladder; the eager may have a floor of their own."""
-        tops = (self._eager.highest(floor if eager is None else eager), self._patient.highest(floor))
+        tops = (self._eager.highest(floor if interactive is None else interactive), self._bulk.highest(floor))
         found = [top for top in tops if top is not None]
         return max(found, key=itemgetter(0))[1] if found else None
 
@@ -386,7 +386,7 @@ class PollSchedule:
     # The ladder
 
     def _ladder(self, live: _Live) -> _Ladder:
-        return self._eager if live.eager else self._patient
+        return self._eager if live.interactive else self._bulk
 
     def _land(self, live: _Live, now: float, not_before: float) -> None:
         """Put a task that was asked about back on the ladder."""

@@ -18,16 +18,16 @@ class SubmitQueue:
     """Submissions that wait for a place: direct ones first, as somebody waits for each of them."""
 
     limiter: RateLimiter
-    _direct: deque[asyncio.Future[Place]] = field(factory=deque["asyncio.Future[Place]"], init=False)
-    _patient: deque[asyncio.Future[Place]] = field(factory=deque["asyncio.Future[Place]"], init=False)
+    _interactive: deque[asyncio.Future[Place]] = field(factory=deque["asyncio.Future[Place]"], init=False)
+    _bulk: deque[asyncio.Future[Place]] = field(factory=deque["asyncio.Future[Place]"], init=False)
     _in_a_row: int = field(default=0, init=False)
 
     def __len__(self) -> int:
-        return len(self._direct) + len(self._patient)
+        return len(self._interactive) + len(self._bulk)
 
-    async def acquire(self, *, patient: bool) -> Place:
+    async def acquire(self, *, bulk: bool) -> Place:
         """Wait for a place; a cancelled waiter leaves no trace."""
-        queue = self._patient if patient else self._direct
+        queue = self._bulk if bulk else self._interactive
         submit_place: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
         queue.append(submit_place)
         try:
@@ -50,15 +50,15 @@ class SubmitQueue:
 
     def fail(self, error: Exception) -> None:
         """Let all who wait fail: there will be no places."""
-        for queue in (self._direct, self._patient):
+        for queue in (self._interactive, self._bulk):
             while queue:
                 submit_place = queue.popleft()
                 if not submit_place.done():
                     submit_place.set_exception(error)
 
     def _next(self) -> deque[asyncio.Future[Place]]:
-        if self._direct and (self._in_a_row < DIRECT_IN_A_ROW or not self._patient):
+        if self._interactive and (self._in_a_row < DIRECT_IN_A_ROW or not self._bulk):
             self._in_a_row += 1
-            return self._direct
+            return self._interactive
         self._in_a_row = 0
-        return self._patient
+        return self._bulk

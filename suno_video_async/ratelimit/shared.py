@@ -20,7 +20,7 @@ from types import TracebackType
 
 from attrs import define
 
-from suno_video_async._util.aio import Hop, in_one_thread, to_the_end
+from suno_video_async._util.aio import RunBlocking, in_one_thread, run_to_completion
 from suno_video_async._util.filesystem import boot_id, network_file_system
 from suno_video_async.clock import TICK, Clock, SystemClock, TimerHandle
 from suno_video_async.errors import ClientClosedError, ConfigurationError, LedgerError
@@ -218,7 +218,7 @@ class SharedRateLimit:
         *,
         max_connections: int = 20,
         clock: Clock | None = None,
-        hop: Hop | None = None,
+        run_blocking: RunBlocking | None = None,
     ) -> None:
         if max_connections < 1:
             raise ValueError(f"max_connections must be at least 1, not {max_connections}")
@@ -227,7 +227,7 @@ class SharedRateLimit:
         self.max_connections = max_connections
         self._clock = clock or SystemClock()
         self._file = SharedWindow(self.path, rate, getattr(self._clock, "scale", 1.0))
-        self._hop = hop
+        self._run_blocking = run_blocking
         self._owner = secrets.token_hex(8)
         self._opening = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -276,8 +276,8 @@ class SharedRateLimit:
                     "a SharedRateLimit belongs to the event loop it was opened on: make one on this"
                 )
             if self._loop is None:
-                self._hop = self._hop or in_one_thread()
-                await self._hop(partial(self._file.open, self._clock.now()))
+                self._run_blocking = self._run_blocking or in_one_thread()
+                await self._run_blocking(partial(self._file.open, self._clock.now()))
                 self._loop = loop
                 self._stir()
 
@@ -290,18 +290,18 @@ class SharedRateLimit:
             return
         self._closed = True
         self._fail(ClientClosedError(f"{self!r} was closed"))
-        await to_the_end(self._close())
+        await run_to_completion(self._close())
 
     async def _close(self) -> None:
         async with self._opening:
             if self._work is not None:
                 await asyncio.wait([self._work])
             self._cancel_timer()
-            if self._loop is not None and self._hop is not None:
+            if self._loop is not None and self._run_blocking is not None:
                 ask = self._ask(())
                 with contextlib.suppress(LedgerError):
-                    await self._hop(partial(self._file.step, ask))
-                await self._hop(self._file.close)
+                    await self._run_blocking(partial(self._file.step, ask))
+                await self._run_blocking(self._file.close)
 
     # What a limiter does
 
@@ -377,9 +377,9 @@ class SharedRateLimit:
         """Go to the file, once for all that is asked in this turn of the loop."""
         self._stirred = True
         if self._work is None and self._loop is not None and not self._closed:
-            self._work = self._loop.create_task(self._go_to_file(self._hop or in_one_thread()))
+            self._work = self._loop.create_task(self._go_to_file(self._run_blocking or in_one_thread()))
 
-    async def _go_to_file(self, hop: Hop) -> None:
+    async def _go_to_file(self, run_blocking: RunBlocking) -> None:
         try:
             while self._stirred and not self._closed:
                 self._stirred = False
@@ -387,7 +387,7 @@ class SharedRateLimit:
                 waiters = list(self._waiters)
                 ask = self._ask(waiters)
                 try:
-                    self._turn = await hop(partial(self._file.step, ask))
+                    self._turn = await run_blocking(partial(self._file.step, ask))
                 except LedgerError as error:
                     self._failures += 1
                     if self._failures >= MOST_FAILURES:

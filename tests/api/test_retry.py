@@ -33,7 +33,7 @@ class Longest(random.Random):
         return b
 
 
-def go_on(
+def retry(
     errors: Iterable[SunoVideoError],
     policy: RetryPolicy,
     *,
@@ -74,7 +74,7 @@ def go_on(
 
 def test_waits_double_up_to_a_cap() -> None:
     """Without a word from the server the longest wait doubles, and stops at the cap."""
-    end, waits, at = go_on([TransportError("x")] * 6, RetryPolicy(backoff=1, max_backoff=8))
+    end, waits, at = retry([TransportError("x")] * 6, RetryPolicy(backoff=1, max_backoff=8))
     assert (end, waits, at) == ("done", [1, 2, 4, 8, 8, 8], 31)
 
 
@@ -97,7 +97,7 @@ def test_the_server_is_obeyed_first() -> None:
 def test_attempts_are_capped_and_the_last_failure_is_raised() -> None:
     """Eight sends of one call, the first included, and the caller gets the last error itself."""
     errors = [TransportError(str(number)) for number in range(20)]
-    end, waits, _ = go_on(errors, RetryPolicy(attempts=8, backoff=0.1))
+    end, waits, _ = retry(errors, RetryPolicy(attempts=8, backoff=0.1))
     assert end is errors[7]
     assert len(waits) == 7
 
@@ -105,7 +105,7 @@ def test_attempts_are_capped_and_the_last_failure_is_raised() -> None:
 def test_time_is_capped() -> None:
     """A wait that would end after the horizon is not begun."""
     errors = [refused(RateLimitError, 429, 40)] * 20
-    end, waits, at = go_on(errors, RetryPolicy(horizon=100))
+    end, waits, at = retry(errors, RetryPolicy(horizon=100))
     assert isinstance(end, RateLimitError)
     assert (waits, at) == ([40, 40], 80)
 
@@ -113,11 +113,11 @@ def test_time_is_capped() -> None:
 def test_maintenance_has_a_longer_horizon_and_no_count() -> None:
     """During maintenance a call waits up to an hour, however often it is refused."""
     policy = RetryPolicy(attempts=2, horizon=10, maintenance_horizon=3600, maintenance_backoff=240)
-    end, waits, at = go_on([refused(MaintenanceError, 455)] * 15, policy)
+    end, waits, at = retry([refused(MaintenanceError, 455)] * 15, policy)
     assert end == "done"
     assert max(waits) == 240
     assert 10 < at < 3600
-    end, _, at = go_on([refused(MaintenanceError, 455)] * 99, policy)
+    end, _, at = retry([refused(MaintenanceError, 455)] * 99, policy)
     assert isinstance(end, MaintenanceError)
     assert 3300 < at <= 3600
 
@@ -125,7 +125,7 @@ def test_maintenance_has_a_longer_horizon_and_no_count() -> None:
 def test_what_is_not_retryable_ends_it() -> None:
     """A later failure of another kind goes to the caller at once."""
     final = refused(ServerError, 500)
-    end, waits, _ = go_on(
+    end, waits, _ = retry(
         [TransportError("x"), final], RetryPolicy(), retryable=lambda error: isinstance(error, TransportError)
     )
     assert end is final

@@ -176,7 +176,7 @@ def _arm_requests(points: Points) -> None:
 
 
 def _arm_downloads(points: Points) -> None:
-    download = media.MediaServer.download
+    download = media.MediaFetcher.download
 
     async def fetching(*args: Any, **kwargs: Any) -> partfile.Saved:
         points.reach("download: before")
@@ -194,7 +194,7 @@ def _arm_downloads(points: Points) -> None:
         points.reach("download: part half written")
         write(part, chunk[half:])
 
-    media.MediaServer.download = fetching  # type: ignore[method-assign]
+    media.MediaFetcher.download = fetching  # type: ignore[method-assign]
     partfile.PartFile.begin = beginning  # type: ignore[method-assign, assignment]
     partfile.PartFile.write = writing  # type: ignore[method-assign, assignment]
 

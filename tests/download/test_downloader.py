@@ -9,7 +9,7 @@ import pytest
 
 from suno_video_async import DownloadError, SunoVideoClient, TaskSnapshot, Timeout, Video, VideoTaskId
 from suno_video_async.api.transport import make_session
-from suno_video_async.download.fetch import MediaServer
+from suno_video_async.download.fetch import MediaFetcher
 from suno_video_async.download.filenames import file_name
 from suno_video_async.download.mp4 import mp4_problem
 from tests.support.clients import KEY
@@ -19,7 +19,7 @@ from tests.support.raw import http, raw_server, says
 
 async def fetch(url: str, path: Path, *, local: bool = True) -> Path:
     async with make_session() as session:
-        server = MediaServer(session, Timeout(connect=1, total=2), local=local)
+        server = MediaFetcher(session, Timeout(connect=1, total=2), local=local)
         return (await server.download(url, path)).path
 
 
@@ -77,8 +77,8 @@ async def test_redirects_are_followed_three_times(tmp_path: Path) -> None:
     hops = 3
 
     async def behave(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        hop = int(head.split(b" ")[1].strip(b"/"))
-        writer.write(http(b"", "302 Found", Location=f"/{hop + 1}") if hop < hops else http(MP4))
+        run_blocking = int(head.split(b" ")[1].strip(b"/"))
+        writer.write(http(b"", "302 Found", Location=f"/{run_blocking + 1}") if run_blocking < hops else http(MP4))
 
     async with raw_server(behave) as server:
         await fetch(server.url + "/0", tmp_path / "s.mp4")

@@ -28,7 +28,7 @@ from suno_video_async import (
 from suno_video_async.api.transport import make_session
 from suno_video_async.download import fetch as fetching
 from suno_video_async.download import partial
-from suno_video_async.download.fetch import MediaServer, PublicResolver
+from suno_video_async.download.fetch import MediaFetcher, PublicResolver
 from suno_video_async.download.partial import Saved
 from tests.support.clients import KEY
 from tests.support.fakes import box, settle
@@ -80,7 +80,7 @@ class Cdn:
 
 async def fetch(server: RawServer, path: Path, **options: Any) -> Saved:
     async with make_session() as session:
-        media = MediaServer(session, Timeout(connect=1, total=2), local=True)
+        media = MediaFetcher(session, Timeout(connect=1, total=2), local=True)
         return await media.download(server.url + "/v.mp4?signature=1", path, **options)
 
 
@@ -356,7 +356,7 @@ async def test_a_video_that_comes_compressed_is_refused(tmp_path: Path) -> None:
 async def test_a_private_address_is_not_asked(tmp_path: Path, host: str) -> None:
     """A media URL never leads into the user's own network, unless the API itself is there."""
     async with make_session() as session:
-        media = MediaServer(session, Timeout(connect=1, total=2))
+        media = MediaFetcher(session, Timeout(connect=1, total=2))
         with pytest.raises(DownloadError, match="no public address"):
             await media.download(f"https://{host}/v.mp4", tmp_path / "s.mp4")
 
@@ -370,7 +370,7 @@ async def test_a_name_of_a_private_address_is_not_asked(tmp_path: Path, monkeypa
     monkeypatch.setattr("aiohttp.ThreadedResolver.resolve", resolve)
     monkeypatch.setattr("aiohttp.DefaultResolver.resolve", resolve)
     async with fetching.make_media_session(local=False) as session:
-        media = MediaServer(session, Timeout(connect=1, total=2))
+        media = MediaFetcher(session, Timeout(connect=1, total=2))
         with pytest.raises(DownloadError, match=r"media\.test, which has no public address") as caught:
             await media.download("https://media.test/v.mp4", tmp_path / "s.mp4")
     assert not caught.value.temporary

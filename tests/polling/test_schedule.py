@@ -45,7 +45,7 @@ def test_without_tasks_there_is_nothing_to_wait_for() -> None:
 def test_a_lone_task_is_asked_about_when_it_may_be_done_and_not_too_often() -> None:
     """A task of about a minute costs under 40 requests and is found within two seconds."""
     plan, now, asked = schedule(), 0.0, list[float]()
-    plan.add(A, 0.0, eager=True)
+    plan.add(A, 0.0, interactive=True)
     while now < 66:
         decision = plan.decide(now, NOTHING)
         if isinstance(decision, Ask):
@@ -64,10 +64,10 @@ def test_a_lone_task_is_asked_about_when_it_may_be_done_and_not_too_often() -> N
 
 def test_while_submissions_wait_a_question_must_pay() -> None:
     """With a known law the first question comes where nearly all are done, or where somebody waits for it."""
-    patient, eager = schedule(taught()), schedule(taught())
-    patient.add(A, 0.0)
-    eager.add(A, 0.0, eager=True)
-    late, early = first_question(patient, READY), first_question(eager, READY)
+    bulk, interactive = schedule(taught()), schedule(taught())
+    bulk.add(A, 0.0)
+    interactive.add(A, 0.0, interactive=True)
+    late, early = first_question(bulk, READY), first_question(interactive, READY)
     assert taught().chance(0.0, late) > 0.9
     assert 0.1 < taught().chance(0.0, early) < 0.25
 
@@ -138,7 +138,7 @@ def test_many_tasks_at_the_end_are_not_asked_about_in_vain() -> None:
     for number in range(30):
         plan.add(VideoTaskId(f"v{number}"), 0.0)
     assert isinstance(plan.decide(50.0, NOTHING), Wait)
-    plan.add(A, 0.0, eager=True)
+    plan.add(A, 0.0, interactive=True)
     plan.decide(1.0, NOTHING)
     assert plan.decide(50.0, NOTHING) == Ask(A)
 
@@ -232,7 +232,7 @@ def test_the_eager_leave_places_to_others() -> None:
     """At most one place in four goes to tasks that somebody waits for, while submissions wait."""
     plan = schedule(taught())
     for number in range(40):
-        plan.add(VideoTaskId(f"v{number}"), 0.0, eager=True)
+        plan.add(VideoTaskId(f"v{number}"), 0.0, interactive=True)
     asked = 0
     for _ in range(40):
         decision = plan.decide(55.0, READY)

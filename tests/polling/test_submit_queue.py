@@ -10,8 +10,8 @@ from suno_video_async.ratelimit.limiter import Place
 from tests.support.virtual import run_virtual
 
 
-async def waiting(turns: SubmitQueue, name: str, order: list[str], *, patient: bool) -> Place:
-    place = await turns.acquire(patient=patient)
+async def waiting(turns: SubmitQueue, name: str, order: list[str], *, bulk: bool) -> Place:
+    place = await turns.acquire(bulk=bulk)
     order.append(name)
     return place
 
@@ -21,8 +21,8 @@ def test_a_direct_submission_goes_before_a_catalog_but_not_for_ever() -> None:
 
     async def main() -> list[str]:
         turns, order = SubmitQueue(Limiter()), list[str]()
-        tasks = [asyncio.ensure_future(waiting(turns, f"p{n}", order, patient=True)) for n in range(2)]
-        tasks += [asyncio.ensure_future(waiting(turns, f"d{n}", order, patient=False)) for n in range(5)]
+        tasks = [asyncio.ensure_future(waiting(turns, f"p{n}", order, bulk=True)) for n in range(2)]
+        tasks += [asyncio.ensure_future(waiting(turns, f"d{n}", order, bulk=False)) for n in range(5)]
         await asyncio.sleep(0)
         assert len(turns) == 7
         for _ in range(7):
@@ -40,9 +40,9 @@ def test_a_cancelled_turn_is_passed_over() -> None:
     async def main() -> None:
         limiter = Limiter()
         turns = SubmitQueue(limiter)
-        first = asyncio.ensure_future(turns.acquire(patient=True))
-        second = asyncio.ensure_future(turns.acquire(patient=True))
-        third = asyncio.ensure_future(turns.acquire(patient=True))
+        first = asyncio.ensure_future(turns.acquire(bulk=True))
+        second = asyncio.ensure_future(turns.acquire(bulk=True))
+        third = asyncio.ensure_future(turns.acquire(bulk=True))
         await asyncio.sleep(0)
         first.cancel()
         place = await limiter.acquire()
@@ -64,7 +64,7 @@ def test_a_turn_that_is_being_cancelled_gets_no_place() -> None:
 
     async def main() -> None:
         turns = SubmitQueue(Limiter())
-        task = asyncio.ensure_future(turns.acquire(patient=False))
+        task = asyncio.ensure_future(turns.acquire(bulk=False))
         await asyncio.sleep(0)
         task.cancel()
         assert not turns.grant(Place())

@@ -64,7 +64,7 @@ def now() -> float:
 
 
 def one_of(path: Path, requests: int = 20, per: float = 10.0, **options: Any) -> SharedRateLimit:
-    return SharedRateLimit(path, RateLimit(requests, per), hop=inline, **options)
+    return SharedRateLimit(path, RateLimit(requests, per), run_blocking=inline, **options)
 
 
 async def use(
@@ -290,7 +290,7 @@ def test_a_pause_in_the_moment_of_a_grant(path: Path) -> None:
     """A place that was granted while its process learned of a refusal goes back unused."""
 
     async def main() -> None:
-        async with SharedRateLimit(path, hop=slow) as limiter:
+        async with SharedRateLimit(path, run_blocking=slow) as limiter:
             waiting = asyncio.ensure_future(use(limiter))
             await asyncio.sleep(0.15)
             limiter.pause(Lane.ALL, 5)
@@ -350,7 +350,7 @@ def test_a_waiter_that_is_cancelled_while_it_is_granted(path: Path) -> None:
     """A grant that comes too late for its waiter goes to the next one."""
 
     async def main() -> None:
-        limiter = SharedRateLimit(path, RateLimit(1, 10), hop=cancelling)
+        limiter = SharedRateLimit(path, RateLimit(1, 10), run_blocking=cancelling)
         async with limiter:
             waiters.extend(asyncio.ensure_future(use(limiter)) for _ in range(2))
             assert await waiters[1] == 0.0

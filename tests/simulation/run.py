@@ -30,7 +30,7 @@ from suno_video_async import (
     Timeout,
     Track,
 )
-from suno_video_async._util.aio import Hop, inline, to_the_end
+from suno_video_async._util.aio import RunBlocking, inline, run_to_completion
 from suno_video_async.batch.options import Options
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.aio import AsyncLedger
@@ -352,7 +352,7 @@ class _Run:
             max_credits=scenario.max_credits,
         )
         source = cast("AsyncIterator[Track]", self._rows())
-        books = AsyncLedger(self.ledger, _hop(self.life.hop_delay, self.simulation, self.number))
+        books = AsyncLedger(self.ledger, _run_blocking(self.life.hop_delay, self.simulation, self.number))
         self.conversion = Conversion(client._open(), source, books, options, self._receiver(client))
         async with self.conversion as outcomes:
             self.entered = True
@@ -471,7 +471,7 @@ def _flat(error: BaseException) -> str:
     return repr(error)
 
 
-def _hop(delay: float | None, simulation: Simulation, life: int) -> Hop:
+def _run_blocking(delay: float | None, simulation: Simulation, life: int) -> RunBlocking:
     """Return a hop to a thread that is as slow as the seed wants; None runs in place."""
     if delay is None:
         return inline
@@ -485,10 +485,10 @@ def _hop(delay: float | None, simulation: Simulation, life: int) -> Hop:
                 result = await _in_thread(call, loop, rng.uniform(0, seconds), rng.uniform(0, seconds))
         return result
 
-    async def hop(call: Callable[[], T], /) -> T:
-        return await to_the_end(run_sync(call))  # as the books' own hop does
+    async def run_blocking(call: Callable[[], T], /) -> T:
+        return await run_to_completion(run_sync(call))  # as the books' own hop does
 
-    return hop
+    return run_blocking
 
 
 def _in_thread(call: Callable[[], T], loop: SimLoop, before: float, after: float) -> Awaitable[T]:
