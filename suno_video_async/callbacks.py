@@ -130,7 +130,7 @@ class CallbackReceiver:
         self._client = client
         self._public = checked_public_url(public_url)
         self._trusting = trust_callbacks
-        self._books = list[AsyncLedger]()
+        self._ledgers = list[AsyncLedger]()
         self._heard = dict[tuple[int, int], asyncio.Queue[tuple[str, VideoTaskId]]]()
         self._busy = 0
         self._accepted = self._refused = self._adopted = self._double = 0
@@ -242,8 +242,8 @@ class CallbackReceiver:
         self._busy += 1
         try:
             said = await self._read(read)
-            books, attempt = await self._attempt(nonce)
-            await self._note(books, attempt, nonce, said)
+            ledger, attempt = await self._attempt(nonce)
+            await self._note(ledger, attempt, nonce, said)
         except MalformedResponseError as error:
             raise CallbackRejected(400, str(error)) from None
         except LedgerError as error:
@@ -264,12 +264,12 @@ class CallbackReceiver:
         return codec.read_callback(body)
 
     async def _attempt(self, nonce: str) -> tuple[AsyncLedger, Attempt]:
-        for books in self._books:
-            if (attempt := await books.attempt(nonce)) is not None:
-                return books, attempt
+        for ledger in self._ledgers:
+            if (attempt := await ledger.attempt(nonce)) is not None:
+                return ledger, attempt
         raise CallbackRejected(404, "no attempt has this nonce")
 
-    async def _note(self, books: AsyncLedger, attempt: Attempt, nonce: str, said: TaskSnapshot) -> None:
+    async def _note(self, ledger: AsyncLedger, attempt: Attempt, nonce: str, said: TaskSnapshot) -> None:
         """Commit what a callback says about an attempt before it is answered, and let it be looked at."""
         row, task_id = attempt.row, said.task_id
         in_doubt = attempt.newest and row.state in {State.SUBMITTING, State.UNKNOWN}
@@ -279,10 +279,10 @@ class CallbackReceiver:
             if not (self._trusting and self._client.believe(said)):
                 self._client.hint(task_id)
             return
-        if await books.bought_by(task_id) is not None:
+        if await ledger.bought_by(task_id) is not None:
             raise CallbackRejected(409, "its task is what another attempt bought")
         if attempt.candidate != task_id:
-            await books.note_candidate(nonce, task_id)
+            await ledger.note_candidate(nonce, task_id)
             if not in_doubt:
                 self._double += attempt.candidate is None
                 logger.warning(
@@ -291,27 +291,27 @@ class CallbackReceiver:
                     *(row.id, row.track.suno_id, task_id),
                     extra=fields("double_charge", track=row.track, row=row.where, task_id=task_id),
                 )
-        if (heard := self._heard.get((id(books), row.id))) is not None:
+        if (heard := self._heard.get((id(ledger), row.id))) is not None:
             with contextlib.suppress(asyncio.QueueFull):
                 heard.put_nowait((nonce, task_id))
 
     # For a conversion
 
-    def open(self, books: AsyncLedger) -> None:
+    def open(self, ledger: AsyncLedger) -> None:
         """Accept callbacks for the attempts of a ledger."""
-        self._books.append(books)
+        self._ledgers.append(ledger)
 
-    def close(self, books: AsyncLedger) -> None:
+    def close(self, ledger: AsyncLedger) -> None:
         """Accept none of them any more."""
-        self._books.remove(books)
+        self._ledgers.remove(ledger)
 
-    async def catch_up(self, books: AsyncLedger, row: LedgerRow) -> None:
+    async def catch_up(self, ledger: AsyncLedger, row: LedgerRow) -> None:
         """Look at a callback that came before the answer of its submission."""
-        found = await books.candidate(row)
+        found = await ledger.candidate(row)
         if found is not None and found[1] == row.video_task_id:
             self._client.hint(found[1])
 
-    async def adopt(self, books: AsyncLedger, row: LedgerRow, seconds: float) -> LedgerRow | None:
+    async def adopt(self, ledger: AsyncLedger, row: LedgerRow, seconds: float) -> LedgerRow | None:
         """Wait for the callback of an unknown row and return the row as submitted, or None when none came.
 
         Args:
@@ -320,11 +320,11 @@ class CallbackReceiver:
             seconds: how long to wait for one that has not come yet; at 0 or less only what has come counts.
 
         """
-        key, deadline = (id(books), row.id), self._client.clock.now() + seconds
+        key, deadline = (id(ledger), row.id), self._client.clock.now() + seconds
         heard = self._heard[key] = asyncio.Queue[tuple[str, VideoTaskId]](CANDIDATES)
         seen = set[tuple[str, VideoTaskId]]()
         try:
-            if (found := await books.candidate(row)) is not None:
+            if (found := await ledger.candidate(row)) is not None:
                 with contextlib.suppress(asyncio.QueueFull):
                     heard.put_nowait(found)
             while (found := await self._next(heard, deadline)) is not None:
@@ -333,7 +333,7 @@ class CallbackReceiver:
                 if seen:  # strangers may name any number of tasks
                     await self._client.clock.sleep(HINTED_AGAIN)
                 seen.add(found)
-                if (adopted := await self._confirmed(books, row, *found)) is not None:
+                if (adopted := await self._confirmed(ledger, row, *found)) is not None:
                     self._adopted += 1
                     return adopted
             return None
@@ -356,7 +356,7 @@ class CallbackReceiver:
         return None if getter.cancelled() else getter.result()
 
     async def _confirmed(
-        self, books: AsyncLedger, row: LedgerRow, nonce: str, task_id: VideoTaskId
+        self, ledger: AsyncLedger, row: LedgerRow, nonce: str, task_id: VideoTaskId
     ) -> LedgerRow | None:
         """Ask the service whether a task is what an attempt bought, and commit that it is."""
         try:
@@ -366,7 +366,7 @@ class CallbackReceiver:
                 problem = f"task {task_id} has not the callback URL of row {row.id}"
             if problem is None:
                 transition = Transition(state=State.SUBMITTED, video_task_id=task_id)
-                return await books.move(row, transition, cause=Cause.CALLBACK)
+                return await ledger.move(row, transition, cause=Cause.CALLBACK)
         except SunoVideoError as error:
             problem = str(error)
         logger.warning(

@@ -168,7 +168,7 @@ class SunoVideoClient:
             max_in_flight=self.max_in_flight,
             timeout=self._timeout,
             retry=self._retry,
-            ledger=self._ledger,
+            given_ledger=self._ledger,
             given_session=self._session,
             given_transport=self._transport,
         )

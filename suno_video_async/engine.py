@@ -93,14 +93,14 @@ class Engine:
     max_in_flight: int
     timeout: Timeout
     retry: RetryPolicy
-    ledger: Ledger | str | PathLike[str] | None
+    given_ledger: Ledger | str | PathLike[str] | None
     given_session: aiohttp.ClientSession | None
     given_transport: Transport | None
 
     statistics: CallStatistics = field(factory=CallStatistics, init=False)
     calls: Calls = field(init=False)
     poller: Poller = field(init=False)
-    books: AsyncLedger | None = field(default=None, init=False)
+    ledger: AsyncLedger | None = field(default=None, init=False)
     closed: bool = field(default=False, init=False)
     _loop: asyncio.AbstractEventLoop = field(init=False)
     _session: aiohttp.ClientSession = field(init=False)
@@ -123,20 +123,20 @@ class Engine:
             for problem in await anyio.to_thread.run_sync(self.settings.key_file_problems):
                 warnings.warn(problem, UserWarning, stacklevel=3)
         await self.limiter.open()
-        if self.ledger is not None:
-            books = AsyncLedger(as_ledger(self.ledger))
-            await self.open_books(books)
-            self.books = books
+        if self.given_ledger is not None:
+            ledger = AsyncLedger(as_ledger(self.given_ledger))
+            await self.open_ledger(ledger)
+            self.ledger = ledger
         try:
             await self._background.open("suno-video-client")
         except asyncio.CancelledError:
-            if self.books is not None:
-                await self.books.close()
+            if self.ledger is not None:
+                await self.ledger.close()
             raise
         self._make_parts()
         self._background.start_soon(self.poller.run)
-        if self.books is not None:
-            self._background.start_soon(self._note_places, self.books)
+        if self.ledger is not None:
+            self._background.start_soon(self._note_places, self.ledger)
 
     def _make_parts(self) -> None:
         settings = self.settings
@@ -179,18 +179,18 @@ class Engine:
         await self.calls.aclose()
         await self._background.aclose()
         self.poller.stop(ClientClosedError("the client was closed while the task was followed"))
-        if self.books is not None:
+        if self.ledger is not None:
             with contextlib.suppress(LedgerError):
-                await self.books.note_place(self.clock.time())
-            await self.books.close()
+                await self.ledger.note_place(self.clock.time())
+            await self.ledger.close()
         await self._downloads.aclose()
         if self._session is not self.given_session:
             await self._session.close()
 
-    async def _note_places(self, books: AsyncLedger) -> None:
+    async def _note_places(self, ledger: AsyncLedger) -> None:
         if self.rate is not None:
             try:
-                await books.keep_places(self.clock, self.rate.per)
+                await ledger.keep_places(self.clock, self.rate.per)
             except LedgerError:
                 logger.exception("the ledger cannot keep the time of the requests", extra=fields("ledger_failed"))
 
@@ -227,7 +227,7 @@ class Engine:
         """The window of the key."""
         return self.limiter.rate
 
-    async def open_books(self, books: AsyncLedger) -> None:
+    async def open_ledger(self, ledger: AsyncLedger) -> None:
         """Open a ledger as this account's, and take from it what bears on the pace.
 
         The window begins full where another process has just used it; how long tasks take is recalled.
@@ -238,11 +238,11 @@ class Engine:
         """
         provider, fingerprint = self.checked().account
         try:
-            await books.open(provider=provider, fingerprint=fingerprint)
-            last = await books.last_place()
-            durations = await books.durations(RECALLED)
+            await ledger.open(provider=provider, fingerprint=fingerprint)
+            last = await ledger.last_place()
+            durations = await ledger.durations(RECALLED)
         except BaseException:
-            await books.close()
+            await ledger.close()
             raise
         if last is not None and self.rate is not None and self.clock.time() - last < 1.5 * self.rate.per:
             self.limiter.assume_used()

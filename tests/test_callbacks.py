@@ -522,7 +522,7 @@ def test_a_closed_ledgers_attempts_are_refused(scene: Scene) -> None:
     books = AsyncLedger(scene.ledger)
     scene.receiver.open(books)
     assert scene.call(said()) == 200
-    scene.receiver._books.clear()
+    scene.receiver._ledgers.clear()
     assert scene.call(said()) == 404
 
 

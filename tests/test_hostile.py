@@ -27,7 +27,7 @@ from suno_video_async import (
     VideoTaskId,
 )
 from suno_video_async._util.aio import run_to_completion
-from suno_video_async.batch.row import Rows
+from suno_video_async.batch.row import RowProcessor
 from suno_video_async.ledger.model import Claim
 from suno_video_async.models import TaskSnapshot
 from suno_video_async.protocol.codec import Operation
@@ -107,14 +107,14 @@ def test_a_defect_in_one_row_takes_no_other_with_it(monkeypatch: pytest.MonkeyPa
     async def run() -> tuple[list[str], Exception | None]:
         client, _ = client_of(FakeAPI())
         states: list[str] = []
-        retry = Rows._continue
+        retry = RowProcessor._continue
 
-        async def broken(rows: Rows, claim: Claim, work: Any) -> Outcome:
+        async def broken(rows: RowProcessor, claim: Claim, work: Any) -> Outcome:
             if claim.row.track.suno_id == "s2":
                 raise KeyError("a defect")
             return await retry(rows, claim, work)
 
-        monkeypatch.setattr(Rows, "_continue", broken)
+        monkeypatch.setattr(RowProcessor, "_continue", broken)
         async with client, client.convert(tracks(5)) as outcomes:
             try:
                 async for outcome in outcomes:

@@ -145,7 +145,7 @@ def test_a_screen_that_is_gone_stops_nothing(caplog: pytest.LogCaptureFixture) -
 
     class Gone(Screen):
         def write(self, text: str, /) -> int:
-            if self.emit() > 10:
+            if self.tell() > 10:
                 raise BrokenPipeError
             return super().write(text)
 

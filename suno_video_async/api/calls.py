@@ -214,7 +214,7 @@ class Calls:
         """Send once and read the answer; the place is given back at the end of the attempt."""
         sent = answered = False
         try:
-            if journal is not None and (url := await journal.before(self.clock.time())) is not None:
+            if journal is not None and (url := await journal.record_intent(self.clock.time())) is not None:
                 request = codec.called_back(request, url)
             sent = True
             self.statistics.requests += 1
@@ -257,7 +257,7 @@ class Calls:
     async def _written(self, journal: SubmissionJournal, result: Result[Any]) -> Result[Any]:
         """Write down what a submission came to; a ledger that fails now must not hide what was bought."""
         try:
-            await journal.after(result.value, result.error)
+            await journal.record_result(result.value, result.error)
         except LedgerError as failure:
             came = f"accepted as task {result.value}" if result.error is None else f"answered with: {result.error}"
             logger.exception(

@@ -43,17 +43,17 @@ class Conversion:
         self,
         client: Engine,
         source: CatalogSource,
-        books: AsyncLedger,
+        ledger: AsyncLedger,
         options: Options,
         callbacks: CallbackReceiver | None = None,
     ) -> None:
         self._client = client
         self._source = source
-        self._books = books
+        self._ledger = ledger
         self._options = options
         self._callbacks = callbacks
         self._stop_signal = StopSignal(stopping=options.unknown_grace is not None)
-        self._rows = RowProcessor(client, books, options, callbacks, self._stop_signal)
+        self._rows = RowProcessor(client, ledger, options, callbacks, self._stop_signal)
         self._scope = anyio.CancelScope()
         self._ended = anyio.Event()
         self._room = anyio.Semaphore(2 * client.max_in_flight)
@@ -68,17 +68,17 @@ class Conversion:
         """
         if self._outcomes is not None:
             raise RuntimeError("a conversion is entered once: make another one")
-        await self._client.open_books(self._books)
+        await self._client.open_ledger(self._ledger)
         send, self._outcomes = anyio.create_memory_object_stream[Outcome](self._client.max_in_flight)
         try:
             self._client.start_soon(partial(self._run, send))
         except BaseException:  # such as that it was closed while the ledger was opened
             send.close()
             self._outcomes.close()
-            await self._books.close()
+            await self._ledger.close()
             raise
         if self._callbacks is not None:
-            self._callbacks.open(self._books)
+            self._callbacks.open(self._ledger)
         return self
 
     async def __aexit__(
@@ -133,7 +133,7 @@ class Conversion:
 
     def credits(self) -> tuple[float, float] | None:
         """Return the credits spent and set aside over the ledger's life; None where only its file could tell."""
-        ledger = self._books.ledger
+        ledger = self._ledger.sync
         if not isinstance(ledger, SqliteLedger):
             return None
         spent, reserved = ledger.sums
@@ -164,20 +164,20 @@ class Conversion:
             raise
         finally:
             with anyio.CancelScope(shield=True):
-                await self._close_books()
+                await self._close_ledger()
             send.close()
             self._ended.set()
 
-    async def _close_books(self) -> None:
+    async def _close_ledger(self) -> None:
         """Let the submissions in the air reach the ledger before it is closed."""
         if self._callbacks is not None:
-            self._callbacks.close(self._books)
+            self._callbacks.close(self._ledger)
         for submission in self._stop_signal.submissions:
             submission.abandon()
             await asyncio.wait([submission.outcome])
         with contextlib.suppress(LedgerError):
-            await self._books.note_place(self._client.clock.time())
-        await self._books.close()
+            await self._ledger.note_place(self._client.clock.time())
+        await self._ledger.close()
 
     async def _pull(self, group: TaskGroup, handle: Handle) -> None:
         try:
@@ -199,7 +199,7 @@ class Conversion:
         if isinstance(row.track, CatalogError):
             return row.track
         try:
-            claim = await self._books.claim(row.track, where=row.where)
+            claim = await self._ledger.claim(row.track, where=row.where)
         except LedgerError as error:
             return Unclaimed(row.track, error)
         # As the catalog has it now: the ledger may hold other columns of an earlier one.
@@ -208,9 +208,9 @@ class Conversion:
     def _left(self) -> AsyncGenerator[LedgerRow, None]:
         """Return the rows to go on with that no catalog names: they are paid for."""
         if self._options.unknown_grace is None:
-            return self._books.untouched(State.SUBMITTED)
+            return self._ledger.untouched(State.SUBMITTED)
         made = () if self._options.output_dir is None else (State.SUCCEEDED,)
-        return self._books.in_state(State.SUBMITTED, State.UNKNOWN, *made)
+        return self._ledger.in_state(State.SUBMITTED, State.UNKNOWN, *made)
 
     async def _pick_up(self, group: TaskGroup, handle: Handle, rows: AsyncGenerator[LedgerRow, None]) -> None:
         try:
@@ -223,7 +223,7 @@ class Conversion:
     async def _note_places(self) -> None:
         if (rate := self._client.rate) is not None:
             try:
-                await self._books.keep_places(self._client.clock, rate.per)
+                await self._ledger.keep_places(self._client.clock, rate.per)
             except LedgerError as error:
                 self._stop_signal.stop_if_fatal(error)
 

@@ -51,8 +51,7 @@ class Unknowns:
 
     def __init__(self, client: UnknownsClient, ledger: Ledger | str | PathLike[str]) -> None:
         self._client = client
-        self._ledger = as_ledger(ledger)
-        self._books = AsyncLedger(self._ledger)
+        self._ledger = AsyncLedger(as_ledger(ledger))
 
     async def __aenter__(self) -> Unknowns:
         """Open the ledger.
@@ -61,21 +60,22 @@ class Unknowns:
             LedgerError: there is none, it belongs to another account, or it is being written.
 
         """
-        path = self._ledger.path if isinstance(self._ledger, SqliteLedger) else None
+        kept = self._ledger.sync
+        path = kept.path if isinstance(kept, SqliteLedger) else None
         if path is not None and not await anyio.Path(path).exists():
             raise no_ledger(path)
         provider, fingerprint = self._client.account
-        await self._books.open(provider=provider, fingerprint=fingerprint)
+        await self._ledger.open(provider=provider, fingerprint=fingerprint)
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._books.close()
+        await self._ledger.close()
 
     async def rows(self) -> list[LedgerRow]:
         """Return the unknown rows in their order."""
-        return [row async for row in self._books.in_state(State.UNKNOWN)]
+        return [row async for row in self._ledger.in_state(State.UNKNOWN)]
 
     async def adopt(self, row_id: int, task_id: VideoTaskId | str) -> LedgerRow:
         """Take a video task as the one that an unknown row bought; the next conversion follows it.
@@ -123,7 +123,7 @@ class Unknowns:
         return [await self._move(row, transition) for row in rows]
 
     async def _unknown(self, row_id: int) -> LedgerRow:
-        row = await self._books.row(row_id)
+        row = await self._ledger.row(row_id)
         if row is None:
             raise LedgerError(f"the ledger has no row {row_id}")
         if row.state is not State.UNKNOWN:
@@ -131,7 +131,7 @@ class Unknowns:
         return row
 
     async def _move(self, row: LedgerRow, transition: Transition) -> LedgerRow:
-        return await self._books.move(row, transition, cause=Cause.PERSON)
+        return await self._ledger.move(row, transition, cause=Cause.PERSON)
 
 
 async def unknown_rows(ledger: SqliteLedger | str | PathLike[str]) -> list[LedgerRow]:

@@ -94,7 +94,7 @@ class RowProcessor:
     """
 
     client: Engine
-    books: AsyncLedger
+    ledger: AsyncLedger
     options: Options
     callbacks: CallbackReceiver | None
     stop_signal: StopSignal
@@ -164,7 +164,7 @@ class RowProcessor:
     async def _as_it_stands(self, row: LedgerRow, outcome: Outcome) -> Outcome:
         """Say of a row that was to be bought again, and was not, how it ended before."""
         again = row.state in {State.FAILED, State.REFUSED} and outcome.state == "planned"
-        kept = await self.books.row(row.id) if again else None
+        kept = await self.ledger.row(row.id) if again else None
         return outcome if kept is None else evolve(_known(kept, kept.state.value), error=outcome.error)
 
     async def _buy(self, claim: Claim, work: Work) -> Outcome:
@@ -181,13 +181,13 @@ class RowProcessor:
         except LedgerError:
             raise
         except SubmissionUnknown as error:
-            row = await self.books.row(claim.row.id) or claim.row
+            row = await self.ledger.row(claim.row.id) or claim.row
             return await self._resolve_unknown(evolve(claim, row=row), work, error)
         except SunoVideoError as error:
             return self._not_bought(track, error)
         row = evolve(claim.row, state=State.SUBMITTED, video_task_id=work.task.id)
         if self.callbacks is not None:
-            await self.callbacks.catch_up(self.books, row)
+            await self.callbacks.catch_up(self.ledger, row)
         return await self._follow(evolve(claim, row=row), work)
 
     async def _find(self, claim: Claim, work: Work) -> Outcome:
@@ -220,13 +220,13 @@ class RowProcessor:
             return row
         grace = max(UNKNOWN_GRACE, 2 * self.client.usual_duration(ALMOST_ALL))
         left = max(row.since + grace - self.client.clock.time(), self.options.unknown_grace or 0.0)
-        if (adopted := await self.callbacks.adopt(self.books, row, left)) is not None:
+        if (adopted := await self.callbacks.adopt(self.ledger, row, left)) is not None:
             return adopted
         if self.client.strict or row.error is None or row.error[0] != AWAITED:
             return row
-        row = await self.books.move(row, Transition(state=State.PLANNED, error=row.error), cause=Cause.SILENCE)
+        row = await self.ledger.move(row, Transition(state=State.PLANNED, error=row.error), cause=Cause.SILENCE)
         # A callback that came at the last moment has kept it as it was.
-        called = None if row.state is State.PLANNED else await self.callbacks.adopt(self.books, row, 0.0)
+        called = None if row.state is State.PLANNED else await self.callbacks.adopt(self.ledger, row, 0.0)
         return called or row
 
     def _emit_submit(self, row: LedgerRow) -> None:
@@ -238,7 +238,7 @@ class RowProcessor:
     async def _submission(self, row: LedgerRow, *, sent_before: bool) -> Submission:
         reserve = 0 if self.options.max_credits is None else await self._prices.of(row.track)
         journal = SubmissionJournal(
-            self.books,
+            self.ledger,
             row,
             reserve=reserve,
             budget=micro(self.options.max_credits),
@@ -270,7 +270,7 @@ class RowProcessor:
         except SunoVideoError as error:
             end = error
         if transition := transition_of(end, now=self.client.clock.time()):
-            row = await self.books.move(row, transition)
+            row = await self.ledger.move(row, transition)
         if isinstance(end, Video):
             outcome = _known(row, "succeeded")
             return await self._download(outcome, claim) if self.options.output_dir else outcome
@@ -289,7 +289,7 @@ class RowProcessor:
                 saved = await self.client.fetch(_made(outcome), folder, name=name, sha256=sha256)
         except (DownloadError, APIError, TransportError, TaskFailed) as error:
             return evolve(outcome, error=error)
-        await self.books.move(row, Transition(state=State.DOWNLOADED, path=saved.path, sha256=saved.sha256))
+        await self.ledger.move(row, Transition(state=State.DOWNLOADED, path=saved.path, sha256=saved.sha256))
         return evolve(outcome, state="downloaded", path=saved.path, sha256=saved.sha256)
 
     async def _name(self, row: LedgerRow) -> str:
@@ -297,7 +297,7 @@ class RowProcessor:
         template, title = self.options.file_name, ""
         if template.needs_title:
             title = await self._titles.of(row.track)
-        marked = row.track.key if await self.books.has_namesake(row) else None
+        marked = row.track.key if await self.ledger.has_namesake(row) else None
         task_id = row.video_task_id or ""
         return template.name(row.track, video_task_id=task_id, title=title, marked_by=marked)
 

@@ -49,19 +49,19 @@ class SingleSubmissions:
             SunoVideoError: as `SunoVideoClient.submit` raises.
 
         """
-        books = self._engine.books
-        if books is None:
+        ledger = self._engine.ledger
+        if ledger is None:
             return await self._engine.begin(request).wait()
         async with self._one_claim:
-            claim = await books.claim(request.track, where="submit")
+            claim = await ledger.claim(request.track, where="submit")
             row = claim.row
             submission = self._submitting.get(row.id)
             if submission is None:
                 if row.video_task_id is not None and row.state in _FOUND:
-                    return self._resumed(books, row)
+                    return self._resumed(ledger, row)
                 if claim.changed is not None and self._is_bought(claim.changed):
                     raise AlreadyBoughtError(request.track, claim.changed.track.key)
-                submission = self._begin(books, row, request)
+                submission = self._begin(ledger, row, request)
         return await submission.wait()
 
     async def generate(
@@ -74,32 +74,34 @@ class SingleSubmissions:
             stage.task_id = task.id
             video = await task.result(wait_at_most)
             stage.state = "succeeded"
-            books = engine.checked().books
-            if books is not None:
+            ledger = engine.checked().ledger
+            if ledger is not None:
                 await self._settled_row(task)
             if output_dir is None:
                 return video
             path = (await engine.fetch(video, output_dir)).path
             stage.state = "downloaded"
-            if books is not None:
-                await self._downloaded(books, task, path)
+            if ledger is not None:
+                await self._downloaded(ledger, task, path)
             return evolve(video, path=path)
 
     def _is_bought(self, row: LedgerRow) -> bool:
         return row.state in BOUGHT or row.id in self._submitting
 
-    def _begin(self, books: AsyncLedger, row: LedgerRow, request: VideoRequest) -> Submission:
+    def _begin(self, ledger: AsyncLedger, row: LedgerRow, request: VideoRequest) -> Submission:
         if row.state in {State.UNKNOWN, State.SUBMITTING}:
             raise SubmissionUnknown(row.track, row.since, row.error[2] if row.error else "interrupted")
         if row.state is State.FAILED or row.failures:
             how = "has failed before" if row.failures else "was given up by hand"
             snapshot = TaskSnapshot(task_id=VideoTaskId("-"), status="failed")
             raise TaskFailed(snapshot, f"{row.track.suno_id} {how} (row {row.id} of the ledger)")
-        submission = self._engine.begin(request, journal=SubmissionJournal(books, row, strict=self._engine.strict))
+        submission = self._engine.begin(
+            request, journal=SubmissionJournal(ledger, row, strict=self._engine.strict)
+        )
         self._submitting[row.id] = submission
         submission.outcome.add_done_callback(partial(self._submitted, row))
         # Started now and not by that callback: from one, anyio starts no task where sniffio is installed.
-        self._engine.start_soon(partial(self._settle_what_is_bought, books, row, submission))
+        self._engine.start_soon(partial(self._settle_what_is_bought, ledger, row, submission))
         return submission
 
     def _submitted(self, row: LedgerRow, outcome: asyncio.Future[VideoTask | SunoVideoError]) -> None:
@@ -108,32 +110,32 @@ class SingleSubmissions:
         if isinstance(task, VideoTask):
             self._settled.setdefault(task.id, asyncio.get_running_loop().create_future())
 
-    async def _settle_what_is_bought(self, books: AsyncLedger, row: LedgerRow, submission: Submission) -> None:
+    async def _settle_what_is_bought(self, ledger: AsyncLedger, row: LedgerRow, submission: Submission) -> None:
         """Settle what was bought, even for a caller who is gone."""
         await asyncio.wait([submission.outcome])
         task = submission.outcome.result()
         if isinstance(task, VideoTask) and not self._settled[task.id].done():
-            await self._settle_at_the_end(books, row, task)
+            await self._settle_at_the_end(ledger, row, task)
 
-    def _resumed(self, books: AsyncLedger, row: LedgerRow) -> VideoTask:
+    def _resumed(self, ledger: AsyncLedger, row: LedgerRow) -> VideoTask:
         task = self._engine.follow(row.video_task_id or VideoTaskId(""), row.track)
         if row.state is State.SUBMITTED:
-            self._settle(books, row, task)
+            self._settle(ledger, row, task)
         elif task.id not in self._settled:
             self._settled[task.id] = asyncio.get_running_loop().create_future()
             self._settled[task.id].set_result(row)
         return task
 
-    def _settle(self, books: AsyncLedger, row: LedgerRow, task: VideoTask) -> None:
+    def _settle(self, ledger: AsyncLedger, row: LedgerRow, task: VideoTask) -> None:
         if task.id not in self._settled:
             self._settled[task.id] = asyncio.get_running_loop().create_future()
-            self._engine.start_soon(partial(self._settle_at_the_end, books, row, task))
+            self._engine.start_soon(partial(self._settle_at_the_end, ledger, row, task))
 
-    async def _settle_at_the_end(self, books: AsyncLedger, row: LedgerRow, task: VideoTask) -> None:
+    async def _settle_at_the_end(self, ledger: AsyncLedger, row: LedgerRow, task: VideoTask) -> None:
         settled = self._settled[task.id]
         try:
             transition = transition_of(await _end_of(task), now=self._engine.clock.time())
-            settled.set_result(row if transition is None else await books.move(row, transition))
+            settled.set_result(row if transition is None else await ledger.move(row, transition))
         except LedgerError:
             # The row stays submitted: the next client follows it again.
             logger.exception(
@@ -154,11 +156,11 @@ class SingleSubmissions:
         await asyncio.wait([settled])
         return None if settled.cancelled() else settled.result()
 
-    async def _downloaded(self, books: AsyncLedger, task: VideoTask, path: Path) -> None:
+    async def _downloaded(self, ledger: AsyncLedger, task: VideoTask, path: Path) -> None:
         """Note that the video of a task is on disk."""
         row = await self._settled_row(task)
         if row is not None and row.state is State.SUCCEEDED:
-            row = await books.move(row, Transition(state=State.DOWNLOADED, path=path))
+            row = await ledger.move(row, Transition(state=State.DOWNLOADED, path=path))
             self._settled[task.id] = asyncio.get_running_loop().create_future()
             self._settled[task.id].set_result(row)
 

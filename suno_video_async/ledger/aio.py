@@ -28,22 +28,22 @@ class AsyncLedger:
 
     Args:
         ledger: what is kept.
-        hop: how its blocking calls leave the event loop; None picks by where it keeps its rows.
+        run_blocking: how its blocking calls leave the event loop; None picks by where it keeps its rows.
 
     """
 
     def __init__(self, ledger: Ledger, run_blocking: RunBlocking | None = None) -> None:
         in_memory = isinstance(ledger, SqliteLedger) and ledger.path is None
-        self.ledger = ledger
+        self.sync = ledger
         self._run_blocking = run_blocking or (inline if in_memory else in_one_thread())
 
     async def open(self, *, provider: str, fingerprint: str) -> None:
         """Take the ledger for writing."""
-        await self._run_blocking(partial(self.ledger.open, provider=provider, fingerprint=fingerprint))
+        await self._run_blocking(partial(self.sync.open, provider=provider, fingerprint=fingerprint))
 
     async def close(self) -> None:
         """Let go of it, whatever is being cancelled."""
-        await run_to_completion(self.call(self.ledger.close))
+        await run_to_completion(self.call(self.sync.close))
 
     async def call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one blocking call of the ledger beside the event loop."""
@@ -51,24 +51,24 @@ class AsyncLedger:
 
     async def claim(self, track: Track, *, where: str) -> Claim:
         """Find or make the row of a track."""
-        return await self._run_blocking(partial(self.ledger.claim, track, where=where))
+        return await self._run_blocking(partial(self.sync.claim, track, where=where))
 
     async def move(self, row: LedgerRow, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
         """Commit how a row goes on."""
-        return await self._run_blocking(partial(self.ledger.move, row.id, transition, cause=cause))
+        return await self._run_blocking(partial(self.sync.move, row.id, transition, cause=cause))
 
     async def row(self, row_id: int) -> LedgerRow | None:
         """Return one row."""
-        return await self._run_blocking(partial(self.ledger.row, row_id))
+        return await self._run_blocking(partial(self.sync.row, row_id))
 
     async def has_namesake(self, row: LedgerRow) -> bool:
         """Whether an older row has the same `suno_id`, and so the plain name of this one's file."""
-        return await self._run_blocking(partial(self.ledger.has_namesake, row))
+        return await self._run_blocking(partial(self.sync.has_namesake, row))
 
     async def in_state(self, *states: State) -> AsyncGenerator[LedgerRow, None]:
         """Yield rows in these states, a page at a time."""
         after = 0
-        while page := await self._run_blocking(partial(self.ledger.rows, *states, after=after)):
+        while page := await self._run_blocking(partial(self.sync.rows, *states, after=after)):
             for row in page:
                 yield row
             after = page[-1].id
@@ -76,26 +76,26 @@ class AsyncLedger:
     async def untouched(self, state: State) -> AsyncGenerator[LedgerRow, None]:
         """Yield rows in a state that this run's catalog did not name."""
         after = 0
-        while page := await self._run_blocking(partial(self.ledger.untouched, state, after=after)):
+        while page := await self._run_blocking(partial(self.sync.untouched, state, after=after)):
             for row in page:
                 yield row
             after = page[-1].id
 
     async def totals(self) -> Totals:
         """Return the sums."""
-        return await self._run_blocking(self.ledger.totals)
+        return await self._run_blocking(self.sync.totals)
 
     async def last_place(self) -> float | None:
         """Return the Unix seconds of the last request known to have been sent."""
-        return await self._run_blocking(self.ledger.last_place)
+        return await self._run_blocking(self.sync.last_place)
 
     async def durations(self, most: int) -> Sequence[float]:
         """Return the seconds that the tasks of the last rows took, the newest last; at most so many."""
-        return await self._run_blocking(partial(self.ledger.durations, most))
+        return await self._run_blocking(partial(self.sync.durations, most))
 
     async def note_place(self, at: float) -> None:
         """Note that requests are being sent."""
-        await self._run_blocking(partial(self.ledger.note_place, at))
+        await self._run_blocking(partial(self.sync.note_place, at))
 
     async def keep_places(self, clock: Clock, per: float) -> None:
         """Keep the time of the newest requests, for whoever starts right after a crash.
@@ -116,16 +116,16 @@ class AsyncLedger:
 
     async def attempt(self, nonce: str) -> Attempt | None:
         """Return the attempt that a callback's URL belongs to."""
-        return await self._run_blocking(partial(self.ledger.attempt, nonce))
+        return await self._run_blocking(partial(self.sync.attempt, nonce))
 
     async def bought_by(self, task_id: VideoTaskId) -> int | None:
         """Return the number of the row that bought a task."""
-        return await self._run_blocking(partial(self.ledger.bought_by, task_id))
+        return await self._run_blocking(partial(self.sync.bought_by, task_id))
 
     async def note_candidate(self, nonce: str, task_id: VideoTaskId) -> None:
         """Commit which task a callback named for an attempt."""
-        await self._run_blocking(partial(self.ledger.note_candidate, nonce, task_id))
+        await self._run_blocking(partial(self.sync.note_candidate, nonce, task_id))
 
     async def candidate(self, row: LedgerRow) -> tuple[str, VideoTaskId] | None:
         """Return the nonce of a row's last attempt, and the task that a callback named for it."""
-        return await self._run_blocking(partial(self.ledger.candidate, row.id))
+        return await self._run_blocking(partial(self.sync.candidate, row.id))

@@ -44,7 +44,7 @@ class SubmissionJournal:
 
     """
 
-    books: AsyncLedger
+    ledger: AsyncLedger
     row: LedgerRow
     reserve: int = field(default=0, kw_only=True)
     budget: int | None = field(default=None, kw_only=True)
@@ -52,12 +52,12 @@ class SubmissionJournal:
     sent_before: bool = field(default=False, kw_only=True)
     callback_url: Callable[[str], str] | None = field(default=None, kw_only=True)
 
-    async def before(self, at: float) -> str | None:
+    async def record_intent(self, at: float) -> str | None:
         """Commit, before a byte leaves, that the row may be bought from now on; return the callback's URL."""
         nonce = secrets.token_hex(16)
-        begin: Callable[..., int] = self.books.ledger.begin_attempt
+        begin: Callable[..., int] = self.ledger.sync.begin_attempt
         reserve, most = self.reserve, self.budget
-        await self.books.call(begin, self.row.id, nonce=nonce, at=at, reserve=reserve, most=most)
+        await self.ledger.call(begin, self.row.id, nonce=nonce, at=at, reserve=reserve, most=most)
         return None if self.callback_url is None else self.callback_url(nonce)
 
     @property
@@ -70,9 +70,9 @@ class SubmissionJournal:
         """Whether a 500 leaves the row unknown, for good or until its callback."""
         return self.strict or self.callback_url is not None
 
-    async def after(self, task_id: VideoTaskId | None, error: SunoVideoError | None) -> None:
+    async def record_result(self, task_id: VideoTaskId | None, error: SunoVideoError | None) -> None:
         """Commit what the send came to."""
-        self.row = await self.books.move(self.row, self._ending(task_id, error))
+        self.row = await self.ledger.move(self.row, self._ending(task_id, error))
 
     def _ending(self, task_id: VideoTaskId | None, error: SunoVideoError | None) -> Transition:
         if task_id is not None or error is None:

@@ -38,7 +38,7 @@ from tests.ledger.support import FINGERPRINT, PROVIDER, row_in, track
 TASK = VideoTaskId("v1")
 
 
-async def open_books(path: Path | None = None) -> AsyncLedger:
+async def open_ledger(path: Path | None = None) -> AsyncLedger:
     """Return the open books of the tests' account."""
     books = AsyncLedger(SqliteLedger(path))
     await books.open(provider=PROVIDER, fingerprint=FINGERPRINT)
@@ -60,7 +60,7 @@ def test_what_is_taken_for_a_ledger(path: Path) -> None:
 
 async def test_all_that_can_be_asked(path: Path) -> None:
     """Rows, sums and the last request's time come from a ledger in a file without blocking the loop."""
-    books = await open_books(path)
+    books = await open_ledger(path)
     assert await books.last_place() is None
     await books.note_place(5.0)
     assert await books.last_place() == 5.0
@@ -70,7 +70,7 @@ async def test_all_that_can_be_asked(path: Path) -> None:
     assert [row async for row in books.untouched(State.PLANNED)] == []
     assert (await books.totals()).states == {State.PLANNED: 3}
     await books.close()
-    again = await open_books(path)
+    again = await open_ledger(path)
     assert [row async for row in again.untouched(State.PLANNED)] == rows
     assert await again.row(rows[1].id) == rows[1]
     assert await again.row(99) is None
@@ -87,7 +87,7 @@ async def test_a_file_is_never_written_on_the_loop(path: Path, monkeypatch: pyte
         return claim(self, *args, **kwargs)
 
     monkeypatch.setattr(SqliteLedger, "claim", watched)
-    for books in (await open_books(path), await open_books()):
+    for books in (await open_ledger(path), await open_ledger()):
         await asyncio.gather(*(books.claim(track(f"s{n}"), where="") for n in range(5)))
         await books.close()
     assert threading.main_thread() not in threads[:5]
@@ -96,17 +96,17 @@ async def test_a_file_is_never_written_on_the_loop(path: Path, monkeypatch: pyte
 
 async def test_a_cancelled_move_is_made(path: Path) -> None:
     """Whoever leaves while a row is written leaves a whole row."""
-    books = await open_books(path)
+    books = await open_ledger(path)
     row = (await books.claim(track(), where="")).row
     with anyio.CancelScope() as scope:
-        real = books.ledger.begin_attempt
+        real = books.sync.begin_attempt
 
         def slow(*args: Any, **kwargs: Any) -> int:
             anyio.from_thread.run_sync(scope.cancel)
             return real(*args, **kwargs)
 
-        books.ledger.begin_attempt = slow  # type: ignore[method-assign]
-        await SubmissionJournal(books, row).before(0.0)
+        books.sync.begin_attempt = slow  # type: ignore[method-assign]
+        await SubmissionJournal(books, row).record_intent(0.0)
     assert scope.cancel_called
     kept = await books.row(row.id)
     assert kept is not None
@@ -145,14 +145,14 @@ async def test_what_a_submission_came_to(
     error: SunoVideoError | None, state: State, strict_state: State, strict: bool
 ) -> None:
     """Each outcome of a CreateTask has its state: only what is known not to be bought goes back."""
-    books = await open_books()
+    books = await open_ledger()
     row = (await books.claim(track(), where="")).row
     journal = SubmissionJournal(books, row, reserve=3, strict=strict)
-    await journal.before(7.0)
+    await journal.record_intent(7.0)
     begun = await books.row(row.id)
     assert begun is not None
     assert (begun.state, begun.reserved, begun.since) == (State.SUBMITTING, 3, 7.0)
-    await journal.after(TASK if error is None else None, error)
+    await journal.record_result(TASK if error is None else None, error)
     assert journal.row.state is (strict_state if strict else state)
     assert (journal.row.video_task_id == TASK) is (error is None)
     assert journal.row.error == (None if error is None else described(error))
@@ -162,10 +162,10 @@ async def test_what_a_submission_came_to(
 
 async def test_an_id_in_a_broken_answer_is_written_down() -> None:
     """The candidate of an unknown submission is kept for whoever looks into it."""
-    books = await open_books()
+    books = await open_ledger()
     journal = SubmissionJournal(books, (await books.claim(track(), where="")).row)
-    await journal.before(0.0)
-    await journal.after(None, MalformedResponseError("cut off", http_status=200, task_id="v9"))
+    await journal.record_intent(0.0)
+    await journal.record_result(None, MalformedResponseError("cut off", http_status=200, task_id="v9"))
     assert (journal.row.state, journal.row.video_task_id) == (State.UNKNOWN, "v9")
     row = await books.move(journal.row, Transition(state=State.SUBMITTED), cause=Cause.PERSON)
     assert (row.state, row.video_task_id) == (State.SUBMITTED, "v9")
@@ -174,10 +174,10 @@ async def test_an_id_in_a_broken_answer_is_written_down() -> None:
 
 async def test_a_submission_over_the_budget_is_not_begun() -> None:
     """The budget is asked before a byte leaves; the row stays planned."""
-    books = await open_books()
+    books = await open_ledger()
     row = (await books.claim(track(), where="")).row
     with pytest.raises(BudgetExceeded):
-        await SubmissionJournal(books, row, reserve=3, budget=2).before(0.0)
+        await SubmissionJournal(books, row, reserve=3, budget=2).record_intent(0.0)
     assert await books.row(row.id) == row
     await books.close()
 
@@ -192,11 +192,11 @@ async def test_every_attempt_has_a_nonce_of_its_own(monkeypatch: pytest.MonkeyPa
         return begin_attempt(self, row_id, nonce=nonce, **more)
 
     monkeypatch.setattr(SqliteLedger, "begin_attempt", noted)
-    books = await open_books()
+    books = await open_ledger()
     journal = SubmissionJournal(books, (await books.claim(track(), where="")).row)
     for _ in range(3):
-        await journal.before(0.0)
-        await journal.after(None, api(RateLimitError, 429))
+        await journal.record_intent(0.0)
+        await journal.record_result(None, api(RateLimitError, 429))
     await books.close()
     assert len(set(nonces)) == 3
     assert {len(bytes.fromhex(nonce)) for nonce in nonces} == {16}

@@ -39,21 +39,21 @@ def resend_after_timeout() -> Iterator[None]:
 @contextmanager
 def commit_late() -> Iterator[None]:
     """`submitting` is committed after the request instead of before it."""
-    real_before, real_after = journal.SubmissionJournal.before, journal.SubmissionJournal.after
+    real_before, real_after = journal.SubmissionJournal.record_intent, journal.SubmissionJournal.record_result
     sent_at: dict[int, float] = {}
 
-    async def before(self: journal.SubmissionJournal, at: float) -> None:
+    async def record_intent(self: journal.SubmissionJournal, at: float) -> None:
         sent_at[id(self)] = at
 
-    async def after(
+    async def record_result(
         self: journal.SubmissionJournal, task_id: VideoTaskId | None, error: SunoVideoError | None
     ) -> None:
         await real_before(self, sent_at[id(self)])
         await real_after(self, task_id, error)
 
     with (
-        patch.object(journal.SubmissionJournal, "before", before),
-        patch.object(journal.SubmissionJournal, "after", after),
+        patch.object(journal.SubmissionJournal, "record_intent", record_intent),
+        patch.object(journal.SubmissionJournal, "record_result", record_result),
     ):
         yield
 
