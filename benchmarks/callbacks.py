@@ -128,7 +128,7 @@ async def flood(forged: int) -> dict[str, Any]:
         receiver = CallbackReceiver(client, public_url=f"http://127.0.0.1:{port}/callbacks")
         books = AsyncLedger(as_ledger(None))
         await client._open().open_ledger(books)
-        row = (await books.claim(Track(task_id="music", suno_id="s"), where="")).row
+        row = (await books.claim(Track(task_id="music", suno_id="s"), location="")).row
         nonce = (
             await SubmissionJournal(books, row, callback_url=lambda nonce: nonce).record_intent(
                 client.clock.time()

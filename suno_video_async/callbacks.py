@@ -289,7 +289,7 @@ class CallbackReceiver:
                     "row %d (%s) may have been charged twice: a callback names task %s for an attempt that counted"
                     " as not bought",
                     *(row.id, row.track.suno_id, task_id),
-                    extra=fields("double_charge", track=row.track, row=row.where, task_id=task_id),
+                    extra=fields("double_charge", track=row.track, row=row.location, task_id=task_id),
                 )
         if (heard := self._heard.get((id(ledger), row.id))) is not None:
             with contextlib.suppress(asyncio.QueueFull):
@@ -372,7 +372,7 @@ class CallbackReceiver:
         logger.warning(
             "a callback for row %d (%s) was not believed: %s",
             *(row.id, row.track.suno_id, problem),
-            extra=fields("callback_disbelieved", track=row.track, row=row.where, task_id=task_id),
+            extra=fields("callback_disbelieved", track=row.track, row=row.location, task_id=task_id),
         )
         return None
 

@@ -31,13 +31,13 @@ class CatalogError(SunoVideoError):
 
     """
 
-    def __init__(self, message: str, *, where: str | None = None) -> None:
+    def __init__(self, message: str, *, location: str | None = None) -> None:
         super().__init__(message)
-        self.where = where
+        self.location = location
 
     def __str__(self) -> str:
         message = super().__str__()
-        return f"{self.where}: {message}" if self.where else message
+        return f"{self.location}: {message}" if self.location else message
 
 
 class APIError(SunoVideoError):

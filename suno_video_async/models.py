@@ -320,7 +320,7 @@ class Outcome:
     Attributes:
         track: the track, or None when the row could not be read as one.
         state: `downloaded`, `succeeded`, `failed`, `refused`, `unknown`, `submitted`, `planned` or `skipped`.
-        row: where the row stands in its catalog, such as `"catalog.csv, line 7"`.
+        location: where the row is in its catalog, such as `"catalog.csv, line 7"`.
         path: the video on disk, once downloaded.
         sha256: of that file, where it was asked for.
         credits: what the video cost, when the server said so.
@@ -332,7 +332,7 @@ class Outcome:
 
     track: Track | None
     state: str
-    row: str | None = None
+    location: str | None = None
     video_task_id: VideoTaskId | None = None
     url: str | None = None
     path: Path | None = None
@@ -345,7 +345,7 @@ class Outcome:
     def _repr_html_(self) -> str:
         track = self.track
         facts = {
-            "row": self.row,
+            "row": self.location,
             "author": track.author if track else None,
             "brand": track.brand if track else None,
             "task": self.video_task_id,
@@ -356,7 +356,7 @@ class Outcome:
             "file": self.path,
             "error": self.error,
         }
-        return card(track.suno_id if track else self.row or "row", self.state, facts, path=self.path)
+        return card(track.suno_id if track else self.location or "row", self.state, facts, path=self.path)
 
 
 def _positive(_: object, attribute: Attribute[Any], value: float) -> None:

@@ -303,10 +303,10 @@ def interrupted(tmp_path: Path) -> Path:
     ledger = SqliteLedger(tmp_path / "catalog.db")
     provider, fingerprint = client_of(FakeAPI())[0].account
     ledger.open(provider=provider, fingerprint=fingerprint)
-    row = ledger.claim(track(), where="catalog.csv:2").row
+    row = ledger.claim(track(), location="catalog.csv:2").row
     ledger.begin_attempt(row.id, nonce=NONCE, at=0.0, reserve=0, most=None)
     ledger.note_candidate(NONCE, VideoTaskId("v1"))
-    ledger.claim(track("planned"), where="catalog.csv:3")
+    ledger.claim(track("planned"), location="catalog.csv:3")
     ledger.close()
     return tmp_path / "catalog.db"
 
@@ -346,7 +346,7 @@ def waited_out(tmp_path: Path) -> Path:
     ledger = SqliteLedger(tmp_path / "l.db")
     provider, fingerprint = client_of(FakeAPI())[0].account
     ledger.open(provider=provider, fingerprint=fingerprint)
-    row = ledger.claim(track(), where="").row
+    row = ledger.claim(track(), location="").row
     ledger.begin_attempt(row.id, nonce=NONCE, at=0.0, reserve=0, most=None)
     ledger.move(row.id, Transition(state=State.UNKNOWN, error=(AWAITED, 500, "500")))
     ledger.close()
@@ -389,7 +389,7 @@ class Scene:
         self.receiver = CallbackReceiver(self.client, public_url=PUBLIC)
         self.ledger = SqliteLedger()
         self.ledger.open(provider="p", fingerprint="f")
-        self.row = self.ledger.claim(track(), where="").row
+        self.row = self.ledger.claim(track(), location="").row
         self.ledger.begin_attempt(self.row.id, nonce=NONCE, at=0.0, reserve=0, most=None)
         self.receiver.open(AsyncLedger(self.ledger))
 
@@ -502,7 +502,7 @@ def test_a_second_charge_is_told(scene: Scene, caplog: pytest.LogCaptureFixture)
 def test_another_rows_task_is_no_second_charge(scene: Scene) -> None:
     """A callback that names what another row bought is refused, and tells of no double charge."""
     scene.ledger.move(scene.row.id, Transition(state=State.PLANNED))
-    other = scene.ledger.claim(track("s2"), where="").row
+    other = scene.ledger.claim(track("s2"), location="").row
     scene.ledger.begin_attempt(other.id, nonce="1" * 32, at=0.0, reserve=0, most=None)
     scene.ledger.move(other.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId("v2")))
     assert scene.call(said("v2")) == 409
@@ -540,8 +540,8 @@ async def test_over_http(public: str) -> None:
     path = receiver.url(NONCE).removeprefix("https://me.example.test")
     async with receiver.listen(port=0) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
 
-        async def post(where: str, body: bytes) -> int:
-            async with session.post(where, data=body) as response:
+        async def post(location: str, body: bytes) -> int:
+            async with session.post(location, data=body) as response:
                 return response.status
 
         assert await post(path, said()) == 404

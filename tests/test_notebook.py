@@ -82,7 +82,7 @@ VALUES: dict[str, Any] = {
     "outcome": Outcome(
         track=Track(task_id="m", suno_id=HOSTILE, author="עדן"),
         state="failed",
-        row="catalog.csv, line 7",
+        location="catalog.csv, line 7",
         url=URL,
         error=DownloadError(HOSTILE * 100, url=URL),
     ),

@@ -39,7 +39,7 @@ class Row:
 
     """
 
-    where: str
+    location: str
     track: Track | CatalogError
 
 
@@ -88,10 +88,10 @@ def _is_stream(path: Path) -> bool:
 
 
 def _checked(track: object, number: int) -> Row:
-    where = f"track {number}"
+    location = f"track {number}"
     if isinstance(track, Track):
-        return Row(where, track)
-    return Row(where, CatalogError(f"expected a Track, not {type(track).__name__}", where=where))
+        return Row(location, track)
+    return Row(location, CatalogError(f"expected a Track, not {type(track).__name__}", location=location))
 
 
 def _next_rows(rows: Iterator[Row]) -> list[Row]:
@@ -108,13 +108,13 @@ def _file_rows(path: Path) -> Iterator[Row]:
                 found = True
                 yield row
     except OSError as error:
-        raise CatalogError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
+        raise CatalogError(f"cannot be read: {error.strerror or error}", location=str(path)) from error
     except UnicodeDecodeError as error:
-        raise CatalogError(f"is not UTF-8 ({error.reason}): save it as UTF-8", where=path.name) from error
+        raise CatalogError(f"is not UTF-8 ({error.reason}): save it as UTF-8", location=path.name) from error
     except csv.Error as error:
-        raise CatalogError(f"is not readable as CSV: {error}", where=path.name) from error
+        raise CatalogError(f"is not readable as CSV: {error}", location=path.name) from error
     if not found:
-        raise CatalogError("is empty: it needs one row a track", where=path.name)
+        raise CatalogError("is empty: it needs one row a track", location=path.name)
 
 
 def _csv_rows(file: IO[str], name: str) -> Iterator[Row]:
@@ -125,36 +125,36 @@ def _csv_rows(file: IO[str], name: str) -> Iterator[Row]:
         raise CatalogError(
             f"has no column {' and no column '.join(missing)}: the first line must name the columns"
             f" task_id,suno_id[,author,brand,…], not {','.join(header)[:80]}",
-            where=name,
+            location=name,
         )
     for cells in reader:
         if any(cell.strip() for cell in cells):
-            where = f"{name}, line {reader.line_num}"
-            yield _csv_row(header, cells, where)
+            location = f"{name}, line {reader.line_num}"
+            yield _csv_row(header, cells, location)
 
 
-def _csv_row(header: list[str], cells: list[str], where: str) -> Row:
+def _csv_row(header: list[str], cells: list[str], location: str) -> Row:
     if len(cells) > len(header):
         problem = f"has {len(cells)} cells for {len(header)} columns: put commas in quotes"
-        return Row(where, CatalogError(problem, where=where))
-    return _row(dict(zip(header, cells, strict=False)), where)
+        return Row(location, CatalogError(problem, location=location))
+    return _row(dict(zip(header, cells, strict=False)), location)
 
 
 def _jsonl_rows(file: IO[str], name: str) -> Iterator[Row]:
     for number, line in enumerate(file, 1):
         if line.strip():
-            where = f"{name}, line {number}"
+            location = f"{name}, line {number}"
             try:
-                yield _row(json.loads(line), where)
+                yield _row(json.loads(line), location)
             except (ValueError, RecursionError) as error:
-                yield Row(where, CatalogError(f"is not JSON: {error}", where=where))
+                yield Row(location, CatalogError(f"is not JSON: {error}", location=location))
 
 
 def _json_rows(file: IO[str], name: str) -> Iterator[Row]:
     """Read an array an element at a time: only one element and one chunk are in memory."""
     decoder, text, number = json.JSONDecoder(), _skip(file, ""), 0
     if not text.startswith("["):
-        raise CatalogError("must be a JSON array of objects", where=name)
+        raise CatalogError("must be a JSON array of objects", location=name)
     text = _skip(file, text[1:])
     while not text.startswith("]"):
         number += 1
@@ -165,17 +165,17 @@ def _json_rows(file: IO[str], name: str) -> Iterator[Row]:
             text = _skip(file, text[1:])
         elif not text.startswith("]"):
             raise CatalogError(
-                "is not followed by a comma or the end of the array", where=f"{name}, element {number}"
+                "is not followed by a comma or the end of the array", location=f"{name}, element {number}"
             )
 
 
-def _element(decoder: json.JSONDecoder, file: IO[str], text: str, where: str) -> tuple[object, str]:
+def _element(decoder: json.JSONDecoder, file: IO[str], text: str, location: str) -> tuple[object, str]:
     while True:
         try:
             value, end = decoder.raw_decode(text)
         except (ValueError, RecursionError) as error:
             if not (more := file.read(_CHUNK)):
-                raise CatalogError(f"is not JSON: {error}", where=where) from None
+                raise CatalogError(f"is not JSON: {error}", location=location) from None
             text += more
         else:
             return value, text[end:]
@@ -188,13 +188,13 @@ def _skip(file: IO[str], text: str) -> str:
     return text
 
 
-def _row(fields: object, where: str) -> Row:
+def _row(fields: object, location: str) -> Row:
     if not isinstance(fields, Mapping):
-        return Row(where, CatalogError("must be an object with task_id and suno_id", where=where))
+        return Row(location, CatalogError("must be an object with task_id and suno_id", location=location))
     try:
-        return Row(where, _track(cast("Mapping[str, Any]", fields)))
+        return Row(location, _track(cast("Mapping[str, Any]", fields)))
     except (ValueError, TypeError) as error:
-        return Row(where, CatalogError(str(error), where=where))
+        return Row(location, CatalogError(str(error), location=location))
 
 
 def _track(fields: Mapping[str, Any]) -> Track:

@@ -187,7 +187,7 @@ class Conversion:
                     # Claimed here and not in the row's own task: afterwards it is certain which rows of the ledger
                     # the catalog did not name.
                     claim = await self._claimed(row)
-                    group.start_soon(handle, claim, row.where)
+                    group.start_soon(handle, claim, row.location)
                     if isinstance(claim, Unclaimed):
                         break
         except Exception as error:
@@ -199,7 +199,7 @@ class Conversion:
         if isinstance(row.track, CatalogError):
             return row.track
         try:
-            claim = await self._ledger.claim(row.track, where=row.where)
+            claim = await self._ledger.claim(row.track, location=row.location)
         except LedgerError as error:
             return Unclaimed(row.track, error)
         # As the catalog has it now: the ledger may hold other columns of an earlier one.
@@ -216,7 +216,7 @@ class Conversion:
         try:
             async for row in rows:
                 await self._room.acquire()
-                group.start_soon(handle, Claim(row=row), row.where)
+                group.start_soon(handle, Claim(row=row), row.location)
         except LedgerError as error:
             self._stop_signal.stop_if_fatal(error)
 
@@ -228,15 +228,15 @@ class Conversion:
                 self._stop_signal.stop_if_fatal(error)
 
     async def _handle(
-        self, send: MemoryObjectSendStream[Outcome], claim: Claim | CatalogError | Unclaimed, where: str
+        self, send: MemoryObjectSendStream[Outcome], claim: Claim | CatalogError | Unclaimed, location: str
     ) -> None:
-        work = Work(where, self._client.clock.now())
+        work = Work(location, self._client.clock.now())
         try:
             outcome = await self._rows.process(claim, work)
             await send.send(
                 evolve(
                     outcome,
-                    row=work.where,
+                    location=work.location,
                     seconds=self._client.clock.now() - work.started,
                     requests=work.requests,
                 )

@@ -58,7 +58,7 @@ SENDS_AFTER_500 = 3
 class Work:
     """What is known of one row of the run so far."""
 
-    where: str
+    location: str
     started: float
     sends: int = 0
     submission: Submission | None = None
@@ -132,8 +132,8 @@ class RowProcessor:
             return evolve(_known(claim.row, state), error=error)
         except Exception as error:
             # A defect: it must not take the other rows with it, nor be mistaken for an outcome.
-            extra = fields("defect", track=claim.row.track, row=work.where, error=error)
-            logger.exception("row %s broke off", work.where, extra=extra)
+            extra = fields("defect", track=claim.row.track, row=work.location, error=error)
+            logger.exception("row %s broke off", work.location, extra=extra)
             self.stop_signal.fail(error)
             self.stop_signal.stop()
             return evolve(_known(claim.row, _state_at(error, work)), error=error)

@@ -53,7 +53,7 @@ class SingleSubmissions:
         if ledger is None:
             return await self._engine.begin(request).wait()
         async with self._one_claim:
-            claim = await ledger.claim(request.track, where="submit")
+            claim = await ledger.claim(request.track, location="submit")
             row = claim.row
             submission = self._submitting.get(row.id)
             if submission is None:
@@ -141,7 +141,7 @@ class SingleSubmissions:
             logger.exception(
                 "the end of task %s could not be written down",
                 task.id,
-                extra=fields("ledger_failed", track=row.track, task_id=task.id, row=row.where),
+                extra=fields("ledger_failed", track=row.track, task_id=task.id, row=row.location),
             )
         finally:
             if not settled.done():

@@ -90,8 +90,8 @@ class Records:
     def _keep(self, outcome: Outcome, spool: IO[str]) -> None:
         if outcome.track is None:
             self.unreadable += 1
-            if outcome.row is not None and len(self.named) < PROBLEMS_SHOWN:
-                self.named.append(outcome.row)
+            if outcome.location is not None and len(self.named) < PROBLEMS_SHOWN:
+                self.named.append(outcome.location)
         elif outcome.state in _FEEDABLE:
             self.kept[outcome.state] = self.kept.get(outcome.state, 0) + 1
             track = outcome.track

@@ -260,9 +260,11 @@ async def _tell_rest(job: Job, tally: Tally, output: Output) -> None:
     """Tell what was bought by earlier runs and left by this one, and count the rest as planned."""
     if job.ledger is not None:
         for row in await anyio.to_thread.run_sync(_submitted, job.ledger):
-            ours = row.where.startswith(f"{job.title}, ")  # the ledger may serve other catalogs, too
+            ours = row.location.startswith(f"{job.title}, ")  # the ledger may serve other catalogs, too
             if ours and row.video_task_id is not None and not job.purchases.is_told(row.video_task_id):
-                left = Outcome(track=row.track, state="submitted", row=row.where, video_task_id=row.video_task_id)
+                left = Outcome(
+                    track=row.track, state="submitted", location=row.location, video_task_id=row.video_task_id
+                )
                 await _tell(job, tally, output, left)
     tally.leave_rest_planned()
 

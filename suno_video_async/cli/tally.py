@@ -119,7 +119,7 @@ def outcome_line(outcome: Outcome) -> dict[str, object]:
     """Return one outcome as it stands in a JSON line."""
     track = outcome.track
     return {
-        "row": outcome.row,
+        "row": outcome.location,
         "track": _track(track),
         "extra": dict(_extra(track)),
         "state": outcome.state,
@@ -134,7 +134,7 @@ def outcome_line(outcome: Outcome) -> dict[str, object]:
 
 def name_of(outcome: Outcome) -> str:
     """Return what a person calls a row: its place in the catalog and its track."""
-    parts = (outcome.row, outcome.track.suno_id if outcome.track else None)
+    parts = (outcome.location, outcome.track.suno_id if outcome.track else None)
     return ": ".join(part for part in parts if part) or outcome.video_task_id or "?"
 
 

@@ -252,7 +252,7 @@ def _line(row: LedgerRow) -> dict[str, object]:
             "author": track.author,
             "brand": track.brand,
         },
-        "where": row.where,
+        "where": row.location,
         "state": row.state.value,
         "since": round(row.since, 3),
         "reason": _reason(row),
@@ -279,6 +279,6 @@ def _text(row: LedgerRow) -> str:
     since = _moment(row.since)
     kept = f"; its task may be {row.video_task_id}" if row.video_task_id else ""
     return (
-        f"row {row.id}: {track.task_id} {track.suno_id}{f' ({signed})' if signed else ''}, {row.where},"
+        f"row {row.id}: {track.task_id} {track.suno_id}{f' ({signed})' if signed else ''}, {row.location},"
         f" since {since}: {_reason(row) or 'no reason known'}{kept}"
     )

@@ -49,9 +49,9 @@ class AsyncLedger:
         """Run one blocking call of the ledger beside the event loop."""
         return await self._run_blocking(partial(method, *args, **kwargs))
 
-    async def claim(self, track: Track, *, where: str) -> Claim:
+    async def claim(self, track: Track, *, location: str) -> Claim:
         """Find or make the row of a track."""
-        return await self._run_blocking(partial(self.sync.claim, track, where=where))
+        return await self._run_blocking(partial(self.sync.claim, track, location=location))
 
     async def move(self, row: LedgerRow, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
         """Commit how a row goes on."""

@@ -41,7 +41,7 @@ class LedgerRow:
     id: int
     track: Track
     state: State
-    where: str = ""
+    location: str = ""
     video_task_id: VideoTaskId | None = None
     url: str | None = None
     path: Path | None = None
@@ -162,7 +162,7 @@ class Ledger(Protocol):
         """Let go of it; harmless when it is not open."""
         ...
 
-    def claim(self, track: Track, *, where: str) -> Claim:
+    def claim(self, track: Track, *, location: str) -> Claim:
         """Find or make the row of a track."""
         ...
 

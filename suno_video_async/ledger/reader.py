@@ -228,7 +228,7 @@ def row_of(values: Sequence[Any]) -> LedgerRow:
             task_id=task_id, suno_id=suno_id, author=author or None, brand=brand or None, extra=json.loads(extra)
         ),
         state=State(state),
-        where=place,
+        location=place,
         video_task_id=None if video is None else VideoTaskId(video),
         url=url,
         path=None if path is None else Path(os.fsdecode(path)),

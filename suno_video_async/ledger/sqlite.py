@@ -108,7 +108,7 @@ class SqliteLedger(SqliteReader):
 
     # What a run does
 
-    def claim(self, track: Track, *, where: str) -> Claim:
+    def claim(self, track: Track, *, location: str) -> Claim:
         """Find or make the row of a track."""
         with self._transaction() as db:
             found = db.execute(f"SELECT {COLUMNS}, r.run {FROM} WHERE r.key = ?", (track.key,)).fetchone()
@@ -118,20 +118,20 @@ class SqliteLedger(SqliteReader):
                     return Claim(row=row, repeated=True, changed=self._bought_otherwise(db, row))
                 db.execute(
                     "UPDATE rows SET run = ?, place = ?, extra = ? WHERE id = ?",
-                    (self._run, _printable(where), json.dumps(dict(track.extra)), found[0]),
+                    (self._run, _printable(location), json.dumps(dict(track.extra)), found[0]),
                 )
                 row = self._need(found[0])
             else:
-                row = self._insert(db, track, where)
+                row = self._insert(db, track, location)
             return Claim(row=row, changed=self._bought_otherwise(db, row))
 
-    def _insert(self, db: sqlite3.Connection, track: Track, where: str) -> LedgerRow:
+    def _insert(self, db: sqlite3.Connection, track: Track, location: str) -> LedgerRow:
         added = db.execute(
             "INSERT INTO rows (key, task_id, suno_id, author, brand, extra, place, state, run, since)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, 'planned', ?, ?)",
             (
                 *(track.key, track.task_id, track.suno_id, track.author or "", track.brand or ""),
-                *(json.dumps(dict(track.extra)), _printable(where), self._run, self._now()),
+                *(json.dumps(dict(track.extra)), _printable(location), self._run, self._now()),
             ),
         )
         return self._need(int(added.lastrowid or 0))

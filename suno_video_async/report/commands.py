@@ -109,7 +109,7 @@ def _catalog_beside(ledger: Path) -> Path | None:
 def _named_catalog(facts: Facts) -> Path | None:
     """Return the file that the newest row names as its place, if that is beside the ledger."""
     for item in reversed(facts.items):
-        name, comma, _ = item.row.where.rpartition(", ")
+        name, comma, _ = item.row.location.rpartition(", ")
         if comma and Path(name).suffix.lower() in SUFFIXES:
             found = facts.ledger.with_name(Path(name).name)
             return found if found.is_file() else Path(name)

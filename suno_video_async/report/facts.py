@@ -232,7 +232,7 @@ def _cleaned(row: LedgerRow, clean: Callable[[str], str]) -> LedgerRow:
             brand=track.brand and clean(track.brand),
             extra={clean(name): clean(value) for name, value in track.extra.items()},
         ),
-        where=clean(row.where),
+        location=clean(row.location),
         url=row.url and clean(row.url),
         error=row.error and (clean(kind), code, clean(words)),
     )

@@ -124,7 +124,7 @@ def _row(item: Item, file: File | None) -> list[Any]:
     extra = "; ".join(f"{name}: {value}" for name, value in track.extra.items() if value and value != title)
 
     return [
-        *(row.id, _short(title), _short(track.author), _short(track.brand), row.state.value, _short(row.where)),
+        *(row.id, _short(title), _short(track.author), _short(track.brand), row.state.value, _short(row.location)),
         *(_short(track.suno_id), _short(track.task_id), _short(row.video_task_id)),
         *(row.cost / MICRO if row.cost else None, _rounded(item.submitted), _rounded(item.ended)),
         *(_rounded(item.took), item.sends),

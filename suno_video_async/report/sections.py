@@ -164,7 +164,7 @@ def _unknown_row(item: Item, commands: Commands, *, opened: bool) -> str:
         f'<details class="row"{" open" if opened else ""}><summary><b>Row {row.id}</b>'
         f" <bdi>{escaped(track.suno_id)}</bdi>"
         f'{signed and " "}<span class="muted">{signed}</span> {_time(row.since)}</summary>'
-        f'<p dir="auto">{_short(reason)}{task} <span class="muted">{_short(row.where)}</span></p>'
+        f'<p dir="auto">{_short(reason)}{task} <span class="muted">{_short(row.location)}</span></p>'
         '<dl class="ways">'
         f"<dt>There is a task: follow it, at no cost</dt><dd>{_command(adopt)}</dd>"
         f"<dt>There is none: buy it with the next convert</dt><dd>{_command(resend)}</dd>"

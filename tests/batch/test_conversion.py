@@ -134,7 +134,7 @@ async def test_a_bad_row_is_an_outcome_of_its_own(tmp_path: Path) -> None:
     catalog.write_text("task_id,suno_id,mood\nm,s1,calm\nm,,sad\nm,s2,wild\n", encoding="utf-8")
     outcomes = await convert_file(catalog)
     bad = [o for o in outcomes if o.track is None]
-    assert [(o.state, o.row) for o in bad] == [("refused", "catalog.csv, line 3")]
+    assert [(o.state, o.location) for o in bad] == [("refused", "catalog.csv, line 3")]
     assert "line 3: suno_id is empty" in str(bad[0].error)
     assert sorted(o.track.extra["mood"] for o in outcomes if o.track) == ["calm", "wild"]
 

@@ -77,7 +77,7 @@ def counts(found: Plan) -> dict[str, int]:
 
 def put(ledger: SqliteLedger, track: Track, state: State) -> None:
     """Bring a track into a state by the moves that a run makes."""
-    row = ledger.claim(track, where="c.csv, line 2").row
+    row = ledger.claim(track, location="c.csv, line 2").row
     if state is State.PLANNED:
         return
     ledger.begin_attempt(row.id, nonce=f"n{row.id}", at=1.0, reserve=0, most=None)
@@ -182,7 +182,7 @@ async def test_rows_that_are_no_tracks(tmp_path: Path) -> None:
     found = await plan(Service(), path)
     assert counts(found) == {"new": 1, "bad_rows": 500}
     assert len(found.problems) == MOST_PROBLEMS
-    assert found.problems[0].where == "c.csv, line 3"
+    assert found.problems[0].location == "c.csv, line 3"
 
 
 async def test_an_async_source() -> None:

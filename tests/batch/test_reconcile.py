@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> Path:
     ledger.open(provider="127.0.0.1", fingerprint="f")
     for number, author in ((1, "Zoë"), (2, None), (3, None)):
         track = Track(task_id="m1", suno_id=f"s{number}", author=author)
-        ledger.claim(track, where="c.csv")
+        ledger.claim(track, location="c.csv")
         ledger.begin_attempt(number, nonce=f"n{number}", at=1.0, reserve=2_000_000, most=None)
         said = ("TransportError", None, "cut")
         ledger.move(
@@ -200,7 +200,7 @@ async def test_no_ledger_is_made(tmp_path: Path) -> None:
 def _interrupt(path: Path) -> None:
     ledger = SqliteLedger(path, synchronous="OFF")
     ledger.open(provider="127.0.0.1", fingerprint="f")
-    ledger.claim(Track(task_id="m1", suno_id="s4"), where="c.csv")
+    ledger.claim(Track(task_id="m1", suno_id="s4"), location="c.csv")
     ledger.begin_attempt(4, nonce="n4", at=1.0, reserve=0, most=None)
     ledger.close()
 

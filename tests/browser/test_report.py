@@ -273,7 +273,7 @@ def test_what_others_wrote_stays_text(browser: Browser, tmp_path: Path) -> None:
     """A title, an error or a catalog's name that is HTML is shown as it is written, in every part of the page."""
     ledger = opened(tmp_path / "catalog.ledger.db")
     for n in range(3):
-        row = ledger.claim(track(f"s{n}", title=HOSTILE, **{HOSTILE: HOSTILE}), where=HOSTILE).row
+        row = ledger.claim(track(f"s{n}", title=HOSTILE, **{HOSTILE: HOSTILE}), location=HOSTILE).row
         ledger.begin_attempt(row.id, nonce=str(n), at=1.0, reserve=0, most=None)
         ledger.move(
             row.id,

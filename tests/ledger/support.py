@@ -53,7 +53,7 @@ def transition(state: State, row: LedgerRow) -> Transition:
 
 def row_in(ledger: SqliteLedger, state: State, suno_id: str = "s1", *, reserve: int = 0) -> LedgerRow:
     """Return a new row that has come into a state."""
-    row = ledger.claim(track(suno_id), where="catalog.csv:2").row
+    row = ledger.claim(track(suno_id), location="catalog.csv:2").row
     for step in WAYS[state]:
         if step is State.SUBMITTING:
             begin(ledger, row, reserve=reserve)

@@ -64,7 +64,7 @@ async def test_all_that_can_be_asked(path: Path) -> None:
     assert await books.last_place() is None
     await books.note_place(5.0)
     assert await books.last_place() == 5.0
-    rows = [(await books.claim(track(f"s{n}"), where="")).row for n in range(3)]
+    rows = [(await books.claim(track(f"s{n}"), location="")).row for n in range(3)]
     assert [row async for row in books.in_state(State.PLANNED)] == rows
     assert [row async for row in books.in_state(State.FAILED)] == []
     assert [row async for row in books.untouched(State.PLANNED)] == []
@@ -88,7 +88,7 @@ async def test_a_file_is_never_written_on_the_loop(path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(SqliteLedger, "claim", watched)
     for books in (await open_ledger(path), await open_ledger()):
-        await asyncio.gather(*(books.claim(track(f"s{n}"), where="") for n in range(5)))
+        await asyncio.gather(*(books.claim(track(f"s{n}"), location="") for n in range(5)))
         await books.close()
     assert threading.main_thread() not in threads[:5]
     assert set(threads[5:]) == {threading.main_thread()}
@@ -97,7 +97,7 @@ async def test_a_file_is_never_written_on_the_loop(path: Path, monkeypatch: pyte
 async def test_a_cancelled_move_is_made(path: Path) -> None:
     """Whoever leaves while a row is written leaves a whole row."""
     books = await open_ledger(path)
-    row = (await books.claim(track(), where="")).row
+    row = (await books.claim(track(), location="")).row
     with anyio.CancelScope() as scope:
         real = books.sync.begin_attempt
 
@@ -146,7 +146,7 @@ async def test_what_a_submission_came_to(
 ) -> None:
     """Each outcome of a CreateTask has its state: only what is known not to be bought goes back."""
     books = await open_ledger()
-    row = (await books.claim(track(), where="")).row
+    row = (await books.claim(track(), location="")).row
     journal = SubmissionJournal(books, row, reserve=3, strict=strict)
     await journal.record_intent(7.0)
     begun = await books.row(row.id)
@@ -163,7 +163,7 @@ async def test_what_a_submission_came_to(
 async def test_an_id_in_a_broken_answer_is_written_down() -> None:
     """The candidate of an unknown submission is kept for whoever looks into it."""
     books = await open_ledger()
-    journal = SubmissionJournal(books, (await books.claim(track(), where="")).row)
+    journal = SubmissionJournal(books, (await books.claim(track(), location="")).row)
     await journal.record_intent(0.0)
     await journal.record_result(None, MalformedResponseError("cut off", http_status=200, task_id="v9"))
     assert (journal.row.state, journal.row.video_task_id) == (State.UNKNOWN, "v9")
@@ -175,7 +175,7 @@ async def test_an_id_in_a_broken_answer_is_written_down() -> None:
 async def test_a_submission_over_the_budget_is_not_begun() -> None:
     """The budget is asked before a byte leaves; the row stays planned."""
     books = await open_ledger()
-    row = (await books.claim(track(), where="")).row
+    row = (await books.claim(track(), location="")).row
     with pytest.raises(BudgetExceeded):
         await SubmissionJournal(books, row, reserve=3, budget=2).record_intent(0.0)
     assert await books.row(row.id) == row
@@ -193,7 +193,7 @@ async def test_every_attempt_has_a_nonce_of_its_own(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(SqliteLedger, "begin_attempt", noted)
     books = await open_ledger()
-    journal = SubmissionJournal(books, (await books.claim(track(), where="")).row)
+    journal = SubmissionJournal(books, (await books.claim(track(), location="")).row)
     for _ in range(3):
         await journal.record_intent(0.0)
         await journal.record_result(None, api(RateLimitError, 429))

@@ -86,7 +86,7 @@ def test_the_budget_is_never_passed(memory: SqliteLedger) -> None:
     row_in(memory, State.UNKNOWN, "s1", reserve=4)
     done = row_in(memory, State.SUBMITTED, "s2", reserve=4)
     memory.move(done.id, Transition(state=State.SUCCEEDED, cost=3))
-    row = memory.claim(track("s3"), where="").row
+    row = memory.claim(track("s3"), location="").row
     before = everything(memory)
     with pytest.raises(BudgetExceeded, match="4e-06 credits more would be over the budget of 1e-05"):
         begin(memory, row, reserve=4, most=10)
@@ -144,7 +144,7 @@ class Full:
         lambda ledger, planned, submitted: begin(ledger, planned, reserve=9),
         lambda ledger, planned, submitted: ledger.move(submitted.id, Transition(state=State.SUCCEEDED, cost=3)),
         lambda ledger, planned, submitted: ledger.move(submitted.id, Transition(state=State.FAILED)),
-        lambda ledger, planned, submitted: ledger.claim(track("s9"), where=""),
+        lambda ledger, planned, submitted: ledger.claim(track("s9"), location=""),
         lambda ledger, planned, submitted: ledger.note_place(1.0),
     ],
     ids=["begin", "succeeded", "failed", "claim", "note"],

@@ -28,7 +28,7 @@ NFC, NFD = "Zo\u00eb", "Zoe\u0308"
 )
 def test_one_track(memory: SqliteLedger, one: object, other: object) -> None:
     """What is absent, composed differently, spaced differently or a column of the user's makes no second row."""
-    first, second = (memory.claim(each, where="") for each in (one, other))  # type: ignore[arg-type]
+    first, second = (memory.claim(each, location="") for each in (one, other))  # type: ignore[arg-type]
     assert (first.repeated, second.repeated) == (False, True)
     assert first.row.id == second.row.id
     assert second.changed is None
@@ -42,22 +42,22 @@ def test_one_track(memory: SqliteLedger, one: object, other: object) -> None:
 )
 def test_two_tracks(memory: SqliteLedger, other: object) -> None:
     """Another id, author or brand is another row."""
-    memory.claim(track(), where="")
+    memory.claim(track(), location="")
     assert memory.find(other) is None  # type: ignore[arg-type]
-    assert not memory.claim(other, where="").repeated  # type: ignore[arg-type]
+    assert not memory.claim(other, location="").repeated  # type: ignore[arg-type]
     assert len(memory.rows()) == 2
 
 
 def test_a_second_run_finds_the_row(path: Path) -> None:
     """A later run claims the same row, not as repeated, and takes the catalog's new columns and place."""
     ledger = opened(path)
-    row = ledger.claim(track(mood="calm"), where="catalog.csv:2").row
+    row = ledger.claim(track(mood="calm"), location="catalog.csv:2").row
     ledger.close()
     again = opened(path)
-    claim = again.claim(track(mood="wild"), where="catalog.csv:9")
+    claim = again.claim(track(mood="wild"), location="catalog.csv:9")
     again.close()
     assert (claim.repeated, claim.row.id) == (False, row.id)
-    assert (claim.row.where, dict(claim.row.track.extra)) == ("catalog.csv:9", {"mood": "wild"})
+    assert (claim.row.location, dict(claim.row.track.extra)) == ("catalog.csv:9", {"mood": "wild"})
 
 
 @pytest.mark.parametrize("state", State)
@@ -67,7 +67,7 @@ def test_a_changed_author_is_found(path: Path, state: State) -> None:
     row = row_in(ledger, state)
     ledger.close()
     again = opened(path)
-    changed = again.claim(track(author="Ava"), where="").changed
+    changed = again.claim(track(author="Ava"), location="").changed
     again.close()
     bought = state not in {State.PLANNED, State.REFUSED}
     assert (None if changed is None else changed.id) == (row.id if bought else None)
@@ -75,11 +75,11 @@ def test_a_changed_author_is_found(path: Path, state: State) -> None:
 
 def test_a_changed_brand_within_a_run(memory: SqliteLedger) -> None:
     """Of two brands in a catalog the second is reported before either is bought; a refused one is in no way."""
-    first = memory.claim(track(), where="").row
-    assert memory.claim(track(brand="Acme"), where="").changed == first
+    first = memory.claim(track(), location="").row
+    assert memory.claim(track(brand="Acme"), location="").changed == first
     memory.begin_attempt(first.id, nonce="n", at=0.0, reserve=0, most=None)
     memory.move(first.id, Transition(state=State.REFUSED))
-    found = memory.claim(track(brand="Umbrella"), where="").changed
+    found = memory.claim(track(brand="Umbrella"), location="").changed
     assert found is not None
     assert found.track.brand == "Acme"
 
@@ -87,4 +87,4 @@ def test_a_changed_brand_within_a_run(memory: SqliteLedger) -> None:
 def test_songs_of_other_tasks_are_no_change(memory: SqliteLedger) -> None:
     """Another music task's track of the same id is a song of its own."""
     row_in(memory, State.SUBMITTED)
-    assert memory.claim(track("s2", author="Ava"), where="").changed is None
+    assert memory.claim(track("s2", author="Ava"), location="").changed is None

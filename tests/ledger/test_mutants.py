@@ -20,7 +20,7 @@ PAGE = 500
 
 def test_no_row_is_lost_between_pages(memory: SqliteLedger) -> None:
     """Rows in more than one page come once each: whoever lists what may be bought sees all of it."""
-    made = [memory.claim(track(f"s{n}"), where="").row for n in range(PAGE + 1)]
+    made = [memory.claim(track(f"s{n}"), location="").row for n in range(PAGE + 1)]
     assert list(all_rows(memory)) == made
     assert list(all_rows(memory, State.PLANNED)) == made
 
@@ -39,14 +39,14 @@ def test_the_refusal_over_the_budget_names_credits(memory: SqliteLedger) -> None
     memory.move(row.id, Transition(state=State.SUCCEEDED, cost=3 * MICRO))
     row_in(memory, State.SUBMITTED, "s2", reserve=4 * MICRO)
     with pytest.raises(BudgetExceeded, match=r"^5 credits more .* budget of 11: 3 are spent and 4 set aside$"):
-        begin(memory, memory.claim(track("s3"), where="").row, reserve=5 * MICRO, most=11 * MICRO)
+        begin(memory, memory.claim(track("s3"), location="").row, reserve=5 * MICRO, most=11 * MICRO)
 
 
 @pytest.mark.parametrize("state", State)
 def test_a_changed_author_within_a_run(memory: SqliteLedger, state: State) -> None:
     """A song is not bought under a second author while it is planned, in the air or bought under a first."""
     row = row_in(memory, state)
-    changed = memory.claim(track(author="Ava"), where="").changed
+    changed = memory.claim(track(author="Ava"), location="").changed
     assert changed == (None if state is State.REFUSED else row)
 
 
@@ -54,7 +54,7 @@ def test_the_same_id_in_another_music_task_is_another_song(memory: SqliteLedger)
     """A track is left out for a bought one only where both ids are the same."""
     row_in(memory, State.SUBMITTED)
     other = Track(task_id=MusicTaskId("m2"), suno_id=SunoId("s1"))
-    assert memory.claim(other, where="").changed is None
+    assert memory.claim(other, location="").changed is None
 
 
 def test_the_task_that_a_person_names_is_the_rows(memory: SqliteLedger) -> None:
@@ -75,7 +75,7 @@ def test_the_newest_url_counts(memory: SqliteLedger) -> None:
 
 def test_a_row_is_no_namesake_of_its_own(memory: SqliteLedger) -> None:
     """Only the later one of two rows of a song has a namesake, so that the first keeps its plain file name."""
-    first, second = (memory.claim(each, where="").row for each in (track(), track(author="Ava")))
+    first, second = (memory.claim(each, location="").row for each in (track(), track(author="Ava")))
     assert (memory.has_namesake(first), memory.has_namesake(second)) == (False, True)
 
 

@@ -257,7 +257,7 @@ def test_a_ledger_in_memory() -> None:
     with pytest.raises(LedgerError, match="is not open"):
         ledger.rows()
     with pytest.raises(LedgerError, match="is not open"):
-        ledger.claim(track(), where="")
+        ledger.claim(track(), location="")
 
 
 # Readers
@@ -272,7 +272,7 @@ def test_a_reader_beside_a_writer(path: Path, ledger: SqliteLedger) -> None:
     moved = ledger.move(row.id, Transition(state=State.SUCCEEDED))
     assert reader.rows() == [moved]
     with pytest.raises(LedgerError, match="readonly"):
-        reader.claim(track("s2"), where="")
+        reader.claim(track("s2"), location="")
     reader.close()
     assert ledger.rows() == [moved]
 
@@ -379,7 +379,7 @@ def test_an_older_ledger_is_read_as_it_is(old: Path) -> None:
     assert reader.totals().spent == 6
     assert reader.candidate(2) is None
     with pytest.raises(LedgerError, match="readonly"):
-        reader.claim(track("s3"), where="")
+        reader.claim(track("s3"), location="")
     reader.close()
     assert old.read_bytes() == before
     assert [file.name for file in old.parent.iterdir()] == [old.name]
@@ -484,7 +484,7 @@ def test_a_folder_whose_name_is_no_text(memory: SqliteLedger) -> None:
 
 def test_a_catalog_whose_name_is_no_text(memory: SqliteLedger) -> None:
     """A catalog whose name is not UTF-8 can be converted."""
-    assert memory.claim(track(), where=os.fsdecode(b"caf\xe9.csv:2")).row.state is State.PLANNED
+    assert memory.claim(track(), location=os.fsdecode(b"caf\xe9.csv:2")).row.state is State.PLANNED
 
 
 def test_a_ledger_in_use_is_not_reopened_to_read(path: Path) -> None:

@@ -78,8 +78,8 @@ def test_a_row_that_is_not_there(memory: SqliteLedger) -> None:
 
 def test_what_a_row_keeps(memory: SqliteLedger) -> None:
     """A row carries its track, its place, its task, its URL, its file, its cost and its error."""
-    row = memory.claim(track("s1", "Ava", "Acme", mood="calm"), where="catalog.csv:2").row
-    assert (row.track, row.where, row.since) == (track("s1", "Ava", "Acme"), "catalog.csv:2", 1000.0)
+    row = memory.claim(track("s1", "Ava", "Acme", mood="calm"), location="catalog.csv:2").row
+    assert (row.track, row.location, row.since) == (track("s1", "Ava", "Acme"), "catalog.csv:2", 1000.0)
     assert dict(row.track.extra) == {"mood": "calm"}
     assert begin(memory, row, reserve=9) == 1
     assert (reread(memory, row).since, reread(memory, row).reserved) == (2000.0, 9)
@@ -133,7 +133,7 @@ def test_one_task_belongs_to_one_row(memory: SqliteLedger) -> None:
 def test_a_nonce_is_used_once(memory: SqliteLedger) -> None:
     """Two attempts never share a nonce; the second is refused before it can be sent."""
     for suno_id in ("s1", "s2"):
-        memory.claim(track(suno_id), where="")
+        memory.claim(track(suno_id), location="")
     memory.begin_attempt(1, nonce="same", at=0.0, reserve=3, most=None)
     before = everything(memory)
     with pytest.raises(LedgerError, match="UNIQUE"):
@@ -159,7 +159,7 @@ def test_what_a_run_has_not_touched(path: Path) -> None:
     assert ledger.untouched(State.SUBMITTED) == []
     ledger.close()
     ledger.open(provider="https://api.example.test", fingerprint="0123456789abcdef")
-    ledger.claim(rows[1].track, where="")
+    ledger.claim(rows[1].track, location="")
     assert ledger.untouched(State.SUBMITTED) == [rows[0], rows[2], rows[3]]
     assert ledger.untouched(State.SUBMITTED, after=rows[0].id, most=1) == [rows[2]]
     assert ledger.untouched(State.FAILED) == []
@@ -201,7 +201,7 @@ def test_a_claim_that_fails_keeps_nothing(memory: SqliteLedger, monkeypatch: pyt
 
     monkeypatch.setattr(memory, "_bought_otherwise", broken)
     with pytest.raises(LedgerError, match="in memory cannot be used: disk I/O error"):
-        memory.claim(track(), where="")
+        memory.claim(track(), location="")
     assert everything(memory) == before
 
 

@@ -61,7 +61,7 @@ def lived_in(path: Path, rows: int, *, seed: int = 1, files: Sequence[Path] = ()
             brand="Acme Records" if n % 3 else None,
             extra={"title": title, "album": f"Volume {1 + n // 12}"},
         )
-        row = ledger.claim(track, where=f"catalog.csv, line {n + 2}").row
+        row = ledger.claim(track, location=f"catalog.csv, line {n + 2}").row
         if troubles and n >= rows - rows // 25:
             continue  # not bought yet
         if n == rows * 3 // 5:

@@ -16,12 +16,14 @@ from suno_video_async.report.commands import MOST_IDS, Commands, commands
 from suno_video_async.report.facts import Facts, Item
 
 
-def item(number: int = 1, *, where: str = "", path: Path | None = None, task: str | None = "v1") -> Item:
+def item(number: int = 1, *, location: str = "", path: Path | None = None, task: str | None = "v1") -> Item:
     """Return a row."""
     track = Track(task_id=MusicTaskId("m1"), suno_id=SunoId(f"s{number}"))
     known = None if task is None else VideoTaskId(task)
     return Item(
-        row=LedgerRow(id=number, track=track, state=State.UNKNOWN, where=where, path=path, video_task_id=known)
+        row=LedgerRow(
+            id=number, track=track, state=State.UNKNOWN, location=location, path=path, video_task_id=known
+        )
     )
 
 
@@ -72,7 +74,7 @@ def test_an_unknown_row_without_a_task() -> None:
 def test_the_catalog_is_found_beside_the_ledger(tmp_path: Path) -> None:
     """The catalog is the one that is named, else the one beside the ledger, else the one that rows name."""
     ledger = tmp_path / "songs.ledger.db"
-    some = facts(ledger, item(1, where="other.csv, line 2"), item(2, where="track 7"))
+    some = facts(ledger, item(1, location="other.csv, line 2"), item(2, location="track 7"))
 
     def named(found: Facts, catalog: Path | None = None) -> str:
         return commands(found, catalog=catalog, base_url=None).catalog
@@ -83,7 +85,7 @@ def test_the_catalog_is_found_beside_the_ledger(tmp_path: Path) -> None:
     (tmp_path / "songs.jsonl").touch()
     assert named(some) == str(tmp_path / "songs.jsonl")
     assert named(some, Path("mine.csv")) == "mine.csv"
-    assert named(facts(tmp_path / "app.db", item(1, where="submit"))) == "CATALOG"
+    assert named(facts(tmp_path / "app.db", item(1, location="submit"))) == "CATALOG"
 
 
 def test_the_folder_of_the_newest_video() -> None:

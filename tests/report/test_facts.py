@@ -81,7 +81,7 @@ def test_times_of_a_row_and_of_all(path: Path) -> None:
     begin(ledger, row)
     ledger.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId("again")))
     ledger.move(row.id, Transition(state=State.SUCCEEDED, ended=2090.0, took=70.0))
-    ledger.claim(track("s2"), where="")
+    ledger.claim(track("s2"), location="")
     ledger.close()
     facts = read(path)
     first, second = facts.items
@@ -174,7 +174,7 @@ def test_what_is_no_ledger(tmp_path: Path) -> None:
 def test_texts_are_cleaned(path: Path) -> None:
     """What others wrote into the ledger goes through the cleaner that is given."""
     ledger = opened(path)
-    ledger.claim(track("s1", title="secret song"), where="secret.csv, line 2")
+    ledger.claim(track("s1", title="secret song"), location="secret.csv, line 2")
     row = row_in(ledger, State.SUBMITTED, "s2")
     ledger.move(
         row.id,
@@ -184,7 +184,7 @@ def test_texts_are_cleaned(path: Path) -> None:
     )
     ledger.close()
     first, second = read(path, clean=lambda text: text.replace("secret", "[key]")).items
-    assert (first.row.where, title_of(first.row.track)) == ("[key].csv, line 2", "[key] song")
+    assert (first.row.location, title_of(first.row.track)) == ("[key].csv, line 2", "[key] song")
     assert second.row.url == "https://x.test/[key]"
     assert second.row.error == ("TaskFailed", 501, "the [key] was told")
 
@@ -193,7 +193,7 @@ def test_whatever_a_catalog_says_is_cleaned(path: Path) -> None:
     """A key that got into any column of the catalog is not shown."""
     ledger = opened(path)
     named = {"task_id": "secret-1", "suno_id": "secret-2", "author": "secret-3", "brand": "secret-4"}
-    ledger.claim(Track(**named, extra={"secret-5": "secret-6"}), where="")
+    ledger.claim(Track(**named, extra={"secret-5": "secret-6"}), location="")
     ledger.close()
     (item,) = read(path, clean=lambda text: text.replace("secret", "[key]")).items
     assert "secret" not in repr(item.row.track)

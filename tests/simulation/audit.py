@@ -64,8 +64,8 @@ class WatchedLedger(SqliteLedger):
         """Whether its lock is held."""
         return self._connection is not None
 
-    def claim(self, track: Track, *, where: str) -> Claim:
-        claim = super().claim(track, where=where)
+    def claim(self, track: Track, *, location: str) -> Claim:
+        claim = super().claim(track, location=location)
         self._audit.written("claim", track)
         return claim
 
@@ -136,20 +136,20 @@ class Audit:
         """Return all committed states, each with the id of its newest attempt's task."""
         rows: dict[Key, tuple[str, str | None]] = {}
         for *key, state, task_id in self._rows(""):
-            where = (key[0], key[1], key[2], key[3])
-            if where in rows:
-                raise Violation(f"{where} has two rows")
-            rows[where] = (state, task_id)
+            location = (key[0], key[1], key[2], key[3])
+            if location in rows:
+                raise Violation(f"{location} has two rows")
+            rows[location] = (state, task_id)
         return rows
 
-    def _rows(self, where: str, *values: str) -> list[Any]:
+    def _rows(self, location: str, *values: str) -> list[Any]:
         if not self.path.exists():
             return []
         if self._reader is None:
             self._reader = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         return self._reader.execute(
             "SELECT r.task_id, r.suno_id, r.author, r.brand, r.state, a.video_task_id FROM rows r"
-            f" LEFT JOIN attempts a ON a.row_id = r.id AND a.n = r.attempt {where}",
+            f" LEFT JOIN attempts a ON a.row_id = r.id AND a.n = r.attempt {location}",
             values,
         ).fetchall()
 

@@ -384,7 +384,7 @@ class _Run:
     def _take(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
         self.audit.met[f"outcomes {outcome.state}"] += 1
-        self.audit.say(f"outcome {outcome.row} {outcome.state} {outcome.error!r}")
+        self.audit.say(f"outcome {outcome.location} {outcome.state} {outcome.error!r}")
         self.simulation.world.progress_at = self.simulation.world.moment
         self._happened("outcome")
 
@@ -408,7 +408,11 @@ class _Run:
                 raise Violation(f"{tasks} asyncio tasks are alive")
 
     def _delivered(self) -> int:
-        return sum(1 for outcome in self.outcomes if outcome.row is not None and outcome.row.startswith("track "))
+        return sum(
+            1
+            for outcome in self.outcomes
+            if outcome.location is not None and outcome.location.startswith("track ")
+        )
 
     def _check_end(self) -> None:
         """Check a life that came to its own end."""
@@ -434,7 +438,7 @@ class _Run:
 
     def _check_outcomes(self) -> None:
         """Every row of the catalog has one outcome, and those of the ledger agree with it."""
-        own = Counter((outcome.row, outcome.track and key_of(outcome.track)) for outcome in self.outcomes)
+        own = Counter((outcome.location, outcome.track and key_of(outcome.track)) for outcome in self.outcomes)
         for number, row in enumerate(self.life.catalog, 1):
             times = own[f"track {number}", key_of(row) if isinstance(row, Track) else None]
             if times != 1:

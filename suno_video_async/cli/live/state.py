@@ -97,7 +97,9 @@ class LiveState(Hooks):
         """Note how a row went wrong, if it did; the first of them are news for `take_news`."""
         if not is_problem(outcome):
             return
-        self.troubles.append(plain(f"{_name(outcome.track) or outcome.row} {outcome.state}: {_what(outcome)}"))
+        self.troubles.append(
+            plain(f"{_name(outcome.track) or outcome.location} {outcome.state}: {_what(outcome)}")
+        )
         self._told += 1
         if self._told <= PROBLEMS_SHOWN:
             self._news.append(Text(plain(self._news_of(outcome)), style="red"))
@@ -133,7 +135,7 @@ def problem_line(outcome: Outcome) -> str:
 def _what(outcome: Outcome) -> str:
     said = errors.brief(outcome.error) if outcome.error else ""
     # A row that is no track names its place by itself, and a failed task its id.
-    return said.removeprefix(f"{outcome.row}: ").removeprefix(f"task {outcome.video_task_id} failed: ")
+    return said.removeprefix(f"{outcome.location}: ").removeprefix(f"task {outcome.video_task_id} failed: ")
 
 
 def _name(track: Track | None) -> str:

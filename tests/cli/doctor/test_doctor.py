@@ -250,7 +250,7 @@ def ledger_of(home: Home, change: str) -> None:
     """Make a ledger with one track in it, and change it behind its back."""
     ledger = SqliteLedger(home.folder / "l.db")
     ledger.open(provider="127.0.0.1", fingerprint="f")
-    ledger.claim(Track(task_id="m", suno_id="s"), where="c.csv, line 2")
+    ledger.claim(Track(task_id="m", suno_id="s"), location="c.csv, line 2")
     ledger.close()
     with sqlite3.connect(home.folder / "l.db") as db:
         db.executescript(change)

@@ -211,7 +211,7 @@ def test_news_are_told_once_with_advice_once() -> None:
     snapshot = TaskSnapshot(task_id=VideoTaskId("v"), status="failed", result_message="no\nluck")
     for n in range(PROBLEMS_SHOWN + 5):
         state.hear(
-            Outcome(track=track(f"s{n}"), row=f"c.csv, line {n}", state="failed", error=TaskFailed(snapshot))
+            Outcome(track=track(f"s{n}"), location=f"c.csv, line {n}", state="failed", error=TaskFailed(snapshot))
         )
         state.hear(Outcome(track=track(), state="planned", error=TaskFailed(snapshot)))
     news = [line.plain for line in state.take_news()]
