@@ -114,10 +114,10 @@ class MediaFetcher:
                 await _in_a_thread(partial(part.close, keep))
 
     async def _fetch(self, url: str, part: PartFile, have: Entity | None, resend: int) -> None:
-        for run_blocking in range(MAX_REDIRECTS + 1):
+        for hop in range(MAX_REDIRECTS + 1):
             self._check_url(url)
             headers = {"Accept-Encoding": "identity", **(have.asked_for if have else {})}
-            async with self._get(url, headers, resend + run_blocking) as response:
+            async with self._get(url, headers, resend + hop) as response:
                 if response.status in _REDIRECTS and "Location" in response.headers:
                     url = _redirected(url, response.headers["Location"])
                     continue

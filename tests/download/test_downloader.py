@@ -77,8 +77,8 @@ async def test_redirects_are_followed_three_times(tmp_path: Path) -> None:
     hops = 3
 
     async def behave(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        run_blocking = int(head.split(b" ")[1].strip(b"/"))
-        writer.write(http(b"", "302 Found", Location=f"/{run_blocking + 1}") if run_blocking < hops else http(MP4))
+        hop = int(head.split(b" ")[1].strip(b"/"))
+        writer.write(http(b"", "302 Found", Location=f"/{hop + 1}") if hop < hops else http(MP4))
 
     async with raw_server(behave) as server:
         await fetch(server.url + "/0", tmp_path / "s.mp4")

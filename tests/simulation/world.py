@@ -16,7 +16,7 @@ import warnings
 import zlib
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from tests.support.virtual import VirtualLoop
 
@@ -205,7 +205,7 @@ class SimLoop(VirtualLoop):
         self._tasks_made = 0
         self._virtual.select = self._select  # type: ignore[method-assign]
         self._ready: Any = _Ready(self) if order is None else _Shuffled(self, order)
-        self.set_task_factory(self._make_task)
+        self.set_task_factory(cast("Any", self._make_task))
         self.set_exception_handler(self._complain)
 
     def time(self) -> float:
