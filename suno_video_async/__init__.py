@@ -6,6 +6,7 @@ Begin with `SunoVideoClient`.
 from typing import TYPE_CHECKING
 
 from suno_video_async import _startup as _startup  # before all others
+from suno_video_async._version import __version__ as __version__
 from suno_video_async.client import ClientStatistics, SunoVideoClient
 from suno_video_async.clock import Clock, SystemClock
 from suno_video_async.errors import (

@@ -1,4 +1,4 @@
-"""What a client is while it is open: session, calls, watcher and ledger, on one event loop, and what they do.
+"""What a client is while it is open: session, calls, poller and ledger, on one event loop, and what they do.
 
 A module of its own, which is imported when a client opens: a program that only imports the package pays
 for what a client is described by.
@@ -80,7 +80,7 @@ class Engine:
         max_in_flight: the most unfinished videos.
         statistics: what the calls came to.
         calls: sends them.
-        watcher: follows the tasks.
+        poller: follows the tasks.
         books: the client's own ledger, where there is one.
         closed: whether it is over.
 

@@ -342,6 +342,11 @@ class Outcome:
     seconds: float = 0.0
     error: Exception | None = None
 
+    @property
+    def ok(self) -> bool:
+        """Whether the row has its video: made in this run or before, and saved where that was asked for."""
+        return self.error is None and self.state in {"succeeded", "downloaded", "skipped"}
+
     def _repr_html_(self) -> str:
         track = self.track
         facts = {

@@ -98,7 +98,7 @@ class VideoTask:
             raise RuntimeError(f"{self!r} is not over: await task.result()")
         return video_of(self._latest.snapshot, self.track)
 
-    # For the watcher
+    # For the poller
 
     def publish(self, update: TaskUpdate) -> None:
         """Take a newer state; consumers hear of it when the status changed."""

@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,11 @@ def test_names_that_come_later_are_those_that_type_checkers_see() -> None:
         for name in node.names
     }
     assert seen == vars(suno_video_async)["_HOMES"]
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    """What the package says of itself is what pip shows."""
+    assert suno_video_async.__version__ == metadata.version("suno-video-async")
 
 
 def test_dir_names_what_comes_later() -> None:

@@ -9,7 +9,18 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suno_video_async import RateLimit, RetryPolicy, TaskSnapshot, Timeout, Track, VideoRequest, VideoTaskId
+from suno_video_async import (
+    DownloadError,
+    Outcome,
+    RateLimit,
+    RetryPolicy,
+    SunoVideoError,
+    TaskSnapshot,
+    Timeout,
+    Track,
+    VideoRequest,
+    VideoTaskId,
+)
 from suno_video_async.models import video_task_id
 
 
@@ -104,3 +115,21 @@ def test_the_input_of_a_snapshot_is_a_mapping_whatever_came() -> None:
     for param in params:
         snapshot = TaskSnapshot(task_id=VideoTaskId("v"), status="running", raw={"param": param})
         assert snapshot.input == {}
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "ok"),
+    [
+        ("downloaded", None, True),
+        ("succeeded", None, True),
+        ("succeeded", DownloadError("the disk is full", url="https://x.test/v"), False),
+        ("skipped", None, True),
+        ("skipped", SunoVideoError("failed in an earlier run"), False),
+        ("submitted", None, False),
+        ("planned", None, False),
+        ("unknown", None, False),
+    ],
+)
+def test_an_outcome_is_ok_when_its_video_is_there(state: str, error: SunoVideoError | None, ok: bool) -> None:
+    """A row is ok when its video is made, now or before, and nothing went wrong with it."""
+    assert Outcome(track=Track(task_id="m", suno_id="s"), state=state, error=error).ok is ok

@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp import hdrs
 from yarl import URL
 
+from suno_video_async._version import USER_AGENT
 from suno_video_async.errors import APITimeoutError, MalformedResponseError, TransportError
 from suno_video_async.models import Timeout
 from suno_video_async.protocol.codec import MAX_BODY, Answer, Request
@@ -75,7 +76,7 @@ class AiohttpTransport:
     def __init__(self, base_url: str, api_key: str, *, timeout: Timeout, session: aiohttp.ClientSession) -> None:
         self._base_url = base_url.rstrip("/")
         self._api_key = api_key.encode()
-        self._headers: Mapping[str, str] = {"x-api-key": api_key}
+        self._headers: Mapping[str, str] = {"x-api-key": api_key, "User-Agent": USER_AGENT}
         self._post_headers = {**self._headers, "Content-Type": "application/json"}
         self._timeout = aiohttp.ClientTimeout(total=timeout.total, connect=timeout.connect)
         self._session = session

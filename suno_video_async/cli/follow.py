@@ -119,7 +119,7 @@ class _Waiting:
         # A first question alone gives up soon where the service is not there at all; following would go on.
         with contextlib.suppress(NotFoundError):  # told with the others
             await client.status(self.left[0])
-        # All are attached before the first of them is awaited: a task belongs to the watcher, not to its reader.
+        # All are attached before the first of them is awaited: a task belongs to the poller, not to its reader.
         running = [asyncio.ensure_future(self._outcome(client, task_id)) for task_id in self.left]
         try:
             for ended in asyncio.as_completed(running):

@@ -21,6 +21,7 @@ from yarl import URL
 
 from suno_video_async._util.aio import run_to_completion
 from suno_video_async._util.netaddr import is_private, without_secrets
+from suno_video_async._version import USER_AGENT
 from suno_video_async.clock import SystemClock
 from suno_video_async.download.partial import Entity, PartFile, Saved
 from suno_video_async.errors import DownloadError
@@ -116,7 +117,7 @@ class MediaFetcher:
     async def _fetch(self, url: str, part: PartFile, have: Entity | None, resend: int) -> None:
         for hop in range(MAX_REDIRECTS + 1):
             self._check_url(url)
-            headers = {"Accept-Encoding": "identity", **(have.asked_for if have else {})}
+            headers = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT, **(have.asked_for if have else {})}
             async with self._get(url, headers, resend + hop) as response:
                 if response.status in _REDIRECTS and "Location" in response.headers:
                     url = _redirected(url, response.headers["Location"])

@@ -1,7 +1,7 @@
-"""One watcher for all live tasks: it spends the places of the window on questions and submissions.
+"""One poller for all live tasks: it spends the places of the window on questions and submissions.
 
 It holds one waiter in the limiter's queue, and decides only once it has the place. So another call, such
-as `client.status`, waits behind one request of the watcher and not behind a whole catalog.
+as `client.status`, waits behind one request of the poller and not behind a whole catalog.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whose turn it is to submit: the queue for the places that the watcher gives to submissions."""
+"""Whose turn it is to submit: the queue for the places that the poller gives to submissions."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from suno_video_async import (
     TransportError,
     VideoRequest,
     VideoTaskId,
+    __version__,
 )
 from suno_video_async.api.transport import AiohttpTransport, make_session
 from suno_video_async.protocol import codec
@@ -49,6 +50,7 @@ async def test_one_request_one_answer() -> None:
     assert head.startswith("GET /api/v1/client/job/TaskInfo?task_id=v%201 HTTP/1.1")
     assert head.count(KEY) == 1
     assert f"x-api-key: {KEY}" in head
+    assert f"User-Agent: suno-video-async/{__version__}\r\n" in head
 
 
 async def test_a_base_url_may_have_a_path() -> None:

@@ -1,4 +1,4 @@
-"""Following tasks: streams, results, and what the watcher makes of trouble."""
+"""Following tasks: streams, results, and what the poller makes of trouble."""
 
 from __future__ import annotations
 
