@@ -34,7 +34,7 @@ class Row:
     """One row of a catalog.
 
     Attributes:
-        where: the file and line, or the position in an iterable.
+        location: the file and line, or the position in an iterable.
         track: the track, or the error that tells why there is none.
 
     """

@@ -27,7 +27,7 @@ class LedgerRow:
 
     Attributes:
         id: its number; small, for people to type.
-        where: the place in the catalog that it came from.
+        location: the place in the catalog that it came from.
         video_task_id: the newest attempt's task, when known.
         sha256: of the video on disk, where a run was asked for it.
         cost: micro-credits spent on it, over all its attempts.
