@@ -27,7 +27,7 @@ class CatalogError(SunoVideoError):
     """A catalog, or one row of it, cannot be read.
 
     Attributes:
-        where: the file and line, as far as known.
+        location: the file and line, as far as known.
 
     """
 
