@@ -41,12 +41,13 @@ from suno_video_async.hooks import Hooks, PauseEvent, RequestEvent, RetryEvent, 
 from suno_video_async.models import (
     Estimate,
     MusicTaskId,
-    Outcome,
+    OutcomeState,
     RateLimit,
     RetryPolicy,
     SunoId,
     SunoTrack,
     TaskSnapshot,
+    TaskStatus,
     TaskUpdate,
     Timeout,
     Track,
@@ -59,7 +60,9 @@ from suno_video_async.task import VideoTask
 
 if TYPE_CHECKING:
     from suno_video_async.api.transport import Transport
+    from suno_video_async.batch.catalog import CatalogSource
     from suno_video_async.batch.conversion import Conversion
+    from suno_video_async.batch.outcome import Outcome
     from suno_video_async.batch.plan import Plan
     from suno_video_async.batch.reconcile import Unknowns
     from suno_video_async.callbacks import CallbackReceiver, CallbackStatistics
@@ -74,10 +77,12 @@ else:  # hidden from type checkers, to which a name that is misspelt stays an er
         "Answer": "protocol.codec",
         "CallbackReceiver": "callbacks",
         "CallbackStatistics": "callbacks",
+        "CatalogSource": "batch.catalog",
         "Conversion": "batch.conversion",
         "Forecast": "polling.forecast",
         "Ledger": "ledger.model",
         "LedgerRow": "ledger.model",
+        "Outcome": "batch.outcome",
         "Plan": "batch.plan",
         "Request": "protocol.codec",
         "Saved": "download.partial",
@@ -111,6 +116,7 @@ __all__ = [
     "CallbackRejected",
     "CallbackStatistics",
     "CatalogError",
+    "CatalogSource",
     "ClientClosedError",
     "ClientStatistics",
     "Clock",
@@ -134,6 +140,7 @@ __all__ = [
     "MusicTaskId",
     "NotFoundError",
     "Outcome",
+    "OutcomeState",
     "PauseEvent",
     "Plan",
     "RateLimit",
@@ -158,6 +165,7 @@ __all__ = [
     "SystemClock",
     "TaskFailed",
     "TaskSnapshot",
+    "TaskStatus",
     "TaskUpdate",
     "Timeout",
     "Track",

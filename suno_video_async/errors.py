@@ -213,7 +213,7 @@ class WaitTimeout(SunoVideoError, TimeoutError):  # noqa: N818  a fixed public n
     """
 
     def __init__(self, task_id: VideoTaskId, last: TaskUpdate | None, seconds: float) -> None:
-        status = f"last seen as {last.status!r}" if last else "not seen yet"
+        status = f"last seen as {last.snapshot.raw_status!r}" if last else "not seen yet"
         super().__init__(
             f"task {task_id} did not end within {seconds:g} s ({status}); it can still be followed by id"
         )

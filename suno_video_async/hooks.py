@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from attrs import define, field, frozen
 
 from suno_video_async.errors import SunoVideoError
-from suno_video_async.models import TaskUpdate, Track, VideoRequest, VideoTaskId
+from suno_video_async.models import OutcomeState, TaskUpdate, Track, VideoRequest, VideoTaskId
 
 
 @define(eq=False, kw_only=True)
@@ -23,7 +23,7 @@ class Stage:
         task_id: the video task, once known.
         started: when it began, in Unix seconds of the client's clock.
         seconds: how long it took, of the client's clock; None until the end.
-        state: how a whole way ended, in the words of `Outcome.state`; None until the end.
+        state: how a whole way ended, as `Outcome.state`; None until the end.
         error: how it went wrong, or None; a cancellation too.
 
     """
@@ -37,7 +37,7 @@ class Stage:
     track: Track | None = None
     task_id: VideoTaskId | None = None
     seconds: float | None = None
-    state: str | None = None
+    state: OutcomeState | None = None
     error: BaseException | None = None
 
 

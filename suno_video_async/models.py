@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NewType, cast
+from typing import Any, Literal, NewType, TypeAlias, cast
 
 from attrs import Attribute, field, frozen
 from attrs.validators import instance_of
@@ -22,12 +22,25 @@ SunoId = NewType("SunoId", str)
 #: The id of a video task: what CreateTask answers with. Never the same thing as a `MusicTaskId`.
 VideoTaskId = NewType("VideoTaskId", str)
 
+#: The state of a task. `other` is any word that this version does not know, such as `queued`: the task is not
+#: finished yet, and `TaskSnapshot.raw_status` has the word.
+TaskStatus: TypeAlias = Literal["pending", "running", "success", "failed", "other"]
+#: The final state of a row of a catalog, in one run.
+OutcomeState: TypeAlias = Literal[
+    "downloaded", "succeeded", "failed", "refused", "unknown", "submitted", "planned", "skipped"
+]
+
 #: The longest `author` and `brand`, in characters (an assumption of ours about the API).
 MAX_CREDIT_LENGTH = 50
 #: The least seconds, from its send on, that a submission in doubt waits for its callback, where one can come.
 UNKNOWN_GRACE = 120.0
 
-_SUCCESS, _FAILED = "success", "failed"
+_STATUSES: Mapping[str, TaskStatus] = {
+    "pending": "pending",
+    "running": "running",
+    "success": "success",
+    "failed": "failed",
+}
 _VIDEO_TASK_ID = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
 
 
@@ -142,7 +155,7 @@ class TaskSnapshot:
 
     Attributes:
         task_id: the task asked for.
-        status: the server's word, as it came: an open set.
+        raw_status: the server's word, as it came (the argument `status`). `status` is what it means.
         create_at, complete_at: Unix seconds; `complete_at` is None until the end.
         duration_s: seconds the task took, None until the end.
         credits: what it cost, None until the end; may be fractional.
@@ -153,7 +166,7 @@ class TaskSnapshot:
     """
 
     task_id: VideoTaskId
-    status: str
+    raw_status: str = field(alias="status")
     provider: str | None = None
     model_version: str | None = None
     create_at: float | None = None
@@ -166,14 +179,19 @@ class TaskSnapshot:
     raw: Mapping[str, Any] = field(factory=dict[str, Any], repr=False, eq=False)
 
     @property
+    def status(self) -> TaskStatus:
+        """The state of the task; `other` is a word that this version does not know, and means "not finished"."""
+        return _STATUSES.get(self.raw_status.lower(), "other")
+
+    @property
     def is_success(self) -> bool:
         """Whether the task has ended well."""
-        return self.status.lower() == _SUCCESS
+        return self.status == "success"
 
     @property
     def is_failed(self) -> bool:
         """Whether the task has ended badly."""
-        return self.status.lower() == _FAILED
+        return self.status == "failed"
 
     @property
     def is_final(self) -> bool:
@@ -200,7 +218,7 @@ class TaskSnapshot:
             "message": self.result_message,
             "video": self.media_urls[0] if self.media_urls else None,
         }
-        return card(f"task {self.task_id}", self.status, facts)
+        return card(f"task {self.task_id}", self.raw_status, facts)
 
     def _param(self, name: str) -> object:
         param: object = self.raw.get("param")
@@ -231,8 +249,8 @@ class TaskUpdate:
         return self.snapshot.task_id
 
     @property
-    def status(self) -> str:
-        """The server's word for the state; an open set."""
+    def status(self) -> TaskStatus:
+        """The state of the task; `snapshot.raw_status` is the server's word for it."""
         return self.snapshot.status
 
     @property
@@ -248,7 +266,7 @@ class TaskUpdate:
             "credits": self.snapshot.credits,
             "message": self.snapshot.result_message,
         }
-        return card(f"task {self.task_id}", self.status, facts)
+        return card(f"task {self.task_id}", self.snapshot.raw_status, facts)
 
 
 @frozen(kw_only=True)
@@ -311,57 +329,6 @@ class Estimate:
     estimated_credits: float
     balance: float
     affordable: bool
-
-
-@frozen(kw_only=True)
-class Outcome:
-    """How one row of a catalog ended.
-
-    Attributes:
-        track: the track, or None when the row could not be read as one.
-        state: `downloaded`, `succeeded`, `failed`, `refused`, `unknown`, `submitted`, `planned` or `skipped`.
-        location: where the row is in its catalog, such as `"catalog.csv, line 7"`.
-        path: the video on disk, once downloaded.
-        sha256: of that file, where it was asked for.
-        credits: what the video cost, when the server said so.
-        requests: API requests spent on this row, refused ones included.
-        seconds: from the row's start to its end, of the client's clock.
-        error: what stopped it, as the exception that `submit` or `result` would have raised.
-
-    """
-
-    track: Track | None
-    state: str
-    location: str | None = None
-    video_task_id: VideoTaskId | None = None
-    url: str | None = None
-    path: Path | None = None
-    sha256: str | None = None
-    credits: float | None = None
-    requests: int = 0
-    seconds: float = 0.0
-    error: Exception | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the row has its video: made in this run or before, and saved where that was asked for."""
-        return self.error is None and self.state in {"succeeded", "downloaded", "skipped"}
-
-    def _repr_html_(self) -> str:
-        track = self.track
-        facts = {
-            "row": self.location,
-            "author": track.author if track else None,
-            "brand": track.brand if track else None,
-            "task": self.video_task_id,
-            "credits": self.credits,
-            "requests": self.requests,
-            "seconds": self.seconds,
-            "url": self.url if self.path is None else None,
-            "file": self.path,
-            "error": self.error,
-        }
-        return card(track.suno_id if track else self.location or "row", self.state, facts, path=self.path)
 
 
 def _positive(_: object, attribute: Attribute[Any], value: float) -> None:

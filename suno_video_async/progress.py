@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from suno_video_async.batch.conversion import Conversion
+from suno_video_async.batch.outcome import Outcome
 from suno_video_async.errors import MissingExtraError
-from suno_video_async.models import Outcome
 from suno_video_async.observability.log import fields, logger
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ class VideoTask:
         if self._error is not None:
             state = type(self._error).__name__
         else:
-            state = self._latest.status if self._latest else "not seen yet"
+            state = self._latest.snapshot.raw_status if self._latest else "not seen yet"
         return f"<VideoTask {self.id} {state}>"
 
     def _repr_html_(self) -> str:
@@ -48,7 +48,7 @@ class VideoTask:
             "requests": self.requests,
             "error": self._error,
         }
-        status = latest.status if latest else "not seen yet"
+        status = latest.snapshot.raw_status if latest else "not seen yet"
         return card(f"task {self.id}", type(self._error).__name__ if self._error else status, facts)
 
     @property
@@ -102,7 +102,7 @@ class VideoTask:
 
     def publish(self, update: TaskUpdate) -> None:
         """Take a newer state; consumers hear of it when the status changed."""
-        news = self._latest is None or self._latest.status != update.status
+        news = self._latest is None or self._latest.snapshot.raw_status != update.snapshot.raw_status
         self._latest = update
         if news:
             self._announce()

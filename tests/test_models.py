@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from suno_video_async import (
     DownloadError,
     Outcome,
+    OutcomeState,
     RateLimit,
     RetryPolicy,
     SunoVideoError,
@@ -130,6 +131,8 @@ def test_the_input_of_a_snapshot_is_a_mapping_whatever_came() -> None:
         ("unknown", None, False),
     ],
 )
-def test_an_outcome_is_ok_when_its_video_is_there(state: str, error: SunoVideoError | None, ok: bool) -> None:
+def test_an_outcome_is_ok_when_its_video_is_there(
+    state: OutcomeState, error: SunoVideoError | None, ok: bool
+) -> None:
     """A row is ok when its video is made, now or before, and nothing went wrong with it."""
     assert Outcome(track=Track(task_id="m", suno_id="s"), state=state, error=error).ok is ok

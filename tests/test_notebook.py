@@ -20,7 +20,7 @@ from suno_video_async import (
     VideoTaskId,
     notebook,
 )
-from suno_video_async.errors import APIError, DownloadError
+from suno_video_async.errors import APIError, DownloadError, SunoVideoError
 from tests.support.fakes import MP4
 
 HOSTILE = "<script>alert('&\"')</script>"
@@ -86,7 +86,7 @@ VALUES: dict[str, Any] = {
         url=URL,
         error=DownloadError(HOSTILE * 100, url=URL),
     ),
-    "outcome of no track": Outcome(track=None, state="refused", error=ValueError(HOSTILE)),
+    "outcome of no track": Outcome(track=None, state="refused", error=SunoVideoError(HOSTILE)),
 }
 
 

@@ -174,7 +174,7 @@ class Calls:
         result = await over
         if result.error is not None:
             raise result.error
-        return result.value  # type: ignore[return-value]  # no error means that there is a value
+        return result.value  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # no error means that there is a value
 
     def _launch(self, send: Coroutine[Any, Any, None], request: Request) -> None:
         """Run a send in a task of its own; it takes itself out of the books, which spares a callback."""

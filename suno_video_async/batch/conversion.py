@@ -17,6 +17,7 @@ from attrs import evolve
 from suno_video_async._util.aio import run_to_completion
 from suno_video_async.batch.catalog import CatalogSource, Row, count_rows, read_rows
 from suno_video_async.batch.options import Options, StopSignal
+from suno_video_async.batch.outcome import Outcome
 from suno_video_async.batch.row import RowProcessor, Unclaimed, Work
 from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.engine import Engine
@@ -25,7 +26,6 @@ from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.model import MICRO, Claim, LedgerRow
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
-from suno_video_async.models import Outcome
 
 #: Works on one row, which stands at a place in a catalog.
 Handle: TypeAlias = "Callable[[Claim | CatalogError | Unclaimed, str], Coroutine[Any, Any, None]]"

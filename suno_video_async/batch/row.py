@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
@@ -9,6 +10,7 @@ from attrs import define, evolve, field, frozen
 
 from suno_video_async.api.submission import Submission
 from suno_video_async.batch.options import Options, StopSignal
+from suno_video_async.batch.outcome import Outcome
 from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.engine import Engine
 from suno_video_async.errors import (
@@ -35,7 +37,7 @@ from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import (
     UNKNOWN_GRACE,
     MusicTaskId,
-    Outcome,
+    OutcomeState,
     TaskSnapshot,
     Track,
     Video,
@@ -128,7 +130,7 @@ class RowProcessor:
             self.stop_signal.stop_if_fatal(error)
             return evolve(_known(claim.row, _state_at(error, work)), error=error)
         except ClientClosedError as error:
-            state = "submitted" if claim.row.state is State.SUBMITTED else "planned"
+            state: OutcomeState = "submitted" if claim.row.state is State.SUBMITTED else "planned"
             return evolve(_known(claim.row, state), error=error)
         except Exception as error:
             # A defect: it must not take the other rows with it, nor be mistaken for an outcome.
@@ -136,7 +138,9 @@ class RowProcessor:
             logger.exception("row %s broke off", work.location, extra=extra)
             self.stop_signal.fail(error)
             self.stop_signal.stop()
-            return evolve(_known(claim.row, _state_at(error, work)), error=error)
+            defect = SunoVideoError(f"a defect of this library: {error!r}")
+            defect.__cause__ = error
+            return evolve(_known(claim.row, _state_at(error, work)), error=defect)
 
     async def _continue(self, claim: Claim, work: Work) -> Outcome:
         """Do what a row needs, from the state that it is in."""
@@ -165,7 +169,7 @@ class RowProcessor:
         """Say of a row that was to be bought again, and was not, how it ended before."""
         again = row.state in {State.FAILED, State.REFUSED} and outcome.state == "planned"
         kept = await self.ledger.row(row.id) if again else None
-        return outcome if kept is None else evolve(_known(kept, kept.state.value), error=outcome.error)
+        return outcome if kept is None else evolve(_known(kept, _STATES[kept.state]), error=outcome.error)
 
     async def _buy(self, claim: Claim, work: Work) -> Outcome:
         track = claim.row.track
@@ -277,7 +281,7 @@ class RowProcessor:
         if isinstance(end, WaitTimeout):
             self.client.forget(work.task, end)
         self.stop_signal.stop_if_fatal(end)
-        return evolve(_known(row, row.state.value), error=end)
+        return evolve(_known(row, _STATES[row.state]), error=end)
 
     async def _download(self, outcome: Outcome, claim: Claim) -> Outcome:
         """Fetch a finished video; one that cannot be fetched now is fetched by the next run."""
@@ -302,7 +306,20 @@ class RowProcessor:
         return template.name(row.track, video_task_id=task_id, title=title, marked_by=marked)
 
 
-def _known(row: LedgerRow, state: str) -> Outcome:
+#: The outcome of a row that a run leaves in a state.
+_STATES: Mapping[State, OutcomeState] = {
+    State.PLANNED: "planned",
+    State.SUBMITTING: "unknown",
+    State.SUBMITTED: "submitted",
+    State.SUCCEEDED: "succeeded",
+    State.DOWNLOADED: "downloaded",
+    State.FAILED: "failed",
+    State.REFUSED: "refused",
+    State.UNKNOWN: "unknown",
+}
+
+
+def _known(row: LedgerRow, state: OutcomeState) -> Outcome:
     """Return an outcome with what the ledger knows."""
     return Outcome(
         track=row.track,
@@ -321,7 +338,7 @@ def _made(outcome: Outcome) -> Video:
     return video_of(TaskSnapshot(task_id=task_id, status="success", media_urls=urls), outcome.track)
 
 
-def _state_at(error: Exception, work: Work) -> str:
+def _state_at(error: Exception, work: Work) -> OutcomeState:
     """Return the state of a row that broke off: what is certain of it."""
     if work.task is not None:
         return "submitted"

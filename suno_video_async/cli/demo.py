@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 from rich.table import Table
 from rich.text import Text
 
+from suno_video_async.batch.outcome import Outcome
 from suno_video_async.cli import run as conversion
 from suno_video_async.cli.errors import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
@@ -24,7 +25,7 @@ from suno_video_async.cli.purchases import Purchases
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.errors import MissingExtraError
 from suno_video_async.hooks import Hooks
-from suno_video_async.models import Outcome, SunoTrack, Track
+from suno_video_async.models import SunoTrack, Track
 from suno_video_async.ratelimit.limiter import Limiter
 
 if TYPE_CHECKING:

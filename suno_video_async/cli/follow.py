@@ -12,6 +12,7 @@ from typing import Any
 import click
 from attrs import define, evolve, field
 
+from suno_video_async.batch.outcome import Outcome
 from suno_video_async.batch.row import DOWNLOADS
 from suno_video_async.cli import errors
 from suno_video_async.cli.errors import Exit, UsageProblem
@@ -25,7 +26,7 @@ from suno_video_async.cli.tally import Tally, outcome_line
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.download.filenames import file_name
 from suno_video_async.errors import NotFoundError, SunoVideoError, TaskFailed
-from suno_video_async.models import Outcome, TaskSnapshot, TaskUpdate, Track, Video, video_task_id
+from suno_video_async.models import OutcomeState, TaskSnapshot, TaskUpdate, Track, Video, video_task_id
 from suno_video_async.task import video_of
 
 
@@ -55,7 +56,7 @@ def _update_line(update: TaskUpdate) -> dict[str, object]:
     urls = update.snapshot.media_urls
     return {
         "video_task_id": update.task_id,
-        "status": update.status,
+        "status": update.snapshot.raw_status,
         "final": update.is_final,
         "elapsed": round(update.elapsed, 3),
         "progress": update.progress,
@@ -68,7 +69,7 @@ def _update_line(update: TaskUpdate) -> dict[str, object]:
 def _update_text(update: TaskUpdate) -> str:
     progress = "" if update.progress is None else f" about {update.progress:.0%}"
     url = f" {update.snapshot.media_urls[0]}" if update.snapshot.media_urls else ""
-    return f"{update.elapsed:8.1f} s  {update.status}{progress}{url}"
+    return f"{update.elapsed:8.1f} s  {update.snapshot.raw_status}{progress}{url}"
 
 
 @click.command(
@@ -145,7 +146,7 @@ class _Waiting:
             track = track_of(error.snapshot)
             return evolve(outcome, track=track, state="failed", error=error, credits=error.snapshot.credits)
         except SunoVideoError as error:
-            state = "failed" if isinstance(error, NotFoundError) else "submitted"
+            state: OutcomeState = "failed" if isinstance(error, NotFoundError) else "submitted"
             return evolve(outcome, state=state, error=error)
         made = evolve(
             outcome, track=track_of(video.snapshot), state="succeeded", url=video.url, credits=video.credits
@@ -209,7 +210,7 @@ def download_command(
         snapshot = await client.status(checked_id(task_id))
         if not snapshot.is_final:
             raise UsageProblem(
-                f"{task_id} is not over yet ({snapshot.status}): suno-video wait --output-dir does both"
+                f"{task_id} is not over yet ({snapshot.raw_status}): suno-video wait --output-dir does both"
             )
         video = video_of(snapshot)
         path = await client.download(video, output_dir)

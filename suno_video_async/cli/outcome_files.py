@@ -11,11 +11,11 @@ from typing import IO, Any
 
 from attrs import define, field
 
+from suno_video_async.batch.outcome import Outcome
 from suno_video_async.cli import errors
 from suno_video_async.cli.errors import UsageProblem
 from suno_video_async.cli.output import plain, redacted
 from suno_video_async.cli.tally import PROBLEMS_SHOWN, outcome_line
-from suno_video_async.models import Outcome
 
 #: What goes into the catalog of `--failed`: nothing else can be fed in again without a risk of paying twice.
 _FEEDABLE = frozenset({"failed", "refused", "planned"})

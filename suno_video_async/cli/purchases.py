@@ -9,9 +9,10 @@ from contextlib import contextmanager
 
 from attrs import define, field
 
+from suno_video_async.batch.outcome import Outcome
 from suno_video_async.errors import SubmissionUnknown
 from suno_video_async.hooks import Hooks, SubmitEvent
-from suno_video_async.models import Outcome, Track, VideoTaskId
+from suno_video_async.models import Track, VideoTaskId
 from suno_video_async.observability.log import logger
 
 

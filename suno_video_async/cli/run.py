@@ -16,6 +16,7 @@ from rich.text import Text
 
 from suno_video_async.batch.catalog import CatalogSource
 from suno_video_async.batch.conversion import Conversion
+from suno_video_async.batch.outcome import Outcome
 from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.cli import errors
 from suno_video_async.cli.errors import Exit, UsageProblem
@@ -32,7 +33,6 @@ from suno_video_async.errors import BudgetExceeded, SunoVideoError
 from suno_video_async.ledger.model import LedgerRow, all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
-from suno_video_async.models import Outcome
 from suno_video_async.ratelimit.shared import SharedRateLimit
 
 _STOPPING = "finishing what is submitted, submitting no more; Ctrl+C again leaves now (it goes on without you)"

@@ -131,7 +131,7 @@ def checked_id(task_id: str) -> str:
 def _status_line(snapshot: TaskSnapshot) -> dict[str, object]:
     return {
         "video_task_id": snapshot.task_id,
-        "status": snapshot.status,
+        "status": snapshot.raw_status,
         "final": snapshot.is_final,
         "url": snapshot.media_urls[0] if snapshot.media_urls else None,
         "create_at": snapshot.create_at,

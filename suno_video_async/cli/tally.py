@@ -8,11 +8,12 @@ from pathlib import Path
 
 from attrs import define, field
 
+from suno_video_async.batch.outcome import Outcome
 from suno_video_async.cli import errors
 from suno_video_async.cli.errors import Exit
 from suno_video_async.client import ClientStatistics
 from suno_video_async.errors import BudgetExceeded, InsufficientCreditsError, SubmissionUnknown
-from suno_video_async.models import Outcome, Track, VideoTaskId
+from suno_video_async.models import Track, VideoTaskId
 
 #: Problems that are shown to a person; all of them stand in the JSON lines.
 PROBLEMS_SHOWN = 20

@@ -20,7 +20,7 @@ from suno_video_async.errors import (
     TaskFailed,
 )
 from suno_video_async.hooks import Hooks, PauseEvent, RequestEvent, RetryEvent, SpendEvent, Stage, SubmitEvent
-from suno_video_async.models import TaskUpdate, Track, VideoTaskId
+from suno_video_async.models import OutcomeState, TaskUpdate, Track, VideoTaskId
 from suno_video_async.observability.log import fields, logger
 
 
@@ -70,8 +70,9 @@ class _Log(Hooks):
         logger.info("%s: bought as task %s", track.suno_id, event.task_id, extra=extra)
 
     def on_update(self, update: TaskUpdate) -> None:
-        extra = fields("update", task_id=update.task_id, state=update.status, seconds=update.elapsed)
-        logger.debug("task %s: %s after %.1f s", update.task_id, update.status, update.elapsed, extra=extra)
+        task_id, word = update.task_id, update.snapshot.raw_status
+        extra = fields("update", task_id=task_id, state=word, seconds=update.elapsed)
+        logger.debug("task %s: %s after %.1f s", task_id, word, update.elapsed, extra=extra)
 
     def on_spend(self, event: SpendEvent) -> None:
         extra = fields("spent", track=event.track, task_id=event.task_id, credits=event.credits)
@@ -276,7 +277,7 @@ class Sending:
         self._reporter.emit(lambda hook: hook.on_request(event))
 
 
-def _state_after(stage: Stage) -> str:
+def _state_after(stage: Stage) -> OutcomeState:
     """Return how a whole way ended that nobody has called by a name: it broke off, or its following ended."""
     error = stage.error
     if isinstance(error, SubmissionUnknown):

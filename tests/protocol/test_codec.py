@@ -164,7 +164,7 @@ def test_info_failed() -> None:
 def test_info_unknown_status() -> None:
     """A word that we do not know is passed on and is no end; fields that we do not know survive."""
     snapshot = codec.read_snapshot(example("info_unknown_status.json"), INFO)
-    assert (snapshot.status, snapshot.is_final) == ("uploading", False)
+    assert (snapshot.raw_status, snapshot.status, snapshot.is_final) == ("uploading", "other", False)
     assert snapshot.raw["queue_position"] == 3
     assert snapshot.input == {}
 
@@ -327,7 +327,7 @@ def test_status_is_compared_without_regard_to_case(word: str) -> None:
         envelope(data={"task_id": VIDEO, "status": word, "result": {"code": 501}}), INFO
     )
     assert snapshot.is_success
-    assert snapshot.status == word
+    assert (snapshot.raw_status, snapshot.status) == (word, "success")
 
 
 @pytest.mark.parametrize(
@@ -474,7 +474,7 @@ def test_unknown_fields_and_unknown_statuses_survive(data: dict[str, Any]) -> No
     data = {**data, "task_id": VIDEO, "status": "a new word"}
     snapshot = codec.snapshot(data, asked=VIDEO)
     assert snapshot.raw == data
-    assert snapshot.status == "a new word"
+    assert (snapshot.raw_status, snapshot.status) == ("a new word", "other")
     assert not snapshot.is_final
 
 

@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from attrs import define, field, frozen
 from rich.text import Text
 
+from suno_video_async.batch.outcome import Outcome
 from suno_video_async.cli import errors
 from suno_video_async.cli.output import plain
 from suno_video_async.cli.tally import PROBLEMS_SHOWN, is_problem, name_of
 from suno_video_async.errors import APIError
 from suno_video_async.hooks import Hooks, RetryEvent, SpendEvent, Stage
-from suno_video_async.models import Outcome, TaskUpdate, Track, VideoTaskId
+from suno_video_async.models import TaskUpdate, Track, VideoTaskId
 
 #: The newest troubles that are kept.
 _TROUBLES = 3
