@@ -33,7 +33,7 @@ from suno_video_async._util.aio import inline
 from suno_video_async.batch.conversion import Conversion
 from suno_video_async.batch.options import Options
 from suno_video_async.ledger.aio import AsyncLedger
-from suno_video_async.local.window import RateWindow
+from suno_video_async.local.accounts import RateWindow
 from suno_video_async.polling.durations import Durations
 from suno_video_async.protocol.codec import Operation
 from tests.support.virtual import VirtualLoop

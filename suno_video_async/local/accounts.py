@@ -1,21 +1,100 @@
-"""Keys, and what belongs to each: credits, a place in the rate window, running tasks, and what was counted."""
+"""The account behind each key: its credits, rate window, running tasks and counts."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any
 
 from attrs import define, field
 
-from suno_video_async.local.counts import Tally
 from suno_video_async.local.exchange import Refusal, amount
 from suno_video_async.local.keys import ApiKey
-from suno_video_async.local.window import RateWindow
 from suno_video_async.models import RateLimit
 
 #: What is measured where no limit is set.
 DEFAULT_PER = 10.0
+
+
+#: Two times that differ by less are the same time: sums of floats differ in their last digits.
+_SAME = 1e-9
+
+
+@define
+class RateWindow:
+    """Counts one key's requests in a sliding window, exactly and in the order of their arrival.
+
+    A refused request takes no place, but it counts as an arrival. Of older arrivals nothing is kept.
+
+    Args:
+        limit: requests in any half-open window of `per` seconds, or None for any number.
+        per: the window's length in seconds.
+
+    """
+
+    limit: int | None
+    per: float
+    #: The largest number of arrivals in any window so far, refused ones included.
+    max_in_any_window: int = field(default=0, init=False)
+    _admitted: deque[float] = field(factory=deque[float], init=False, repr=False)
+    _arrivals: deque[float] = field(factory=deque[float], init=False, repr=False)
+
+    def arrive(self, now: float) -> float | None:
+        """Record a request; return None where it may pass, or the seconds until a place is free."""
+        self._forget(self._arrivals, now)
+        self._arrivals.append(now)
+        self.max_in_any_window = max(self.max_in_any_window, len(self._arrivals))
+        if self.limit is None:
+            return None
+        self._forget(self._admitted, now)
+        if len(self._admitted) >= self.limit:
+            return self._admitted[0] + self.per - now
+        self._admitted.append(now)
+        return None
+
+    def _forget(self, times: deque[float], now: float) -> None:
+        while times and now - times[0] >= self.per - _SAME:
+            times.popleft()
+
+
+@define
+class Tally:
+    """What happened to one key, or to all of them.
+
+    Attributes:
+        requests: by call, refused ones included.
+        refused: by code.
+        charged_by_track: by `task_id/suno_id/author/brand`.
+        faults: that struck, by kind.
+        tasks: created.
+        refunded: that failed, and whose credits were given back.
+
+    """
+
+    requests: Counter[str] = field(factory=Counter[str])
+    refused: Counter[str] = field(factory=Counter[str])
+    charged_by_track: Counter[str] = field(factory=Counter[str])
+    faults: Counter[str] = field(factory=Counter[str])
+    tasks: int = 0
+    refunded: int = 0
+
+    def charge(self, track: str) -> None:
+        """Count a task that was created and paid for."""
+        self.tasks += 1
+        self.charged_by_track[track] += 1
+
+    def data(self) -> dict[str, Any]:
+        """Return the counts as JSON has them."""
+        return {
+            "requests": dict(self.requests),
+            "refused": dict(self.refused),
+            "charged": self.charged_by_track.total(),
+            "tasks": self.tasks,
+            "charged_by_track": dict(self.charged_by_track),
+            "refunded": self.refunded,
+            "faults": dict(self.faults),
+        }
 
 
 @define(eq=False)
@@ -142,3 +221,19 @@ class Accounts:
             disabled=key.disabled,
             feature_off=key.feature_off,
         )
+
+
+@define
+class Counts:
+    """What happened on the server since its start or its last reset."""
+
+    total: Tally = field(factory=Tally)
+    callbacks: Counter[str] = field(factory=Counter[str])
+    first_request_at: float | None = None
+    last_request_at: float | None = None
+
+    def arrived(self, call: str, now: float) -> None:
+        """Count one request of the API."""
+        self.total.requests[call] += 1
+        self.first_request_at = now if self.first_request_at is None else self.first_request_at
+        self.last_request_at = now

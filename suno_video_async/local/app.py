@@ -15,10 +15,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from suno_video_async._util.aio import run_to_completion, stop_listening
 from suno_video_async.clock import Clock
-from suno_video_async.local.connections import Connections, connection_of
+from suno_video_async.local.connections import Connections, Limits, connection_of
 from suno_video_async.local.errors import LocalServerError
 from suno_video_async.local.exchange import MAX_BODY, Delivery, Envelope, Reply, ServerRequest, encoded
-from suno_video_async.local.limits import Limits
 from suno_video_async.local.service import ApiService
 
 _log = logging.getLogger("suno_video_async.local.http")

@@ -1,4 +1,4 @@
-"""One request and its answer as plain values, so that the service runs without a network."""
+"""One request, the call it means, and its answer as plain values, so that the service runs without a network."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attrs import field, frozen
+
+from suno_video_async.local.faults import CREATE, INFO
 
 #: The longest request body that is read, in bytes.
 MAX_BODY = 1024 * 1024
@@ -30,6 +32,17 @@ MESSAGES: Mapping[int, str] = {
     500: "Server Error - An unexpected error occurred while processing the request",
     501: "Generation Failed",
     505: "Feature Disabled",
+}
+
+_JOB: Final = "/api/v1/client/job/"
+MODELS: Final = _JOB + "Models"
+
+_CALLS: Final[Mapping[str, tuple[str, str]]] = {
+    _JOB + CREATE: ("POST", CREATE),
+    _JOB + INFO: ("GET", INFO),
+    _JOB + "EstimateTask": ("POST", "EstimateTask"),
+    MODELS: ("GET", "Models"),
+    "/api/v1/client/account/balance": ("GET", "balance"),
 }
 
 
@@ -144,6 +157,22 @@ class Refusal(Exception):  # noqa: N818  it is an answer, raised where it is fou
         headers = {"Retry-After": retry_after, "Allow": allow}
         said = {name: str(value) for name, value in headers.items() if value is not None}
         self.envelope: Envelope = Envelope(code, text, None, errors, status, said)
+
+
+def call_of(method: str, path: str) -> str:
+    """Return the call that a method and a path mean.
+
+    Raises:
+        Refusal: 404, there is no such path; 405, it takes another method.
+
+    """
+    found = _CALLS.get(MODELS if path.startswith(MODELS + "/") else path)
+    if found is None:
+        raise Refusal(404, f"Not Found - {method} is not known here", status=404)
+    wanted, call = found
+    if method != wanted:
+        raise Refusal(405, f"Method Not Allowed - {call} takes {wanted}", status=405, allow=wanted)
+    return call
 
 
 _JSON = {"Content-Type": "application/json; charset=utf-8"}

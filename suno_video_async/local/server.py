@@ -22,9 +22,9 @@ from suno_video_async.clock import Clock, SystemClock
 from suno_video_async.errors import MissingExtraError
 from suno_video_async.local.app import Edge, Listener
 from suno_video_async.local.callbacks import CallbackSender
+from suno_video_async.local.connections import Limits
 from suno_video_async.local.faults import Fault, load_faults
 from suno_video_async.local.keys import ApiKey, named_keys
-from suno_video_async.local.limits import Limits
 from suno_video_async.local.media import MediaFile
 from suno_video_async.local.producers import Producer, SimulatedProducer
 from suno_video_async.local.service import RETENTION, ApiService

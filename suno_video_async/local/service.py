@@ -15,17 +15,25 @@ from attrs import evolve
 
 from suno_video_async.clock import Clock
 from suno_video_async.local import control
-from suno_video_async.local.accounts import Account, Accounts
+from suno_video_async.local.accounts import Account, Accounts, Counts
 from suno_video_async.local.announcing import AHEAD, Announcer, CallbackDue
-from suno_video_async.local.counts import Counts
 from suno_video_async.local.effects import REDIRECTED, instead, spoiled, spoiled_delivery
-from suno_video_async.local.exchange import Envelope, Refusal, Reply, ServerRequest, amount, encoded, json_reply
+from suno_video_async.local.exchange import (
+    MODELS,
+    Envelope,
+    Refusal,
+    Reply,
+    ServerRequest,
+    amount,
+    call_of,
+    encoded,
+    json_reply,
+)
 from suno_video_async.local.faults import CALLBACK, CREATE, INFO, MEDIA, Fault, FaultPlan, check_names
 from suno_video_async.local.keys import ApiKey, named_keys
 from suno_video_async.local.media import PREFIX, MediaFile, MediaStore
 from suno_video_async.local.orders import MODEL, MODEL_DATA, Order, check_form, read_order
 from suno_video_async.local.producers import Failure, Producer
-from suno_video_async.local.routes import MODELS, call_of
 from suno_video_async.local.tasks import FAILED, RUNNING, SUCCESS, MusicTasks, VideoTask
 from suno_video_async.lyricvideo.library import Library, LibraryTrack
 from suno_video_async.models import RateLimit

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suno_video_async.local.window import RateWindow
+from suno_video_async.local.accounts import RateWindow
 
 
 def test_a_place_is_free_again_after_exactly_a_period() -> None:
