@@ -190,7 +190,7 @@ def _ours(task: Task, *, target: Path | None = None, threads: int = THREADS) -> 
     lines = () if task.way.endswith("wave") else lines_of(task.seconds)
     job = RenderJob(
         audio=task.song,
-        cover=task.folder / "cover.jpg",
+        cover=task.folder / "cover.webp",
         title=TITLE,
         artist=ARTIST,
         brand=BRAND,
@@ -237,7 +237,7 @@ def command_of(task: Task) -> list[str]:
     """The command line of a measurement, whose last line of output is its result."""
     peers = Path(__file__).parent / "peers"
     font = Path(__file__).parent.parent / "suno_video_async/lyricvideo/render/fonts/Inter.ttf"
-    lyrics, cover = task.folder / "lyrics.lrc", task.folder / "cover.jpg"
+    lyrics, cover = task.folder / "lyrics.lrc", task.folder / "cover.webp"
     if task.way == "moviepy":
         words: list[object] = [
             peers / "moviepy_lyrics.py",
@@ -303,7 +303,7 @@ def at_size(
     """All ways at one size, alternating."""
     lengths = dict.fromkeys(("changed", "every", "static", "pair"), seconds)
     if shutil.which("ffmpeg"):
-        write_still(folder / f"still-{size[1]}.png", folder / "cover.jpg", size)
+        write_still(folder / f"still-{size[1]}.png", folder / "cover.webp", size)
         lengths["ass"] = seconds
     if moviepy_seconds and find_spec("moviepy"):
         lengths["moviepy"] = moviepy_seconds
@@ -392,11 +392,11 @@ def show(report: dict[str, Any]) -> None:
 
 def benchmark(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Everything that is asked for."""
-    from suno_video_async.lyricvideo.songs.covers import draw_cover
+    from suno_video_async.lyricvideo.songs import picture
 
     make_song(folder / "song.mp3", options.seconds)
     write_lrc(folder / "lyrics.lrc", options.seconds)
-    draw_cover("dunes", folder / "cover.jpg")
+    shutil.copy(picture("dunes"), folder / "cover.webp")
     moviepy = options.seconds if options.moviepy_seconds is None else options.moviepy_seconds
     report: dict[str, Any] = {
         "seconds": options.seconds,

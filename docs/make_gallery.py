@@ -11,10 +11,12 @@ import av
 from attrs import evolve
 from PIL import Image
 
-from suno_video_async.lyricvideo.library import BuiltinLibrary, LibraryTrack, draw_cover_of
+from suno_video_async.lyricvideo.library import BuiltinLibrary, LibraryTrack
 from suno_video_async.lyricvideo.lyrics import LyricLine, LyricWord
 from suno_video_async.lyricvideo.render import RenderJob, render
 from suno_video_async.lyricvideo.sizes import SIZES
+from suno_video_async.lyricvideo.songs import picture
+from suno_video_async.lyricvideo.songs.covers import draw_cover
 
 IMAGES = Path(__file__).parent / "images" / "gallery"
 #: The longer side of a kept picture, in pixels, and of one that is taller than wide.
@@ -93,12 +95,10 @@ def written(name: str, like: LibraryTrack) -> LibraryTrack:
     return evolve(like, title=title, artist=artist, lyrics=tuple(lines), language=name)
 
 
-def frame(
-    library: BuiltinLibrary, track: LibraryTrack, size: tuple[int, int], cover: Path, at: int
-) -> Image.Image:
+def frame(track: LibraryTrack, size: tuple[int, int], audio: Path, cover: Path, at: int) -> Image.Image:
     """Render a track and return its picture while the words of a line are sung, or in the middle of the song."""
     job = RenderJob(
-        audio=library.audio(track, cover.parent),
+        audio=audio,
         cover=cover,
         title=track.title,
         artist=track.artist,
@@ -109,7 +109,7 @@ def frame(
         fps=FPS,
         language=track.language,
     )
-    video = cover.parent / "video.mp4"
+    video = audio.parent / "video.mp4"
     render(job, video)
     line = track.lyrics[at] if track.lyrics else None
     wanted = line.words[len(line.words) // 2].start + 0.4 if line else 0.45 * track.duration
@@ -146,14 +146,15 @@ def main() -> None:
         folder = Path(temporary)
 
         def take(
-            name: str, track: LibraryTrack, size: tuple[int, int], *, at: int = 2, cover: str | None = None
+            name: str, track: LibraryTrack, size: tuple[int, int], *, at: int = 2, cover: Path | None = None
         ) -> None:
-            path = folder / f"cover-{name}.jpg"
-            if cover is None:
-                path = library.cover(track, folder)
-            else:
-                draw_cover_of(cover, path)
-            keep(frame(library, track, size, path, at), name)
+            path = cover or library.cover(track, folder)
+            keep(frame(track, size, library.audio(track, folder), path, at), name)
+
+        def drawn(title: str) -> Path:
+            path = folder / f"{title}.jpg"
+            draw_cover(title, path)
+            return path
 
         for name, size in SIZES.items():
             take(name, song, size, at=3)
@@ -162,11 +163,11 @@ def main() -> None:
             take(f"language-{language}", by_language[language], wide, at=3)
         for name in ("ja", "zh", "ko"):
             take(f"language-{name}", written(name, song), wide, at=1)
-        take("mixed", written("mixed", song), wide, cover="islands")
-        take("long", written("long", song), wide, at=1, cover="The Book of the Year")
+        take("mixed", written("mixed", song), wide, cover=picture("islands"))
+        take("long", written("long", song), wide, at=1, cover=drawn("The Book of the Year"))
         take("portrait-ar", by_language["ar"], SIZES["portrait"], at=3)
         take("portrait-ja", written("ja", song), SIZES["portrait"], at=1)
-        take("square-long", written("long", song), SIZES["square"], at=1, cover="Listen")
+        take("square-long", written("long", song), SIZES["square"], at=1, cover=drawn("Listen"))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class MediaFile:
     def of_path(cls, path: Path, notes: tuple[str, ...] = ()) -> MediaFile:
         """Return a file on disk; it must not change any more. Blocks."""
         found = path.stat()
-        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        kind = mimetypes.guess_type(path.name, strict=False)[0] or "application/octet-stream"
         return cls(path, found.st_size, kind, found.st_mtime, f'"{found.st_mtime_ns:x}-{found.st_size:x}"', notes)
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from attrs import frozen
 
 from suno_video_async.lyricvideo.errors import LibraryError
-from suno_video_async.lyricvideo.library import LibraryTrack, draw_cover_of, made_once
+from suno_video_async.lyricvideo.library import LibraryTrack, made_once
 from suno_video_async.lyricvideo.lyrics import LONGEST_LINE, LyricLine, parse_lrc, parse_srt, spread_lines
 from suno_video_async.lyricvideo.sizes import SIZES_IN_WORDS, size_of
 
@@ -101,9 +101,11 @@ class FolderLibrary:
         entry = self._entry(track)
         if entry.cover is not None:
             return self._inside(entry.cover)
+        from suno_video_async.lyricvideo.songs.covers import draw_cover  # noqa: PLC0415 - heavy, and only in the `local` extra
+
         design = f"{track.task_id}/{track.suno_id}/{track.title}"
         name = re.sub(r"[^\w.-]", "_", f"{track.task_id}-{track.suno_id}")[:120]
-        return made_once(folder / f"{name}.jpg", lambda path: draw_cover_of(design, path))
+        return made_once(folder / f"{name}.jpg", lambda path: draw_cover(design, path))
 
     def folder(self, track: LibraryTrack) -> Path:
         """The folder of a track."""

@@ -1,6 +1,6 @@
-"""The songs that the local server can make videos of: what any library has, and the built-in one.
+"""Libraries of songs that can be made into videos: their protocol, and the built-in library.
 
-Importing this needs no extra; making the sound and the covers of the built-in songs does.
+Importing this needs no extra; synthesising the sound of the built-in songs needs `local`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import frozen
 
 from suno_video_async.lyricvideo.lyrics import LyricLine, LyricWord
+from suno_video_async.lyricvideo.songs import picture
 
 if TYPE_CHECKING:
     from suno_video_async.lyricvideo.songs.scores import Song
@@ -30,8 +31,8 @@ __all__ = [
 class LibraryTrack:
     """A finished song: `suno_id` names it within the music task `task_id`; duration in seconds.
 
-    `spread` says that the lyrics had no times, and were given a share of the song each. `size` is its video's, in
-    pixels, where it has one of its own.
+    `spread` is true if the lyrics had no times and each line was given a share of the song. `size` is that of its
+    video, in pixels, if it has one of its own.
     """
 
     task_id: str
@@ -58,7 +59,7 @@ class Library(Protocol):
         ...
 
     def problem(self, task_id: str, suno_id: str) -> str | None:
-        """What is wrong with the track of these ids, or None where nobody knows of it."""
+        """What is wrong with the track of these ids, or None if the library does not know of it."""
         ...
 
     def audio(self, track: LibraryTrack, folder: Path) -> Path:
@@ -66,12 +67,12 @@ class Library(Protocol):
         ...
 
     def cover(self, track: LibraryTrack, folder: Path) -> Path:
-        """The cover of a track, PNG or JPEG: the library's own, or one made (once) in `folder`."""
+        """The cover of a track, PNG, JPEG or WebP: the library's own, or one made (once) in `folder`."""
         ...
 
 
 class BuiltinLibrary:
-    """A few songs of the project's own, in several scripts, synthesised when they are first asked for."""
+    """A few songs of this project's own, in several scripts, each synthesised when it is first needed."""
 
     def __init__(self) -> None:
         from suno_video_async.lyricvideo.songs.scores import SONGS  # noqa: PLC0415 - it needs this module's types
@@ -88,11 +89,11 @@ class BuiltinLibrary:
         return next((t for t in self._tracks if (t.task_id, t.suno_id) == (task_id, suno_id)), None)
 
     def problem(self, task_id: str, suno_id: str) -> str | None:  # noqa: ARG002 - they are all good
-        """Nothing: these songs are all good."""
+        """Return None: these songs have no mistakes."""
         return None
 
     def audio(self, track: LibraryTrack, folder: Path) -> Path:
-        """Synthesise the song as AAC into `folder`, unless it is there."""
+        """Synthesise the song as AAC into `folder`, unless it is there already."""
         song = self._song(track)
 
         def write(path: Path) -> None:
@@ -102,15 +103,14 @@ class BuiltinLibrary:
 
         return made_once(folder / f"{song.suno_id}.m4a", write)
 
-    def cover(self, track: LibraryTrack, folder: Path) -> Path:
-        """Draw the cover into `folder`, unless it is there."""
-        song = self._song(track)
-        return made_once(folder / f"{song.suno_id}.jpg", lambda path: draw_cover_of(song.cover, path))
+    def cover(self, track: LibraryTrack, folder: Path) -> Path:  # noqa: ARG002 - the file is already there
+        """Return the song's picture, which is part of the package."""
+        return picture(self._song(track).cover)
 
     def _song(self, track: LibraryTrack) -> Song:
         song = self._songs.get((track.task_id, track.suno_id))
         if song is None:
-            raise KeyError(f"{track.task_id}/{track.suno_id} is no built-in track; take one of `tracks()`")
+            raise KeyError(f"{track.task_id}/{track.suno_id} is not a built-in track; use one of `tracks()`")
         return song
 
 
@@ -133,13 +133,6 @@ def _built_in_line(song: Song, number: int, text: str) -> LyricLine:
     starts = song.score.word_starts(number, len(words))
     timed = (LyricWord(start, word) for start, word in zip(starts, [*words[:-1], words[-1][:-1], ""], strict=True))
     return LyricLine(song.score.line_start(number), text, tuple(timed))
-
-
-def draw_cover_of(design: str, path: Path) -> None:
-    """Draw the cover of a design's name, or one made up from it."""
-    from suno_video_async.lyricvideo.songs.covers import draw_cover  # noqa: PLC0415 - heavy, and only in the `local` extra
-
-    draw_cover(design, path)
 
 
 def made_once(path: Path, write: Callable[[Path], object]) -> Path:

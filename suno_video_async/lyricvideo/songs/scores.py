@@ -90,7 +90,7 @@ class Song:
     language: str
     tags: str
     cover: str
-    """The name of its design in `covers`."""
+    """The name of its picture."""
     score: Score
     words: tuple[str, ...]
 

@@ -1,4 +1,4 @@
-"""What covers are drawn on, at once, with NumPy and Pillow."""
+"""The canvas that covers are painted on, with NumPy and Pillow."""
 
 from __future__ import annotations
 

@@ -1,12 +1,11 @@
-"""Covers that show things and shapes, and the one that any other name gets."""
+"""Covers that show things and shapes."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-
-from suno_video_async.lyricvideo.songs.canvas import SIDE, Canvas, Colour, Floats, rgb
+from covers.canvas import SIDE, Canvas, Colour, Floats, rgb
 
 
 def moon(c: Canvas) -> None:
@@ -165,27 +164,3 @@ def _tile(c: Canvas, kind: str, left: float, top: float, cell: float) -> Floats:
     else:
         shape = 0.36 - np.hypot(x - 0.5, y - 0.5)
     return np.clip(shape * soft + 0.5, 0, 1).astype(np.float32)
-
-
-def abstract(c: Canvas) -> None:
-    """Soft colour fields and an arc or two, from the seed alone: for songs without a cover."""
-    hue = float(c.noise.random())
-    base = _hue(hue, 0.55, 0.20)
-    c.pixels[:] = base
-    for number in range(6):
-        x, y, size = (float(value) for value in c.noise.random(3))
-        tint = _hue(hue + 0.09 * (number - 2.5), 0.72, 0.42 + 0.3 * float(c.noise.random()))
-        light = np.exp(-((c.x - x) ** 2 + (c.y - y) ** 2) / np.float32((0.22 + 0.24 * size) ** 2)) * np.float32(
-            0.85
-        )
-        c.pixels += (tint - c.pixels) * light[:, :, None]
-    x, y = 0.2 + 0.6 * float(c.noise.random()), 0.25 + 0.5 * float(c.noise.random())
-    for number in range(14):
-        distance = np.abs(np.hypot(c.x - x, c.y - y) - 0.07 * (number + 1))
-        c.fill(np.clip(1.6 - distance * SIDE, 0, 1).astype(np.float32), "ffffff", 0.30 - 0.018 * number)
-    c.disc(x, y, 0.045, "ffffff", 0.9)
-
-
-def _hue(hue: float, saturation: float, value: float) -> Floats:
-    wheel = np.abs((hue * 6 + np.array([0, 4, 2], np.float32)) % 6 - 3) - 1
-    return np.asarray(value * (1 - saturation + saturation * np.clip(wheel, 0, 1)), np.float32)

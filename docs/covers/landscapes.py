@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from covers.canvas import SIDE, Canvas, Colour, Floats, Point, moved, rgb
 from PIL import Image, ImageDraw, ImageFilter
-
-from suno_video_async.lyricvideo.songs.canvas import SIDE, Canvas, Colour, Floats, Point, moved, rgb
 
 
 def harbour(c: Canvas) -> None:
