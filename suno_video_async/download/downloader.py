@@ -1,4 +1,4 @@
-"""The videos of a client to disk: tried again where that can help, from a fresh URL where one has run out."""
+"""Downloads of a client's videos: retried if that can help, with a fresh URL if the old one has expired."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ from suno_video_async.models import TaskSnapshot, Timeout, Video, VideoTaskId
 from suno_video_async.observability.reporter import Reporter
 from suno_video_async.task import video_of
 
-#: Seconds before a download that broke off is tried again.
+#: Seconds to wait before each retry of a download that broke off.
 WAITS = (1.0, 5.0)
-#: What a media server says when a URL has run out; TaskInfo has a fresh one.
+#: How a media server says that a URL has expired; TaskInfo has a fresh one.
 EXPIRED = frozenset({403, 404, 410})
 
 
 class Downloads:
-    """Fetches the videos of a client, over connections of its own: they are not the API's, and carry no key.
+    """Downloads the videos of a client, over connections separate from the API's and without the API key.
 
     Args:
-        session: a session of the user's own; None makes one where it is first needed.
-        timeout: as `MediaFetcher` has it.
-        local: likewise.
-        clock: times the waits between tries.
-        longest: the most seconds that a media server may ask to wait.
-        status: asks how a task stands, for a fresh URL.
-        reporter: tells of each send and each retry.
+        session: a session of the user's own; None makes one when it is first needed.
+        timeout, local: as for `MediaFetcher`.
+        clock: times the waits between retries.
+        longest: the maximum `Retry-After` of a media server, in seconds.
+        status: returns the snapshot of a task, for a fresh URL.
+        reporter: reports each request and each retry.
 
     """
 
@@ -60,7 +59,7 @@ class Downloads:
         self._underway = dict[tuple[Path, VideoTaskId, bool], asyncio.Future[Saved | SunoVideoError]]()
 
     async def fetch(self, video: Video, folder: Path, *, name: str | None = None, sha256: bool = False) -> Saved:
-        """Fetch a video; see `SunoVideoClient.fetch`. Who asks for one that is being fetched waits for it."""
+        """Download a video; see `SunoVideoClient.fetch`. A second caller for the same file waits for the first."""
         name = name or file_name(video.suno_id or video.task_id)
         if Path(name).name != name:
             raise DownloadError(f"{name!r} is not a plain file name", url=video.url)
@@ -69,16 +68,16 @@ class Downloads:
             await asyncio.wait([other])
             if not other.cancelled():
                 return _value(other.result())
-        over = self._underway[key] = asyncio.get_running_loop().create_future()
+        done = self._underway[key] = asyncio.get_running_loop().create_future()
         try:
-            over.set_result(await self._fetch(video, folder / name, sha256=sha256))
+            done.set_result(await self._fetch(video, folder / name, sha256=sha256))
         except SunoVideoError as error:
-            over.set_result(error)
+            done.set_result(error)
         finally:
             del self._underway[key]
-            if not over.done():  # this caller is cancelled; the next one who waits goes on
-                over.cancel()
-        return _value(over.result())
+            if not done.done():  # this caller was cancelled; the next waiting one takes over
+                done.cancel()
+        return _value(done.result())
 
     async def _fetch(self, video: Video, path: Path, *, sha256: bool) -> Saved:
         server, url, fresh = self._server(), video.url, False
@@ -110,7 +109,7 @@ class Downloads:
         return MediaFetcher(session, self._timeout, self._local, self._reporter)
 
     async def aclose(self) -> None:
-        """Close what was made here."""
+        """Close the session that was made here."""
         if self._own is not None:
             await self._own.close()
 

@@ -1,4 +1,4 @@
-"""One fetch from a media server: to `.part` first, from where the last one broke off, checked, then renamed."""
+"""One download from a media server: into `.part`, resumed where the last one broke off, checked, then renamed."""
 
 from __future__ import annotations
 
@@ -29,31 +29,30 @@ from suno_video_async.models import Timeout
 from suno_video_async.observability.reporter import About, Reporter
 from suno_video_async.protocol.codec import retry_after
 
-#: What a user's disk is protected from: no lyric video comes near it.
+#: The largest file that is accepted, to protect the user's disk; lyric videos are far smaller.
 MAX_BYTES = 8 * 1024**3
 MAX_REDIRECTS = 3
-#: How many times the network's timeout a whole download may take: an hour by default.
+#: A whole download may take this many times the network timeout: an hour by default.
 SLOWEST = 60
-#: Connections for downloads; they are not the API's.
+#: Connections for downloads, separate from the API's.
 CONNECTIONS = 8
 _CHUNK = 256 * 1024
 
 T = TypeVar("T")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-#: What the operating system says when there is no room, for which trying again does not help.
+#: Errors of a full disk, for which retrying does not help.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @define
 class MediaFetcher:
-    """How videos are fetched.
+    """Downloads videos.
 
     Attributes:
         session: sends no API key by itself.
         timeout: `connect` bounds the connection and `total` each wait for more bytes, in real seconds.
-        local: whether plain http and addresses of this machine and its network are accepted, as when the API
-            itself is there.
-        reporter: tells of each send.
+        local: accept plain http and addresses of this machine and its network, because the API itself is there.
+        reporter: reports each request.
 
     """
 
@@ -63,19 +62,19 @@ class MediaFetcher:
     reporter: Reporter = field(factory=lambda: Reporter((), SystemClock()))
 
     async def download(self, url: str, path: Path, *, sha256: bool = False, resend: int = 0) -> Saved:
-        """Fetch a video; nothing stands at `path` until the whole file is checked.
+        """Download a video; nothing appears at `path` until the whole file is checked.
 
-        What has come of a download that breaks off stays beside it as `.part`, if the server has named a version
-        of the file that can be asked for again; the next call, of another process too, fetches the rest.
+        If a download breaks off, what was received stays beside `path` as `.part`, provided that the server
+        named a version of the file (a strong ETag). The next call, even of another process, fetches the rest.
 
         Args:
             url: the video's.
-            path: where it is to stand.
+            path: of the finished file.
             sha256: also compute the file's digest.
-            resend: how many times it was tried before, for what is told.
+            resend: the number of earlier attempts, for the reporter.
 
         Raises:
-            DownloadError: it cannot be fetched or written, is no whole MP4 file, or is being fetched already.
+            DownloadError: it cannot be fetched or written, is not a whole MP4 file, or is already being fetched.
 
         """
         try:
@@ -117,7 +116,11 @@ class MediaFetcher:
     async def _fetch(self, url: str, part: PartFile, have: Entity | None, resend: int) -> None:
         for hop in range(MAX_REDIRECTS + 1):
             self._check_url(url)
-            headers = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT, **(have.asked_for if have else {})}
+            headers = {
+                "Accept-Encoding": "identity",
+                "User-Agent": USER_AGENT,
+                **(have.range_headers if have else {}),
+            }
             async with self._get(url, headers, resend + hop) as response:
                 if response.status in _REDIRECTS and "Location" in response.headers:
                     url = _redirected(url, response.headers["Location"])
@@ -133,8 +136,8 @@ class MediaFetcher:
     async def _get(
         self, url: str, headers: dict[str, str], resend: int
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """Ask for a URL once, and tell of it when its body is read."""
-        # A drip of bytes keeps every single wait short: the whole has a bound of its own.
+        """Request a URL once, and report it when its body was read."""
+        # Slowly dripping bytes keep each wait short, so the whole download is bounded, too.
         limits = aiohttp.ClientTimeout(
             total=SLOWEST * self.timeout.total, connect=self.timeout.connect, sock_read=self.timeout.total
         )
@@ -148,43 +151,48 @@ class MediaFetcher:
     def _check_url(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme != "https" and not (self.local and parts.scheme == "http"):
-            raise DownloadError(f"the video's URL is {parts.scheme or 'no'} URL, not https", url=url)
+            raise DownloadError(
+                f"the video's URL has {f'the scheme {parts.scheme}' if parts.scheme else 'no scheme'}, not https",
+                url=url,
+            )
         if is_private(parts.hostname) and not self.local:
-            raise DownloadError(f"the video's URL leads to {parts.hostname}, which is no public address", url=url)
+            raise DownloadError(
+                f"the video's URL leads to {parts.hostname}, which is not a public address", url=url
+            )
 
     async def _save(self, response: aiohttp.ClientResponse, part: PartFile, have: Entity | None, url: str) -> None:
         if response.status not in {200, 206} or (response.status == 206 and have is None):
             raise _refused(response, url)
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise DownloadError("the video comes compressed, though that was not asked for", url=url)
+            raise DownloadError("the video is compressed, which was not requested", url=url)
         if response.status == 206 and have is not None:
             if not have.is_answered_by(response):
                 part.forget()
                 raise DownloadError(
-                    "the media server answers with another part than asked for", url=url, temporary=True
+                    "the media server sent another part of the file than requested", url=url, temporary=True
                 )
             entity, start = have, have.start
         else:
             entity, start = Entity.of(response), 0
         if entity.length is not None and entity.length > MAX_BYTES:
-            raise DownloadError(f"the video is over {MAX_BYTES} bytes", url=url)
+            raise DownloadError(f"the video is larger than {MAX_BYTES} bytes", url=url)
         await _in_a_thread(partial(part.begin, entity, start))
         received = start
         async for chunk in response.content.iter_chunked(_CHUNK):
             received += len(chunk)
             if received > MAX_BYTES:
-                raise DownloadError(f"the video is over {MAX_BYTES} bytes", url=url)
+                raise DownloadError(f"the video is larger than {MAX_BYTES} bytes", url=url)
             await _in_a_thread(partial(part.write, chunk))
         if entity.length is not None and received != entity.length:
-            raise DownloadError(f"{received} bytes came of {entity.length}", url=url, temporary=True)
+            raise DownloadError(f"received {received} of {entity.length} bytes", url=url, temporary=True)
 
 
 class PrivateAddressError(OSError):
-    """A media server's name leads to this machine, or to the network around it."""
+    """A media server's name resolves to this machine or its network."""
 
 
 class PublicResolver(AbstractResolver):
-    """Finds public addresses only: what a server names must not lead into the network of its user."""
+    """Resolves names to public addresses only: a server must not lead its users into their own networks."""
 
     def __init__(self) -> None:
         self._resolver = aiohttp.DefaultResolver()
@@ -195,7 +203,7 @@ class PublicResolver(AbstractResolver):
         """Return the public addresses of a host.
 
         Raises:
-            PrivateAddressError: it has others only.
+            PrivateAddressError: it has no public address.
 
         """
         found = await self._resolver.resolve(host, port, family)
@@ -205,7 +213,7 @@ class PublicResolver(AbstractResolver):
         return public
 
     async def close(self) -> None:
-        """Let go of what resolves."""
+        """Close the resolver."""
         await self._resolver.close()
 
 
@@ -219,7 +227,7 @@ def make_media_session(*, local: bool) -> aiohttp.ClientSession:
 
 
 async def _in_a_thread(call: Callable[[], T]) -> T:
-    """Run a call that blocks, to its end: whoever cancels must not overtake it, nor leave what it has opened."""
+    """Run a blocking call to completion: a cancellation must not overtake it, nor leave open what it opened."""
     return await run_to_completion(anyio.to_thread.run_sync(call))
 
 

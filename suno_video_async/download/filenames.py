@@ -1,4 +1,4 @@
-"""Names of videos on disk: safe on every file system, and never another track's."""
+"""File names of videos: safe on every file system, and different for each track."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from attrs import frozen
 
 from suno_video_async.models import Track
 
-#: What a template may name; `{title}` costs one request for each music task.
+#: The fields of a template; `{title}` costs one request for each music task.
 FIELDS = ("suno_id", "task_id", "author", "brand", "video_task_id", "title")
-#: One of these keeps the videos of two tracks apart, whatever else a template has.
+#: A template needs one of these to keep the videos of two tracks apart.
 _APART = ("suno_id", "video_task_id")
 DEFAULT_TEMPLATE = "{suno_id}"
 SUFFIX = ".mp4"
-#: The most bytes of a name: file systems take 255, and `.part.json` is added.
+#: Maximum length of a name in bytes: file systems allow 255, and `.part.json` is added.
 MOST_BYTES = 240
 
-#: Names that Windows keeps for devices.
+#: Names that Windows reserves for devices.
 _RESERVED = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)
-#: What some file system does not take, or takes for a part of the path, or a terminal for a command.
+#: Characters that some file systems refuse or treat as part of the path.
 _UNSAFE = re.compile(r'[/\\:*?"<>|]')
 _HASHED = 8
 
@@ -32,8 +32,8 @@ def file_name(suno_id: str, *, marked_by: str | None = None) -> str:
     """Return a safe name for a track's video.
 
     Args:
-        suno_id: the track's id; what no file system would take in it is replaced, and a hash then keeps it apart.
-        marked_by: the track's key, where another track of the run has the same `suno_id`.
+        suno_id: the track's id; unsafe characters in it are replaced, and a hash then keeps it apart.
+        marked_by: the track's key, if another track of the run has the same `suno_id`.
 
     """
     return _finished(_safe_id(suno_id, marked_by))
@@ -50,13 +50,13 @@ def _safe_id(text: str, marked_by: str | None = None) -> str:
 class NameTemplate:
     """How the files of a conversion are named, such as `"{author} - {title} [{suno_id}]"`.
 
-    A field of the track, or `{extra[album]}` for a column of the catalog of one's own; what is absent is empty.
+    Its fields are the track's, and `{extra[album]}` for another column of the catalog; absent ones are empty.
 
     Args:
         text: the template, without `.mp4`.
 
     Raises:
-        ValueError: it names no such field, or nothing that keeps two tracks apart.
+        ValueError: it has an unknown field, or none that keeps two tracks apart.
 
     """
 
@@ -66,7 +66,7 @@ class NameTemplate:
         names = self._names()
         for name in names:
             if name not in FIELDS and not re.fullmatch(r"extra\[[^\[\]{}]+\]", name):
-                raise ValueError(f"{{{name}}} is no field of a file's name: use {_listed()} or {{extra[column]}}")
+                raise ValueError(f"{{{name}}} is not a field of file names: use {_listed()} or {{extra[column]}}")
         if not any(name in names for name in _APART):
             raise ValueError(
                 f"the file name {self.text!r} would be the same for two tracks: add {{suno_id}} to it"
@@ -78,12 +78,12 @@ class NameTemplate:
         except ValueError as error:
             raise ValueError(f"the file name {self.text!r} cannot be read: {error}") from None
         if any(spec or conversion for _, _, spec, conversion in parsed):
-            raise ValueError(f"the file name {self.text!r} cannot be read: a field has no format of its own")
+            raise ValueError(f"the file name {self.text!r} cannot be read: fields take no format")
         return [name for _, name, _, _ in parsed if name is not None]
 
     @property
     def needs_title(self) -> bool:
-        """Whether the song's title is asked for."""
+        """Whether the template uses the song's title."""
         return "title" in self._names()
 
     def name(
@@ -97,10 +97,10 @@ class NameTemplate:
         """Return the name of a track's file, with `.mp4`.
 
         Args:
-            track: what the video is of.
+            track: of the video.
             video_task_id: the task that made it.
-            title: the song's, where the template needs it.
-            marked_by: the track's key, where another track of the run has the same `suno_id`.
+            title: the song's, if the template needs it.
+            marked_by: the track's key, if another track of the run has the same `suno_id`.
 
         """
         values: Mapping[str, object] = {
@@ -116,7 +116,7 @@ class NameTemplate:
 
 
 class _Columns(dict[str, str]):
-    """The catalog's other columns; those that it has not are empty."""
+    """The other columns of the catalog; missing ones are empty."""
 
     def __missing__(self, column: str) -> str:
         return ""
@@ -127,14 +127,14 @@ def _listed() -> str:
 
 
 def _safe(text: str) -> str:
-    """Return a text with nothing in it that a file system or a terminal would take for something else."""
+    """Return a text without anything that a file system or a terminal could misinterpret."""
     text = unicodedata.normalize("NFC", text)
     printable = (one if one.isprintable() else "_" for one in _UNSAFE.sub("_", text))
     return " ".join("".join(printable).encode(errors="replace").decode().split())
 
 
 def _finished(stem: str) -> str:
-    """Return a whole name: not hidden, no device of Windows, no dot or space at its end, not too long."""
+    """Return the whole name: not hidden, not a Windows device, no dot or space at its end, not too long."""
     stem = stem.strip(" .") or "track"
     if len(stem.encode()) > MOST_BYTES - len(SUFFIX):
         mark = "-" + hashlib.sha256(stem.encode()).hexdigest()[:_HASHED]

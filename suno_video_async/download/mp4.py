@@ -1,11 +1,11 @@
-"""The structure of MP4 files, as far as it tells whether one is whole."""
+"""Checks the structure of an MP4 file, to find out whether it is complete."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 _NEEDED = {b"ftyp", b"moov", b"mdat"}
-#: A video has a handful of boxes, a fragmented one some thousands; a file of nothing else is no video.
+#: A video has a handful of boxes, a fragmented one some thousands; a file with more is not a video.
 MOST_BOXES = 100_000
 
 

@@ -1,4 +1,4 @@
-"""The unfinished file beside a video: what has come of it, and how it gets its name. All calls block."""
+"""The unfinished file of a download: how it is resumed, checked and renamed. All calls block."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Saved:
     """A video on disk.
 
     Attributes:
-        sha256: of the whole file, where it was asked for.
+        sha256: of the whole file, if it was requested.
 
     """
 
@@ -35,12 +35,12 @@ class Saved:
 
 @frozen(kw_only=True)
 class Entity:
-    """One version of a file at the server, and how much of it is here.
+    """One version of a file at the server, and how much of it was received.
 
     Attributes:
-        etag: its strong tag, or None where it cannot be asked for again.
-        length: its bytes, where the server says so.
-        start: from where on it is missing.
+        etag: its strong ETag; None if this version cannot be requested again.
+        length: in bytes, if the server says so.
+        start: the position of the first missing byte.
 
     """
 
@@ -55,30 +55,30 @@ class Entity:
         return cls(etag=etag if strong else None, length=response.content_length)
 
     def is_answered_by(self, response: aiohttp.ClientResponse) -> bool:
-        """Whether a part of a file is what is missing of the same version."""
+        """Whether an answer holds the missing part of the same version."""
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         found = (int(match[1]), int(match[2])) if match else None
         return found == (self.start, self.length) and response.headers.get("ETag", self.etag) == self.etag
 
     @property
-    def asked_for(self) -> dict[str, str]:
+    def range_headers(self) -> dict[str, str]:
         return {"Range": f"bytes={self.start}-", "If-Range": self.etag or ""}
 
 
 class PartFile:
-    """The unfinished file beside a video, and the small one that says what it is a part of."""
+    """The unfinished file, and the small file beside it that names its version."""
 
     def __init__(self, path: Path) -> None:
         self.target = path
         self.path: Path = path.with_name(path.name + ".part")
-        self._said = path.with_name(path.name + ".part.json")
+        self._version_file = path.with_name(path.name + ".part.json")
         self._entity: Entity | None = None
         self._file: FileIO | None = None
         self._lock: int | None = None
         self._taken = self._finished = False
 
     def open(self, url: str) -> Entity | None:
-        """Take the file, and return what is here of it where the rest can be asked for.
+        """Lock the file, and return the version that it is a part of if the rest can be requested.
 
         Raises:
             DownloadError: another process is writing it.
@@ -96,7 +96,7 @@ class PartFile:
         return self._read()
 
     def _is_there(self, descriptor: int) -> bool:
-        """Whether the file has not become the video since it was opened."""
+        """Whether the opened file is still the unfinished one, not renamed in the meantime."""
         try:
             return os.path.samestat(os.fstat(descriptor), self.path.stat())
         except FileNotFoundError:
@@ -104,9 +104,9 @@ class PartFile:
 
     def _read(self) -> Entity | None:
         try:
-            said = json.loads(self._said.read_text(encoding="utf-8"))
+            said = json.loads(self._version_file.read_text(encoding="utf-8"))
             entity, size = Entity(etag=said["etag"], length=said["length"]), self.path.stat().st_size
-            # What was not synced may not have outlived the machine's boot.
+            # After a reboot, what was not synced may be lost.
             if not (isinstance(entity.etag, str) and isinstance(entity.length, int) and said["boot"] == boot_id()):
                 return None
         except (OSError, ValueError, TypeError, KeyError):
@@ -114,18 +114,18 @@ class PartFile:
         if not 0 < size <= entity.length:
             return None
         self._entity = entity
-        # The last byte is fetched again where all are here: an empty range cannot be asked for.
+        # If all bytes are here, the last one is fetched again: an empty range cannot be requested.
         return evolve(entity, start=min(size, entity.length - 1))
 
     def begin(self, entity: Entity, start: int) -> None:
-        """Make ready to write from `start` on."""
+        """Prepare for writing from `start` on."""
         if start == 0:
-            # First what it was a part of: no other file's bytes may ever pass for the rest of this one.
-            self._said.unlink(missing_ok=True)
+            # First remove the version: bytes of another version must never be taken for the rest of this one.
+            self._version_file.unlink(missing_ok=True)
             self.path.open("wb").close()
             if entity.etag is not None and entity.length is not None:
                 said = {"etag": entity.etag, "length": entity.length, "boot": boot_id()}
-                self._said.write_text(json.dumps(said), encoding="utf-8")
+                self._version_file.write_text(json.dumps(said), encoding="utf-8")
         else:
             os.truncate(self.path, start)
         self._file = self.path.open("r+b", buffering=0)
@@ -133,10 +133,10 @@ class PartFile:
         self._entity = entity
 
     def write(self, chunk: bytes) -> None:
-        """Write what comes next."""
+        """Write the next bytes."""
         if self._file is not None:
             left = memoryview(chunk)
-            while left:  # a disk that is almost full takes a part
+            while left:  # on an almost full disk, only a part is written
                 left = left[self._file.write(left) :]
 
     def _end_writing(self) -> None:
@@ -145,26 +145,26 @@ class PartFile:
             file.close()
 
     def forget(self) -> None:
-        """Let the next try begin anew."""
+        """Let the next attempt start from scratch."""
         self._entity = None
 
     def finish(self, url: str, sha256: bool) -> Saved:
-        """Check the whole file and give it its name."""
+        """Check the whole file and rename it."""
         self._end_writing()
         if problem := mp4_problem(self.path):
-            self.forget()  # the next try begins anew
-            raise DownloadError(f"what came is no playable MP4: {problem}", url=url, temporary=True)
+            self.forget()
+            raise DownloadError(f"the downloaded file is not a playable MP4: {problem}", url=url, temporary=True)
         with self.path.open("rb+") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest() if sha256 else None
             os.fsync(file.fileno())
-        self._said.unlink(missing_ok=True)
+        self._version_file.unlink(missing_ok=True)
         self.path.replace(self.target)
         self._finished = True
         _sync_folder(self.target.parent)
         return Saved(path=self.target, sha256=digest)
 
     def close(self, keep: bool) -> None:
-        """Let go of the file, and take away what is of no use to the next try."""
+        """Release the file, and delete what the next attempt cannot use."""
         if not self._taken:
             return
         try:
@@ -172,14 +172,14 @@ class PartFile:
             resumable = self._entity is not None and self._entity.etag is not None
             if not self._finished and not (keep and resumable):
                 self.path.unlink(missing_ok=True)
-                self._said.unlink(missing_ok=True)
+                self._version_file.unlink(missing_ok=True)
         finally:
             if self._lock is not None:
                 os.close(self._lock)
 
 
 def _locked(descriptor: int) -> bool:
-    """Take a file for this process, which goes with it, however that ends; False where another process has it."""
+    """Lock a file until this process ends; False if another process holds the lock."""
     if sys.platform != "win32":
         import fcntl  # noqa: PLC0415  not everywhere
 
@@ -193,7 +193,7 @@ def _locked(descriptor: int) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where folders can be synced at all."""
+    """Make a rename survive a power cut, if folders can be synced here."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -43,6 +43,6 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: a library of songs needs no server."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415  not needed by who imports submodules
+    from importlib import import_module  # noqa: PLC0415  not needed for submodules
 
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -13,7 +13,7 @@ from suno_video_async.local.exchange import Refusal, amount
 from suno_video_async.local.keys import ApiKey
 from suno_video_async.models import RateLimit
 
-#: What is measured where no limit is set.
+#: The window in which requests are counted if no limit is set, in seconds.
 DEFAULT_PER = 10.0
 
 
@@ -25,7 +25,7 @@ _SAME = 1e-9
 class RateWindow:
     """Counts one key's requests in a sliding window, exactly and in the order of their arrival.
 
-    A refused request takes no place, but it counts as an arrival. Of older arrivals nothing is kept.
+    A refused request takes no place, but it counts as an arrival. Older arrivals are dropped.
 
     Args:
         limit: requests in any half-open window of `per` seconds, or None for any number.
@@ -41,7 +41,7 @@ class RateWindow:
     _arrivals: deque[float] = field(factory=deque[float], init=False, repr=False)
 
     def arrive(self, now: float) -> float | None:
-        """Record a request; return None where it may pass, or the seconds until a place is free."""
+        """Record a request; return None if it may pass, or the seconds until a place is free."""
         self._forget(self._arrivals, now)
         self._arrivals.append(now)
         self.max_in_any_window = max(self.max_in_any_window, len(self._arrivals))
@@ -60,13 +60,13 @@ class RateWindow:
 
 @define
 class Tally:
-    """What happened to one key, or to all of them.
+    """Counts for one key, or for all of them.
 
     Attributes:
         requests: by call, refused ones included.
         refused: by code.
         charged_by_track: by `task_id/suno_id/author/brand`.
-        faults: that struck, by kind.
+        faults: that occurred, by kind.
         tasks: created.
         refunded: that failed, and whose credits were given back.
 
@@ -85,7 +85,7 @@ class Tally:
         self.charged_by_track[track] += 1
 
     def data(self) -> dict[str, Any]:
-        """Return the counts as JSON has them."""
+        """Return the counts for JSON."""
         return {
             "requests": dict(self.requests),
             "refused": dict(self.refused),
@@ -105,7 +105,7 @@ class Account:
         name: the key's name; the key itself is not kept here.
         balance: credits.
         max_running: tasks that may run at once.
-        running: tasks that have not ended.
+        running: unfinished tasks.
 
     """
 
@@ -119,7 +119,7 @@ class Account:
     tally: Tally = field(factory=Tally, repr=False)
 
     def admit(self, now: float) -> None:
-        """Take in a request that has arrived.
+        """Admit a request that has arrived.
 
         Raises:
             Refusal: 403, the key is disabled; 429, it is over the rate limit.
@@ -132,10 +132,10 @@ class Account:
             raise Refusal(429, retry_after=max(1, math.ceil(wait)))
 
     def begin(self, cost: float) -> None:
-        """Take a task's cost, and count it as running.
+        """Charge a task, and count it as running.
 
         Raises:
-            Refusal: 429, as many tasks run as may; 402, the balance is lower than the cost.
+            Refusal: 429, the maximum number of tasks is running; 402, the balance is lower than the cost.
 
         """
         if self.running >= self.max_running:
@@ -147,7 +147,7 @@ class Account:
         self.running += 1
 
     def check_feature(self) -> None:
-        """Refuse what has to do with making videos, where that is switched off.
+        """Refuse a call that makes videos if the feature is switched off.
 
         Raises:
             Refusal: 505.
@@ -161,7 +161,7 @@ class Account:
         return self.balance - cost >= -1e-9
 
     def data(self) -> dict[str, Any]:
-        """Return what the statistics tell of the key."""
+        """Return the statistics of the key."""
         return {
             **self.tally.data(),
             "balance": amount(self.balance),
@@ -176,7 +176,7 @@ class Accounts:
 
     Attributes:
         keys: with their names.
-        credits, rate, max_running: what holds for keys that say nothing else.
+        credits, rate, max_running: the defaults for keys that set none of their own.
 
     """
 
@@ -190,7 +190,7 @@ class Accounts:
         self.reset()
 
     def reset(self) -> None:
-        """Open every account anew."""
+        """Open every account afresh."""
         self._by_key = {key.key: self._open(key) for key in self.keys}
 
     def find(self, key: str | None) -> Account | None:
@@ -199,7 +199,7 @@ class Accounts:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The keys' names, in their order."""
+        """The names of the keys, in their order."""
         return tuple(account.name for account in self._by_key.values())
 
     @property
@@ -208,7 +208,7 @@ class Accounts:
         return max((account.window.max_in_any_window for account in self._by_key.values()), default=0)
 
     def data(self) -> dict[str, Any]:
-        """Return what the statistics tell of each key, by its name."""
+        """Return the statistics of each key, by its name."""
         return {account.name: account.data() for account in self._by_key.values()}
 
     def _open(self, key: ApiKey) -> Account:

@@ -1,4 +1,4 @@
-"""What is sent to a callback URL when a task ends, and what a fault makes of it."""
+"""The callbacks of a finished task, and how faults change them. Pure: `callbacks` sends them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from suno_video_async.local.faults import Fault
 
-#: Tries of a true callback; a forged one is sent once.
+#: Attempts for a genuine callback; a forged one is sent once.
 TRIES: Final = 3
 #: Seconds of the server's clock by which an `early` callback comes before the answer of its CreateTask.
 AHEAD: Final = 1.0
@@ -24,10 +24,10 @@ class CallbackDue:
     """A callback to be sent: the TaskInfo data of a task, encoded.
 
     Attributes:
-        on_end: to be told whether it arrived.
-        first: what is sent at the first try instead, where that goes wrong on purpose.
+        on_end: called with whether it arrived.
+        first: the body of the first attempt, if a fault changes it.
         delay: seconds of the server's clock to wait first.
-        tries: how often it is sent at most.
+        tries: the maximum number of attempts.
 
     """
 
@@ -41,12 +41,12 @@ class CallbackDue:
 
 @frozen
 class Announcer:
-    """Makes callbacks of ended tasks.
+    """Makes the callbacks of finished tasks.
 
     Attributes:
-        send: takes what is to be sent.
-        counts: counts what became of it as `sent` or `failed`, and the `forged`.
-        chance: what a forger throws dice with.
+        send: takes each callback to be sent.
+        counts: counts callbacks as `sent`, `failed` or `forged`.
+        chance: the random numbers of forged callbacks.
 
     """
 
@@ -55,7 +55,7 @@ class Announcer:
     chance: random.Random
 
     def announce(self, url: str, data: Mapping[str, Any], fault: Fault | None) -> None:
-        """Send what a task's end causes."""
+        """Send the callbacks of a finished task."""
         name = None if fault is None else fault.name
         if name == "never":
             return
@@ -70,14 +70,14 @@ class Announcer:
             self.send(CallbackDue(url=url, body=body, on_end=self._ended, first=first, delay=delay))
 
     def announce_early(self, url: str, data: Mapping[str, Any]) -> None:
-        """Send how a task stands before its CreateTask is answered."""
+        """Send the present status of a task before its CreateTask is answered."""
         self.send(CallbackDue(url=url, body=json.dumps(data).encode(), on_end=self._ended))
 
     def _ended(self, sent: bool) -> None:
         self.counts["sent" if sent else "failed"] += 1
 
     def _forgeries(self, url: str, data: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
-        """Yield what strangers send: to a URL that they guess, about another task, and what is no JSON."""
+        """Yield what attackers send: to a guessed URL, about another task, and a body that is not JSON."""
         digits = partial(self.chance.choices, "0123456789abcdef")
         before, _, nonce = url.rpartition("/")
         failed = {**data, "status": "failed", "result": {"code": 501, "message": "forged"}}

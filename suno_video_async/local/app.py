@@ -1,4 +1,4 @@
-"""The aiohttp edge: requests in, answers out, as the service says; nothing is decided here."""
+"""The aiohttp edge: passes requests to the service and sends its answers; nothing is decided here."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from suno_video_async.local.service import ApiService
 _log = logging.getLogger("suno_video_async.local.http")
 _log.addFilter(lambda record: not _is_clients_fault(record))
 _CHUNK = 256 * 1024
-#: Real seconds that answers on their way get when the server stops.
+#: Real seconds in which answers may still be sent when the server stops.
 _GRACE = 0.5
-#: Real seconds for which the rest of a body that is too long is thrown away.
+#: Real seconds for which the rest of a too long body is discarded.
 _LINGERING = 1.0
 #: Connections that may wait to be accepted.
 _BACKLOG = 128
@@ -35,9 +35,9 @@ class Edge:
     """Handles every request of a server.
 
     Args:
-        service: knows the answers.
-        clock: times the slow ones.
-        limits: how long a body may take.
+        service: makes the answers.
+        clock: times delayed answers.
+        limits: bound the time for a body.
 
     """
 
@@ -84,7 +84,7 @@ class Edge:
 
 
 async def _read_body(request: web.BaseRequest) -> bytes:
-    """Return the body, or the first of it: one byte more than may be."""
+    """Return the body, of a too long one only one byte more than the limit."""
     if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     chunks: list[bytes] = []
@@ -96,7 +96,7 @@ async def _read_body(request: web.BaseRequest) -> bytes:
 
 
 def _last_word(status: int, message: str) -> web.Response:
-    """Return the answer after which the connection is closed: what follows on it cannot be told from the body."""
+    """Return an answer after which the connection is closed: what follows may be the rest of the body."""
     reply = encoded(Envelope(status, message, status=status))
     response = web.Response(status=status, headers=reply.headers, body=reply.body)
     response.force_close()
@@ -123,7 +123,7 @@ async def _deliver(request: web.BaseRequest, reply: Reply, *, whole_body: bool) 
 
 
 async def _send(request: web.BaseRequest, response: web.Response) -> web.Response:
-    """Send an answer in one piece. aiohttp would do it, too, but not say when it is done."""
+    """Send an answer in one piece. aiohttp would do so itself, but not report when it is done."""
     await response.prepare(request)
     if response.keep_alive:  # else what follows may be the rest of a body
         _expect_head(request)
@@ -164,7 +164,7 @@ async def _send_chunks(request: web.BaseRequest, response: web.StreamResponse, r
 
 
 async def _chunks(reply: Reply) -> AsyncGenerator[bytes, None]:
-    """Yield the body of an answer, wherever it stands, and what follows it."""
+    """Yield the body of an answer, from memory or a file, and its padding."""
     if reply.part is None:
         yield reply.body
     else:
@@ -187,17 +187,17 @@ class Listener:
             access_log=None,
             logger=_log,
             auto_decompress=False,  # a small body could become a huge one
-            keepalive_timeout=limits.idle_seconds + 1,  # the connections themselves are on the watch
+            keepalive_timeout=limits.idle_seconds + 1,  # the connections have timers of their own
             lingering_time=_LINGERING,
         )
         self._connections = Connections(self._server, limits)
         self._listening: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """Begin to listen; return the port.
+        """Start listening; return the port.
 
         Raises:
-            LocalServerError: it is not possible there.
+            LocalServerError: it cannot listen on this address.
 
         """
         try:
@@ -208,12 +208,12 @@ class Listener:
         return int(self._listening.sockets[0].getsockname()[1])
 
     async def drain(self) -> None:
-        """Accept no more connections, answer what is under way, and return when all connections are closed."""
+        """Stop accepting connections, let requests finish, and return once all connections are closed."""
         await self._stop_listening()
         await self._connections.drain()
 
     async def aclose(self) -> None:
-        """Close all connections; answers on their way get a moment."""
+        """Close all connections, after a moment for answers that are being sent."""
         await self._stop_listening()
         self._server.pre_shutdown()
         await self._server.shutdown(_GRACE)
@@ -226,7 +226,7 @@ class Listener:
 
 
 def _is_clients_fault(record: logging.LogRecord) -> bool:
-    """Whether a log record is about a request that is no HTTP: it was answered, and the server is well."""
+    """Whether a log record is about a request that is not valid HTTP: it was answered, and the server is fine."""
     return record.exc_info is not None and isinstance(record.exc_info[1], HttpProcessingError)
 
 

@@ -1,4 +1,4 @@
-"""Callbacks out: each ended task's data to the URL that its CreateTask named."""
+"""Sends callbacks: the data of each finished task to the URL in its CreateTask."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
 class CallbackSender:
-    """Sends callbacks, each as often as it says, a few at once.
+    """Sends callbacks, a few at once, with retries.
 
     Args:
-        clock: the server's; it times the waits between the tries.
-        post: sends; by default over HTTP, with ten real seconds for each try.
+        clock: the server's; it times the waits between attempts.
+        post: sends; by default over HTTP, with ten real seconds for each attempt.
 
     """
 
@@ -35,23 +35,23 @@ class CallbackSender:
         self._session: aiohttp.ClientSession | None = None
 
     def send(self, due: CallbackDue) -> None:
-        """Begin to send a callback."""
+        """Start sending a callback."""
         task = asyncio.get_running_loop().create_task(self._send(due))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
     @property
     def is_sending(self) -> bool:
-        """Whether something is not sent yet."""
+        """Whether callbacks are still being sent."""
         return bool(self._running)
 
     def drop(self) -> None:
-        """Give up what is not sent yet."""
+        """Discard callbacks that are not sent yet."""
         for task in self._running:
             task.cancel()
 
     async def aclose(self) -> None:
-        """Give up what is not sent yet, and return when nothing runs any more."""
+        """Discard callbacks that are not sent yet, and return once nothing is running."""
         self.drop()
         running = list(self._running)
         await asyncio.gather(*running, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""The server as a command: it says where it listens, and runs until it is cancelled."""
+"""The server as a command: it prints its address, and runs until it is cancelled."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ async def serve(
 
     Args:
         keys: a TOML file of more keys.
-        grace: real seconds that the server gets to finish, once it is told to stop.
-        stopping: to be set when the server is to stop; cancelled, it stops at once.
-        say: takes the line that tells the address; by default it goes to stdout.
+        grace: real seconds in which a stopping server may finish its work.
+        stopping: set it to stop the server; if the call is cancelled, the server stops at once.
+        say: takes the line with the address; by default it goes to stdout.
         warn: takes a warning; by default it goes to stderr.
 
     Raises:
@@ -77,14 +77,14 @@ async def serve(
     async with server:
         if not server.is_loopback:
             warn(
-                f"warning: {host} lets other machines reach this server, without encryption: whoever has a key can"
-                " use it, and keys and videos can be read on their way; only in a network that you trust"
+                f"warning: {host} lets other machines reach this server without encryption: anyone with a key can"
+                " use it, and keys and videos can be read in transit; use it only in a network that you trust"
             )
         made_up = "" if api_keys else f" api key {server.api_key}"
         (say or _to_stdout)(f"listening on {server.url}{made_up}")
         await (stopping or asyncio.Event()).wait()
         if grace and server.is_unfinished:
-            warn(f"stopping: callbacks are still to be sent, and get {grace:g} s; a second time stops at once")
+            warn(f"stopping: callbacks are still to be sent, for at most {grace:g} s; stop again to end at once")
         await server.aclose(grace=grace)
 
 

@@ -27,14 +27,14 @@ _END = b"\r\n\r\n"
 
 @frozen(kw_only=True)
 class Limits:
-    """What a client may take of the server's connections and time; all seconds are real ones.
+    """The limits on a client's use of connections and time; all seconds are real ones.
 
     Args:
         connections: at once; one more is answered with 429.
         head_seconds: for a request's first line and headers.
         body_seconds: for its body.
         idle_seconds: between two requests of a connection.
-        stalled_seconds: for which a client may take nothing of its answer.
+        stalled_seconds: for which a client may read nothing of its answer.
 
     """
 
@@ -47,11 +47,11 @@ class Limits:
 
 class _State(Enum):
     HEAD = auto()
-    """Of a request's head, nothing or a part has come."""
+    """The head of a request has not arrived, or only in part."""
     BUSY = auto()
-    """A request is under way."""
+    """A request is being handled."""
     REFUSED = auto()
-    """An answer was given, and nothing more is read."""
+    """An error was sent, and nothing more is read."""
 
 
 class Connection(asyncio.Protocol):
@@ -87,7 +87,7 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of a connection."""
+        """Release the connection."""
         self._state = _State.REFUSED
         self._all.leave(self)
         for timer in (self._timer, self._stalled):
@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
             self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Collect a head, or pass on what belongs to a body."""
+        """Collect a head, or pass on the bytes of a body."""
         if self._state is _State.BUSY:
             self._inner.data_received(data)
         elif not self._is_open and self._state is _State.HEAD:
@@ -110,22 +110,22 @@ class Connection(asyncio.Protocol):
         return self._inner.eof_received() if self._is_open else None
 
     def pause_writing(self) -> None:
-        """Give a client that does not read its answer so much time."""
+        """Start the timeout for a client that does not read its answer."""
         self._stalled = self._loop.call_later(self._limits.stalled_seconds, self.abort)
         if self._is_open:
             self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """Let a client be that reads on."""
+        """Stop that timeout: the client is reading."""
         if self._stalled is not None:
             self._stalled.cancel()
         if self._is_open:
             self._inner.resume_writing()
 
     def expect_head(self) -> None:
-        """Take what comes from now on as the next request: the last bytes of an answer are about to be sent.
+        """Treat what arrives from now on as the next request: the end of an answer is about to be sent.
 
-        Not only once they are sent: the client may be faster.
+        Call it before they are sent: the client may be faster.
         """
         if self._state is _State.BUSY:
             self._state = _State.HEAD
@@ -133,13 +133,13 @@ class Connection(asyncio.Protocol):
             self._wait(self._limits.idle_seconds, self.abort)
 
     def answered(self) -> None:
-        """Hear that an answer is sent."""
+        """Note that an answer was sent."""
         self._is_answering = False
         if self._all.is_draining:
             self._transport.close()
 
     def close_if_idle(self) -> None:
-        """Close the connection if no request is on it, nor a part of one."""
+        """Close the connection unless it carries a request or part of one."""
         if self._state is _State.HEAD and not self._head and not self._is_answering:
             self._transport.close()
 
@@ -148,9 +148,9 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def refuse(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
-        """Answer with an error, and close: what the client still sends is thrown away for a moment.
+        """Answer with an error and close, after discarding for a moment what the client still sends.
 
-        Closed at once, with bytes that were not read, the connection would break before the client has read why.
+        If it closed at once, with unread bytes, the connection would be reset before the client has read why.
         """
         self._state = _State.REFUSED
         self._head.clear()
@@ -193,7 +193,7 @@ class Connection(asyncio.Protocol):
 
 
 def _why_too_long(head: bytearray) -> tuple[int, str] | None:
-    """Return the status and the message that a head is refused with, or None if it is within the limits."""
+    """Return the status and message for a head that is too long, or None."""
     first = head.find(b"\r\n")
     if (len(head) if first < 0 else first) > MAX_LINE:
         return 414, f"URI Too Long - at most {MAX_LINE} bytes"
@@ -216,7 +216,7 @@ def _answer(status: int, message: str, headers: Mapping[str, str]) -> bytes:
 
 
 class Connections:
-    """All connections of a server, and how many there may be.
+    """All connections of a server, limited in number.
 
     Args:
         make_inner: makes the HTTP server's side of one.
@@ -239,7 +239,7 @@ class Connections:
         return Connection(self._make_inner(), self)
 
     def take(self, connection: Connection) -> bool:
-        """Take a connection, unless there are as many as there may be."""
+        """Add a connection, unless the limit is reached."""
         if len(self._open) >= self.limits.connections:
             return False
         self._open.add(connection)
@@ -247,28 +247,28 @@ class Connections:
         return True
 
     def take_refused(self, connection: Connection) -> bool:
-        """Take a connection that is to be told why it is refused, unless too many wait to hear it."""
+        """Add a connection that will be refused with an error, unless there are too many of these."""
         if len(self._refused) >= self.limits.connections:
             return False
         self._refused.add(connection)
         return True
 
     def leave(self, connection: Connection) -> None:
-        """Forget a connection."""
+        """Remove a connection."""
         self._open.discard(connection)
         self._refused.discard(connection)
         if not self._open:
             self._is_empty.set()
 
     async def drain(self) -> None:
-        """Close what is idle, let what is under way be answered, and return when nothing is open any more."""
+        """Close idle connections, let requests finish, and return once all connections are closed."""
         self.is_draining = True
         for connection in list(self._open):
             connection.close_if_idle()
         await self._is_empty.wait()
 
     def abort_all(self) -> None:
-        """Close whatever is open at once."""
+        """Close all connections at once."""
         for connection in [*self._open, *self._refused]:
             connection.abort()
 

@@ -1,4 +1,4 @@
-"""Who may use the calls under `/_local`: programs on this machine, and nobody through them."""
+"""Access to the calls under `/_local`: only for programs on this machine, not for pages or proxies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from suno_video_async.local.exchange import ServerRequest
 
 PREFIX: Final = "/_local/"
 
-#: What a proxy adds: its peer is this machine, and whoever is behind it may be anybody.
+#: Headers that a proxy adds: the peer is this machine, but the client behind it can be anyone.
 _RELAYED: Final = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 _PORT: Final = re.compile(r":\d{1,5}$", re.ASCII)
 
@@ -26,10 +26,10 @@ def why_refused(request: ServerRequest) -> str | None:
         return "only for the machine that the server runs on"
     relay = next((name for name in _RELAYED if request.header(name) is not None), None)
     if relay is not None:
-        return f"not through a proxy, which the header {relay} tells of"
+        return f"not through a proxy, which the header {relay} shows"
     host = request.header("Host")
     if host is not None and not _names_loopback(_PORT.sub("", host)):
-        return "only under the name localhost or an address of loopback"
+        return "only under the name localhost or a loopback address"
     if request.header("Sec-Fetch-Site") not in (None, "none", "same-origin"):
         return "not for pages of other sites"
     origin = request.header("Origin")

@@ -1,4 +1,4 @@
-"""What each kind of fault does to an answer."""
+"""The effect of each kind of fault on an answer."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from attrs import evolve
 from suno_video_async.local.exchange import MAX_BODY, MESSAGES, Delivery, Envelope, Reply, ServerRequest, encoded
 from suno_video_async.local.faults import CREATE, MEDIA, Fault
 
-#: What the query of a followed redirect holds: media is not redirected for ever.
+#: In the query of a redirect that was followed, so that media is not redirected for ever.
 REDIRECTED: Final = "redirected"
-#: Bytes by which `huge-body` makes media longer; it makes answers of the API longer by what a request may have.
+#: Bytes that `huge-body` adds to media; to answers of the API it adds `MAX_BODY`.
 HUGE_MEDIA: Final = 64 * 1024 * 1024
 _DROPPED: Final = Reply(status=500, delivery=Delivery.DROP)
 _TITLES: Final = {502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Time-out"}
 
 
 def instead(fault: Fault, request: ServerRequest, now: float) -> Reply:
-    """Return the answer of a fault that strikes before anything is done; `now` is in Unix seconds."""
+    """Return the answer of a fault that applies before anything is done; `now` is in Unix seconds."""
     if fault.name == "drop-before":
         return _DROPPED
     if fault.name == "redirect":
@@ -48,14 +48,14 @@ def _retry_after(fault: Fault, now: float) -> dict[str, str]:
         return {}
     if not fault.retry_after_date:
         return {"Retry-After": str(fault.retry_after)}
-    # Both dates are ours: then their difference is exact, and a client may run its clock at any pace.
+    # Both dates are ours, so their difference is exact, whatever the speed of the client's clock.
     second = int(now)
     until = second + fault.retry_after
     return {"Date": formatdate(second, usegmt=True), "Retry-After": formatdate(until, usegmt=True)}
 
 
 def spoiled(fault: Fault, envelope: Envelope) -> Reply:
-    """Return what becomes of the answer of a call that was carried out."""
+    """Return the answer of a completed call, changed by a fault."""
     change = _OF_ENVELOPES.get(fault.name)
     if change is not None:
         return encoded(change(fault, envelope))
@@ -63,7 +63,7 @@ def spoiled(fault: Fault, envelope: Envelope) -> Reply:
 
 
 def spoiled_delivery(fault: Fault, reply: Reply) -> Reply:
-    """Return what becomes of an answer on its way."""
+    """Return an answer whose delivery is changed by a fault."""
     if fault.name == "drop-after":
         return _DROPPED
     if fault.name == "slow":

@@ -1,4 +1,4 @@
-"""What keeps the local server from starting, or a song from being used."""
+"""Errors that keep the local server from starting."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from suno_video_async.errors import SunoVideoError
 
 
 class LocalServerError(SunoVideoError, OSError):
-    """The local server cannot listen where it was told to; the message names the place and the fix."""
+    """The local server cannot listen on its address; the message names the address and the fix."""
 
     def __str__(self) -> str:
         return self.strerror or super().__str__()

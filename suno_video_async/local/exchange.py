@@ -15,7 +15,7 @@ from suno_video_async.local.faults import CREATE, INFO
 #: The longest request body that is read, in bytes.
 MAX_BODY = 1024 * 1024
 
-#: The words that go with the codes, where nothing more precise is said.
+#: The messages of the codes, unless there is a more precise one.
 MESSAGES: Mapping[int, str] = {
     200: "success",
     401: "Unauthorized - The API key is missing or wrong",
@@ -82,7 +82,7 @@ class Delivery(Enum):
     CUT = auto()
     """Its first half; then the connection is closed."""
     DROP = auto()
-    """Not at all: the connection is closed."""
+    """Nothing: the connection is closed."""
 
 
 @frozen
@@ -99,10 +99,10 @@ class Reply:
     """What to answer, and how to deliver it.
 
     Attributes:
-        part: the body, where it stands in a file; `body` is empty then.
-        padding: spaces that follow the body.
+        part: the body, if it is in a file; `body` is empty then.
+        padding: number of spaces after the body.
         delay: seconds of the server's clock to wait first.
-        prepare: blocks; to be called in a thread before the same request is handled again. The rest is empty.
+        prepare: blocks; call it in a thread, then handle the same request again. The other fields are empty.
 
     """
 
@@ -117,7 +117,7 @@ class Reply:
 
     @property
     def length(self) -> int:
-        """Bytes of the body, wherever it stands, and of what follows it."""
+        """Bytes of the body and its padding."""
         return (self.part.length if self.part is not None else len(self.body)) + self.padding
 
 
@@ -126,8 +126,8 @@ class Envelope:
     """The frame of every answer of the API, before it is encoded.
 
     Attributes:
-        status: the HTTP status; refusals come with 200, too.
-        headers: what the answer has beside its content's type.
+        status: the HTTP status; refusals may have 200, too.
+        headers: besides Content-Type.
 
     """
 
@@ -139,7 +139,7 @@ class Envelope:
     headers: Mapping[str, str] = field(factory=dict[str, str])
 
 
-class Refusal(Exception):  # noqa: N818  it is an answer, raised where it is found out
+class Refusal(Exception):  # noqa: N818  it is an answer
     """The request is refused, and nothing was done."""
 
     def __init__(
@@ -192,6 +192,6 @@ def json_reply(content: Any, *, status: int = 200, headers: Mapping[str, str] | 
 
 
 def amount(number: float) -> int | float:
-    """Return a number of credits as the API prints it: whole where it is whole."""
+    """Return a number of credits as the API prints it: an integer if it is whole."""
     rounded = round(number, 6)
     return int(rounded) if rounded == int(rounded) else rounded

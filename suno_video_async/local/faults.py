@@ -1,4 +1,4 @@
-"""What goes wrong on purpose: the rules, read from TOML, and when each of them strikes."""
+"""Faults, simulated on purpose: the rules, read from TOML, and the calls that each of them applies to."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Kind:
     """One kind of fault.
 
     Attributes:
-        on: the operations it can happen to.
-        before: whether it strikes before anything is done.
-        argument: what stands behind the colon: `"code"`, `"seconds"` or nothing.
+        on: the operations it can apply to.
+        before: whether it applies before anything is done.
+        argument: after the colon: `"code"`, `"seconds"` or nothing.
 
     """
 
@@ -68,21 +68,21 @@ def _as_tuple(calls: Iterable[int]) -> tuple[int, ...]:
 
 @frozen(kw_only=True)
 class Fault:
-    """One rule: what goes wrong, on which calls.
+    """One rule: a kind of fault, and the calls it applies to.
 
     Args:
         on: `"CreateTask"`, `"TaskInfo"`, `"media"` or `"callback"`.
         kind: such as `"code:429"`, `"drop-after"` or `"slow:2.5"`.
-        rate: the share of the calls it strikes; without it and without `calls`, all of them.
-        calls: the calls it strikes, counted from 1 for this rule: those of its operation, and of its key. A call
+        rate: the share of the calls it applies to; without it and without `calls`, all of them.
+        calls: the calls it applies to, counted from 1 for this rule: those of its operation and key. A call
             refused for its key or over the rate limit does not count; a callback counts when its task is created.
-        key: the name of the key whose calls it strikes, its videos and its callbacks, too; None for all keys.
-        http: give the code as the HTTP status, too.
+        key: the name of the key whose calls, videos and callbacks it applies to; None for all keys.
+        http: use the code as the HTTP status, too.
         retry_after: whole seconds for the header of that name.
         retry_after_date: give them as an HTTP date, that long after the answer's own `Date`.
 
     Raises:
-        FaultError: the rule makes no sense; the message names the field.
+        FaultError: the rule is invalid; the message names the field.
 
     """
 
@@ -106,7 +106,7 @@ class Fault:
 
     @property
     def before(self) -> bool:
-        """Whether it strikes before anything is done."""
+        """Whether it applies before anything is done."""
         return KINDS[self.name].before
 
     def _check_calls(self) -> None:
@@ -136,7 +136,7 @@ class Fault:
         if not isinstance(self.retry_after_date, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # TOML has any type
             raise FaultError(f"retry_after_date: must be true or false, not {self.retry_after_date!r}")
         if self.retry_after_date and self.retry_after is None:
-            raise FaultError("retry_after_date: goes with retry_after, which tells the seconds; give both")
+            raise FaultError("retry_after_date: needs retry_after, the seconds; give both")
 
 
 def _is_number(value: object) -> bool:
@@ -148,7 +148,7 @@ def _is_count(value: object) -> bool:
 
 
 def _read_kind(on: str, kind: str) -> tuple[str, float]:
-    """Return a kind's name and the number behind its colon."""
+    """Return the name of a kind and the number after its colon."""
     if on not in _OPERATIONS:
         raise FaultError(f"on: must be one of {', '.join(_OPERATIONS)}, not {on!r}")
     name, _, argument = kind.partition(":")
@@ -167,7 +167,7 @@ def _shown(name: str) -> str:
 def _read_argument(name: str, argument: str, known: Kind) -> float:
     if not known.argument:
         if argument:
-            raise FaultError(f"kind: {name!r} takes nothing behind a colon, not {argument!r}")
+            raise FaultError(f"kind: {name!r} takes nothing after a colon, not {argument!r}")
         return 0.0
     try:
         number = float(argument)
@@ -208,10 +208,10 @@ def _sample(name: str) -> str:
 
 
 def check_names(faults: Sequence[Fault], names: Sequence[str]) -> None:
-    """Refuse a rule about a key that there is not.
+    """Refuse a rule about a key that does not exist.
 
     Raises:
-        FaultError: naming the rule and the names that there are.
+        FaultError: naming the rule and the keys that exist.
 
     """
     for at, fault in enumerate(faults, 1):
@@ -221,11 +221,11 @@ def check_names(faults: Sequence[Fault], names: Sequence[str]) -> None:
 
 @define(eq=False)
 class _Rule:
-    """A rule at work.
+    """A rule in use.
 
     Attributes:
-        chance: its own: whatever calls it does not meet, and whatever rules follow, it strikes the same ones.
-        calls: how many it has met.
+        chance: its own, so that the same calls are chosen regardless of other rules and other calls.
+        calls: how many have matched it.
 
     """
 
@@ -237,7 +237,7 @@ class _Rule:
         return self.fault.on == on and self.fault.key in (None, key)
 
     def strikes(self) -> bool:
-        """Count one call, and decide."""
+        """Count one call, and decide whether the fault applies."""
         self.calls += 1
         if self.fault.calls:
             return self.calls in self.fault.calls
@@ -245,7 +245,7 @@ class _Rule:
 
 
 class FaultPlan:
-    """Decides which calls are struck, the same for the same seed and the same calls of a rule's own."""
+    """Decides which calls get a fault; the same seed and the same calls of a rule give the same faults."""
 
     def __init__(self, faults: Sequence[Fault], seed: int) -> None:
         self._faults = tuple(faults)
@@ -253,13 +253,13 @@ class FaultPlan:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew, as after the start."""
+        """Start again from the first call."""
         self._rules = [
             _Rule(fault, random.Random(f"{self._seed}/fault/{at}")) for at, fault in enumerate(self._faults)
         ]
 
     def next(self, on: str, key: str | None = None) -> Fault | None:
-        """Count one call of an operation, made with the key of a name; return the first rule that strikes it."""
-        # A list, and not the first: all rules count the call.
+        """Count one call of an operation, made with a named key; return the first rule that applies to it."""
+        # A list, not only the first: all rules count the call.
         hits = [rule.fault for rule in self._rules if rule.meets(on, key) and rule.strikes()]
         return hits[0] if hits else None

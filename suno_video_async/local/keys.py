@@ -1,4 +1,4 @@
-"""The keys that the server accepts, and what each of them may do."""
+"""The keys that the server accepts, and their limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SENDABLE: Final = re.compile(r"[!-~]+")
 
 
 def made_up_key() -> str:
-    """Return a new key of the provider's form, which nobody guesses."""
+    """Return a new random key in the provider's format."""
     return f"ak_{secrets.token_hex(16)}"
 
 
@@ -32,14 +32,14 @@ class ApiKey:
         key: what a client sends; without it, one is made up.
         name: what the statistics and the faults call it: letters, digits, `.`, `_` and `-`, at most 40; without it
             `key-1`, `key-2`, … by its place.
-        credits: what its account begins with; None for the server's.
+        credits: the initial balance of its account; None for the server's.
         rate: requests, all calls together; None for any number, `"default"` for the server's.
-        max_running: tasks that have not ended; None for the server's.
+        max_running: unfinished tasks; None for the server's.
         disabled: everything is answered with 403.
         feature_off: CreateTask and EstimateTask are answered with 505.
 
     Raises:
-        KeysError: a field makes no sense; the message names it, and never the key.
+        KeysError: a field is invalid; the message names it, and never the key.
 
     """
 
@@ -53,9 +53,7 @@ class ApiKey:
 
     def __attrs_post_init__(self) -> None:
         if not (isinstance(self.key, str) and _SENDABLE.fullmatch(self.key)):  # pyright: ignore[reportUnnecessaryIsInstance]  # TOML has any type
-            raise KeysError(
-                "key: an API key is empty, has spaces around it or in it, or is no ASCII; give one such as ak_…"
-            )
+            raise KeysError("key: an API key is empty, contains spaces, or is not ASCII; give one such as ak_…")
         if self.name is not None and not (_is_name(self.name) and self.name != self.key):
             raise KeysError("name: must be 1 to 40 letters, digits, '.', '_' or '-', and not the key itself")
         if self.credits is not None and not _is_amount(self.credits):
@@ -83,7 +81,7 @@ def named_keys(keys: Sequence[str | ApiKey]) -> tuple[ApiKey, ...]:
     """Return keys that each have a name.
 
     Raises:
-        KeysError: a key cannot be one, or a key or a name stands there twice.
+        KeysError: a key is invalid, or a key or a name occurs twice.
 
     """
     named = list[ApiKey]()
@@ -110,7 +108,7 @@ def load_keys(path: Path) -> tuple[ApiKey, ...]:
     if not keys:
         raise KeysError(f"{path}: holds no keys; begin each with [[key]]")
     try:
-        named_keys(keys)  # which says what stands there twice
+        named_keys(keys)  # which reports duplicates
     except KeysError as error:
         raise KeysError(f"{path}: {error}") from None
     return tuple(keys)

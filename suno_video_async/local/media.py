@@ -1,4 +1,4 @@
-"""The files that the server gives out: videos, audio and covers, whole or in part."""
+"""The files that the server serves: videos, audio and covers, whole or in part."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _log = logging.getLogger("suno_video_async.local")
 
 @frozen
 class MediaFile:
-    """A file to give out: its bytes, or where they stand.
+    """A file to serve: its bytes, or its path.
 
     Attributes:
         modified: Unix seconds.
         etag: in quotes, as the header has it.
-        notes: what somebody who watches it should know.
+        notes: what viewers should know.
 
     """
 
@@ -47,17 +47,17 @@ class MediaFile:
 
     @classmethod
     def of_path(cls, path: Path, notes: tuple[str, ...] = ()) -> MediaFile:
-        """Return a file on disk; it must not change any more. Blocks."""
+        """Return a file on disk, which must not change from now on. Blocks."""
         found = path.stat()
         kind = mimetypes.guess_type(path.name, strict=False)[0] or "application/octet-stream"
         return cls(path, found.st_size, kind, found.st_mtime, f'"{found.st_mtime_ns:x}-{found.st_size:x}"', notes)
 
 
 class MediaStore:
-    """What stands under `/media/`: files, and those that are only made when somebody asks.
+    """The files under `/media/`, some of them made only on request.
 
     Args:
-        make_name: returns names that nobody can guess.
+        make_name: returns names that cannot be guessed.
 
     """
 
@@ -73,11 +73,11 @@ class MediaStore:
         return path
 
     def discard(self, path: str) -> None:
-        """Stop giving a file out."""
+        """Stop serving a file."""
         self._files.pop(path, None)
 
     def renew(self, path: str) -> str:
-        """Give a file another path, and return it; the old one answers with 403 from now on."""
+        """Give a file another path, and return it; the old path answers with 403 from now on."""
         file = self._files.pop(path, None)
         if file is None:
             return path
@@ -85,11 +85,11 @@ class MediaStore:
         return self.add(file, Path(path).suffix)
 
     def forget_expired(self) -> None:
-        """Let the paths that have run out be unknown ones."""
+        """Forget which paths have expired: they become unknown ones."""
         self._expired.clear()
 
     def reply(self, request: ServerRequest) -> Reply | None:
-        """Return the answer to a GET or HEAD, or None where there is no such file."""
+        """Return the answer to a GET or HEAD, or None if there is no such file."""
         if request.path in self._expired:
             return Reply(status=403, headers={"Content-Type": "text/plain"}, body=b"this URL has expired\n")
         file = self._files.get(request.path)
@@ -102,8 +102,8 @@ class MediaStore:
     def _prepare(self, path: str, make: Callable[[], MediaFile]) -> None:
         try:
             self._files[path] = make()
-        except Exception:  # whatever stops it, the file is missing and the server goes on
-            _log.exception("a file of the library cannot be given out", extra=fields("media_failed", path=path))
+        except Exception:  # on any error the file is missing and the server goes on
+            _log.exception("a file of the library cannot be served", extra=fields("media_failed", path=path))
             self._files[path] = None
 
 
@@ -128,7 +128,7 @@ def answer(file: MediaFile, request: ServerRequest) -> Reply:
 
 
 def _wanted(file: MediaFile, request: ServerRequest, last_modified: str) -> tuple[int, int] | None:
-    """Return the half-open range asked for, empty if it lies outside; None for the whole file.
+    """Return the requested half-open range, empty if it lies outside the file; None for the whole file.
 
     A range of another form, several at once too, is ignored, as RFC 9110 allows.
     """

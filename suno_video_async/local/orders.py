@@ -1,4 +1,4 @@
-"""What a CreateTask asks for, checked field by field."""
+"""The order in a CreateTask, checked field by field."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Order:
 
     @property
     def param(self) -> dict[str, Any]:
-        """What TaskInfo repeats of the submission."""
+        """The submission as TaskInfo repeats it."""
         return {"model": MODEL, "callback_url": self.callback_url, "input": dict(self.given)}
 
     @property
@@ -61,7 +61,7 @@ class Order:
 
 
 def check_form(request: ServerRequest) -> None:
-    """Refuse a body that is a form, or packed. Other types pass: many clients name none, or plain text.
+    """Refuse a body that is a form, or compressed. Other types pass: many clients name none, or plain text.
 
     Raises:
         Refusal: 415.

@@ -1,4 +1,4 @@
-"""Who makes the videos: a clock that only lets time pass, or the renderer."""
+"""What makes the videos: the protocol of a producer, and the simulated one, which only lets time pass."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _PENDING_AT_MOST, _PENDING_SHARE = 2.0, 0.1
 
 @frozen
 class Failure:
-    """Why there is no video; shown to the client."""
+    """The reason why there is no video; shown to the client."""
 
     message: str
 
 
-#: Takes the video, or why there is none; called once, on the event loop.
+#: Takes the video, or the reason why there is none; called once, on the event loop.
 OnEnd = Callable[[MediaFile | Failure], object]
 
 
@@ -38,23 +38,23 @@ class Producer(Protocol):
     def start(
         self, order: Order, *, fails: bool, on_running: Callable[[], object], on_end: OnEnd
     ) -> Callable[[], object]:
-        """Begin a video, and return what stops it: nothing is called back after that.
+        """Start a video, and return a function that stops it: nothing is called back after that.
 
         Args:
             order: what to make.
-            fails: end in a failure, whatever the order.
-            on_running: called when its turn has come, before `on_end`.
+            fails: end in a failure, regardless of the order.
+            on_running: called when work on it starts, before `on_end`.
             on_end: called at the end.
 
         """
         ...
 
     def reset(self) -> None:
-        """Begin as after the start, as far as chance goes."""
+        """Restart the random numbers."""
         ...
 
     async def aclose(self) -> None:
-        """Return when nothing runs any more."""
+        """Return once nothing is running."""
         ...
 
 
@@ -90,17 +90,17 @@ class SimulatedProducer:
         on_running: Callable[[], object],
         on_end: OnEnd,
     ) -> Callable[[], object]:
-        """Begin to wait, and return what ends the wait."""
+        """Start the timers, and return a function that cancels them."""
         seconds = self._median * self._random.lognormvariate(0.0, self._sigma)
         outcome = Failure("Generation Failed") if fails else self._video
         return _Stages(self._clock, seconds, on_running, lambda: on_end(outcome)).cancel
 
     def reset(self) -> None:
-        """Begin the row of times anew."""
+        """Restart the sequence of times."""
         self._random = random.Random(f"{self._seed}/durations")
 
     async def aclose(self) -> None:
-        """Do nothing: whoever started a video stops it."""
+        """Do nothing: the service stops the videos that it started."""
 
 
 class _Stages:

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 #: Renders at once.
 WORKERS = 2
-#: Seconds until an order fails that was told to.
+#: Seconds until an order fails that is meant to fail.
 _FAILS_AFTER = 1.0
 _log = logging.getLogger("suno_video_async.local")
 
 
 @define(eq=False)
 class _Run:
-    """One render on its way through a thread."""
+    """One render in a thread."""
 
     order: Order
     track: LibraryTrack
@@ -44,12 +44,12 @@ class _Run:
     stopped: threading.Event = field(factory=threading.Event)
 
     def began(self) -> None:
-        """Tell that its turn has come; on the event loop."""
+        """Report that work on it started; on the event loop."""
         if not self.stopped.is_set():
             self.on_running()
 
     def ended(self, outcome: MediaFile | Failure | None) -> None:
-        """Tell the end; on the event loop."""
+        """Report the end; on the event loop."""
         if outcome is not None and not self.stopped.is_set():
             self.on_end(outcome)
 
@@ -59,9 +59,9 @@ class RenderingProducer:
 
     Args:
         clock: the server's.
-        library: where the tracks come from.
-        folder: takes the videos, and the audio and covers that the library makes.
-        size: of the pictures, in pixels, of songs that have none of their own.
+        library: the source of the tracks.
+        folder: for the videos, and for audio and covers that the library makes.
+        size: of the videos in pixels, for songs that set none of their own.
         every_frame: encode a constant frame rate.
 
     """
@@ -83,7 +83,7 @@ class RenderingProducer:
     def start(
         self, order: Order, *, fails: bool, on_running: Callable[[], object], on_end: OnEnd
     ) -> Callable[[], object]:
-        """Queue a render, and return what stops it."""
+        """Queue a render, and return a function that stops it."""
         track = self._library.find(order.task_id, order.suno_id)
         if fails or track is None:
             failure = Failure("Generation Failed")
@@ -97,7 +97,7 @@ class RenderingProducer:
         return run.stopped.set
 
     def reset(self) -> None:
-        """Do nothing: no chance is involved."""
+        """Do nothing: nothing here is random."""
 
     async def aclose(self) -> None:
         """Stop all renders and wait for their threads; no file is left half-made."""
@@ -118,7 +118,7 @@ class RenderingProducer:
         try:
             result = self._render(run)
             return MediaFile.of_path(run.target, _notes(run.track, result))
-        except Exception as error:  # whatever goes wrong ends one task, not the server
+        except Exception as error:  # any error ends one task, not the server
             if run.stopped.is_set():
                 return None
             song = (run.track.task_id, run.track.suno_id)
@@ -148,7 +148,7 @@ class RenderingProducer:
 
 
 def _notes(track: LibraryTrack, result: RenderResult) -> tuple[str, ...]:
-    """Say what of a song the video does not show as it is."""
+    """Return notes on what the video does not show exactly."""
     notes = list[str]()
     if result.missing_glyphs:
         notes.append(left_out(result.missing_glyphs))

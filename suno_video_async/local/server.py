@@ -1,4 +1,4 @@
-"""The local server as a whole: everything put together, started and stopped."""
+"""The local server as a whole: its parts, how they start and how they stop."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RenderSeconds = Literal["real"] | float | tuple[float, float]
 
 _DEFAULT_RATE = RateLimit(20, per=10)
 _DEFAULT_LIMITS = Limits()
-#: Real seconds between two looks whether a stopping server is done.
+#: Real seconds between two checks whether a stopping server is done.
 _LOOK = 0.02
 _STUB = Path(__file__).with_name("stub.mp4")
 
@@ -50,30 +50,30 @@ class LocalServer:
     Use it with `async with`, or `start` and `aclose`.
 
     Args:
-        host: where to listen; other machines see the server only if it is another address than loopback.
+        host: the address to listen on; other machines can reach the server only if it is not a loopback address.
         port: 0 picks a free one.
         library: the songs, or a folder of them; without it, a few built-in ones.
         api_keys: the keys to accept, each with an account of its own; without any, one is made up. An `ApiKey` may
             have credits and limits of its own, in place of the following.
-        credits: what each account begins with.
+        credits: the initial balance of each account.
         cost: of one video, in credits.
         rate: requests of one key, all calls together; None for any number.
-        max_running: tasks of one key that have not ended.
+        max_running: unfinished tasks of one key.
         retention: seconds of the server's clock for which a finished video can be fetched.
         time_scale: seconds of the server's clock in one real second.
-        render_seconds: `"real"` renders, which needs the `local` extra. A number lets every task take that
-            long, a pair draws lognormal times of that median and sigma; any track ids will do then, and all
-            tasks end with the same small video.
-        faults: what goes wrong on purpose, or a TOML file that says it.
+        render_seconds: `"real"` renders, which needs the `local` extra. With a number every task takes that
+            long, with a pair the times are lognormal with that median and sigma; both accept any track ids, and
+            all tasks end with the same small video.
+        faults: what goes wrong on purpose, as values or as a TOML file.
         seed: makes faults and simulated times repeatable.
         clock: in place of the system's at `time_scale`.
         size: of the rendered pictures, in pixels, or `"landscape"` (1280 x 720), `"portrait"` (1080 x 1920) or
             `"square"` (1080 x 1080).
-        constant_rate: encode 30 frames a second, and not only those that differ; some editors need it.
-        limits: what a client may take of the server's connections and time.
+        constant_rate: encode 30 frames a second instead of only those that differ; some editors need it.
+        limits: on a client's use of connections and time.
 
     Raises:
-        ValueError: an argument makes no sense.
+        ValueError: an argument is invalid.
 
     """
 
@@ -135,7 +135,7 @@ class LocalServer:
 
     @property
     def url(self) -> str:
-        """The address to give a client as its base URL, once the server was started."""
+        """The base URL for clients, once the server was started."""
         return self.service.base_url
 
     @property
@@ -154,17 +154,17 @@ class LocalServer:
             return self._host == "localhost"
 
     async def start(self) -> None:
-        """Begin to listen.
+        """Start listening.
 
         Raises:
             LocalServerError: the port is in use, or cannot be listened on.
             MissingExtraError: videos are to be rendered, and the `local` extra is not installed.
-            FaultError: the faults file cannot be used, or a fault names a key that there is not.
+            FaultError: the faults file cannot be used, or a fault names a key that does not exist.
             LibraryError: the library's folder cannot be used.
 
         """
         if self._parts is not None:
-            raise RuntimeError("the local server runs already")
+            raise RuntimeError("the local server is running already")
         if self._duration is None:
             await anyio.to_thread.run_sync(_load_renderer)
         folder = await anyio.to_thread.run_sync(_new_folder)
@@ -176,12 +176,12 @@ class LocalServer:
             raise
 
     async def aclose(self, *, grace: float = 0.0) -> None:
-        """Stop: connections are closed, renders cancelled, own files removed. Harmless when it does not run.
+        """Stop: close connections, cancel renders, remove own files. Does nothing if the server is not running.
 
         Args:
-            grace: real seconds in which no connection is accepted, but requests on their way are answered,
-                callbacks sent, and videos finished that somebody waits to be called back about. They end early
-                when nothing of that is left, or when the caller is cancelled.
+            grace: real seconds in which no connection is accepted, but pending requests are answered, callbacks
+                sent, and videos with a callback URL finished. They end early once nothing of that is left, or
+                when the caller is cancelled.
 
         """
         parts, self._parts = self._parts, None
@@ -260,7 +260,7 @@ class LocalServer:
 
 @frozen(kw_only=True, eq=False)
 class _Parts:
-    """What runs while a server runs."""
+    """The parts of a running server."""
 
     service: ApiService
     producer: Producer
@@ -271,17 +271,17 @@ class _Parts:
 
     @property
     def owes_callbacks(self) -> bool:
-        """Whether somebody waits to be called back."""
+        """Whether callbacks are still to be sent."""
         return self.service.owes_callbacks or self.sender.is_sending
 
     async def finish(self) -> None:
-        """Accept nothing more, and return when what others wait for is done."""
+        """Accept nothing more, and return once requests and callbacks are done."""
         await self.listener.drain()
-        while self.owes_callbacks:  # noqa: ASYNC110  it happens but once, and the service knows no event loop
+        while self.owes_callbacks:  # noqa: ASYNC110  it happens only once, and the service does not know the event loop
             await anyio.sleep(_LOOK)
 
     async def aclose(self) -> None:
-        """Stop everything, in the order in which it depends on each other."""
+        """Stop all parts in the order of their dependencies."""
         try:
             self.service.stop()
             await self.watch.aclose()
@@ -345,7 +345,7 @@ async def _remove(folder: Path) -> None:
 
 
 def _reachable(host: str) -> str:
-    """Return a host for URLs: an address that listens everywhere is reached through loopback."""
+    """Return the host for URLs: a server that listens on all addresses is reached through loopback."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

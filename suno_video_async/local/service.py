@@ -1,4 +1,4 @@
-"""What the API does with a request: keys, window, faults, tasks, credits. Plain and synchronous."""
+"""The behaviour of the API: keys, rate window, faults, tasks and credits. Plain and synchronous."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from suno_video_async.local.tasks import FAILED, RUNNING, SUCCESS, MusicTasks, V
 from suno_video_async.lyricvideo.library import Library, LibraryTrack
 from suno_video_async.models import RateLimit
 
-#: Ended tasks that are remembered; the oldest give way.
+#: Finished tasks that are kept; the oldest are forgotten first.
 KEPT_TASKS: Final = 100_000
 #: Seconds for which a finished video can be fetched.
 RETENTION: Final = 14 * 86_400.0
@@ -51,29 +51,29 @@ def _random_id() -> str:
 
 
 class ApiService:
-    """The API, as far as it can be told without a network.
+    """The behaviour of the API without a network.
 
     Everything happens in `handle` and in timers of the clock; nothing here waits.
 
     Args:
-        clock: what time it is here.
+        clock: the time on this server.
         producer: makes the videos.
         library: the songs.
-        keys: the accounts' keys; what a key says itself goes before the three that follow.
+        keys: the accounts' keys; what a key sets itself overrides `credits`, `rate` and `max_running`.
         credits: what each account begins with.
         rate: requests of one key, all calls together; None for any number.
-        max_running: tasks of one key that have not ended.
+        max_running: unfinished tasks of one key.
         cost: of one video, in credits.
         retention: seconds for which a finished video can be fetched.
         faults: what goes wrong on purpose.
         seed: makes the faults repeatable.
-        make_id: returns an id that was never used; a random one, so that a server's next life has new ones.
-        send_callback: takes what is to be sent to a callback URL.
-        drop_callbacks: gives up what is not sent yet.
+        make_id: returns an id that was never used; random by default, so that a restarted server repeats none.
+        send_callback: takes each callback to be sent.
+        drop_callbacks: discards callbacks that are not sent yet.
 
     Raises:
-        FaultError: a fault names a key that there is not.
-        KeysError: a key or a name stands there twice.
+        FaultError: a fault names a key that does not exist.
+        KeysError: a key or a name occurs twice.
 
     """
 
@@ -157,7 +157,7 @@ class ApiService:
         return {"music": self._music.listing(), "video": videos}
 
     def reset(self) -> None:
-        """Forget all tasks, charges and counts, and begin the faults anew; what runs or is sent is stopped."""
+        """Forget all tasks, charges and counts, restart the faults, and stop what is running."""
         self.stop()
         self._drop_callbacks()
         for path in self._by_media:
@@ -173,10 +173,10 @@ class ApiService:
         self._counts = Counts()
 
     def set_faults(self, faults: Sequence[Fault], *, seed: int = 0) -> None:
-        """Let other things go wrong from now on; their calls are counted from 1. The statistics go on.
+        """Replace the faults; their calls are counted from 1. The statistics are kept.
 
         Raises:
-            FaultError: a fault names a key that there is not.
+            FaultError: a fault names a key that does not exist.
 
         """
         check_names(faults, self._accounts.names)
@@ -184,11 +184,11 @@ class ApiService:
 
     @property
     def owes_callbacks(self) -> bool:
-        """Whether somebody waits to be called back about a task that has not ended."""
+        """Whether an unfinished task has a callback URL."""
         return any(not task.ended and task.order.callback_url is not None for task in self._videos.values())
 
     def stop(self) -> None:
-        """Stop whatever runs; its tasks stay as they are."""
+        """Stop all running tasks; their status stays as it is."""
         for task in self._videos.values():
             if not task.ended and task.cancel is not None:
                 task.cancel()
@@ -225,7 +225,7 @@ class ApiService:
         return evolve(reply, delay=max(reply.delay, AHEAD)) if overtaken else reply
 
     def _next_fault(self, on: str, account: Account | None) -> Fault | None:
-        """Count one call of an operation; return what strikes it."""
+        """Count one call of an operation; return the fault that applies to it."""
         fault = self._faults.next(on, None if account is None else account.name)
         if fault is not None:
             for tally in (self._counts.total, *(() if account is None else (account.tally,))):
@@ -305,7 +305,7 @@ class ApiService:
             raise Refusal(404, "Not Found - no such model")
         return dict(MODEL_DATA)
 
-    # A task's life
+    # The lifecycle of a task
 
     def _begin(self, task: VideoTask) -> None:
         if task is self._videos.get(task.id):
@@ -343,7 +343,7 @@ class ApiService:
             self._forget_media(task)
 
     def _forget_outdated_media(self) -> None:
-        """Let the videos go that are older than they are kept; their tasks stay."""
+        """Forget videos that are past their retention; their tasks stay."""
         while self._by_media:
             task = next(iter(self._by_media.values()))
             if (task.completed or 0.0) + self._retention > self._clock.time():
@@ -356,14 +356,14 @@ class ApiService:
             self._by_media.pop(task.media, None)
 
     def _origin(self, request: ServerRequest) -> str:
-        """Return how the client reaches this server: media must be found from other machines, too."""
+        """Return the address by which the client reaches this server, for media URLs."""
         host = request.header("Host") or ""
         return f"http://{host}" if _HOST.fullmatch(host) else self.base_url
 
     # Media
 
     def refresh_library(self) -> None:
-        """Offer what the library has now."""
+        """Take over the library's current songs."""
         self._music.refresh()
 
     def _shelve(self, track: LibraryTrack, what: str) -> str:
@@ -396,9 +396,9 @@ class ApiService:
         return found if fault is None else spoiled_delivery(fault, found)
 
     def _expire(self, task: VideoTask, path: str) -> None:
-        """Let a video's URL run out; TaskInfo has a fresh one from now on."""
+        """Let a video's URL expire; from now on TaskInfo has a fresh one."""
         task.media = self._media.renew(path)
-        # In its old place: they are in the order in which their videos were finished.
+        # In its old position: the videos are ordered by when they were finished.
         self._by_media = {task.media if old == path else old: owner for old, owner in self._by_media.items()}
 
     # The machine's own calls
@@ -415,4 +415,4 @@ class ApiService:
         if call == ("POST", "reset"):
             self.reset()
             return json_reply({"reset": True})
-        return json_reply({"error": "there are GET stats, GET tasks and POST reset"}, status=404)
+        return json_reply({"error": "unknown call; use GET stats, GET tasks or POST reset"}, status=404)

@@ -1,6 +1,6 @@
-"""Video tasks, from their creation to their end, and the music tasks they are made from.
+"""Video tasks, and the music tasks they are made from.
 
-A task is `pending` until its turn comes, `running` while its video is made, and ends as `success` or `failed`:
+A task is `pending` until work on it starts, `running` while its video is made, and ends as `success` or `failed`:
 
     pending -> running -> success
        |          |
@@ -39,9 +39,9 @@ class VideoTask:
         credits: what it cost; given back when it fails.
         media: the path of its video on this server.
         problem: why it failed.
-        notes: what somebody who watches its video should know.
-        cancel: stops its making.
-        callback_fault: what goes wrong with its callback.
+        notes: what viewers of its video should know.
+        cancel: stops the work on it.
+        callback_fault: the fault that applies to its callback.
 
     """
 
@@ -62,7 +62,7 @@ class VideoTask:
         """Change the status.
 
         Raises:
-            ValueError: the table of moves has no such move.
+            ValueError: `MOVES` has no such transition.
 
         """
         if status not in MOVES[self.status]:
@@ -115,7 +115,7 @@ class MusicTasks:
 
     Args:
         library: the songs.
-        shelve: gives a track's audio (`"audio"`) or cover (`"cover"`) a path on this server.
+        shelve: returns the path on this server for a track's `"audio"` or `"cover"`.
         now: Unix seconds; the songs were made some time before.
 
     """
@@ -129,7 +129,7 @@ class MusicTasks:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take over what the library has now; a song that is as it was keeps its URLs."""
+        """Take over the library's current songs; unchanged ones keep their URLs."""
         tracks = self._library.tracks()
         self._shelved = {track: self._shelved.get(track) or self._shelf(track) for track in tracks}
         self._tasks = {}
@@ -151,7 +151,7 @@ class MusicTasks:
         return f"input.suno_id: no such track in music task {order.task_id}"
 
     def data(self, task_id: str, origin: str) -> dict[str, Any] | None:
-        """Return the `data` of TaskInfo for a music task, or None if there is no such."""
+        """Return the `data` of TaskInfo for a music task, or None if it does not exist."""
         shelved = self._tasks.get(task_id)
         if shelved is None:
             return None
@@ -178,7 +178,7 @@ class MusicTasks:
         }
 
     def listing(self) -> list[dict[str, Any]]:
-        """Return all music tasks and what their tracks are."""
+        """Return all music tasks and their tracks."""
         return [
             {"task_id": task_id, "tracks": [_listed(entry.track) for entry in shelved]}
             for task_id, shelved in self._tasks.items()

@@ -16,8 +16,8 @@ def load_tables(path: Path, name: str, read: Callable[[Mapping[str, Any]], T], e
     Args:
         path: the file.
         name: of the tables; there must be nothing else in the file.
-        read: takes a table's fields; what it raises of the type `error` is told with the file and the table.
-        error: raised where the file or a table of it cannot be used.
+        read: takes the fields of a table; to an `error` that it raises the file and the table are added.
+        error: raised if the file or a table in it cannot be used.
 
     """
     tables = _tables(path, name, error)
@@ -32,7 +32,7 @@ def load_tables(path: Path, name: str, read: Callable[[Mapping[str, Any]], T], e
 
 def _fields(table: object, name: str, error: type[ValueError]) -> Mapping[str, Any]:
     if not isinstance(table, dict):
-        raise error(f"is no table; begin it with [[{name}]]")
+        raise error(f"is not a table; begin it with [[{name}]]")
     return cast("dict[str, Any]", table)
 
 
@@ -47,12 +47,12 @@ def _tables(path: Path, name: str, error: type[ValueError]) -> list[object]:
     unknown = sorted(set(content) - {name})
     if unknown or not isinstance(tables, list):
         named = unknown[0] if unknown else name
-        raise error(f"{path}: {named!r} is no list of tables; begin each of them with [[{name}]]")
+        raise error(f"{path}: {named!r} is not a list of tables; begin each of them with [[{name}]]")
     return cast("list[object]", tables)
 
 
 def check_fields(table: Mapping[str, Any], known: Sequence[str], error: type[ValueError]) -> None:
-    """Refuse a field that nobody knows.
+    """Refuse an unknown field.
 
     Raises:
         ValueError: of the type `error`.

@@ -1,4 +1,4 @@
-"""Songs that are put into a library while the server runs."""
+"""Notices songs that are added to a library while the server runs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from suno_video_async.lyricvideo.folder import FolderLibrary
 from suno_video_async.lyricvideo.library import Library
 from suno_video_async.observability.log import fields
 
-#: Seconds between two looks, of the machine's clock: whoever copies files does not live on the server's.
+#: Seconds between two checks, on the real clock: files are not copied at the server's time scale.
 EVERY = 1.0
 _log = logging.getLogger("suno_video_async.local")
 
 
 class LibraryWatch:
-    """Looks again and again whether a folder's songs have changed, in a thread.
+    """Checks regularly, in a thread, whether the songs of a folder have changed.
 
     Args:
-        library: where to look; nothing is done for one that never changes.
-        changed: called when something has.
+        library: to be watched; a library that never changes is left alone.
+        changed: called after a change.
 
     """
 
@@ -38,7 +38,7 @@ class LibraryWatch:
             self._task = asyncio.create_task(self._look(library))
 
     async def aclose(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -51,11 +51,11 @@ class LibraryWatch:
                 if await anyio.to_thread.run_sync(library.refresh):
                     self._tell(library.mistakes)
                     self._changed()
-            except Exception:  # whatever is wrong with a disk now, the songs that are known can be made
-                _log.exception("the library could not be looked through", extra=fields("library_unreadable"))
+            except Exception:  # a problem of the disk: the known songs can still be made
+                _log.exception("the library cannot be read", extra=fields("library_unreadable"))
 
     def _tell(self, mistakes: tuple[LibraryError, ...]) -> None:
-        """Warn of each mistake once; when it comes back after it was gone, again."""
+        """Warn once about each mistake, and again if it returns after it was corrected."""
         messages = [str(mistake) for mistake in mistakes]
         for message in messages:
             if message not in self._told:

@@ -40,14 +40,14 @@ def test_a_template_names_the_file(template: str, name: str) -> None:
     [
         ("{author}", "add {suno_id} to it"),
         ("video", "add {suno_id} to it"),
-        ("{suno_id}{nothing}", "{nothing} is no field"),
-        ("{suno_id.__class__}", "{suno_id.__class__} is no field"),
-        ("{suno_id[0]}", "is no field"),
-        ("{suno_id}{}", "{} is no field"),
-        ("{suno_id}{extra}", "{extra} is no field"),
+        ("{suno_id}{nothing}", "{nothing} is not a field"),
+        ("{suno_id.__class__}", "{suno_id.__class__} is not a field"),
+        ("{suno_id[0]}", "is not a field"),
+        ("{suno_id}{}", "{} is not a field"),
+        ("{suno_id}{extra}", "{extra} is not a field"),
         ("{suno_id", "cannot be read"),
-        ("{suno_id:>10}", "has no format of its own"),
-        ("{suno_id!r}", "has no format of its own"),
+        ("{suno_id:>10}", "fields take no format"),
+        ("{suno_id!r}", "fields take no format"),
     ],
 )
 def test_a_template_that_cannot_be_used_is_refused(template: str, problem: str) -> None:

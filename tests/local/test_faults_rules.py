@@ -70,7 +70,7 @@ def test_a_file_of_faults_is_read(tmp_path: Path) -> None:
         ('on = "TaskInfo"\nkind = "html:700"', "kind", "such as 'html:502'"),
         ('on = "TaskInfo"\nkind = "slow"', "kind", "such as 'slow:1.5'"),
         ('on = "TaskInfo"\nkind = "slow:-1"', "kind", "seconds"),
-        ('on = "TaskInfo"\nkind = "bad-json:1"', "kind", "nothing behind a colon"),
+        ('on = "TaskInfo"\nkind = "bad-json:1"', "kind", "nothing after a colon"),
         ('on = "TaskInfo"\nkind = "bad-json"\nrate = 1.5', "rate", "0 to 1"),
         ('on = "TaskInfo"\nkind = "bad-json"\nrate = "all"', "rate", "0 to 1"),
         ('on = "TaskInfo"\nkind = "bad-json"\nrate = true', "rate", "0 to 1"),

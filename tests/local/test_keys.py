@@ -171,7 +171,7 @@ def test_a_file_of_keys_is_read(tmp_path: Path) -> None:
     [
         ("", "key 2: key: must be given"),
         ("key = 5", "key 2: key: an API key is empty"),
-        ('key = "ak_ü"', "key 2: key: an API key is empty, has spaces around it or in it, or is no ASCII"),
+        ('key = "ak_ü"', "key 2: key: an API key is empty, contains spaces, or is not ASCII"),
         ('key = "ak_1"\nname = "a b"', "key 2: name: must be 1 to 40 letters"),
         (
             'key = "ak_1"\nname = "ak_1"',
@@ -206,9 +206,9 @@ def test_a_key_that_cannot_be_used_is_refused(tmp_path: Path, entry: str, said: 
     ("text", "said"),
     [
         ("", r"holds no keys; begin each with \[\[key\]\]"),
-        ("key = 3", r"'key' is no list of tables; begin each of them with \[\[key\]\]"),
-        ("key = [3]", r"key 1: is no table"),
-        ("[[keys]]", r"'keys' is no list"),
+        ("key = 3", r"'key' is not a list of tables; begin each of them with \[\[key\]\]"),
+        ("key = [3]", r"key 1: is not a table"),
+        ("[[keys]]", r"'keys' is not a list"),
         ("[[key", r"is not valid TOML"),
     ],
 )

@@ -141,4 +141,4 @@ async def test_the_command_finishes_when_told_to(receiver: Receiver) -> None:
         stopping.set()
         await running
     assert len(receiver.received) == 1
-    assert warned == ["stopping: callbacks are still to be sent, and get 60 s; a second time stops at once"]
+    assert warned == ["stopping: callbacks are still to be sent, for at most 60 s; stop again to end at once"]

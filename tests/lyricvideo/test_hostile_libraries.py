@@ -330,4 +330,4 @@ async def test_a_watch_outlives_a_broken_disk(
     watch = LibraryWatch(library, looked.set)
     await asyncio.wait_for(looked.wait(), 30)
     await watch.aclose()
-    assert "could not be looked through" in caplog.text
+    assert "cannot be read" in caplog.text
