@@ -65,7 +65,7 @@ async def conversion(catalog: Path, columns: tuple[int, ...]) -> tuple[list[str]
             progress.frame()
             async for outcome in outcomes:
                 tally.add(outcome)
-                state.hear(outcome)
+                state.add(outcome)
                 news += [line.plain for line in state.take_news()]
                 if tally.ended == TRACKS // 2:
                     break

@@ -20,7 +20,6 @@ from suno_video_async.cli.convert import convert_command
 from suno_video_async.cli.demo import demo_command
 from suno_video_async.cli.doctor.command import doctor_command
 from suno_video_async.cli.errors import Exit, UsageProblem
-from suno_video_async.cli.follow import download_command, wait_command, watch_command
 from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.library import library_group
 from suno_video_async.cli.listen import listen_command
@@ -29,7 +28,15 @@ from suno_video_async.cli.output import discard_stdout, plain, redacted, say
 from suno_video_async.cli.plan import plan_command
 from suno_video_async.cli.report import report_command
 from suno_video_async.cli.serve import serve_command
-from suno_video_async.cli.single import balance_command, status_command, submit_command, tracks_command
+from suno_video_async.cli.single import (
+    balance_command,
+    download_command,
+    status_command,
+    submit_command,
+    tracks_command,
+    wait_command,
+    watch_command,
+)
 from suno_video_async.cli.unknown import unknown_group
 from suno_video_async.errors import SunoVideoError
 from suno_video_async.observability.log import logger

@@ -2,69 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
-from attrs import evolve, frozen
+from attrs import evolve
 
 from suno_video_async.batch.catalog import count_rows
-from suno_video_async.cli import dryrun, errors
-from suno_video_async.cli import run as conversion
-from suno_video_async.cli.dryrun import dry_run_option
-from suno_video_async.cli.errors import UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import (
     ClientOptions,
-    above_zero,
+    Downloads,
     callback_port_option,
     catalog_source,
     client_options,
+    download_options,
     is_stream,
     ledger_of,
     ledger_options,
-    naming_options,
     not_negative,
-    output_dir_option,
     public_url,
     rate_option,
+    task_timeout_option,
     writable_folder,
 )
-from suno_video_async.cli.outcome_files import Records
+from suno_video_async.cli.outcome_files import OutcomeFiles
 from suno_video_async.cli.output import Output
+from suno_video_async.cli.plan import dry_run_option, quote_catalog
 from suno_video_async.cli.purchases import Purchases
-from suno_video_async.client import DEFAULT_TASK_TIMEOUT
+from suno_video_async.cli.run import Buying, Callbacks, Job, run
 from suno_video_async.clock import SystemClock
-from suno_video_async.models import RateLimit, RetryPolicy, Timeout
+from suno_video_async.models import RateLimit, RetryPolicy
 from suno_video_async.ratelimit.shared import SharedRateLimit
-
-#: Attempts to reach the service before anything is bought, and the first real wait between them, in seconds.
-REACH_ATTEMPTS, REACH_BACKOFF = 4, 0.25
-
-
-@frozen(kw_only=True)
-class ConvertOptions:
-    """What the user asked `convert` for."""
-
-    catalog: Path
-    streamed: bool
-    ledger: Path | None
-    output_dir: Path | None
-    naming: conversion.Naming
-    buying: conversion.Buying
-    records: Records
-    again: tuple[str, ...]
-    rate: RateLimit
-    share_limit: Path | None
-    callbacks: conversion.Callbacks | None
-    max_in_flight: int
-    strict: bool
-    task_timeout: float
-    reach: ClientOptions
 
 
 @click.command(
@@ -76,9 +46,7 @@ class ConvertOptions:
 )
 @click.argument("catalog", type=click.Path(path_type=Path))
 @ledger_options
-@output_dir_option(says="The folder for the videos, {suno_id}.mp4 each.")
-@naming_options
-@click.option("--no-download", is_flag=True, help="Make the videos, print their URLs, download nothing.")
+@download_options
 @click.option(
     "--max-credits",
     callback=not_negative,
@@ -135,14 +103,7 @@ class ConvertOptions:
     help="At most N unfinished videos at once.",
 )
 @click.option("--strict", is_flag=True, help="Never submit again after the service's own error 500.")
-@click.option(
-    "--task-timeout",
-    default=f"{DEFAULT_TASK_TIMEOUT:g}",
-    callback=above_zero,
-    show_default=True,
-    metavar="S",
-    help="Leave a video that takes longer than S seconds as submitted.",
-)
+@task_timeout_option
 @client_options
 @click.pass_context
 def convert_command(
@@ -151,10 +112,7 @@ def convert_command(
     catalog: Path,
     ledger: Path | None,
     no_ledger: bool,
-    output_dir: Path,
-    file_name: str,
-    sha256: bool,
-    no_download: bool,
+    downloads: Downloads,
     max_credits: float | None,
     retry_failed: int,
     rebuy_changed: bool,
@@ -168,9 +126,7 @@ def convert_command(
     max_in_flight: int,
     strict: bool,
     task_timeout: float,
-    base_url: str | None,
-    timeout: float | None,
-    time_scale: float,
+    connection: ClientOptions,
     output: Output,
 ) -> int:
     """Make a music video of every track of a CATALOG.
@@ -191,105 +147,42 @@ def convert_command(
     Exit codes, the first that applies: 130 interrupted, 2 usage or configuration, 3 out of credits or over the
     budget, 4 tracks left unknown, submitted or not submitted, 1 tracks failed or were refused, 0 all done.
     """
-    reach = ClientOptions(base_url=base_url, timeout=timeout, time_scale=time_scale)
-    kept = ledger_of(catalog, ledger, no_ledger=no_ledger)
-    buying = conversion.Buying(retry_failed=retry_failed, rebuy_changed=rebuy_changed, max_credits=max_credits)
+    kept, source = ledger_of(catalog, ledger, no_ledger=no_ledger), catalog_source(catalog)
+    buying = Buying(retry_failed=retry_failed, rebuy_changed=rebuy_changed, max_credits=max_credits)
     if dry_run:
-        return dryrun.of_catalog(catalog_source(catalog), kept, reach, output, buying)
-    options = ConvertOptions(
-        catalog=catalog_source(catalog),
-        streamed=is_stream(catalog),
-        ledger=kept,
-        output_dir=None if no_download else output_dir,
-        naming=conversion.Naming(file_name=file_name, sha256=sha256),
-        buying=buying,
-        records=Records(outcomes=outcomes, failed=failed),
-        again=("suno-video", *(context.find_root().obj or ["convert", str(catalog)])),
-        rate=rate,
-        share_limit=share_limit,
-        callbacks=None if callback_url is None else conversion.Callbacks(url=callback_url, port=callback_port),
-        max_in_flight=max_in_flight,
-        strict=strict,
-        task_timeout=task_timeout,
-        reach=reach,
-    )
-    job, base_url = _job(options), options.reach.resolved_base_url()
-    options.records.check(CATALOG=catalog, **{"--ledger": options.ledger, "--share-limit": options.share_limit})
-    if options.output_dir is not None:
-        writable_folder(options.output_dir)
-    return run_interruptible(partial(_convert, options, base_url, job, output))
-
-
-def _job(options: ConvertOptions) -> conversion.Job:
+        return quote_catalog(source, kept, connection, output, buying)
+    files = OutcomeFiles(outcomes=outcomes, failed=failed)
     purchases, state = Purchases(), LiveState()
-    share = options.share_limit
-    clock = SystemClock(options.reach.time_scale)
-    limiter = None if share is None else SharedRateLimit(share, options.rate, clock=clock)
-    client = options.reach.client(
-        hooks=[purchases, state],
-        retry=RetryPolicy(strict=options.strict),
-        rate=options.rate,
-        max_in_flight=options.max_in_flight,
-        limiter=limiter,
-    )
-    return conversion.Job(
-        client=client,
+    clock = SystemClock(connection.time_scale)
+    limiter = None if share_limit is None else SharedRateLimit(share_limit, rate, clock=clock)
+    job = Job(
+        client=connection.client(
+            hooks=[purchases, state],
+            retry=RetryPolicy(strict=strict),
+            rate=rate,
+            max_in_flight=max_in_flight,
+            limiter=limiter,
+        ),
+        connection=connection,
         shared=limiter,
         purchases=purchases,
         state=state,
-        source=options.catalog,
-        title=options.catalog.name,
-        total=None,
-        output_dir=options.output_dir,
-        naming=options.naming,
-        task_timeout=options.task_timeout,
-        ledger=options.ledger,
-        buying=options.buying,
-        again=options.again,
-        records=options.records,
-        callbacks=options.callbacks,
-        resume_options=tuple(options.reach.repeated()),
+        source=source,
+        title=source.name,
+        downloads=downloads,
+        task_timeout=task_timeout,
+        ledger=kept,
+        buying=buying,
+        again=("suno-video", *(context.find_root().obj or ["convert", str(catalog)])),
+        files=files,
+        callbacks=None if callback_url is None else Callbacks(url=callback_url, port=callback_port),
     )
+    files.check(CATALOG=catalog, **{"--ledger": kept, "--share-limit": share_limit})
+    if downloads.output_dir is not None:
+        writable_folder(downloads.output_dir)
+    return run_interruptible(partial(_convert, job, None if is_stream(catalog) else source, output))
 
 
-async def _convert(
-    options: ConvertOptions, base_url: str, job: conversion.Job, output: Output, interrupts: Interrupts
-) -> int:
-    """Check all that can be checked before anything is bought, then convert."""
-    job = evolve(job, total=None if options.streamed else await count_rows(options.catalog))
-    await check_reachable(base_url, options.reach.network_timeout())
-    tally, summary = await conversion.convert(job, output, interrupts)
-    return conversion.close(job, tally, summary, output, interrupts)
-
-
-async def check_reachable(base_url: str, timeout: Timeout) -> None:
-    """Connect once, without a request, so that a wrong address is said before every track tries it for minutes.
-
-    Raises:
-        UsageProblem: nothing answers there.
-
-    """
-    parts = urlsplit(base_url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    for attempt in range(1, REACH_ATTEMPTS + 1):
-        try:
-            async with asyncio.timeout(timeout.connect):
-                _, writer = await asyncio.open_connection(parts.hostname, port)
-        except TimeoutError:
-            raise _unreachable(base_url, f"no connection within {timeout.connect:g} s") from None
-        except OSError as error:
-            if attempt == REACH_ATTEMPTS:
-                raise _unreachable(base_url, errors.os_reason(error) or str(error)) from error
-            await asyncio.sleep(REACH_BACKOFF * 2 ** (attempt - 1))
-        else:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-            return
-
-
-def _unreachable(base_url: str, reason: str) -> UsageProblem:
-    return UsageProblem(
-        f"{base_url} cannot be reached: {reason}; nothing was bought: check the network, and --base-url or"
-        " CRUN_BASE_URL"
-    )
+async def _convert(job: Job, countable: Path | None, output: Output, interrupts: Interrupts) -> int:
+    total = None if countable is None else await count_rows(countable)
+    return await run(evolve(job, total=total), output, interrupts)

@@ -15,11 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from suno_video_async.batch.outcome import Outcome
-from suno_video_async.cli import run as conversion
+from suno_video_async.cli import run
 from suno_video_async.cli.errors import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.live.state import LiveState
-from suno_video_async.cli.options import output_options, writable_folder
+from suno_video_async.cli.options import Downloads, output_options, writable_folder
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.cli.purchases import Purchases
 from suno_video_async.client import SunoVideoClient
@@ -90,20 +90,20 @@ async def _demo(folder: Path, size: tuple[int, int], output: Output, interrupts:
         songs = await _songs(server, library, limiter)
         shelf = _Shelf(output=output, songs=songs)
         purchases, state = Purchases(), LiveState()
-        job = conversion.Job(
+        job = run.Job(
             client=await _client(server, limiter, purchases, state),
             purchases=purchases,
             state=state,
             source=[song.ordered for song in songs.values()],
             title="demo",
             total=len(songs),
-            output_dir=folder,
-            told=shelf.outcomes.append,
+            downloads=Downloads(output_dir=folder),
+            on_outcome=shelf.outcomes.append,
             ephemeral=True,
         )
-        tally, summary = await conversion.convert(job, output, interrupts)
+        tally, summary = await run.convert(job, output, interrupts)
     await shelf.check()
-    code = conversion.close(job, tally, summary, output, interrupts)
+    code = run.conclude(job, tally, summary, output, interrupts)
     return shelf.close(folder, code)
 
 

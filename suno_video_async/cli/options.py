@@ -6,8 +6,7 @@ import math
 import os
 import shlex
 import tempfile
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -18,9 +17,8 @@ from attrs import field, frozen
 from suno_video_async.callbacks import checked_public_url
 from suno_video_async.cli.errors import UsageProblem
 from suno_video_async.cli.output import Output
-from suno_video_async.client import SunoVideoClient
+from suno_video_async.client import DEFAULT_TASK_TIMEOUT, SunoVideoClient
 from suno_video_async.clock import SystemClock
-from suno_video_async.config import Settings
 from suno_video_async.download.filenames import DEFAULT_TEMPLATE, NameTemplate
 from suno_video_async.hooks import Hooks
 from suno_video_async.models import RateLimit, RetryPolicy, Timeout
@@ -131,17 +129,6 @@ class ClientOptions:
             return Timeout()
         return Timeout(connect=min(10.0, self.timeout / 2), total=self.timeout)
 
-    def resolved_base_url(self) -> str:
-        """Return the address that a client of these options talks to.
-
-        Raises:
-            ConfigurationError: as `client` raises.
-
-        """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the client says the same
-            return Settings.find(base_url=self.base_url).base_url
-
     def repeated(self) -> list[str]:
         """Return the arguments that another command needs to reach the same API."""
         scale = [] if self.time_scale == 1.0 else ["--time-scale", f"{self.time_scale:g}"]
@@ -161,32 +148,49 @@ def output_options(command: Command) -> Command:
     return cast("Command", click.option("--json", "as_json", is_flag=True, help=says)(quietly))
 
 
-def base_url_option(command: Command) -> Command:
-    """Give a command `--base-url`."""
-    says = "The service's address, instead of CRUN_BASE_URL or the official one."
-    return click.option("--base-url", metavar="URL", help=says)(command)
+_CONNECTION: Mapping[str, Callable[[Command], Command]] = {
+    "base_url": click.option(
+        "--base-url", metavar="URL", help="The service's address, instead of CRUN_BASE_URL or the official one."
+    ),
+    "timeout": click.option(
+        "--timeout",
+        callback=above_zero,
+        metavar="S",
+        help="Seconds that one request may take (60).",
+    ),
+    "time_scale": click.option(
+        "--time-scale",
+        default="1",
+        metavar="S",
+        callback=read_time_scale,
+        help="Let the client's clock run S times faster, to go with a local server at the same scale.",
+    ),
+}
 
 
-def timeout_option(command: Command) -> Command:
-    """Give a command `--timeout`."""
-    says = "Seconds the network may take for one request (60)."
-    return click.option("--timeout", callback=above_zero, metavar="S", help=says)(command)
+def connection_options(*names: str) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command some of the client's options, `--json` and `--quiet`.
+
+    The command gets them as `connection`, a `ClientOptions`, and `output`.
+    """
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def with_connection(*arguments: Any, **options: Any) -> Any:
+            given = {name: options.pop(name) for name in names}
+            return command(*arguments, connection=ClientOptions(**given), **options)
+
+        return _decorated(cast("Command", with_connection), *(_CONNECTION[name] for name in names), output_options)
+
+    return decorate
 
 
-def client_options(command: Command) -> Command:
-    """Give a command `--base-url`, `--timeout`, `--time-scale`, `--json` and `--quiet`."""
-    options = (
-        base_url_option,
-        timeout_option,
-        click.option(
-            "--time-scale",
-            default="1",
-            metavar="S",
-            callback=read_time_scale,
-            help="Let the client's clock run S times faster, to go with a local server at the same scale.",
-        ),
-        output_options,
-    )
+#: All of the client's options.
+client_options = connection_options(*_CONNECTION)
+
+
+def _decorated(command: Command, *options: Callable[[Command], Command]) -> Command:
+    """Give a command options, listed in this order."""
     for option in reversed(options):
         command = option(command)
     return command
@@ -194,7 +198,8 @@ def client_options(command: Command) -> Command:
 
 def ledger_options(command: Command) -> Command:
     """Give a command `--ledger` and `--no-ledger`."""
-    options = (
+    return _decorated(
+        command,
         click.option(
             "--ledger",
             type=click.Path(path_type=Path, dir_okay=False),
@@ -202,11 +207,8 @@ def ledger_options(command: Command) -> Command:
             help="The file that remembers what was bought; without it, one beside the catalog: catalog.ledger.db"
             " for catalog.csv.",
         ),
-        click.option("--no-ledger", is_flag=True, help="Do without: every run buys everything anew."),
+        click.option("--no-ledger", is_flag=True, help="Keep no ledger: every run buys everything again."),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 def ledger_of(catalog: Path, ledger: Path | None, *, no_ledger: bool) -> Path | None:
@@ -264,9 +266,36 @@ def callback_port_option(command: Command) -> Command:
     )(command)
 
 
-def naming_options(command: Command) -> Command:
-    """Give a command `--file-name` and `--sha256`."""
-    options = (
+@frozen(kw_only=True)
+class Downloads:
+    """Where the videos go and how they are named; see `SunoVideoClient.convert`."""
+
+    output_dir: Path | None = None
+    file_name: str = DEFAULT_TEMPLATE
+    sha256: bool = False
+
+    def repeated(self) -> list[str]:
+        """Return the arguments that another command needs to download to the same folder."""
+        return [] if self.output_dir is None else ["--output-dir", str(self.output_dir)]
+
+
+def download_options(command: Command) -> Command:
+    """Give a command `--output-dir`, `--file-name`, `--sha256` and `--no-download`.
+
+    The command gets them as `downloads`, a `Downloads`; the folder is not checked yet.
+    """
+
+    @wraps(command)
+    def with_downloads(
+        *arguments: Any, output_dir: Path, no_download: bool, file_name: str, sha256: bool, **options: Any
+    ) -> Any:
+        folder = None if no_download else output_dir
+        downloads = Downloads(output_dir=folder, file_name=file_name, sha256=sha256)
+        return command(*arguments, downloads=downloads, **options)
+
+    return _decorated(
+        cast("Command", with_downloads),
+        output_dir_option(says="The folder for the videos, {suno_id}.mp4 each."),
         click.option(
             "--file-name",
             default=DEFAULT_TEMPLATE,
@@ -277,11 +306,21 @@ def naming_options(command: Command) -> Command:
             " {title} and {extra[COLUMN]}; one of the first two must be in it; {title} costs a request for each"
             " music task.",
         ),
-        click.option("--sha256", is_flag=True, help="Tell the SHA-256 of each downloaded file, and keep it."),
+        click.option("--sha256", is_flag=True, help="Report the SHA-256 of each downloaded file, and keep it."),
+        click.option("--no-download", is_flag=True, help="Print the URLs of the videos, download nothing."),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+
+
+def task_timeout_option(command: Command) -> Command:
+    """Give a command `--task-timeout`."""
+    return click.option(
+        "--task-timeout",
+        default=f"{DEFAULT_TASK_TIMEOUT:g}",
+        callback=above_zero,
+        show_default=True,
+        metavar="S",
+        help="Leave a video that takes longer than S seconds as submitted.",
+    )(command)
 
 
 def read_template(ctx: click.Context, param: click.Parameter, value: str) -> str:

@@ -1,4 +1,4 @@
-"""The files that a conversion leaves: its outcomes as they come, and a catalog of what did not end well."""
+"""The files that a conversion writes: its outcomes as they come, and a catalog of the tracks without a video."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from suno_video_async.cli.errors import UsageProblem
 from suno_video_async.cli.output import plain, redacted
 from suno_video_async.cli.tally import PROBLEMS_SHOWN, outcome_line
 
-#: What goes into the catalog of `--failed`: nothing else can be fed in again without a risk of paying twice.
-_FEEDABLE = frozenset({"failed", "refused", "planned"})
+#: The states in the catalog of `--failed`: converting any other again could pay twice.
+_RETRYABLE = frozenset({"failed", "refused", "planned"})
 _FIELDS = ("task_id", "suno_id", "author", "brand")
 _ADDED = ("state", "error")
 
 
 @define(eq=False, kw_only=True)
-class Records:
+class OutcomeFiles:
     """Writes outcomes to files. Its calls block, but for the attributes.
 
     Attributes:
         outcomes: the file of JSON lines; None for none.
-        failed: the catalog of rows that did not end well; None for none.
-        kept: how many rows are in it, by their states.
-        unreadable: how many rows could be in no catalog, since they are no tracks.
-        named: where the first of those stand.
+        failed: the catalog of the tracks without a video; None for none.
+        kept: how many rows are in it, by state.
+        unreadable: how many rows are left out because they are not tracks.
+        named: the locations of the first of those.
 
     """
 
@@ -51,13 +51,13 @@ class Records:
         return self.outcomes is not None or self.failed is not None
 
     def check(self, **taken: Path | None) -> None:
-        """Check, before anything is bought, that the files can be written and are no others.
+        """Check, before anything is bought, that the files can be written and overwrite no other file of the run.
 
         Args:
-            taken: other files of the run, by what the user calls them.
+            taken: other files of the run, by the names of their options.
 
         Raises:
-            UsageProblem: they cannot, or are.
+            UsageProblem: they cannot, or would.
 
         """
         files = {"--outcomes": self.outcomes, "--failed": self.failed}
@@ -72,11 +72,11 @@ class Records:
             _check_writable(name, path)
 
     def open(self) -> None:
-        """Begin the files anew; not before the ledger is ours, or those of a running conversion would be lost."""
+        """Start the files empty; only once the ledger is locked: another run may be writing them until then."""
         if self.outcomes is not None:
             self._lines = self.outcomes.open("w", encoding="utf-8", errors="backslashreplace")
         if self.failed is not None:
-            # The columns are known only at the end, and memory is no place for a whole catalog.
+            # The columns are known only at the end, and a whole catalog may not fit in memory.
             self._spool = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  closed in `close`
 
     def take(self, outcome: Outcome) -> None:
@@ -92,7 +92,7 @@ class Records:
             self.unreadable += 1
             if outcome.location is not None and len(self.named) < PROBLEMS_SHOWN:
                 self.named.append(outcome.location)
-        elif outcome.state in _FEEDABLE:
+        elif outcome.state in _RETRYABLE:
             self.kept[outcome.state] = self.kept.get(outcome.state, 0) + 1
             track = outcome.track
             self._extra.update(dict.fromkeys(track.extra))
@@ -103,7 +103,7 @@ class Records:
             spool.write(json.dumps(row) + "\n")
 
     def close(self) -> None:
-        """Write the catalog, with its head alone where all ended well, and let go of the files."""
+        """Write the catalog, of which only the head is left if every track has its video, and close the files."""
         lines, spool = self._lines, self._spool
         self._lines = self._spool = None
         if lines is not None:

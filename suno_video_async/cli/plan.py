@@ -1,38 +1,112 @@
-"""`suno-video plan`: what a conversion would buy, and whether the credits are enough."""
+"""What a command would buy and what that would cost: `suno-video plan`, and `--dry-run` of other commands."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
+from attrs import field, frozen
 from rich.table import Table
 
-from suno_video_async.batch.plan import Plan
+from suno_video_async.batch.plan import counted
 from suno_video_async.cli.errors import Exit
-from suno_video_async.cli.interrupts import Interrupts
+from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import (
     ClientOptions,
+    Command,
     catalog_source,
     client_options,
     ledger_of,
     ledger_options,
 )
 from suno_video_async.cli.output import Output
+from suno_video_async.cli.run import Buying
 from suno_video_async.cli.session import with_client
 from suno_video_async.client import SunoVideoClient
+from suno_video_async.config import Settings
+from suno_video_async.errors import CatalogError, ConfigurationError
+from suno_video_async.models import Track
 
-#: How a plan's numbers are said to people, in their order.
-_WORDS = {
-    "new": "to be bought",
-    "refused": "refused before, to be tried again",
-    "submitted": "bought, to be followed",
+#: How the kinds of rows are named to people, in this order.
+_KINDS: Mapping[str, str] = {
+    "submitted": "bought before and not finished: will be followed",
     "done": "done",
-    "failed": "failed, bought again only with --retry-failed",
-    "unknown": "unknown: see suno-video unknown list",
-    "changed": "bought under another author or brand, bought again only with --rebuy-changed",
+    "unknown": "unknown and left alone: see suno-video unknown list",
+    "failed": "failed before: bought again only with --retry-failed",
+    "changed": "bought under another author or brand: bought again only with --rebuy-changed",
     "repeated": "repeated in the catalog",
     "bad_rows": "not readable as tracks",
 }
+
+
+@frozen(kw_only=True)
+class Quote:
+    """What would be bought, and what it would cost.
+
+    Attributes:
+        videos: how many.
+        credits: their price by the service's estimate; None without a key to ask with.
+        balance: the account's credits; None without a key.
+        left: of the budget, if there is one.
+        rows: how many rows of the catalog there are of each kind; empty without a catalog.
+
+    """
+
+    videos: int
+    credits: float | None = None
+    balance: float | None = None
+    left: float | None = None
+    rows: Mapping[str, int] = field(factory=dict[str, int])
+
+    @property
+    def affordable(self) -> bool | None:
+        """Whether credits and budget are enough, if they are known."""
+        if self.credits is None or self.balance is None:
+            return None
+        return self.credits <= self.balance and (self.left is None or self.credits <= self.left)
+
+    def line(self) -> dict[str, object]:
+        """Return the JSON line."""
+        return {
+            "dry_run": True,
+            "would_buy": self.videos,
+            "estimated_credits": self.credits,
+            "balance": self.balance,
+            "affordable": self.affordable,
+            **({} if self.left is None else {"budget_left": self.left}),
+            **self.rows,
+        }
+
+    def table(self) -> Table:
+        """Return the table for people."""
+        table = Table.grid(padding=(0, 1))
+        table.add_column(justify="right")
+        table.add_column(overflow="fold")
+        table.add_row(str(self.videos), "would be bought" if self.videos != 1 else "video would be bought")
+        for name, words in _KINDS.items():
+            if self.rows.get(name):
+                table.add_row(str(self.rows[name]), words)
+        if self.credits is None or self.balance is None:
+            table.add_row("?", "credits: there is no key to ask the service with (suno-video login)")
+        else:
+            table.add_row(f"{self.credits:g}", "credits, by the service's estimate")
+            table.add_row(f"{self.balance:g}", f"credits in the account: {_enough(self.credits, self.balance)}")
+        if self.left is not None:
+            enough = "" if self.credits is None else f": {_enough(self.credits, self.left)}"
+            table.add_row(f"{self.left:g}", f"credits left of --max-credits{enough}")
+        return table
+
+    def show(self, output: Output) -> int:
+        """Write the quote as the command's result."""
+        output.result(self.line(), human=self.table)
+        output.hint("nothing was bought: this only says what would be")
+        return Exit.DONE
+
+
+def _enough(price: float, credits_: float) -> str:
+    return "enough" if price <= credits_ else "not enough"
 
 
 @click.command(
@@ -44,65 +118,87 @@ _WORDS = {
 @ledger_options
 @client_options
 def plan_command(
-    *,
-    catalog: Path,
-    ledger: Path | None,
-    no_ledger: bool,
-    base_url: str | None,
-    timeout: float | None,
-    time_scale: float,
-    output: Output,
+    *, catalog: Path, ledger: Path | None, no_ledger: bool, connection: ClientOptions, output: Output
 ) -> int:
     """Say what converting a CATALOG would buy and cost; nothing is bought.
 
-    Each row of the catalog is looked up in the ledger that convert would use, beside a running convert too, and
-    the service is asked for the price of what is missing.
+    Each row of the catalog is looked up in the ledger that convert would use, even while a convert is running, and
+    the service is asked for the price of what is missing. suno-video convert --dry-run says the same for a run
+    with other options. Without a key the rows are counted, and the price stays unknown.
 
-    The exit code tells whether the questions were answered, not whether the credits are enough.
+    The exit code says whether the questions were answered, not whether the credits are enough.
     """
-    source, kept = catalog_source(catalog), ledger_of(catalog, ledger, no_ledger=no_ledger)
+    kept = ledger_of(catalog, ledger, no_ledger=no_ledger)
     if ledger is not None and not ledger.exists():
         output.note(f"there is no ledger {ledger} yet: nothing counts as bought")
+    return quote_catalog(catalog_source(catalog), kept, connection, output, Buying())
+
+
+def dry_run_option(command: Command) -> Command:
+    """Give a command `--dry-run`."""
+    says = "Only say what would be bought and about what it would cost; nothing is bought or written."
+    return click.option("--dry-run", is_flag=True, help=says)(command)
+
+
+def quote_tracks(tracks: Sequence[Track], connection: ClientOptions, output: Output) -> int:
+    """Say what buying these tracks would cost, by the price of the first."""
+    if not tracks or not _has_key(connection):
+        return Quote(videos=len(tracks)).show(output)
 
     async def ask(client: SunoVideoClient, _: Interrupts) -> int:
-        found = await client.plan(source, ledger=kept)
-        for problem in found.problems:
-            output.note(str(problem))
-        if found.bad_rows > len(found.problems):
-            output.note(f"and {found.bad_rows - len(found.problems)} more rows that cannot be read")
-        output.result(_line(found), human=lambda: _table(found))
-        return Exit.DONE
+        estimate = await client.estimate(tracks[0])
+        cost = round(len(tracks) * estimate.estimated_credits, 6)
+        return Quote(videos=len(tracks), credits=cost, balance=estimate.balance).show(output)
 
-    return with_client(ClientOptions(base_url=base_url, timeout=timeout, time_scale=time_scale), output, ask)
+    return with_client(connection, output, ask)
 
 
-def _line(found: Plan) -> dict[str, object]:
-    """Return a plan as its JSON line."""
-    return {
-        "new": found.new,
-        "done": found.done,
-        "submitted": found.submitted,
-        "unknown": found.unknown,
-        "failed": found.failed,
-        "refused": found.refused,
-        "changed": found.changed,
-        "repeated": found.repeated,
-        "bad_rows": found.bad_rows,
-        "estimated_credits": found.estimated_credits,
-        "balance": found.balance,
-        "affordable": found.affordable,
-    }
+def quote_catalog(
+    source: Path, ledger: Path | None, connection: ClientOptions, output: Output, buying: Buying
+) -> int:
+    """Say what converting a catalog would buy, as `convert` would decide it."""
+    retry_failed, rebuy_changed = buying.retry_failed, buying.rebuy_changed
+
+    async def ask(client: SunoVideoClient, _: Interrupts) -> int:
+        plan = await client.plan(source, ledger=ledger, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
+        _note_problems(plan.problems, plan.bad_rows, output)
+        most = buying.max_credits
+        return Quote(
+            videos=plan.buys,
+            credits=plan.estimated_credits,
+            balance=plan.balance,
+            left=None if most is None else max(0.0, round(most - plan.committed, 6)),
+            rows={name: getattr(plan, name) for name in ("new", "refused", *_KINDS)},
+        ).show(output)
+
+    async def count(_: Interrupts) -> int:
+        found = await counted(source, ledger, None, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
+        _note_problems(found.problems, found.rows()["bad_rows"], output)
+        return Quote(videos=found.buys, rows=found.rows()).show(output)
+
+    return with_client(connection, output, ask) if _has_key(connection) else run_interruptible(count)
 
 
-def _table(found: Plan) -> Table:
-    table = Table.grid(padding=(0, 1))
-    table.add_column(justify="right")
-    table.add_column(overflow="fold")
-    line = _line(found)
-    for name, words in _WORDS.items():
-        if line[name] or name == "new":
-            table.add_row(str(line[name]), words)
-    table.add_row(f"{found.estimated_credits:g}", "credits, by the service's estimate")
-    enough = "enough" if found.affordable else "not enough"
-    table.add_row(f"{found.balance:g}", f"credits in the account: {enough}")
-    return table
+def _note_problems(problems: Sequence[CatalogError], bad_rows: int, output: Output) -> None:
+    for problem in problems:
+        output.note(str(problem))
+    if bad_rows > len(problems):
+        output.note(f"and {bad_rows - len(problems)} more rows that cannot be read")
+
+
+def _has_key(connection: ClientOptions) -> bool:
+    """Whether there is a key to ask with.
+
+    Raises:
+        ConfigurationError: the key or the address cannot be used.
+
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the client says the same
+            Settings.find(base_url=connection.base_url)
+    except ConfigurationError as error:
+        if "no API key" in str(error):
+            return False
+        raise
+    return True

@@ -1,4 +1,4 @@
-"""What a command has bought, so that no id is lost however it ends."""
+"""What a command has bought, so that no id is lost however the command ends."""
 
 from __future__ import annotations
 
@@ -18,60 +18,60 @@ from suno_video_async.observability.log import logger
 
 @define(eq=False)
 class Purchases(Hooks):
-    """Keeps what is submitted and has not come out, and the submissions that nobody waits for any more.
+    """Keeps the submissions without an outcome, and those whose caller no longer waits.
 
     Attributes:
-        unfinished: the tasks that are paid for and whose end is not known.
-        unclaimed: submissions of unknown outcome that were still in the air when their caller left.
+        unfinished: the tasks that are paid for and not known to have ended.
+        unclaimed: submissions of unknown outcome that were still in flight when their caller left.
 
     """
 
     unfinished: dict[VideoTaskId, Track] = field(factory=dict[VideoTaskId, Track], init=False)
     unclaimed: list[SubmissionUnknown] = field(factory=list[SubmissionUnknown], init=False)
-    _told: set[VideoTaskId] = field(factory=set[VideoTaskId], init=False)
+    _reported: set[VideoTaskId] = field(factory=set[VideoTaskId], init=False)
 
     def on_submit(self, event: SubmitEvent) -> None:
         """Note what was bought."""
         self.unfinished[event.task_id] = event.request.track
 
     def ended(self, outcome: Outcome) -> None:
-        """Note an outcome that was told to the user."""
+        """Note an outcome that was reported to the user."""
         if outcome.video_task_id is None:
             return
         if outcome.state == "submitted":
-            self._told.add(outcome.video_task_id)
+            self._reported.add(outcome.video_task_id)
         else:
             self.unfinished.pop(outcome.video_task_id, None)
 
-    def is_told(self, task_id: VideoTaskId) -> bool:
-        """Whether a task that goes on was told to the user, or is among the `untold`."""
-        return task_id in self._told or task_id in self.unfinished
+    def is_reported(self, task_id: VideoTaskId) -> bool:
+        """Whether an unfinished task was reported to the user, or is among the `unreported`."""
+        return task_id in self._reported or task_id in self.unfinished
 
-    def untold(self) -> list[Outcome]:
-        """Return what the user has not heard of: the tasks that go on, and the submissions of unknown outcome."""
+    def unreported(self) -> list[Outcome]:
+        """Return what was not reported yet: unfinished tasks, and submissions of unknown outcome."""
         left = [
             Outcome(track=track, state="submitted", video_task_id=task_id)
             for task_id, track in self.unfinished.items()
-            if task_id not in self._told
+            if task_id not in self._reported
         ]
         unknown = [
-            Outcome(track=error.track, state="unknown", error=error)  # its id, if any, stands in the error
+            Outcome(track=error.track, state="unknown", error=error)  # its id, if any, is in the error
             for error in self.unclaimed
         ]
         return left + unknown
 
     @contextmanager
     def listening(self) -> Generator[None, None, None]:
-        """Hear of the submissions whose callers left: the client can tell those to its log alone."""
-        ear = _Ear(self.unclaimed)
-        logger.addHandler(ear)
+        """Collect the submissions whose callers left: the client can report those only to its log."""
+        collector = _Collector(self.unclaimed)
+        logger.addHandler(collector)
         try:
             yield
         finally:
-            logger.removeHandler(ear)
+            logger.removeHandler(collector)
 
 
-class _Ear(logging.Handler):
+class _Collector(logging.Handler):
     def __init__(self, unclaimed: list[SubmissionUnknown]) -> None:
         super().__init__(logging.WARNING)
         self._unclaimed = unclaimed

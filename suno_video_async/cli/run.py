@@ -1,10 +1,10 @@
-"""A conversion under a user's eyes: outcomes out, progress shown, interruptions obeyed, nothing bought lost."""
+"""Carrying out a conversion: write outcomes, show progress, obey interruptions, lose nothing that was bought."""
 
 from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -23,20 +23,21 @@ from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.live.display import Progress, shown
 from suno_video_async.cli.live.state import LiveState, problem_line
-from suno_video_async.cli.outcome_files import Records
+from suno_video_async.cli.options import ClientOptions, Downloads
+from suno_video_async.cli.outcome_files import OutcomeFiles
 from suno_video_async.cli.output import Output, plain
+from suno_video_async.cli.probe import check_reachable
 from suno_video_async.cli.purchases import Purchases, resume_command
 from suno_video_async.cli.tally import PROBLEMS_SHOWN, Tally, outcome_line
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT, SunoVideoClient
-from suno_video_async.download.filenames import DEFAULT_TEMPLATE
 from suno_video_async.errors import BudgetExceeded, SunoVideoError
 from suno_video_async.ledger.model import LedgerRow, all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.ratelimit.shared import SharedRateLimit
 
-_STOPPING = "finishing what is submitted, submitting no more; Ctrl+C again leaves now (it goes on without you)"
-_PATIENCE = "waiting for the submissions in the air, so that none of them is lost"
+_STOPPING = "finishing what is submitted, submitting no more; Ctrl+C again leaves now (tasks go on without you)"
+_WAITING = "waiting for the submissions in flight, so that none of them is lost"
 
 
 @frozen(kw_only=True)
@@ -49,16 +50,8 @@ class Buying:
 
 
 @frozen(kw_only=True)
-class Naming:
-    """How the videos are named, and whether their digests are told; see `SunoVideoClient.convert`."""
-
-    file_name: str = DEFAULT_TEMPLATE
-    sha256: bool = False
-
-
-@frozen(kw_only=True)
 class Callbacks:
-    """Where the service reaches us, and the port of this machine that it comes out at."""
+    """The public URL for callbacks, and the port of this machine that it leads to."""
 
     url: str
     port: int
@@ -66,25 +59,26 @@ class Callbacks:
 
 @frozen(kw_only=True)
 class Job:
-    """What to convert, and how it is told.
+    """What to convert, and how to report on it.
 
     Attributes:
-        client: not open yet; it must have `books` and `scene` among its hooks.
-        scene: what is shown while it runs.
-        shared: the client's limiter, where it is shared with other processes.
+        client: not open yet; `purchases` and `state` must be among its hooks.
+        state: what the live view shows.
+        shared: the client's limiter, if it is shared with other processes.
         source: the catalog.
-        title: its name, for people, and in the places of its rows.
-        total: its rows, where they can be counted.
+        title: its name, for people, and in the locations of its rows.
+        total: the number of its rows, if they can be counted.
+        downloads: where the videos go.
         ledger: the file that remembers what was bought; None keeps it in memory.
         buying: what may be bought.
-        again: the command as it was given: with a ledger, giving it again goes on.
-        resume_options: what another command needs to reach the same tasks.
-        records: the files that are written.
-        told: hears of every outcome.
-        callbacks: how the service calls back; None polls alone.
-        unknown_grace: seconds that unknown rows wait for their callbacks, where nothing is bought and the ledger
-            alone says what to go on with.
-        ephemeral: the service goes away with the command: nothing can be resumed.
+        again: the command as it was given: with a ledger, running it again resumes.
+        connection: how to reach the same service, for the commands that are suggested.
+        files: the files that are written.
+        on_outcome: called with every outcome.
+        callbacks: how the service calls back; None only polls.
+        unknown_grace: seconds to wait for the callbacks of unknown rows, in a run that buys nothing and resumes
+            all that the ledger holds; None converts a catalog.
+        ephemeral: the service ends with the command: nothing can be resumed.
 
     """
 
@@ -92,47 +86,58 @@ class Job:
     purchases: Purchases
     source: CatalogSource
     title: str
-    total: int | None
-    output_dir: Path | None
-    state: LiveState = field(factory=LiveState)
+    state: LiveState
+    total: int | None = None
+    downloads: Downloads = field(factory=Downloads)
     task_timeout: float = DEFAULT_TASK_TIMEOUT
     ledger: Path | None = None
     buying: Buying = field(factory=Buying)
     again: tuple[str, ...] = ()
-    resume_options: tuple[str, ...] = ()
-    records: Records = field(factory=Records)
-    told: Callable[[Outcome], object] = field(default=lambda _: None)
+    connection: ClientOptions = field(factory=ClientOptions)
+    files: OutcomeFiles = field(factory=OutcomeFiles)
+    on_outcome: Callable[[Outcome], object] = field(default=lambda _: None)
     ephemeral: bool = False
     shared: SharedRateLimit | None = None
     callbacks: Callbacks | None = None
     unknown_grace: float | None = None
-    naming: Naming = field(factory=Naming)
+
+    @property
+    def resume_options(self) -> list[str]:
+        """The arguments with which another command finishes the same tasks."""
+        return [*self.downloads.repeated(), *self.connection.repeated()]
+
+
+async def run(job: Job, output: Output, interrupts: Interrupts) -> int:
+    """Check that the service can be reached, carry out a conversion, and return the exit code."""
+    await check_reachable(job.client.base_url, job.connection.network_timeout())
+    tally, summary = await convert(job, output, interrupts)
+    return conclude(job, tally, summary, output, interrupts)
 
 
 async def convert(job: Job, output: Output, interrupts: Interrupts) -> tuple[Tally, dict[str, object]]:
-    """Carry out a conversion, tell its outcomes, and return what it came to and its summary.
+    """Carry out a conversion, write its outcomes, and return their tally and the summary.
 
-    Whatever ends it, every task that was submitted is told with its id.
+    However it ends, every task that was submitted is written with its id.
     """
     tally = Tally(job.total)
     started = job.client.clock.now()
-    with job.purchases.listening(), interrupts.meaning(once=None, leave=lambda: output.note(_PATIENCE)):
+    with job.purchases.listening(), interrupts.meaning(once=None, leave=lambda: output.note(_WAITING)):
         try:
             async with job.shared or contextlib.nullcontext(), job.client:
                 await _follow(job, tally, output, interrupts)
         finally:
-            # Only now: the answers of submissions that were in the air have come.
-            for outcome in job.purchases.untold():
-                await _tell(job, tally, output, outcome)
+            # Only now: submissions that were in flight have been answered.
+            for outcome in job.purchases.unreported():
+                await _emit(job, tally, output, outcome)
         if interrupts.happened:
-            await _tell_rest(job, tally, output)
-        await _close_records(job, tally)
+            await _emit_rest(job, tally, output)
+        await _close_files(job, tally)
     return tally, tally.summary(job.client.statistics(), job.client.clock.now() - started)
 
 
 @contextlib.asynccontextmanager
 async def _receiving(job: Job) -> AsyncGenerator[CallbackReceiver | None, None]:
-    """Listen for callbacks while the block runs, where the job has a URL for them."""
+    """Listen for callbacks while the block runs, if the job has a URL for them."""
     if job.callbacks is None:
         yield None
         return
@@ -162,7 +167,7 @@ async def _follow(job: Job, tally: Tally, output: Output, interrupts: Interrupts
 async def _follow_all(
     job: Job, receiver: CallbackReceiver | None, tally: Tally, output: Output, interrupts: Interrupts
 ) -> None:
-    conversion = _begun(job, receiver)
+    conversion = _conversion(job, receiver)
     job.state.now = job.client.clock.now
     progress = Progress(
         title=plain(job.title),
@@ -173,7 +178,7 @@ async def _follow_all(
         budget=job.buying.max_credits,
     )
     async with conversion as outcomes, shown(progress, output):
-        await _written(tally, job.records.open)
+        await _write(tally, job.files.open)
         if tally.failure is not None:
             outcomes.stop()
         with anyio.CancelScope() as scope:
@@ -184,39 +189,39 @@ async def _follow_all(
                 output.note(_STOPPING)
 
             def leave() -> None:
-                output.note("leaving" if job.ephemeral else f"leaving; {_PATIENCE}")
+                output.note("leaving" if job.ephemeral else f"leaving; {_WAITING}")
                 scope.cancel()
 
-            # Nothing is paid for where the service goes away with the command, so nothing is worth the wait.
+            # An ephemeral service takes no money, so nothing of it is worth waiting for.
             with interrupts.meaning(once=None if job.ephemeral else stop, leave=leave):
-                if interrupts.happened:  # while the ledger was opened, when there was nothing to leave yet
+                if interrupts.happened:  # while the ledger was opened, before there was anything to leave
                     leave()
                 await _take(outcomes, job, tally, output)
     tally.stopped_by = conversion.stopped_by
 
 
-def _begun(job: Job, receiver: CallbackReceiver | None) -> Conversion:
+def _conversion(job: Job, receiver: CallbackReceiver | None) -> Conversion:
     if job.ledger is not None and job.unknown_grace is not None:
         return job.client.resume(
             job.ledger,
-            output_dir=job.output_dir,
+            output_dir=job.downloads.output_dir,
             task_timeout=job.task_timeout,
             callbacks=receiver,
             unknown_grace=job.unknown_grace,
-            file_name=job.naming.file_name,
-            sha256=job.naming.sha256,
+            file_name=job.downloads.file_name,
+            sha256=job.downloads.sha256,
         )
     return job.client.convert(
         job.source,
         ledger=job.ledger,
-        output_dir=job.output_dir,
+        output_dir=job.downloads.output_dir,
         task_timeout=job.task_timeout,
         retry_failed=job.buying.retry_failed,
         rebuy_changed=job.buying.rebuy_changed,
         max_credits=job.buying.max_credits,
         callbacks=receiver,
-        file_name=job.naming.file_name,
-        sha256=job.naming.sha256,
+        file_name=job.downloads.file_name,
+        sha256=job.downloads.sha256,
     )
 
 
@@ -224,31 +229,31 @@ async def _take(outcomes: Conversion, job: Job, tally: Tally, output: Output) ->
     try:
         async for outcome in outcomes:
             job.purchases.ended(outcome)
-            await _tell(job, tally, output, outcome)
+            await _emit(job, tally, output, outcome)
             if output.gone or tally.failure is not None:
                 outcomes.stop()
     except SunoVideoError as error:
         tally.failure = tally.failure or error
 
 
-async def _tell(job: Job, tally: Tally, output: Output, outcome: Outcome) -> None:
+async def _emit(job: Job, tally: Tally, output: Output, outcome: Outcome) -> None:
     tally.add(outcome)
-    job.state.hear(outcome)
-    job.told(outcome)
+    job.state.add(outcome)
+    job.on_outcome(outcome)
     output.result(outcome_line(outcome), human=lambda: None)
-    if job.records.wanted:
+    if job.files.wanted:
         with anyio.CancelScope(shield=True):
-            await _written(tally, partial(job.records.take, outcome))
+            await _write(tally, partial(job.files.take, outcome))
 
 
-async def _close_records(job: Job, tally: Tally) -> None:
-    if job.records.wanted:
+async def _close_files(job: Job, tally: Tally) -> None:
+    if job.files.wanted:
         with anyio.CancelScope(shield=True):
-            await _written(tally, job.records.close)
+            await _write(tally, job.files.close)
 
 
-async def _written(tally: Tally, write: Callable[[], None]) -> None:
-    """Write to a file of the user's; when that fails nothing more is bought, and stdout tells what is left."""
+async def _write(tally: Tally, write: Callable[[], None]) -> None:
+    """Write to one of the user's files; if that fails, nothing more is bought, and stdout has the rest."""
     try:
         await anyio.to_thread.run_sync(write)
     except OSError as error:
@@ -256,16 +261,16 @@ async def _written(tally: Tally, write: Callable[[], None]) -> None:
         tally.failure = tally.failure or UsageProblem(problem)
 
 
-async def _tell_rest(job: Job, tally: Tally, output: Output) -> None:
-    """Tell what was bought by earlier runs and left by this one, and count the rest as planned."""
+async def _emit_rest(job: Job, tally: Tally, output: Output) -> None:
+    """Write what earlier runs bought and this one did not get to, and count the rest as planned."""
     if job.ledger is not None:
         for row in await anyio.to_thread.run_sync(_submitted, job.ledger):
             ours = row.location.startswith(f"{job.title}, ")  # the ledger may serve other catalogs, too
-            if ours and row.video_task_id is not None and not job.purchases.is_told(row.video_task_id):
+            if ours and row.video_task_id is not None and not job.purchases.is_reported(row.video_task_id):
                 left = Outcome(
                     track=row.track, state="submitted", location=row.location, video_task_id=row.video_task_id
                 )
-                await _tell(job, tally, output, left)
+                await _emit(job, tally, output, left)
     tally.leave_rest_planned()
 
 
@@ -277,60 +282,42 @@ def _submitted(path: Path) -> list[LedgerRow]:
         ledger.close()
 
 
-def close(job: Job, tally: Tally, summary: dict[str, object], output: Output, interrupts: Interrupts) -> Exit:
-    """Tell the summary and what is left to do, and return the exit code."""
+def conclude(job: Job, tally: Tally, summary: dict[str, object], output: Output, interrupts: Interrupts) -> Exit:
+    """Write the summary and what is left to do, and return the exit code."""
     output.result({"summary": summary}, human=lambda: _summary_table(summary))
     if not output.human:
         output.hint(_summary_line(summary))
-    elif not output.live:  # where it is live, they were told as they came
+    elif not output.live:  # the live view has shown them already
         _show_problems(tally, output)
     if not job.ephemeral:
         if job.ledger is None:
-            _tell_undelivered(job, tally, output)
-            _tell_unfinished(job, output)
-            _tell_planned(tally, output)
+            _note_left_without_ledger(job, tally, output)
         else:
-            _tell_again(job, tally, output)
-        _tell_failed_catalog(job, output)
-    _tell_end(job, tally, output)
+            _note_left(job, tally, output)
+        _note_failed_catalog(job, output)
+    _note_end(job, tally, output)
     return tally.exit_code(interrupted=interrupts.happened)
 
 
-def _tell_again(job: Job, tally: Tally, output: Output) -> None:
-    """With a ledger, one thing goes on with all that is left."""
+def _note_left(job: Job, tally: Tally, output: Output) -> None:
+    """With a ledger, the same command finishes all that is left."""
     left = {
         "submitted and not finished (they go on at the provider)": tally.counts["submitted"],
         "made and paid for, but not downloaded": len(tally.undelivered),
         "not submitted": tally.counts["planned"],
     }
     if words := ", ".join(f"{number} are {what}" for what, number in left.items() if number):
-        again = "with a higher --max-credits" if isinstance(tally.stopped_by, BudgetExceeded) else "goes on"
+        again = "with a higher --max-credits" if isinstance(tally.stopped_by, BudgetExceeded) else "continues"
         output.note(f"of the videos, {words}; the same command {again}: {shlex.join(job.again)}")
 
 
-def _tell_failed_catalog(job: Job, output: Output) -> None:
-    """Say what stands in the catalog of `--failed`, and how to convert it beside the same ledger."""
-    records = job.records
-    if records.failed is None:
-        return
-    if records.unreadable:
-        more = records.unreadable - len(records.named)
-        named = "; ".join([*records.named, *([f"{more} more"] if more else [])])
-        output.note(f"not in {records.failed}, since they are no tracks: {named}")
-    if not records.kept:
-        return
-    ledger = ["--no-ledger"] if job.ledger is None else ["--ledger", str(job.ledger)]
-    folder = ["--no-download"] if job.output_dir is None else ["--output-dir", str(job.output_dir)]
-    command = ["suno-video", "convert", str(records.failed), *ledger, *folder, *job.resume_options]
-    paid = "" if job.ledger is None else ", and needs --retry-failed N"
-    failed = f" (another try of what failed is paid for{paid})" if "failed" in records.kept else ""
-    output.note(
-        f"{sum(records.kept.values())} tracks stand in {records.failed}; to try them again{failed}: "
-        + shlex.join(command)
-    )
+def _note_left_without_ledger(job: Job, tally: Tally, output: Output) -> None:
+    def resumable(ids: Iterable[str], what: str) -> None:
+        if known := list(ids):
+            output.note(f"{len(known)} videos are {what}: {resume_command(known, options=job.resume_options)}")
 
-
-def _tell_planned(tally: Tally, output: Output) -> None:
+    resumable(tally.undelivered, "made and paid for, but could not be downloaded; to fetch them")
+    resumable(job.purchases.unfinished, "submitted and not finished; they go on at the provider; to follow them")
     if tally.counts["planned"]:
         output.note(
             f"{tally.counts['planned']} tracks were not submitted: put their lines into a catalog of their own"
@@ -338,7 +325,29 @@ def _tell_planned(tally: Tally, output: Output) -> None:
         )
 
 
-def _tell_end(job: Job, tally: Tally, output: Output) -> None:
+def _note_failed_catalog(job: Job, output: Output) -> None:
+    """Say what is in the catalog of `--failed`, and how to convert it with the same ledger."""
+    files = job.files
+    if files.failed is None:
+        return
+    if files.unreadable:
+        more = files.unreadable - len(files.named)
+        named = "; ".join([*files.named, *([f"{more} more"] if more else [])])
+        output.note(f"not in {files.failed}, since they are not tracks: {named}")
+    if not files.kept:
+        return
+    ledger = ["--no-ledger"] if job.ledger is None else ["--ledger", str(job.ledger)]
+    download = ["--no-download"] if job.downloads.output_dir is None else []
+    command = ["suno-video", "convert", str(files.failed), *ledger, *download, *job.resume_options]
+    paid = "" if job.ledger is None else ", and needs --retry-failed N"
+    failed = f" (another try of what failed is paid for{paid})" if "failed" in files.kept else ""
+    output.note(
+        f"{sum(files.kept.values())} tracks are in {files.failed}; to try them again{failed}: "
+        + shlex.join(command)
+    )
+
+
+def _note_end(job: Job, tally: Tally, output: Output) -> None:
     ending = tally.failure or tally.stopped_by
     if ending is not None:
         output.note(f"stopped: {errors.line(ending)}", style="red")
@@ -350,39 +359,13 @@ def _tell_end(job: Job, tally: Tally, output: Output) -> None:
             style="red",
         )
     if tally.counts["unknown"]:
+        command = shlex.join(["suno-video", "unknown", "list", "--ledger", str(job.ledger)])
+        settle = f"; {command} lists them, and unknown adopt, resend or drop settles each" if job.ledger else ""
         output.note(
             f"{tally.counts['unknown']} submissions have an unknown outcome: see in your account whether a task"
-            f" was made and charged before you submit them again{_settling(job)}",
+            f" was made and charged before you submit them again{settle}",
             style="red",
         )
-
-
-def _settling(job: Job) -> str:
-    if job.ledger is None:
-        return ""
-    command = shlex.join(["suno-video", "unknown", "list", "--ledger", str(job.ledger)])
-    return f"; {command} lists them, and unknown adopt, resend or drop settles each"
-
-
-def _tell_undelivered(job: Job, tally: Tally, output: Output) -> None:
-    if not tally.undelivered:
-        return
-    folder = [] if job.output_dir is None else ["--output-dir", str(job.output_dir)]
-    output.note(
-        f"{len(tally.undelivered)} videos are made and paid for, but could not be downloaded; to fetch them: "
-        + resume_command(tally.undelivered, options=[*folder, *job.resume_options])
-    )
-
-
-def _tell_unfinished(job: Job, output: Output) -> None:
-    unfinished = list(job.purchases.unfinished)
-    if not unfinished:
-        return
-    folder = [] if job.output_dir is None else ["--output-dir", str(job.output_dir)]
-    output.note(
-        f"{len(unfinished)} videos are submitted and not finished; they go on at the provider; to follow them: "
-        + resume_command(unfinished, options=[*folder, *job.resume_options])
-    )
 
 
 def _summary_line(summary: dict[str, object]) -> str:
@@ -403,8 +386,8 @@ def _summary_table(summary: dict[str, object]) -> Table:
 
 
 def _show_problems(tally: Tally, output: Output) -> None:
-    """Show what went wrong, a line each: a table would leave no room for the words on a narrow terminal."""
+    """Show what went wrong, a line each: a table would leave no room for the text on a narrow terminal."""
     for outcome in tally.problems:
         output.show(Text(plain(problem_line(outcome))))
     if len(tally.problems) == PROBLEMS_SHOWN:
-        output.note("there may be more: --json tells all of them")
+        output.note("there may be more: --json lists all of them")

@@ -36,14 +36,14 @@ class Retries(Hooks):
 
 
 def with_client(
-    reach: ClientOptions,
+    connection: ClientOptions,
     output: Output,
     command: Callable[[SunoVideoClient, Interrupts], Awaitable[int]],
     *hooks: Hooks,
 ) -> int:
     """Run a command with an open client and return its exit code."""
 
-    closed = reach.client(hooks=[Retries(output), *hooks], retry=RetryPolicy(attempts=ATTEMPTS))
+    closed = connection.client(hooks=[Retries(output), *hooks], retry=RetryPolicy(attempts=ATTEMPTS))
 
     async def opened(interrupts: Interrupts) -> int:
         async with closed as client:

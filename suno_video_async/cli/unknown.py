@@ -11,13 +11,12 @@ from pathlib import Path
 import click
 
 from suno_video_async.batch.reconcile import Unknowns, unknown_rows
-from suno_video_async.cli import dryrun
-from suno_video_async.cli.dryrun import dry_run_option
 from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import ClientOptions, Command, client_options, output_options
+from suno_video_async.cli.options import ClientOptions, Command, client_options, connection_options, output_options
 from suno_video_async.cli.output import Output
+from suno_video_async.cli.plan import dry_run_option, quote_tracks
 from suno_video_async.cli.session import with_client
 from suno_video_async.cli.single import checked_id
 from suno_video_async.client import SunoVideoClient
@@ -39,14 +38,6 @@ def _ledger_option(command: Command) -> Command:
 
 def _rows_argument(command: Command) -> Command:
     return click.argument("rows", metavar="ROW...", nargs=-1, required=True, type=click.IntRange(min=1))(command)
-
-
-def _base_url_option(command: Command) -> Command:
-    return click.option(
-        "--base-url",
-        metavar="URL",
-        help="The service that the ledger's account is at, instead of CRUN_BASE_URL or the official one.",
-    )(command)
 
 
 @click.group(
@@ -104,9 +95,7 @@ def adopt_command(
     row: int,
     task_id: str,
     ledger: Path,
-    base_url: str | None,
-    timeout: float | None,
-    time_scale: float,
+    connection: ClientOptions,
     output: Output,
 ) -> int:
     """Take a video task as the one that a ROW bought; the next convert follows it and costs nothing for it.
@@ -121,7 +110,7 @@ def adopt_command(
         _tell([settled], "is adopted; the next convert follows its task", output)
         return Exit.DONE
 
-    return with_client(ClientOptions(base_url=base_url, timeout=timeout, time_scale=time_scale), output, adopt)
+    return with_client(connection, output, adopt)
 
 
 @unknown_group.command(
@@ -134,10 +123,9 @@ def adopt_command(
 @_ledger_option
 @click.option("--yes", is_flag=True, help="Do not ask; needed where there is no terminal to ask on.")
 @dry_run_option
-@_base_url_option
-@output_options
+@connection_options("base_url")
 def resend_command(
-    *, rows: tuple[int, ...], ledger: Path, yes: bool, dry_run: bool, base_url: str | None, output: Output
+    *, rows: tuple[int, ...], ledger: Path, yes: bool, dry_run: bool, connection: ClientOptions, output: Output
 ) -> int:
     """Let the next convert buy the videos of these ROWs. If they were bought, they are then paid for twice.
 
@@ -146,14 +134,14 @@ def resend_command(
     """
     if dry_run:
         found = _unknown_among(rows, ledger)
-        return dryrun.of_tracks([row.track for row in found], ClientOptions(base_url=base_url), output)
+        return quote_tracks([row.track for row in found], connection, output)
     if not yes and not _confirmed(rows, ledger, output):
         output.note("nothing was changed")
         return Exit.FAILED
 
     return _settle(
         ledger,
-        base_url,
+        connection,
         output,
         lambda unknowns: unknowns.resend(*rows),
         "is planned again; the next convert buys it, and it costs credits again",
@@ -204,25 +192,24 @@ def _unknown_rows(ledger: Path) -> Sequence[LedgerRow]:
 )
 @_rows_argument
 @_ledger_option
-@_base_url_option
-@output_options
-def drop_command(*, rows: tuple[int, ...], ledger: Path, base_url: str | None, output: Output) -> int:
+@connection_options("base_url")
+def drop_command(*, rows: tuple[int, ...], ledger: Path, connection: ClientOptions, output: Output) -> int:
     """Give the videos of these ROWs up: they count as failed, and no convert buys them any more.
 
     This cannot be taken back. What was set aside for the lost submission counts as spent, since it may have been.
     """
-    return _settle(ledger, base_url, output, lambda unknowns: unknowns.drop(*rows), "is given up")
+    return _settle(ledger, connection, output, lambda unknowns: unknowns.drop(*rows), "is given up")
 
 
 def _settle(
     ledger: Path,
-    base_url: str | None,
+    connection: ClientOptions,
     output: Output,
     decision: Callable[[Unknowns], Awaitable[list[LedgerRow]]],
     words: str,
 ) -> int:
     """Carry out a decision that needs no answer of the service, which may not even be there."""
-    client = ClientOptions(base_url=base_url).client()
+    client = connection.client()
 
     async def settle(_: Interrupts) -> int:
         async with Unknowns(client, ledger) as unknowns:

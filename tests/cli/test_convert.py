@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from suno_video_async.cli import convert as reaching
+from suno_video_async.cli import probe
 from suno_video_async.local import Fault
 from tests.cli.conftest import Home, Ran
 from tests.cli.serving import KEY, Served, served
@@ -176,7 +176,7 @@ def test_a_folder_that_cannot_be_written_buys_nothing(home: Home) -> None:
 
 def test_an_address_where_nobody_listens(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unreachable service is said in one line before any track is tried, and the code is 2."""
-    monkeypatch.setattr(reaching, "REACH_BACKOFF", 0.001)
+    monkeypatch.setattr(probe, "BACKOFF", (0.001,) * 3)
     with served() as server:
         gone = server.url
     ran = home.run("convert", home.catalog("s1"), "--base-url", gone)

@@ -102,12 +102,12 @@ def test_sigterm_waits_for_the_submission_in_the_air(home: Home) -> None:
         ids = [task["task_id"] for task in server.server.service.tasks()["video"]]
     assert code == 130
     assert [line["video_task_id"] for line in lines[:-1]] == ids
-    assert "waiting for the submissions in the air" in err
+    assert "waiting for the submissions in flight" in err
 
 
 def test_an_interruption_before_anything_can_be_left_counts(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """A SIGTERM that comes while a run is being set up, with submissions in the air already, leaves it then."""
-    written = conversion._written
+    written = conversion._write
 
     async def interrupted(tally: Tally, write: Callable[[], None]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -115,7 +115,7 @@ def test_an_interruption_before_anything_can_be_left_counts(home: Home, monkeypa
             await asyncio.sleep(0)
         await written(tally, write)
 
-    monkeypatch.setattr(conversion, "_written", interrupted)
+    monkeypatch.setattr(conversion, "_write", interrupted)
     with served(render_seconds=1e6) as server:
         ran = home.run("convert", home.catalog("s1"), "--base-url", server.url, "--time-scale", 20)
     assert ran.code == 130

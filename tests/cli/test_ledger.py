@@ -129,7 +129,7 @@ def test_leaving_is_resumed_by_the_same_command(home: Home) -> None:
         assert (code, told) == (130, set(ids(server)))
         again = home.run(*arguments)
         charged = server.stats()["charged_by_track"]
-    assert f"the same command goes on: suno-video convert {catalog}" in err
+    assert f"the same command continues: suno-video convert {catalog}" in err
     assert "suno-video wait" not in err
     assert again.code == 0
     assert set(charged.values()) == {1}
@@ -159,7 +159,7 @@ def test_a_download_is_made_up_for(home: Home) -> None:
         again = convert(home, server, "catalog.csv")
         charged = server.stats()["charged"]
     assert first.code == 1
-    assert "1 are made and paid for, but not downloaded; the same command goes on" in first.err
+    assert "1 are made and paid for, but not downloaded; the same command continues" in first.err
     assert (again.code, again.outcomes()[0]["state"], charged) == (0, "downloaded", 1)
     assert again.summary()["credits"] == 0
 
@@ -362,7 +362,7 @@ def test_failed_tracks_make_a_catalog(home: Home) -> None:
     assert [row["state"] for row in rows] == ["failed", "refused"]
     assert (rows[1]["brand"], rows[1]["genre"], rows[1]["note"]) == ("A, B", "folk", "two\nlines")
     assert all(row["error"] for row in rows)
-    assert "not in f.csv, since they are no tracks: catalog.csv, line 6" in ran.err
+    assert "not in f.csv, since they are not tracks: catalog.csv, line 6" in ran.err
     assert (again.code, again.summary()["done"]) == (0, 2)
     assert sum(charged.values()) <= 4
     assert (home.folder / "g.csv").read_text() == (home.folder / "f.csv").read_text().splitlines()[0].replace(
@@ -408,6 +408,7 @@ def test_plan_before_and_after(home: Home) -> None:
     assert before.code == after.code == 0
     assert before.lines() == [
         {
+            "dry_run": True, "would_buy": 3,
             "new": 3, "done": 0, "submitted": 0, "unknown": 0, "failed": 0, "refused": 0, "changed": 0,
             "repeated": 1, "bad_rows": 1, "estimated_credits": 6, "balance": 5, "affordable": False,
         }
@@ -444,8 +445,8 @@ def test_a_person_reads_plan_and_list(home: Home) -> None:
         plan_code, planned = on_terminal(home, 100, "plan", "catalog.csv", *reach(server))
         list_code, listed = on_terminal(home, 100, "unknown", "list", "--ledger", LEDGER)
     assert (plan_code, list_code) == (0, 0)
-    assert "1 to be bought" in planned
-    assert "1 unknown: see suno-video unknown list" in planned
+    assert "1 video would be bought" in planned
+    assert "1 unknown and left alone: see suno-video unknown list" in planned
     assert "998 credits in the account: enough" in planned
     assert listed.startswith("row 1: m1 s1, catalog.csv, line 2, since ")
     assert "{" not in planned + listed

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from suno_video_async.cli.dryrun import Quote
+from suno_video_async.cli.plan import Quote
 from suno_video_async.local import Fault
 from tests.cli.conftest import Home, Ran
 from tests.cli.serving import Served, served

@@ -10,18 +10,12 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from suno_video_async.cli.check import Check, skip
-from suno_video_async.cli.doctor import machine as checkup
+from suno_video_async.cli.doctor import machine
+from suno_video_async.cli.doctor.machine import Check, skip
 from suno_video_async.cli.doctor.service import check_service
 from suno_video_async.cli.errors import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import (
-    ClientOptions,
-    base_url_option,
-    output_dir_option,
-    output_options,
-    timeout_option,
-)
+from suno_video_async.cli.options import ClientOptions, connection_options, output_dir_option
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.config import Settings
 from suno_video_async.errors import ConfigurationError
@@ -39,16 +33,13 @@ _NO_KEY = "ak_" + "-" * 32
 @click.argument("ledger", required=False, type=click.Path(path_type=Path))
 @output_dir_option(says="The folder that videos would go to.")
 @click.option("--offline", is_flag=True, help="Ask nobody: look at this machine alone.")
-@base_url_option
-@timeout_option
-@output_options
+@connection_options("base_url", "timeout")
 def doctor_command(
     *,
     ledger: Path | None,
     output_dir: Path,
     offline: bool,
-    base_url: str | None,
-    timeout: float | None,
+    connection: ClientOptions,
     output: Output,
 ) -> int:
     """Look at what a conversion needs: Python, key, host, clock, disk, extras and, if named, a LEDGER.
@@ -59,28 +50,27 @@ def doctor_command(
     Exit code 1 when something fails, else 0.
     """
     report = _Report(output)
-    report.tell(checkup.check_python())
-    found, settings = checkup.check_key(base_url)
+    report.tell(machine.check_python())
+    found, settings = machine.check_key(connection.base_url)
     report.tell(found)
     if offline:
         report.tell([skip("host", "not asked: --offline")])
-    elif (address := settings or _address(base_url)) is not None:
-        reach = ClientOptions(base_url=base_url, timeout=timeout).network_timeout()
+    elif (address := settings or _address(connection.base_url)) is not None:
 
         async def ask(_: Interrupts) -> int:
-            async for check in check_service(address, reach, with_key=settings is not None):
+            async for check in check_service(address, connection.network_timeout(), with_key=settings is not None):
                 report.tell([check])
             return Exit.DONE
 
         if code := run_interruptible(ask):
             return code
-    report.tell([checkup.check_folder("output", output_dir, for_ledger=False)])
+    report.tell([machine.check_folder("output", output_dir, for_ledger=False)])
     report.tell(
-        [checkup.check_folder("ledger folder", Path() if ledger is None else ledger.parent, for_ledger=True)]
+        [machine.check_folder("ledger folder", Path() if ledger is None else ledger.parent, for_ledger=True)]
     )
-    report.tell(checkup.check_extras())
+    report.tell(machine.check_extras())
     if ledger is not None:
-        report.tell(checkup.check_ledger(ledger, settings))
+        report.tell(machine.check_ledger(ledger, settings))
     return Exit.FAILED if report.failed else Exit.DONE
 
 

@@ -13,10 +13,12 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from typing import Literal, TypeAlias
+
+from attrs import frozen
 
 from suno_video_async._util.filesystem import network_file_system
 from suno_video_async.cli import errors
-from suno_video_async.cli.check import Check, fail, ok, warn
 from suno_video_async.config import Settings, default_key_file, has_usual_shape
 from suno_video_async.errors import ConfigurationError, LedgerError
 from suno_video_async.ledger.lock import held_by
@@ -30,6 +32,47 @@ LITTLE, TOO_LITTLE = 2e9, 1e8
 _TESTED = ((3, 11), (3, 13))
 _PROJECT = "suno-video-async"
 _REQUIREMENT = re.compile(r"([\w.-]+)[^;]*(?:;\s*extra\s*==\s*['\"](\w+)['\"])?\s*$")
+
+
+Status: TypeAlias = "Literal['ok', 'warn', 'fail', 'skip']"
+
+
+@frozen
+class Check:
+    """What one look came to.
+
+    Attributes:
+        name: what was looked at.
+        status: how it is; `skip` where nobody looked.
+        text: what was found, in one line.
+        fix: what to do where it is not well.
+
+    """
+
+    name: str
+    status: Status
+    text: str
+    fix: str | None = None
+
+
+def ok(name: str, text: str) -> Check:
+    """Return what is as it should be."""
+    return Check(name, "ok", text)
+
+
+def warn(name: str, text: str, fix: str | None) -> Check:
+    """Return what a run may get along with."""
+    return Check(name, "warn", text, fix)
+
+
+def fail(name: str, text: str, fix: str | None) -> Check:
+    """Return what no run can get along with."""
+    return Check(name, "fail", text, fix)
+
+
+def skip(name: str, text: str) -> Check:
+    """Return what was not looked at, and why."""
+    return Check(name, "skip", text)
 
 
 def check_python() -> Iterator[Check]:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from suno_video_async.api.transport import AiohttpTransport, make_session
 from suno_video_async.cli import errors
-from suno_video_async.cli.check import Check, fail, ok, skip, warn
+from suno_video_async.cli.doctor.machine import Check, fail, ok, skip, warn
+from suno_video_async.cli.probe import connect, failure
 from suno_video_async.config import Settings
 from suno_video_async.errors import RateLimitError, SunoVideoError
 from suno_video_async.models import RateLimit, Timeout
@@ -59,27 +56,17 @@ async def check_service(
 
 
 async def _check_host(base_url: str, timeout: Timeout) -> Check:
-    parts = urlsplit(base_url)
-    secure = parts.scheme == "https"
-    port = parts.port or (443 if secure else 80)
-    began = time.monotonic()
     try:
-        async with asyncio.timeout(timeout.connect):
-            _, writer = await asyncio.open_connection(parts.hostname, port, ssl=secure or None)
-    except (OSError, TimeoutError) as error:
+        connected = await connect(base_url, timeout)
+    except OSError as error:
         fix = "check the network, and --base-url or CRUN_BASE_URL"
         if proxies := [name for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY") if os.environ.get(name)]:
             fix += f"; {proxies[0]} is set, and not used by this command"
-        return fail("host", f"{base_url}: {_reason(error, timeout)}", fix)
-    took = time.monotonic() - began
-    secured = writer.get_extra_info("ssl_object") if secure else None
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    text = f"{base_url} is reached in {took:.2f} s"
-    if secured is None:
+        return fail("host", f"{base_url}: {failure(error, timeout)}", fix)
+    text = f"{base_url} is reached in {connected.seconds:.2f} s"
+    if connected.certificate is None:
         return ok("host", f"{text}, on this machine and without TLS")
-    return judge_certificate(text, secured.version(), secured.getpeercert())
+    return judge_certificate(text, connected.protocol, connected.certificate)
 
 
 def judge_certificate(text: str, protocol: str | None, certificate: Mapping[str, object]) -> Check:
@@ -89,18 +76,6 @@ def judge_certificate(text: str, protocol: str | None, certificate: Mapping[str,
     if days < _SOON:
         return warn("host", text, "nothing yet: the provider has to renew it")
     return ok("host", text)
-
-
-def _reason(error: Exception, timeout: Timeout) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed ({error.reason or type(error).__name__})"
-    if isinstance(error, socket.gaierror):
-        return "there is no such name, or no name service"
-    if isinstance(error, TimeoutError) and getattr(error, "errno", None) is None:
-        return f"no connection within {timeout.connect:g} s"
-    return errors.os_reason(error) or str(error)
 
 
 async def _ask(settings: Settings, timeout: Timeout) -> _Asked:

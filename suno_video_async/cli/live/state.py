@@ -58,7 +58,7 @@ class LiveState(Hooks):
     troubles: deque[str] = field(factory=lambda: deque[str](maxlen=_TROUBLES), init=False)
     _followed: dict[VideoTaskId, _Followed] = field(factory=dict[VideoTaskId, _Followed], init=False)
     _news: list[Text] = field(factory=list[Text], init=False)
-    _told: int = field(default=0, init=False)
+    _shown: int = field(default=0, init=False)
     _advised: set[type] = field(factory=set[type], init=False)
 
     def on_begin(self, stage: Stage) -> None:
@@ -94,17 +94,17 @@ class LiveState(Hooks):
             named = named.replace(f" {event.error.task_id}", "", 1)  # there is no room for it
         self.troubles.append(plain(f"{named}; again in {event.wait:.0f} s"))
 
-    def hear(self, outcome: Outcome) -> None:
+    def add(self, outcome: Outcome) -> None:
         """Note how a row went wrong, if it did; the first of them are news for `take_news`."""
         if not is_problem(outcome):
             return
         self.troubles.append(
             plain(f"{_name(outcome.track) or outcome.location} {outcome.state}: {_what(outcome)}")
         )
-        self._told += 1
-        if self._told <= PROBLEMS_SHOWN:
+        self._shown += 1
+        if self._shown <= PROBLEMS_SHOWN:
             self._news.append(Text(plain(self._news_of(outcome)), style="red"))
-        elif self._told == PROBLEMS_SHOWN + 1:
+        elif self._shown == PROBLEMS_SHOWN + 1:
             self._news.append(Text("there is more that went wrong: --outcomes FILE and --json tell all of it"))
 
     def _news_of(self, outcome: Outcome) -> str:

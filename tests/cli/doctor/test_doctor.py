@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from suno_video_async import Track
-from suno_video_async.cli.check import Check
 from suno_video_async.cli.doctor import machine, service
+from suno_video_async.cli.doctor.machine import Check
 from suno_video_async.errors import SunoVideoError, TransportError
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import RateLimit

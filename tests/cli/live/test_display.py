@@ -210,10 +210,10 @@ def test_news_are_told_once_with_advice_once() -> None:
     state = LiveState()
     snapshot = TaskSnapshot(task_id=VideoTaskId("v"), status="failed", result_message="no\nluck")
     for n in range(PROBLEMS_SHOWN + 5):
-        state.hear(
+        state.add(
             Outcome(track=track(f"s{n}"), location=f"c.csv, line {n}", state="failed", error=TaskFailed(snapshot))
         )
-        state.hear(Outcome(track=track(), state="planned", error=TaskFailed(snapshot)))
+        state.add(Outcome(track=track(), state="planned", error=TaskFailed(snapshot)))
     news = [line.plain for line in state.take_news()]
     assert len(news) == PROBLEMS_SHOWN + 1
     assert [("submitting it again" in line) for line in news[:2]] == [True, False]
