@@ -278,7 +278,7 @@ class Video:
         url: where it can be fetched, for about 14 days (an assumption) or less: download it soon.
         suno_id: the track it was made from, when known; names the file.
         credits: what it cost, when the server said so.
-        duration: seconds the task took, when the server said so.
+        took: seconds that its task took, when the server said so; not the length of the video.
         path: the file on disk, where it was downloaded in one go.
 
     """
@@ -287,14 +287,14 @@ class Video:
     url: str
     suno_id: str | None = None
     credits: float | None = None
-    duration: float | None = None
+    took: float | None = None
     path: Path | None = None
     snapshot: TaskSnapshot = field(repr=False)
 
     def _repr_html_(self) -> str:
         facts = {
             "track": self.suno_id,
-            "seconds": self.duration,
+            "took, s": self.took,
             "credits": self.credits,
             "url": self.url,
             "file": self.path,

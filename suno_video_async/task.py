@@ -190,6 +190,6 @@ def video_of(snapshot: TaskSnapshot, track: Track | None = None) -> Video:
         url=snapshot.media_urls[0],
         suno_id=track.suno_id if track else said if isinstance(said, str) else None,
         credits=snapshot.credits,
-        duration=snapshot.duration_s,
+        took=snapshot.duration_s,
         snapshot=snapshot,
     )

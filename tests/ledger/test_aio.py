@@ -205,9 +205,7 @@ async def test_every_attempt_has_a_nonce_of_its_own(monkeypatch: pytest.MonkeyPa
 def test_how_a_followed_row_ends() -> None:
     """A video, a failed task and a vanished one move the row; what only ends the following leaves it submitted."""
     snapshot = TaskSnapshot(task_id=TASK, status="failed", credits=0.5, duration_s=90.0)
-    video = Video(
-        task_id=TASK, url="https://x.test/v", suno_id=None, credits=2.5, duration=90.0, snapshot=snapshot
-    )
+    video = Video(task_id=TASK, url="https://x.test/v", suno_id=None, credits=2.5, took=90.0, snapshot=snapshot)
     made, failed = transition_of(video, now=1600.0), transition_of(TaskFailed(snapshot), now=1600.0)
     missing = transition_of(api(NotFoundError, 404), now=1600.0)
     assert made == Transition(

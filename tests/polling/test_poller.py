@@ -58,7 +58,7 @@ def states(*words: str, seconds: float = 10.0) -> Callable[[Request], Answer]:
 
 
 async def collect(task: Any) -> list[str]:
-    return [update.status async for update in task]
+    return [update.snapshot.raw_status async for update in task]
 
 
 def test_a_stream_yields_the_state_at_once_then_each_change_and_the_end_last() -> None:
@@ -67,7 +67,7 @@ def test_a_stream_yields_the_state_at_once_then_each_change_and_the_end_last() -
     async def main(client: SunoVideoClient) -> tuple[list[str], list[float]]:
         task = await client.submit(TRACK)
         updates = [update async for update in task]
-        return [u.status for u in updates], [u.elapsed for u in updates]
+        return [u.snapshot.raw_status for u in updates], [u.elapsed for u in updates]
 
     (words, elapsed), _ = in_client(states("pending", "running", "uploading", "success"), main)
     assert words == ["pending", "running", "uploading", "success"]
@@ -132,7 +132,7 @@ def test_leaving_or_cancelling_a_stream_harms_nobody() -> None:
 
         async def slow() -> None:
             async for update in task:
-                slow_words.append(update.status)
+                slow_words.append(update.snapshot.raw_status)
                 await asyncio.sleep(25)
 
         await leave()
@@ -153,7 +153,7 @@ def test_a_result_is_the_video() -> None:
     async def main(client: SunoVideoClient) -> None:
         task = await client.submit(TRACK)
         video = await task.result()
-        assert (video.url, video.credits, video.duration, video.suno_id) == (
+        assert (video.url, video.credits, video.took, video.suno_id) == (
             "https://media.example.test/v1.mp4",
             2,
             60,
