@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NoReturn, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from attrs import define, evolve, frozen
 
@@ -40,19 +40,26 @@ from suno_video_async.models import (
     VideoTaskId,
     video_task_id,
 )
+from suno_video_async.protocol.evidence import created_id, lenient_envelope
+from suno_video_async.protocol.media_urls import usable_url
 
 MODEL = "suno/music-video"
 #: No answer of this API comes near it; a longer one is refused before it is read whole.
 MAX_BODY = 1024 * 1024
 
+#: The code of a generation that failed; documented for a task's result and for TaskInfo's own answer.
+GENERATION_FAILED = 501
+#: Text of the server that is kept: of a message, and of each detail.
+MAX_TEXT = 1000
+#: Media URLs that are kept of one task.
+MAX_URLS = 16
+
 _JSON = json.JSONDecoder()
 _JOB = "/api/v1/client/job/"
-_USABLE_URL = re.compile(
-    r"https?://[^\s/?#\x00-\x1f\x7f-\xa0]+[^\s\x00-\x1f\x7f-\xa0\ud800-\udfff]*", re.IGNORECASE
-)
 #: A tuple, since a union would be built anew at every call of `isinstance`.
 _NUMBERS = (int, float)
 _TIMES_AND_COST = ("create_at", "complete_at", "duration_s", "credits")
+_SECONDS = re.compile(r"[0-9]{1,2000}(?:\.[0-9]{0,30})?", re.ASCII)
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 
 
@@ -154,25 +161,38 @@ def read_created(answer: Answer, request: Request) -> VideoTaskId:
 
     Raises:
         APIError: the submission was refused.
-        MalformedResponseError: the answer is broken: whether a task was created is unknown.
+        MalformedResponseError: the answer is broken, or is a refusal that names a task: whether a task was created
+            is unknown, and `task_id` is the id that stands in it.
 
     """
-    data = _data(answer, request)
     try:
-        return video_task_id(data.get("task_id"))
+        return video_task_id(_data(answer, request).get("task_id"))
     except ValueError as error:
-        raise MalformedResponseError(f"CreateTask: {error}", http_status=answer.status) from None
+        _broken(answer, request, reason=str(error))
+    except APIError as refusal:
+        if _evidence(answer, request) is None:
+            raise
+        _broken(answer, request, reason=f"a refusal that names a task ({refusal})")
 
 
 def read_snapshot(answer: Answer, request: Request) -> TaskSnapshot:
-    """Return what TaskInfo says.
+    """Return what TaskInfo says. A 501 of the answer itself means that the task has failed.
 
     Raises:
         APIError: the question was refused.
         MalformedResponseError: the answer is broken, or about another task.
 
     """
-    return snapshot(_data(answer, request), asked=request.task_id, http_status=answer.status)
+    try:
+        return snapshot(_data(answer, request), asked=request.task_id, http_status=answer.status)
+    except APIError as error:
+        if error.code != GENERATION_FAILED or request.task_id is None:
+            raise
+        data = _mapping(_envelope(answer, request).get("data"))
+        if "status" in data:
+            return snapshot(data, asked=request.task_id, http_status=answer.status)
+        failed = {"status": "failed", "result": {"code": error.code, "message": error.message}}
+        return snapshot({"task_id": request.task_id, **failed}, asked=request.task_id)
 
 
 def snapshot(data: Mapping[str, Any], *, asked: str | None, http_status: int = 200) -> TaskSnapshot:
@@ -226,7 +246,7 @@ def read_suno_tracks(answer: Answer, request: Request) -> tuple[SunoTrack, ...]:
         MalformedResponseError: the answer is broken, or about another task.
 
     """
-    found = read_snapshot(answer, request)
+    found = snapshot(_data(answer, request), asked=request.task_id, http_status=answer.status)
     listed: object = _mapping(found.raw.get("result")).get("suno_data")
     entries = cast("list[object]", listed) if isinstance(listed, list) else []
     tracks = (_suno_track(MusicTaskId(found.task_id), _mapping(entry)) for entry in entries)
@@ -241,9 +261,9 @@ def _suno_track(task_id: MusicTaskId, data: Mapping[str, Any]) -> SunoTrack | No
         task_id=task_id,
         suno_id=SunoId(suno_id),
         title=_text(data.get("title")),
-        audio_url=_url(data.get("suno_audio_url")),
-        image_url=_url(data.get("suno_image_url")),
-        image_large_url=_url(data.get("suno_image_large_url")),
+        audio_url=usable_url(data.get("suno_audio_url")),
+        image_url=usable_url(data.get("suno_image_url")),
+        image_large_url=usable_url(data.get("suno_image_large_url")),
         duration=_number(data.get("duration")),
         raw=data,
     )
@@ -296,7 +316,7 @@ _ERRORS: Mapping[int, type[APIError]] = {
 
 def _data(answer: Answer, request: Request) -> Mapping[str, Any]:
     """Return the envelope's `data` of a success: HTTP 2xx and code 200, nothing less."""
-    envelope = _envelope(answer.body)
+    envelope = _envelope(answer, request)
     code: int | None = envelope.get("code")
     ok = 200 <= answer.status < 300
     own_word = ok or (answer.status >= 400 and code == answer.status)
@@ -304,7 +324,7 @@ def _data(answer: Answer, request: Request) -> Mapping[str, Any]:
         _refuse(answer, request, envelope, 429 if answer.status == 429 else cast("int", code))
     data: object = envelope.get("data")
     if not ok or code != 200 or not isinstance(data, dict):
-        _broken(answer, request, data)
+        _broken(answer, request)
     return cast("Mapping[str, Any]", data)
 
 
@@ -317,13 +337,22 @@ def _object(body: bytes) -> Mapping[str, Any]:
     return _mapping(parsed)
 
 
-def _envelope(body: bytes) -> Mapping[str, Any]:
-    """Return the body as an envelope, or `{}` when it is none."""
-    envelope = _object(body)
+def _envelope(answer: Answer, request: Request) -> Mapping[str, Any]:
+    """Return the body as an envelope, or `{}` when it is not one; an answer to a question is read leniently."""
+    creating = request.operation is Operation.CREATE_TASK
+    envelope = _object(answer.body)
+    if not creating and not _is_envelope(envelope):
+        envelope = {"message": "", **lenient_envelope(answer.body, answer.headers.get("Content-Type", ""))}
+        if not isinstance(envelope["message"], str):
+            envelope["message"] = ""
+    return envelope if _is_envelope(envelope) else {}
+
+
+def _is_envelope(envelope: Mapping[str, Any]) -> bool:
     data: object = envelope.get("data")
     if not isinstance(envelope.get("message"), str) or not (data is None or isinstance(data, dict)):
-        return {}
-    return envelope if _code(envelope.get("code")) is not None else {}
+        return False
+    return _code(envelope.get("code")) is not None
 
 
 def _refuse(answer: Answer, request: Request, envelope: Mapping[str, Any], code: int) -> NoReturn:
@@ -340,29 +369,31 @@ def _refuse(answer: Answer, request: Request, envelope: Mapping[str, Any], code:
     )
 
 
-def _broken(answer: Answer, request: Request, data: object) -> NoReturn:
-    found: object = _mapping(data).get("task_id") if request.operation is Operation.CREATE_TASK else None
-    try:
-        kept = video_task_id(found)
-    except ValueError:
-        kept = None
-    kind = answer.headers.get("Content-Type", "unknown")
+def _evidence(answer: Answer, request: Request) -> VideoTaskId | None:
+    """Return the id in an answer to CreateTask that did not plainly accept it."""
+    if request.operation is not Operation.CREATE_TASK:
+        return None
+    return created_id(answer.body, answer.headers.get("Content-Type", ""), request.body)
+
+
+def _broken(answer: Answer, request: Request, *, reason: str | None = None) -> NoReturn:
+    kind = answer.headers.get("Content-Type", "unknown type")
+    reason = reason or f"{len(answer.body)} bytes of {kind:.60}"
     raise MalformedResponseError(
-        f"{request.operation}: HTTP {answer.status} with {len(answer.body)} bytes of {kind:.60}"
-        " is no answer of this API",
+        f"{request.operation}: unexpected response (HTTP {answer.status}, {reason})",
         http_status=answer.status,
-        task_id=kept,
+        task_id=_evidence(answer, request),
     )
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that `Retry-After` asks to wait, or None.
+    """Return the seconds that `Retry-After` asks to wait, fractions too, or None.
 
     A date is taken against the answer's own `Date`: the two clocks need not agree with ours.
     """
     value = headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
+    if _SECONDS.fullmatch(value):
+        return min(float(value), 999_999_999.0)
     try:
         wanted, sent = parsedate_to_datetime(value), parsedate_to_datetime(headers.get("Date", ""))
         return max(0.0, (wanted - sent).total_seconds())
@@ -407,22 +438,11 @@ def _required_number(data: Mapping[str, Any], name: str, answer: Answer, request
     return number
 
 
-def _url(value: object) -> str | None:
-    if not (isinstance(value, str) and _USABLE_URL.fullmatch(value)):
-        return None
-    try:
-        urlsplit(value)
-    except ValueError:  # such as a bracket that is not closed
-        return None
-    return value
-
-
 def _media_urls(value: object) -> tuple[str, ...]:
-    """Return the usable URLs; none at all where the first, which is the video, is not one."""
+    """Return the usable URLs, percent-encoded, in the server's order."""
     if not isinstance(value, list):
         return ()
-    urls = tuple(map(_url, cast("list[object]", value)))
-    return tuple(filter(None, urls)) if urls and urls[0] else ()
+    return tuple(filter(None, map(usable_url, cast("list[object]", value)[:MAX_URLS])))
 
 
 def _brief(value: object) -> str:

@@ -214,7 +214,7 @@ def test_codes(code: int, row: tuple[type[APIError], Verdict, Verdict], as_statu
     kind, on_read, on_create = row
     status = code if as_status and code else 200
     with pytest.raises(APIError) as read:
-        codec.read_snapshot(envelope(code, status), INFO)
+        codec.read_suno_tracks(envelope(code, status), INFO)
     with pytest.raises(APIError) as created:
         codec.read_created(envelope(code, status), CREATE)
     assert type(read.value) is type(created.value) is kind
@@ -247,7 +247,7 @@ def test_transport_verdicts(error: SunoVideoError, on_read: Verdict, on_create: 
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"busy", b"<html>", b'{"code": 200, "message": "", "data": {"task_id": "x"}}']
+    "body", [b"", b"busy", b"<html>", b'{"code": 200, "message": "", "data": {"task_id": null}}']
 )
 def test_http_429_with_any_body_is_a_429(body: bytes) -> None:
     """Whoever sits in front of the API may say it too."""
@@ -337,17 +337,145 @@ def test_status_is_compared_without_regard_to_case(word: str) -> None:
         "https://a.test/x",
         [],
         [None],
+        [""],
         ["ftp://a.test/x"],
         ["javascript:x"],
         ["https://"],
         ["https://a b"],
         ["https://[bad"],
+        ["https://a.test:port/x"],
+        ["https://a.test/\n"],
+        ["https://a.test/\ud800"],
+        ["https://" + "ü" * 64 + ".test/"],
+        ["https://ü@a.test/"],
+        ["https://a.test/" + "x" * 9000],
     ],
 )
 def test_unusable_media_urls_are_none(urls: object) -> None:
-    """The first URL is the video; where it is unusable there is no video."""
+    """What cannot be fetched is not a media URL."""
     data = {"task_id": VIDEO, "status": "success", "result": {"media_urls": urls}}
     assert codec.read_snapshot(envelope(data=data), INFO).media_urls == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "used"),
+    [
+        ("https://a.test/my video.mp4", "https://a.test/my%20video.mp4"),
+        (" HTTPS://a.test/v.mp4 ", "https://a.test/v.mp4"),
+        ("https://a.test/Größe.mp4?t=ü#f", "https://a.test/Gr%C3%B6%C3%9Fe.mp4?t=%C3%BC#f"),
+        ("https://a.test/a%20b+c.mp4?sig=a%2Fb%3D&x=%7E", "https://a.test/a%20b+c.mp4?sig=a%2Fb%3D&x=%7E"),
+        ("https://bücher.test:8443/v", "https://xn--bcher-kva.test:8443/v"),
+        ("http://[::1]:80/v", "http://[::1]:80/v"),
+    ],
+)
+def test_a_media_url_is_percent_encoded_and_its_signature_kept(said: str, used: str) -> None:
+    """Spaces and letters beyond ASCII are encoded; what is encoded already stays as it is."""
+    data = {"task_id": VIDEO, "status": "success", "result": {"media_urls": [said]}}
+    assert codec.read_snapshot(envelope(data=data), INFO).media_urls == (used,)
+
+
+# Evidence of a task in an answer that does not plainly accept
+
+NAMED = b'{"code": 200, "message": "m", "data": {"task_id": "v1"}}'
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body"),
+    [
+        (200, "", b"\xef\xbb\xbf" + NAMED),
+        (200, "", NAMED.replace(b'"m"', b'"\xe6\x88"')),
+        (200, "", NAMED.replace(b'"m"', b'"a\nb"')),
+        (200, "", NAMED.replace(b'"m"', b"null")),
+        (200, "", NAMED.replace(b'"message": "m", ', b"")),
+        (200, "", NAMED.replace(b"200", b'"200"')),
+        (200, "", NAMED.replace(b"200", b"200.0")),
+        (200, "", NAMED.replace(b"200", b"0")),
+        (200, "", NAMED.replace(b"200", b"201")),
+        (200, "", NAMED.replace(b'{"task_id": "v1"}', b'[{"task_id": "v1"}]')),
+        (200, "", NAMED.replace(b"task_id", b"taskId")),
+        (200, "", NAMED + b"<b>Notice</b>"),
+        (200, "", b"Notice: x" + NAMED),
+        (200, "", NAMED[:-2]),
+        (200, "application/json; charset=gbk", NAMED.decode().replace('"m"', '"成功"').encode("gbk")),
+        (200, "application/json; charset=utf-16", NAMED.decode().encode("utf-16")),
+        (200, "application/json; charset=idna", NAMED[:-1]),
+        *((code, "", NAMED.replace(b"200", str(code).encode())) for code in (401, 402, 409, 422, 429, 455, 500)),
+        (429, "text/html", b'<pre>{"task_id":"v1"}</pre>'),
+    ],
+)
+def test_an_id_in_any_answer_to_create_task_is_evidence(status: int, kind: str, body: bytes) -> None:
+    """The task may exist: the outcome is unknown, and the id is kept to ask about."""
+    with pytest.raises(MalformedResponseError) as caught:
+        codec.read_created(Answer(status, {"Content-Type": kind}, body), CREATE)
+    assert caught.value.task_id == "v1"
+    assert verdict(Operation.CREATE_TASK, caught.value) is Verdict.UNKNOWN
+
+
+def test_a_numeric_id_is_evidence() -> None:
+    """An id that came as a number can still be asked about."""
+    with pytest.raises(MalformedResponseError) as caught:
+        codec.read_created(envelope(data={"task_id": 71}), CREATE)
+    assert caught.value.task_id == "71"
+
+
+@pytest.mark.parametrize("data", [None, {"input": {"task_id": "task_12345678"}}, {"task_id": "ü"}])
+def test_the_music_tasks_id_is_not_evidence(data: object) -> None:
+    """A refusal that repeats what was asked for stays a refusal."""
+    with pytest.raises(InvalidRequestError):
+        codec.read_created(envelope(422, 422, data), CREATE)
+
+
+# Questions are read leniently
+
+INFO_BODY = json.dumps({"code": 200, "message": "m", "data": {"task_id": VIDEO, "status": "running"}}).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xef\xbb\xbf" + INFO_BODY,
+        INFO_BODY.replace(b'"m"', b'"\xe6\x88"'),
+        INFO_BODY.replace(b'"m"', b"null"),
+        INFO_BODY.replace(b'"message": "m", ', b""),
+        INFO_BODY.replace(b"200", b'"200"'),
+        INFO_BODY.replace(b"200", b"200.0"),
+        INFO_BODY + b"<br />",
+    ],
+)
+def test_an_odd_dress_does_not_hide_a_state(body: bytes) -> None:
+    """A question costs nothing: its answer counts if it can be read."""
+    assert codec.read_snapshot(Answer(200, {}, body), INFO).status == "running"
+
+
+@pytest.mark.parametrize("body", [b"", b"[1]", b"{", INFO_BODY.replace(b"200", b"true"), b"[" * 100_000])
+def test_what_cannot_be_read_is_still_broken(body: bytes) -> None:
+    """Leniency has an end: without a code there is no answer."""
+    with pytest.raises(MalformedResponseError, match="unexpected response"):
+        codec.read_snapshot(Answer(200, {}, body), INFO)
+
+
+@pytest.mark.parametrize("status", [200, 501])
+def test_a_501_of_the_answer_itself_is_a_failed_task(status: int) -> None:
+    """Documented for TaskInfo: without data the task has failed, with code 501."""
+    snapshot = codec.read_snapshot(envelope(501, status), INFO)
+    assert (snapshot.is_failed, snapshot.result_code, snapshot.result_message) == (True, 501, "m")
+
+
+def test_the_data_of_a_501_counts() -> None:
+    """Where the answer's data is a readable task, its own status decides."""
+    assert (
+        codec.read_snapshot(envelope(501, 200, {"task_id": VIDEO, "status": "running"}), INFO).status == "running"
+    )
+    with pytest.raises(MalformedResponseError, match="asked about"):
+        codec.read_snapshot(envelope(501, 200, {"task_id": "other", "status": "failed"}), INFO)
+
+
+def test_a_501_to_another_question_is_an_error() -> None:
+    """Only TaskInfo speaks of a generation."""
+    with pytest.raises(APIError, match="501"):
+        codec.read_balance(envelope(501), codec.balance())
+    with pytest.raises(APIError, match="501"):
+        codec.read_suno_tracks(envelope(501), codec.task_info(MusicTaskId(VIDEO)))
 
 
 def test_values_of_the_wrong_kind_are_absent() -> None:
@@ -409,7 +537,9 @@ def test_estimate() -> None:
         ({"Retry-After": "0"}, 0.0),
         ({"Retry-After": " 30 "}, 30.0),
         ({"Retry-After": "-1"}, None),
-        ({"Retry-After": "1.5"}, None),
+        ({"Retry-After": "1.5"}, 1.5),
+        ({"Retry-After": "2."}, 2.0),
+        ({"Retry-After": "1e9"}, None),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "٣"}, None),
         ({"Retry-After": "9" * 400}, 999999999.0),

@@ -45,7 +45,7 @@ def test_all_of_2xx_accepts(status: int) -> None:
     assert codec.read_created(answer(status, 200, {"task_id": "v1"}), CREATE) == "v1"
 
 
-@pytest.mark.parametrize("data", [None, {}, {"task_id": ""}, {"task_id": 7}])
+@pytest.mark.parametrize("data", [None, {}, {"task_id": ""}, {"task_id": True}])
 def test_a_broken_answer_without_an_id_has_no_candidate(data: object) -> None:
     """No id is None: any other stand-in would be one task that two rows share, which the ledger refuses."""
     with pytest.raises(MalformedResponseError) as caught:
