@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -22,14 +23,15 @@ MUTMUT = [sys.executable, "-m", "mutmut"]
 PROTOCOL, LEDGER = "suno_video_async.protocol", "suno_video_async.ledger"
 #: Where a slip costs money: what an answer means, and how a row is begun, moved, found again and paid.
 NAMES = (
-    *(f"{PROTOCOL}.verdicts.*", f"{PROTOCOL}.lifecycle.*", f"{LEDGER}.base.*"),
+    *(f"{PROTOCOL}.verdicts.*", f"{LEDGER}.states.*", f"{LEDGER}.model.*"),
     *(
-        f"{PROTOCOL}.wire.x_{name}__mutmut*"
+        f"{PROTOCOL}.codec.x_{name}__mutmut*"
         for name in ("read_created", "_data", "_envelope", "_refuse", "_broken")
     ),
-    *(f"{LEDGER}.sqlite.*ǁ{name}__mutmut*" for name in ("claim", "begin_attempt", "move", "_recover", "_sums")),
+    *(f"{LEDGER}.sqlite.*ǁ{name}__mutmut*" for name in ("claim", "begin_attempt", "move", "_recover")),
     *(f"{LEDGER}.sqlite.*ǁ{name}__mutmut*" for name in ("_insert", "_bought_otherwise", "_close_attempt")),
-    *(f"{LEDGER}.sqlite.x_{name}__mutmut*" for name in ("_settled", "_check_whole", "_row")),
+    *(f"{LEDGER}.sqlite.x_{name}__mutmut*" for name in ("_settled", "_check_whole")),
+    *(f"{LEDGER}.reader.x_{name}__mutmut*" for name in ("sums", "row_of")),
 )
 #: mutmut's exit codes; every other one is a test that failed, broke or ran too long.
 UNCHECKED, SURVIVED, UNREACHED = None, 0, 33
@@ -44,7 +46,9 @@ def main(seconds: str = "900", *names: str) -> int:
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", copy)
         in_time = run(copy, float(seconds), names or NAMES)
-        figures, survivors = read(copy)
+        figures, survivors, mutants = read(copy)
+        if lost := unmatched(names or NAMES, mutants):
+            sys.exit(f"no function or mutant has these names: {', '.join(lost)}")
         shown = [text for key in survivors if not is_noise(text := show(copy, key))]
     print(*shown, sep="\n")
     for module, counts in figures.items():
@@ -70,9 +74,14 @@ def run(copy: Path, seconds: float, names: Sequence[str]) -> bool:
     return True
 
 
-def read(copy: Path) -> tuple[dict[str, Counter[str]], Sequence[str]]:
-    """Return how many mutants of each module came to what, and the names of those that live."""
-    figures, survivors = dict[str, Counter[str]](), list[str]()
+def unmatched(names: Sequence[str], mutants: Sequence[str]) -> Sequence[str]:
+    """Return the names that match no mutant: their function was moved or renamed, and is no longer checked."""
+    return [name for name in names if not any(fnmatchcase(mutant, name) for mutant in mutants)]
+
+
+def read(copy: Path) -> tuple[dict[str, Counter[str]], Sequence[str], Sequence[str]]:
+    """Return the results of each module's mutants, the names of those that survived, and all names."""
+    figures, survivors, mutants = dict[str, Counter[str]](), list[str](), list[str]()
     for path in sorted((copy / "mutants").rglob("*.py.meta")):
         codes = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
         words = {UNCHECKED: "unchecked", SURVIVED: "survived", UNREACHED: "unreached"}
@@ -80,8 +89,9 @@ def read(copy: Path) -> tuple[dict[str, Counter[str]], Sequence[str]]:
             figures[path.name.removesuffix(".meta")] = Counter(
                 words.get(code, "killed") for code in codes.values()
             )
+        mutants += codes
         survivors += [key for key, code in codes.items() if code == SURVIVED]
-    return figures, survivors
+    return figures, survivors, mutants
 
 
 def show(copy: Path, key: str) -> str:
