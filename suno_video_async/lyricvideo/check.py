@@ -1,4 +1,4 @@
-"""Every mistake of a folder of songs at once, before anybody waits for a video of them."""
+"""All mistakes in a folder of songs at once, before a video is made of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CheckedLibrary:
 
     Attributes:
         tracks: the songs that a video can be made of.
-        mistakes: what is wrong, each with the file and, where there is one, the line; their songs are left out
+        mistakes: what is wrong, each with the file and, if known, the line; their songs are left out
             unless only the picture suffers.
         unseen: what was not looked at, and why.
 
@@ -35,7 +35,7 @@ class CheckedLibrary:
 def check_library(directory: Path) -> CheckedLibrary:
     """Read a folder of songs and return all that is wrong with it. Blocks.
 
-    Covers are decoded and lyrics compared with the fonts where the extra `local` is installed.
+    If the extra `local` is installed, covers are decoded and lyrics are compared with the fonts.
 
     Raises:
         LibraryError: the folder is none.
@@ -67,7 +67,7 @@ def _late_lines(library: FolderLibrary, track: LibraryTrack) -> Iterator[Library
 
 def _pictures(library: FolderLibrary, track: LibraryTrack) -> Iterator[LibraryError]:
     """Yield what the renderer could not show."""
-    # What only this needs, and the extra brings.
+    # Needed only here, and part of the extra.
     from suno_video_async.lyricvideo.render.backdrop import open_cover  # noqa: PLC0415  of the `local` extra
     from suno_video_async.lyricvideo.render.errors import RenderError  # noqa: PLC0415  of the `local` extra
     from suno_video_async.lyricvideo.render.text import Style, Typesetter  # noqa: PLC0415  of the `local` extra

@@ -1,4 +1,4 @@
-"""A folder of one's own songs, read as it is and again when it changes."""
+"""A library in a folder of your own songs, read again when it changes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Files:
 
 @frozen(eq=False)
 class _Reading:
-    """What was found in a track's folder when its files had this signature."""
+    """The content of a track's folder when its files had this signature."""
 
     signature: object
     entry: _Files | None
@@ -45,14 +45,14 @@ class FolderLibrary:
     """The songs of a folder: DIR/<music task>/<track>/ with audio.*, cover.*, lyrics and track.toml.
 
     All text is read, and all mistakes are found, when the library is made or refreshed. Nothing outside DIR is
-    read, not through a symbolic link either.
+    read, not even through a symbolic link.
 
     Args:
         directory: the folder.
         lenient: leave songs with mistakes out instead of raising the first; `mistakes` has them all.
 
     Raises:
-        LibraryError: the folder is none, has no song, or has a mistake in it.
+        LibraryError: it is not a folder, has no songs, or has a mistake in it.
 
     """
 
@@ -71,7 +71,7 @@ class FolderLibrary:
 
     @property
     def mistakes(self) -> tuple[LibraryError, ...]:
-        """What is wrong with the songs that are left out."""
+        """The mistakes of the songs that are left out."""
         return tuple(self._mistakes.values())
 
     def tracks(self) -> Sequence[LibraryTrack]:
@@ -112,7 +112,7 @@ class FolderLibrary:
         return self._entry(track).audio.parent
 
     def refresh(self) -> bool:
-        """Read what is new or has changed since the last time, and say whether anything has. Blocks."""
+        """Read what has changed since the last time, and return whether anything has. Blocks."""
         readings: dict[Path, _Reading] = {}
         mistakes: dict[Path, LibraryError] = {}
         for task in self._folders(self._root, mistakes):
@@ -133,12 +133,12 @@ class FolderLibrary:
             if mistake is not None:
                 mistakes[folder] = mistake
         before = self._found()
-        # Whole new dictionaries: other threads look things up meanwhile.
+        # New dictionaries, because other threads may be reading the old ones.
         self._readings, self._files, self._mistakes = readings, files, mistakes
         return before != self._found()
 
     def _found(self) -> object:
-        """What one look can have found otherwise than another: mistakes of folders are made anew each time."""
+        """A value that changes when the library does; mistakes of folders are new objects each time."""
         return self._readings, [str(mistake) for mistake in self.mistakes]
 
     def _entry(self, track: LibraryTrack) -> _Files:
@@ -169,7 +169,7 @@ class FolderLibrary:
                     mistakes[path] = mistake
 
     def _named(self, path: Path) -> Path:
-        """The path itself, if its name can stand in an order and in a message."""
+        """The path itself, if its name can be used in an order and in a message."""
         if not path.name.isprintable() or len(path.name) > LONGEST_NAME:
             problem = f"has a name with control characters, or of more than {LONGEST_NAME} letters; rename it"
             raise LibraryError(path, None, problem)
@@ -220,7 +220,7 @@ class FolderLibrary:
         if not path.is_file():
             raise LibraryError(path, None, "is not a file; put the file itself there")
         if suffixes is not None and path.suffix.lower() not in suffixes:
-            raise LibraryError(path, None, f"is no known kind of {stem}; use PNG, JPEG or WebP")
+            raise LibraryError(path, None, f"is not a known kind of {stem}; use PNG, JPEG or WebP")
         return path
 
     def _lyrics(self, folder: Path, duration: float) -> tuple[LyricLine, ...]:
@@ -324,7 +324,7 @@ def _signature(folder: Path) -> object:
     """What changes when a file of a folder does."""
     try:
         stats = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
-    except OSError:  # a file on its way: whatever is found now is read again
+    except OSError:  # a file that is still being copied: it is read again
         return object()
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 

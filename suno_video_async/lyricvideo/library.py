@@ -48,7 +48,7 @@ class LibraryTrack:
 
 
 class Library(Protocol):
-    """Where the server finds songs. `audio` and `cover` block."""
+    """A source of songs. `audio` and `cover` block."""
 
     def tracks(self) -> Sequence[LibraryTrack]:
         """All tracks, those of a music task together."""

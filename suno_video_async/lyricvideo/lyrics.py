@@ -156,7 +156,7 @@ def parse_srt(text: str, *, path: Path = Path("lyrics.srt")) -> tuple[LyricLine,
             start, end = (_srt_seconds(match.groups()[at : at + 4]) for at in (0, 4))
             captions.append((start, end, []))
         elif "-->" in line:
-            raise LibraryError(path, number, "is no time range; write 00:01:02,500 --> 00:01:05,000")
+            raise LibraryError(path, number, "is not a time range; write 00:01:02,500 --> 00:01:05,000")
         elif line and not (line.isdigit() and "-->" in following):
             if not captions:
                 raise LibraryError(path, number, "comes before the first time range; put one above it")

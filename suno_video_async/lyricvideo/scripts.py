@@ -29,7 +29,7 @@ _REGIONS: Final[dict[str, Region]] = {"ja": "JP", "ko": "KR", "yue": "HK"}
 
 
 def with_code_points(letters: Iterable[str]) -> str:
-    """Return letters as a person can find them, even where no font shows them."""
+    """Return letters with their code points, so that they can be found even if no font shows them."""
     return " ".join(f"{letter} (U+{ord(letter):04X})" for letter in letters)
 
 
@@ -44,7 +44,7 @@ def is_cjk(letter: str) -> bool:
 
 
 def left_out(letters: Iterable[str], *, most: int | None = None) -> str:
-    """Return a sentence on letters that no font has: which, and how to get those that the extra brings."""
+    """Return a sentence on letters that no font has: which, and which of them the extra adds."""
     letters = list(letters)
     shown = with_code_points(letters[:most])
     text = f"no font has {len(letters)} of its letters, and the video leaves them out: {shown}"
@@ -58,7 +58,7 @@ def cjk_region(language: str, texts: Iterable[str]) -> Region:
 
     Args:
         language: a language tag, such as `ja` or `zh-Hant`; anything else counts as unknown.
-        texts: what is drawn. Where the language is unknown, kana are Japanese, Hangul is Korean, and the rest is
+        texts: to be drawn. If the language is unknown, kana are Japanese, Hangul is Korean, and the rest is
             taken for simplified Chinese.
 
     """

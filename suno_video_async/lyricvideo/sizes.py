@@ -13,7 +13,7 @@ SIZES_IN_WORDS: Final = "landscape, portrait, square, or two even numbers from 9
 
 
 def size_of(value: object) -> tuple[int, int] | None:
-    """Return width and height of a name, of a text such as `1920x1080`, or of a pair; None where it is no size."""
+    """Return width and height of a name, of a text such as `1920x1080`, or of a pair; None if it is not a size."""
     pair: object = value
     if isinstance(value, str):
         numbers = re.fullmatch(r"(\d{2,4})x(\d{2,4})", value)

@@ -144,7 +144,7 @@ ATTACKS: dict[Callable[[Path], None], str] = {
     _zipped_picture: "not an image",
     _cut_picture: "is damaged",
     _empty_picture: "not an image",
-    _text_as_picture: "no known kind of cover",
+    _text_as_picture: "not a known kind of cover",
     _long_line: "characters on one line",
     _huge_lyrics: "larger than a megabyte",
     _many_lines: "more than 5000 lines",

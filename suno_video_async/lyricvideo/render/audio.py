@@ -185,7 +185,7 @@ class Sound:
             raise RenderError(f"the audio {self._name} has no sound in it")
 
     def _encoded(self) -> Iterator[Packet[Any]]:
-        """The sound encoded anew; an own count of samples makes the stamps."""
+        """The sound, encoded again; its timestamps come from a count of samples."""
         counter = 0
         for frame in self.decoded():
             frame.pts = counter
@@ -225,7 +225,7 @@ def audio_seconds(path: Path) -> float:
     try:
         with open_media(path) as source:
             if not source.streams.audio:
-                raise ValueError("there is no sound in it")
+                raise ValueError("it contains no sound")
             stream = source.streams.audio[0]
             if stream.duration and stream.time_base:
                 return float(stream.duration * stream.time_base)

@@ -86,7 +86,7 @@ def paint_backdrop(cover: Image.Image, layout: Layout, words: tuple[str, str, st
     line, scale = setter.shorten(artist, ARTIST, column.width / layout.artist_em)
     em = layout.artist_em * scale
     _write(canvas, setter, line, (em, _left(layout, line, em), column.artist_baseline), 0.68)
-    # As wide as it likes, over or under the middle of the whole, or of the cover where lyrics stand beside it.
+    # Of any width, centred on the picture, or on the cover if the lyrics are beside it.
     middle = column.left + column.width / 2 if column.centred else layout.width / 2
     line, scale = setter.shorten(brand.upper(), BRAND, 1.6 * min(middle, layout.width - middle) / layout.brand_em)
     em = layout.brand_em * scale
@@ -126,7 +126,7 @@ def _background(cover: Image.Image, layout: Layout) -> Floats:
     colours = _blur(colours, 4.6)
     grey = _luma(colours)[:, :, None]
     bright = float(np.quantile(grey, 0.96))
-    # What is darkened most loses most of its colour: give it back.
+    # The darkest parts lose most of their colour: restore it.
     colours = np.clip(grey + (colours - grey) * (1.22 + 0.9 * bright**2), 0.0, 1.0, dtype=np.float32)
     bright = float(np.quantile(_luma(colours), 0.96))
     colours *= min(0.62, 0.30 / max(bright, 1e-3))

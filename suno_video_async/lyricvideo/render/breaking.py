@@ -1,4 +1,4 @@
-"""Where a line of lyrics breaks: into as few rows as fit, of about one length, and between words."""
+"""Line breaking of lyrics: between words, into as few rows as possible, of similar length."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _is_hangul(char: str) -> bool:
 
 
 def _phrase_ends(text: str, region: Region) -> set[int]:
-    """Where the phrases of a text end, counted in characters; nowhere in Korean, which has spaces."""
+    """The ends of the phrases of a text, in characters; none for Korean, which has spaces."""
     if region not in _MODELS:
         return set()
     return set(accumulate(len(phrase) for phrase in _model(_MODELS[region]).parse(text)))

@@ -8,4 +8,4 @@ class RenderError(Exception):
 
 
 class RenderCancelled(RenderError):  # noqa: N818 - an order carried out, not a mistake
-    """The render was told to stop; it left no file."""
+    """The render was cancelled; it left no file."""

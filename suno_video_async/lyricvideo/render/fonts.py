@@ -1,6 +1,6 @@
-"""The faces that text is drawn with: vendored ones, and that of the extra `cjk` where it is installed.
+"""The fonts for text: the vendored ones, and that of the extra `cjk` if it is installed.
 
-Never those of the machine: a video looks alike wherever it is made.
+Fonts of the machine are never used, so that a video looks the same on every machine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Words that light up as they are sung, letter after letter, where the lyrics have times of words."""
+"""Words that light up letter by letter as they are sung, if the lyrics time each word."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def highlight(
         columns: how many there are.
 
     Returns:
-        None when there are no times of words.
+        None if words have no times.
 
     """
     sweeps = tuple(_sweeps(words))

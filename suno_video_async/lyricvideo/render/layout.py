@@ -1,4 +1,4 @@
-"""Where things stand in the picture: all lengths derive from its height and width."""
+"""The layout of the picture: all lengths derive from its height and width."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Words:
     width: float
     centred: bool
     title_baseline: float
-    """Of the title's last row; the other one stands above it."""
+    """Of the title's last row; the other one is above it."""
     artist_baseline: float
 
 
@@ -48,9 +48,9 @@ class Layout:
     words: Words
     brand_baseline: float
     bar: Box
-    """How much of the song is over: a thin line, or a waveform where there are no lyrics."""
+    """The progress of the song: a thin line, or a waveform if there are no lyrics."""
     panel: Box | None
-    """Where the lyrics scroll; None when there are none."""
+    """The area of the lyrics; None if there are none."""
     unit: float
     """What text sizes are a share of: the height, or less in a narrow picture."""
     lyric_em: float
@@ -95,9 +95,9 @@ def even(value: float) -> int:
 
 
 def lay_out(width: int, height: int, *, lyrics: bool, title_rows: int = 1) -> Layout:
-    """Lyrics beside the cover in a wide picture, below it in a tall one; a square's cover stands beside its title.
+    """Lyrics beside the cover in a wide picture, below it in a tall one; in a square, the cover beside the title.
 
-    Without lyrics the cover stands over a waveform. A title of two rows pushes the rest aside.
+    Without lyrics the cover is above a waveform. A title of two rows pushes the rest aside.
     """
     if not lyrics:
         return _alone(width, height, title_rows)
@@ -109,7 +109,7 @@ def lay_out(width: int, height: int, *, lyrics: bool, title_rows: int = 1) -> La
 def _wide(width: int, height: int, title_rows: int) -> Layout:
     unit = min(float(height), width / 1.6)
     side = even(min(0.556 * height, 0.36 * width))
-    # As in 16:9, whatever the width: the margins share what the two columns leave.
+    # As in 16:9, regardless of the width: the margins share what the two columns leave.
     cover = Box(even(0.1 * width), even(0.132 * height - 0.03 * unit * (title_rows - 1)), side, side)
     start = even(cover.right + 0.105 * width)
     panel = Box(start, even(0.03 * height), even(width * 0.945) - start, even(0.94 * height))

@@ -32,7 +32,7 @@ BRISK = 300.0
 DIM = 0.37
 """Brightness of a line that is not being sung."""
 UNSUNG = 0.24
-"""How much of the way from dim to bright a line goes that is lit word by word, before its first word."""
+"""Brightness of a line that is lit word by word before its first word, between dim (0) and bright (1)."""
 ABOVE, BELOW = 0.24, 0.42
 """The shares of the panel in which lines come in and go out; the current one is in the middle of the rest."""
 ROOMY = 18.0
@@ -56,7 +56,7 @@ class Gain:
 
 @frozen
 class State:
-    """All that tells one moment's picture from another's."""
+    """Everything in which the pictures of two moments can differ."""
 
     offset: int
     """How far the lyrics have scrolled, in quarter pixels."""
@@ -163,7 +163,7 @@ class Scene:
     def paint(self, planes: Planes, state: State, shown: State | None = None) -> None:
         """Draw a state over the backdrop, which `planes` must hold outside the moving parts.
 
-        Where they hold a state already, `shown` tells which: only what differs from it is drawn.
+        If they hold a state already, `shown` is that state: only the differences are drawn.
         """
         rows = self._changed_rows(state, shown)
         if self._entries and rows:
@@ -219,7 +219,7 @@ class Scene:
                 self._entries.append(_Entry(rows, round(4 * (top - pitch / 2)), height, words))
                 shown = len(self._entries) - 1
                 top += block + layout.lyric_gap
-            # Of the last line nobody says how long it is sung, nor some files how long they are.
+            # The duration of the last line is unknown, and of some files, too.
             last = max(self._duration, lyric.start + 3.0 * len(views))
             following = lyrics[position + 1].start if position + 1 < len(lyrics) else last
             each = (following - lyric.start) / len(views)
@@ -236,7 +236,7 @@ class Scene:
                 before, origin = shown, focus
 
     def _views(self, top: float, block: float) -> list[float]:
-        """Where the scroll stands while a line is sung; a line too tall to be bright as a whole moves by rows."""
+        """The scroll position while a line is sung; a line too tall to be bright as a whole moves by rows."""
         bright = self._clear[1] - self._clear[0]
         middle = 4.0 * (self._clear[0] + self._clear[1]) / 2
         if block <= bright:
@@ -257,7 +257,7 @@ class Scene:
         return 2 * math.ceil(0.12 * self._layout.lyric_em)
 
     def _lefts(self, rows: Sequence[Line]) -> list[float]:
-        """Where the rows of a line begin in its mask."""
+        """The positions of a line's rows in its mask."""
         em, width = self._layout.lyric_em, self._panel.width
         return [self._margin + (width - row.width * em if row.rtl else 0.0) for row in rows]
 

@@ -193,7 +193,7 @@ class Typesetter:
     def _face(self, char: str, near: int | None) -> int:
         """The face for a character: what scripts share takes the face of the letter near it, if that has it."""
         order = list(range(len(self._faces)))
-        # Figures and Latin letters look alike all over a song, whatever is around them.
+        # Figures and Latin letters look the same throughout a song, regardless of their neighbours.
         if near is not None and self._script(char) is None and not (near == CJK and char.isascii()):
             order.sort(key=lambda face: face != near)
         for face in order:
@@ -222,7 +222,7 @@ class Typesetter:
         placed: list[Glyph] = []
         for info, position in zip(buffer.glyph_infos, buffer.glyph_positions, strict=True):
             if info.codepoint == 0:
-                # A box in the middle of a video helps nobody: leave it out, and name it in the result.
+                # Leave it out instead of drawing a box, and name it in the result.
                 self._missing.setdefault(text[info.cluster], None)
                 continue
             x, y = pen + position.x_offset * unit, position.y_offset * unit

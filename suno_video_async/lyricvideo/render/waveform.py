@@ -1,4 +1,4 @@
-"""How loud a song is over its length: what an instrumental shows where others have lyrics."""
+"""The loudness of a song over its length: shown for an instrumental in place of lyrics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUIETEST = 0.06
 def loudness(path: Path, parts: int, cancelled: threading.Event) -> Floats:
     """Return how loud each of `parts` equal stretches of a song is, from `QUIETEST` to 1.
 
-    Decodes all of it, a frame at a time. Raises `RenderError` when it cannot be read, `RenderCancelled` when told.
+    Decodes all of it, frame by frame. Raises `RenderError` if it cannot be read, `RenderCancelled` if cancelled.
     """
     energies, seconds = array("d"), array("d")  # hours have hundreds of thousands
     at = 0.0

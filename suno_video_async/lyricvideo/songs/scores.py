@@ -60,7 +60,7 @@ class Score:
         return round((self.intro + number * self.line_bars) * self.bar, 3)
 
     def word_starts(self, number: int, words: int) -> tuple[float, ...]:
-        """When each word of a line of lyrics is sung, and when the last one is over: along the melody's notes."""
+        """When each word of a line is sung, and when the last one ends: along the notes of the melody."""
         start, beat = self.line_start(number), self.bar / self.beats
         at, end, onsets = 0.0, 0.0, list[float]()
         for step, length in self.phrases[number % len(self.phrases)]:
