@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from typing import Any, Final, cast
@@ -22,8 +23,8 @@ _TITLES: Final = {502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway 
 
 def instead(fault: Fault, request: ServerRequest, now: float) -> Reply:
     """Return the answer of a fault that applies before anything is done; `now` is in Unix seconds."""
-    if fault.name == "drop-before":
-        return _DROPPED
+    if fault.name in {"drop-before", "hang"}:
+        return evolve(_DROPPED, delay=fault.number)
     if fault.name == "redirect":
         query = urlencode({**request.query, REDIRECTED: "1"})
         return Reply(status=307, headers={"Location": f"{quote(request.path)}?{query}"})
@@ -54,11 +55,14 @@ def _retry_after(fault: Fault, now: float) -> dict[str, str]:
     return {"Date": formatdate(second, usegmt=True), "Retry-After": formatdate(until, usegmt=True)}
 
 
-def spoiled(fault: Fault, envelope: Envelope) -> Reply:
-    """Return the answer of a completed call, changed by a fault."""
+def spoiled(fault: Fault, envelope: Envelope, now: float) -> Reply:
+    """Return the answer of a completed call, changed by a fault; `now` is in Unix seconds."""
     change = _OF_ENVELOPES.get(fault.name)
     if change is not None:
         return encoded(change(fault, envelope))
+    see = _OF_TASKS.get(fault.name)
+    if see is not None:
+        return encoded(evolve(envelope, data=see(fault, dict(_data(envelope)), now)))
     return spoiled_delivery(fault, encoded(envelope))
 
 
@@ -70,8 +74,8 @@ def spoiled_delivery(fault: Fault, reply: Reply) -> Reply:
         return evolve(reply, delay=fault.number)
     if fault.name == "truncate":
         return evolve(reply, delivery=Delivery.CUT)
-    if fault.name == "bad-json":
-        return evolve(reply, body=reply.body[: len(reply.body) * 2 // 3])
+    if fault.name in _OF_BODIES:
+        return evolve(reply, body=_OF_BODIES[fault.name](reply.body))
     if fault.name == "huge-body":
         return _huge(fault, reply)
     return reply
@@ -87,6 +91,11 @@ def _huge(fault: Fault, reply: Reply) -> Reply:
 
 def _commit_then_500(fault: Fault, envelope: Envelope) -> Envelope:  # noqa: ARG001  one form for all
     return Envelope(500, MESSAGES[500], status=500 if fault.http else 200)
+
+
+def _code_with_data(fault: Fault, envelope: Envelope) -> Envelope:
+    code = int(fault.number)
+    return evolve(envelope, code=code, message=MESSAGES.get(code, "Error"), status=code if fault.http else 200)
 
 
 def _missing_id(fault: Fault, envelope: Envelope) -> Envelope:  # noqa: ARG001  one form for all
@@ -111,8 +120,54 @@ def _data(envelope: Envelope) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", envelope.data)
 
 
+def _unknown_end(fault: Fault, task: dict[str, Any], now: float) -> dict[str, Any]:  # noqa: ARG001  one form for all
+    return task if task["complete_at"] is None else {**task, "status": "finished"}
+
+
+def _late_url(fault: Fault, task: dict[str, Any], now: float) -> dict[str, Any]:
+    ended = task["complete_at"]
+    return task if ended is None or now >= ended + fault.number else _with_urls(task, lambda _: [])
+
+
+def _image_first(fault: Fault, task: dict[str, Any], now: float) -> dict[str, Any]:  # noqa: ARG001  one form for all
+    return _with_urls(task, lambda urls: [url.rpartition(".")[0] + ".jpg" for url in urls] + urls)
+
+
+def _spaced_url(fault: Fault, task: dict[str, Any], now: float) -> dict[str, Any]:  # noqa: ARG001  one form for all
+    return _with_urls(task, lambda urls: [f"{url}?name=my söng.mp4" for url in urls])
+
+
+def _with_urls(task: dict[str, Any], change: Callable[[list[str]], list[str]]) -> dict[str, Any]:
+    """Return a task with other media URLs, if it has any."""
+    urls = (task["result"] or {}).get("media_urls")
+    return task if not urls else {**task, "result": {**task["result"], "media_urls": change(urls)}}
+
+
+def _clock_offset(fault: Fault, task: dict[str, Any], now: float) -> dict[str, Any]:  # noqa: ARG001  one form for all
+    times = {name: task[name] for name in ("create_at", "complete_at") if task[name] is not None}
+    return {**task, **{name: at + int(fault.number) for name, at in times.items()}}
+
+
+#: Changes of the encoded answer.
+_OF_BODIES: Final[Mapping[str, Callable[[bytes], bytes]]] = {
+    "bad-json": lambda body: body[: len(body) * 2 // 3],
+    "byte-order-mark": lambda body: b"\xef\xbb\xbf" + body,
+    "invalid-byte": lambda body: body.replace(b'"message": "', b'"message": "\xff', 1),
+    "null-message": lambda body: re.sub(rb'"message": "(?:[^"\\]|\\.)*"', b'"message": null', body, count=1),
+    "text-code": lambda body: re.sub(rb'"code": (\d+)', rb'"code": "\1"', body, count=1),
+}
+#: Changes of the task that TaskInfo shows.
+_OF_TASKS: Final[Mapping[str, Callable[[Fault, dict[str, Any], float], dict[str, Any]]]] = {
+    "unknown-end": _unknown_end,
+    "late-url": _late_url,
+    "image-first": _image_first,
+    "spaced-url": _spaced_url,
+    "clock-offset": _clock_offset,
+}
+#: Changes of the envelope.
 _OF_ENVELOPES: Final[Mapping[str, Callable[[Fault, Envelope], Envelope]]] = {
     "commit-then-500": _commit_then_500,
+    "code-with-data": _code_with_data,
     "missing-id": _missing_id,
     "wrong-id": _wrong_id,
     "unknown-status": _unknown_status,

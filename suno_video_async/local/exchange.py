@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from suno_video_async.local.faults import CREATE, INFO
+from suno_video_async.local.faults import BALANCE, CREATE, CREDITS, ESTIMATE, INFO, MODELS
 
 #: The longest request body that is read, in bytes.
 MAX_BODY = 1024 * 1024
@@ -35,14 +35,15 @@ MESSAGES: Mapping[int, str] = {
 }
 
 _JOB: Final = "/api/v1/client/job/"
-MODELS: Final = _JOB + "Models"
+MODELS_PATH: Final = _JOB + "Models"
 
 _CALLS: Final[Mapping[str, tuple[str, str]]] = {
     _JOB + CREATE: ("POST", CREATE),
     _JOB + INFO: ("GET", INFO),
-    _JOB + "EstimateTask": ("POST", "EstimateTask"),
-    MODELS: ("GET", "Models"),
-    "/api/v1/client/account/balance": ("GET", "balance"),
+    _JOB + ESTIMATE: ("POST", ESTIMATE),
+    _JOB + CREDITS: ("POST", CREDITS),
+    MODELS_PATH: ("GET", MODELS),
+    "/api/v1/client/account/balance": ("GET", BALANCE),
 }
 
 
@@ -166,7 +167,7 @@ def call_of(method: str, path: str) -> str:
         Refusal: 404, there is no such path; 405, it takes another method.
 
     """
-    found = _CALLS.get(MODELS if path.startswith(MODELS + "/") else path)
+    found = _CALLS.get(MODELS_PATH if path.startswith(MODELS_PATH + "/") else path)
     if found is None:
         raise Refusal(404, f"Not Found - {method} is not known here", status=404)
     wanted, call = found

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from attrs import define, field, fields, frozen
 
 from suno_video_async.local.errors import FaultError
 from suno_video_async.local.toml import check_fields, load_tables
 
+T = TypeVar("T")
+
 CREATE, INFO, MEDIA, CALLBACK = "CreateTask", "TaskInfo", "media", "callback"
-_OPERATIONS: Final = (CREATE, INFO, MEDIA, CALLBACK)
-_API: Final = frozenset({CREATE, INFO})
+ESTIMATE, CREDITS, MODELS, BALANCE = "EstimateTask", "estimate-credits", "Models", "balance"
+#: Every call of the API.
+ALL: Final = "all"
+_OPERATIONS: Final = (CREATE, INFO, MEDIA, CALLBACK, ESTIMATE, CREDITS, MODELS, BALANCE, ALL)
+_TASKS: Final = frozenset({CREATE, INFO})
+_API: Final = frozenset(_OPERATIONS) - {MEDIA, CALLBACK}
 _ANSWERED: Final = _API | {MEDIA}
 
 
@@ -26,44 +32,86 @@ class Kind:
     Attributes:
         on: the operations it can apply to.
         before: whether it applies before anything is done.
-        argument: after the colon: `"code"`, `"seconds"` or nothing.
+        argument: what follows the colon, a key of `ARGUMENTS`, or nothing.
+        default: the argument, if it may be left out.
 
     """
 
     on: frozenset[str]
     before: bool = False
     argument: str = ""
+    default: float | None = None
 
 
 KINDS: Final[Mapping[str, Kind]] = {
     "code": Kind(_ANSWERED, before=True, argument="code"),
-    "html": Kind(_ANSWERED, before=True, argument="code"),
+    "html": Kind(_ANSWERED, before=True, argument="status"),
     "drop-before": Kind(_ANSWERED, before=True),
     "redirect": Kind(_ANSWERED, before=True),
+    "hang": Kind(_ANSWERED, before=True, argument="seconds"),
     "drop-after": Kind(_ANSWERED),
     "slow": Kind(_ANSWERED | {CALLBACK}, argument="seconds"),
     "truncate": Kind(_ANSWERED | {CALLBACK}),
     "bad-json": Kind(_API),
-    "missing-id": Kind(_API),
-    "wrong-id": Kind(_API),
+    "byte-order-mark": Kind(_API),
+    "invalid-byte": Kind(_API),
+    "null-message": Kind(_API),
+    "text-code": Kind(_API),
+    "code-with-data": Kind(_TASKS, argument="code"),
+    "missing-id": Kind(_TASKS),
+    "wrong-id": Kind(_TASKS),
     "huge-body": Kind(_ANSWERED),
     "commit-then-500": Kind(frozenset({CREATE})),
     "fail": Kind(frozenset({CREATE})),
+    "price": Kind(frozenset({CREATE, ESTIMATE, CREDITS}), argument="credits"),
     "unknown-status": Kind(frozenset({INFO})),
-    "expire-url": Kind(frozenset({MEDIA}), before=True),
+    "unknown-end": Kind(frozenset({INFO})),
+    "late-url": Kind(frozenset({INFO}), argument="seconds"),
+    "image-first": Kind(frozenset({INFO})),
+    "spaced-url": Kind(frozenset({INFO})),
+    "clock-offset": Kind(frozenset({INFO}), argument="offset"),
+    "late-file": Kind(frozenset({MEDIA}), before=True, argument="seconds"),
+    "expire-url": Kind(frozenset({MEDIA}), before=True, argument="status", default=403),
     "duplicate": Kind(frozenset({CALLBACK})),
     "never": Kind(frozenset({CALLBACK})),
     "early": Kind(frozenset({CALLBACK})),
     "forge": Kind(frozenset({CALLBACK})),
 }
-_EXAMPLES: Final = {"code": "429", "html": "502", "slow": "1.5"}
+_EXAMPLES: Final = {
+    "code": "429",
+    "html": "502",
+    "hang": "60",
+    "slow": "1.5",
+    "code-with-data": "409",
+    "price": "3",
+    "late-url": "30",
+    "clock-offset": "-3600",
+    "late-file": "30",
+    "expire-url": "401",
+}
+#: Kinds of arguments: what each is called in messages, and which numbers it may be.
+ARGUMENTS: Final[Mapping[str, tuple[str, Callable[[float], bool]]]] = {
+    "code": ("a code other than 200", lambda number: number in range(100, 1000) and number != 200),
+    "status": ("an HTTP status up to 599", lambda number: number in range(200, 600)),
+    "seconds": ("seconds", lambda number: 0 <= number <= 1e6),
+    "offset": ("seconds, also negative ones,", lambda number: abs(number) <= 1e6),
+    "credits": ("credits", lambda number: 0 <= number <= 1e9),
+}
 
 
-def _as_tuple(calls: Iterable[int]) -> tuple[int, ...]:
+def _as_tuple(values: Iterable[T], name: str) -> tuple[T, ...]:
     try:
-        return tuple(calls)
+        return tuple(values)
     except TypeError:
-        raise FaultError(f"calls: must be a list such as [1, 3], not {calls!r}") from None
+        raise FaultError(f"{name}: must be a list such as [1, 3], not {values!r}") from None
+
+
+def _as_calls(values: Iterable[int]) -> tuple[int, ...]:
+    return _as_tuple(values, "calls")
+
+
+def _as_times(values: Iterable[float]) -> tuple[float, ...]:
+    return _as_tuple(values, "during")
 
 
 @frozen(kw_only=True)
@@ -71,11 +119,13 @@ class Fault:
     """One rule: a kind of fault, and the calls it applies to.
 
     Args:
-        on: `"CreateTask"`, `"TaskInfo"`, `"media"` or `"callback"`.
+        on: `"media"`, `"callback"`, a call of the API such as `"CreateTask"`, or `"all"` calls of the API.
         kind: such as `"code:429"`, `"drop-after"` or `"slow:2.5"`.
         rate: the share of the calls it applies to; without it and without `calls`, all of them.
         calls: the calls it applies to, counted from 1 for this rule: those of its operation and key. A call
             refused for its key or over the rate limit does not count; a callback counts when its task is created.
+        during: from when to when it applies, in seconds of the server's clock since its start; only the calls in
+            this time are counted. Without it, always.
         key: the name of the key whose calls, videos and callbacks it applies to; None for all keys.
         http: use the code as the HTTP status, too.
         retry_after: whole seconds for the header of that name.
@@ -89,7 +139,8 @@ class Fault:
     on: str
     kind: str
     rate: float | None = None
-    calls: tuple[int, ...] = field(default=(), converter=_as_tuple)
+    calls: tuple[int, ...] = field(default=(), converter=_as_calls)
+    during: tuple[float, ...] = field(default=(), converter=_as_times)
     key: str | None = None
     http: bool = False
     retry_after: int | None = None
@@ -116,16 +167,23 @@ class Fault:
             raise FaultError(f"rate: must be a share from 0 to 1, such as 0.1, not {self.rate!r}")
         if not all(_is_count(call) for call in self.calls):
             raise FaultError(f"calls: must be whole numbers from 1, such as [1, 3], not {list(self.calls)!r}")
-
+        if self.during and not (
+            len(self.during) == 2
+            and all(_is_number(at) for at in self.during)
+            and 0 <= self.during[0] < self.during[1]
+        ):
+            raise FaultError(f"during: must be two times in seconds, such as [60, 120], not {list(self.during)!r}")
         if self.key is not None and not (isinstance(self.key, str) and self.key):  # pyright: ignore[reportUnnecessaryIsInstance]  # TOML has any type
             raise FaultError(f'key: must be the name of a key, such as "key-1", not {self.key!r}')
 
     def _check_code_options(self) -> None:
         if not isinstance(self.http, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # TOML has any type
             raise FaultError(f"http: must be true or false, not {self.http!r}")
-        if self.http and self.name not in {"code", "commit-then-500"}:
-            raise FaultError(f"http: goes with code:N and commit-then-500, not with {self.kind!r}; leave it out")
-        if self.http and self.name == "code" and not 400 <= self.number <= 599:
+        if self.http and self.name not in {"code", "code-with-data", "commit-then-500"}:
+            raise FaultError(
+                f"http: goes with code:N, code-with-data:N, commit-then-500, not with {self.kind!r}; leave it out"
+            )
+        if self.http and self.name != "commit-then-500" and not 400 <= self.number <= 599:
             raise FaultError(f"http: a refusal's HTTP status is 400 to 599, not {self.number:g}; leave it out")
         if self.on == MEDIA and self.name == "code" and not 400 <= self.number <= 599:
             raise FaultError(f"kind: on media the code is an HTTP status from 400 to 599, not {self.number:g}")
@@ -169,17 +227,15 @@ def _read_argument(name: str, argument: str, known: Kind) -> float:
         if argument:
             raise FaultError(f"kind: {name!r} takes nothing after a colon, not {argument!r}")
         return 0.0
+    if not argument and known.default is not None:
+        return known.default
+    what, allows = ARGUMENTS[known.argument]
     try:
         number = float(argument)
     except ValueError:
         number = math.nan
-    is_code = number in range(100, 1000) and number != 200
-    is_seconds = 0 <= number <= 1e6
-    if not (is_seconds if known.argument == "seconds" else is_code):
-        what = "seconds" if known.argument == "seconds" else "a code other than 200"
+    if not allows(number):
         raise FaultError(f"kind: {name!r} needs {what}, such as {_shown(name)!r}, not {argument!r}")
-    if name == "html" and not 200 < number <= 599:
-        raise FaultError(f"kind: {name!r} needs an HTTP status up to 599, such as {_shown(name)!r}")
     return number
 
 
@@ -198,8 +254,9 @@ def _read_fault(given: Mapping[str, Any]) -> Fault:
     for name in ("on", "kind"):
         if not isinstance(given.get(name), str):
             raise FaultError(f'{name}: must be given as text, such as {name} = "{_sample(name)}"')
-    if "calls" in given and (not isinstance(given["calls"], list) or not given["calls"]):
-        raise FaultError(f"calls: must be a list such as [1, 3], not {given['calls']!r}")
+    for name in ("calls", "during"):
+        if name in given and (not isinstance(given[name], list) or not given[name]):
+            raise FaultError(f"{name}: must be a list such as [1, 3], not {given[name]!r}")
     return Fault(**given)
 
 
@@ -233,8 +290,12 @@ class _Rule:
     chance: random.Random
     calls: int = 0
 
-    def meets(self, on: str, key: str | None) -> bool:
-        return self.fault.on == on and self.fault.key in (None, key)
+    def meets(self, on: str, key: str | None, at: float) -> bool:
+        fault = self.fault
+        is_call = fault.on == on or (fault.on == ALL and on in _API)
+        return (
+            is_call and fault.key in (None, key) and (not fault.during or fault.during[0] <= at < fault.during[1])
+        )
 
     def strikes(self) -> bool:
         """Count one call, and decide whether the fault applies."""
@@ -258,8 +319,15 @@ class FaultPlan:
             _Rule(fault, random.Random(f"{self._seed}/fault/{at}")) for at, fault in enumerate(self._faults)
         ]
 
-    def next(self, on: str, key: str | None = None) -> Fault | None:
-        """Count one call of an operation, made with a named key; return the first rule that applies to it."""
+    def next(self, on: str, key: str | None = None, at: float = 0.0) -> Fault | None:
+        """Count one call of an operation, made with a named key; return the first rule that applies to it.
+
+        Args:
+            on: the operation.
+            key: the name of the key.
+            at: seconds since the server's start or reset.
+
+        """
         # A list, not only the first: all rules count the call.
-        hits = [rule.fault for rule in self._rules if rule.meets(on, key) and rule.strikes()]
+        hits = [rule.fault for rule in self._rules if rule.meets(on, key, at) and rule.strikes()]
         return hits[0] if hits else None

@@ -64,7 +64,7 @@ class MediaStore:
     def __init__(self, make_name: Callable[[], str]) -> None:
         self._make_name = make_name
         self._files: dict[str, MediaFile | Callable[[], MediaFile] | None] = {}
-        self._expired: set[str] = set()
+        self._expired: dict[str, int] = {}
 
     def add(self, file: MediaFile | Callable[[], MediaFile], suffix: str = "") -> str:
         """Give a file, or a blocking function that makes one, a path; return the path."""
@@ -76,12 +76,12 @@ class MediaStore:
         """Stop serving a file."""
         self._files.pop(path, None)
 
-    def renew(self, path: str) -> str:
-        """Give a file another path, and return it; the old path answers with 403 from now on."""
+    def renew(self, path: str, status: int) -> str:
+        """Give a file another path, and return it; the old path answers with this HTTP status from now on."""
         file = self._files.pop(path, None)
         if file is None:
             return path
-        self._expired.add(path)
+        self._expired[path] = status
         return self.add(file, Path(path).suffix)
 
     def forget_expired(self) -> None:
@@ -91,7 +91,7 @@ class MediaStore:
     def reply(self, request: ServerRequest) -> Reply | None:
         """Return the answer to a GET or HEAD, or None if there is no such file."""
         if request.path in self._expired:
-            return Reply(status=403, headers={"Content-Type": "text/plain"}, body=b"this URL has expired\n")
+            return _expired(request, self._expired[request.path])
         file = self._files.get(request.path)
         if isinstance(file, MediaFile):
             return answer(file, request)
@@ -105,6 +105,18 @@ class MediaStore:
         except Exception:  # on any error the file is missing and the server goes on
             _log.exception("a file of the library cannot be served", extra=fields("media_failed", path=path))
             self._files[path] = None
+
+
+def _expired(request: ServerRequest, status: int) -> Reply:
+    """Return the answer of an expired URL: a redirect leads to a page in place of the file."""
+    if 300 <= status <= 399 and not request.query:
+        return Reply(status=status, headers={"Location": f"{request.path}?expired=1"})
+    kind = "text/html" if status <= 399 else "text/plain"
+    return Reply(
+        status=200 if status <= 399 else status,
+        headers={"Content-Type": kind},
+        body=b"this URL has expired\n",
+    )
 
 
 def answer(file: MediaFile, request: ServerRequest) -> Reply:

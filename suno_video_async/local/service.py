@@ -19,7 +19,7 @@ from suno_video_async.local.accounts import Account, Accounts, Counts
 from suno_video_async.local.announcing import AHEAD, Announcer, CallbackDue
 from suno_video_async.local.effects import REDIRECTED, instead, spoiled, spoiled_delivery
 from suno_video_async.local.exchange import (
-    MODELS,
+    MODELS_PATH,
     Envelope,
     Refusal,
     Reply,
@@ -29,7 +29,19 @@ from suno_video_async.local.exchange import (
     encoded,
     json_reply,
 )
-from suno_video_async.local.faults import CALLBACK, CREATE, INFO, MEDIA, Fault, FaultPlan, check_names
+from suno_video_async.local.faults import (
+    BALANCE,
+    CALLBACK,
+    CREATE,
+    CREDITS,
+    ESTIMATE,
+    INFO,
+    MEDIA,
+    MODELS,
+    Fault,
+    FaultPlan,
+    check_names,
+)
 from suno_video_async.local.keys import ApiKey, named_keys
 from suno_video_async.local.media import PREFIX, MediaFile, MediaStore
 from suno_video_async.local.orders import MODEL, MODEL_DATA, Order, check_form, read_order
@@ -119,9 +131,10 @@ class ApiService:
         self._calls: Mapping[str, Callable[[Account, ServerRequest, Fault | None], Any]] = {
             CREATE: self._create,
             INFO: self._info,
-            "EstimateTask": self._estimate,
-            "Models": self._models,
-            "balance": self._balance,
+            ESTIMATE: self._estimate,
+            CREDITS: self._credits,
+            MODELS: self._models,
+            BALANCE: self._balance,
         }
 
     def __repr__(self) -> str:
@@ -168,6 +181,7 @@ class ApiService:
         self._ended.clear()
         self._accounts.reset()
         self._faults.reset()
+        self._began = self._clock.now()
         self._chance.seed(self._forger)
         self._producer.reset()
         self._counts = Counts()
@@ -181,6 +195,7 @@ class ApiService:
         """
         check_names(faults, self._accounts.names)
         self._faults = FaultPlan(faults, seed)
+        self._began = self._clock.now()
 
     @property
     def owes_callbacks(self) -> bool:
@@ -220,13 +235,13 @@ class ApiService:
         except Refusal as refusal:
             reply = self._refused(refusal, account)
             return reply if fault is None else spoiled_delivery(fault, reply)
-        reply = encoded(envelope) if fault is None else spoiled(fault, envelope)
+        reply = encoded(envelope) if fault is None else spoiled(fault, envelope, self._clock.time())
         overtaken = call == CREATE and self._is_early(envelope.data["task_id"])
         return evolve(reply, delay=max(reply.delay, AHEAD)) if overtaken else reply
 
     def _next_fault(self, on: str, account: Account | None) -> Fault | None:
         """Count one call of an operation; return the fault that applies to it."""
-        fault = self._faults.next(on, None if account is None else account.name)
+        fault = self._faults.next(on, None if account is None else account.name, self._clock.now() - self._began)
         if fault is not None:
             for tally in (self._counts.total, *(() if account is None else (account.tally,))):
                 tally.faults[fault.kind] += 1
@@ -248,8 +263,9 @@ class ApiService:
 
     def _create(self, account: Account, request: ServerRequest, fault: Fault | None) -> dict[str, Any]:
         order = self._order(account, request)
-        account.begin(self._cost)
-        task = VideoTask(self._make_id(), account, order, self._clock.time(), self._cost)
+        cost = self._price(fault)
+        account.begin(cost)
+        task = VideoTask(self._make_id(), account, order, self._clock.time(), cost)
         self._videos[task.id] = task
         for tally in (self._counts.total, account.tally):
             tally.charge(order.track)
@@ -286,19 +302,27 @@ class ApiService:
             raise Refusal(404, "Not Found - no such task")
         return music
 
-    def _estimate(self, account: Account, request: ServerRequest, _: Fault | None) -> dict[str, Any]:
+    def _estimate(self, account: Account, request: ServerRequest, fault: Fault | None) -> dict[str, Any]:
         self._order(account, request)
+        cost = self._price(fault)
         return {
-            "estimated_credits": amount(self._cost),
+            "estimated_credits": amount(cost),
             "balance": amount(account.balance),
-            "affordable": account.affords(self._cost),
+            "affordable": account.affords(cost),
         }
+
+    def _credits(self, account: Account, request: ServerRequest, fault: Fault | None) -> dict[str, Any]:
+        self._order(account, request)
+        return {"credits": amount(self._price(fault)), "estimated": False}
+
+    def _price(self, fault: Fault | None) -> float:
+        return fault.number if fault is not None and fault.name == "price" else self._cost
 
     def _balance(self, account: Account, _: ServerRequest, __: Fault | None) -> dict[str, Any]:
         return {"balance": amount(account.balance)}
 
     def _models(self, _: Account, request: ServerRequest, __: Fault | None) -> dict[str, Any]:
-        name = request.path.removeprefix(MODELS).strip("/")
+        name = request.path.removeprefix(MODELS_PATH).strip("/")
         if not name:
             return {"total": 1, "models": [dict(MODEL_DATA)]}
         if name != MODEL:
@@ -385,9 +409,13 @@ class ApiService:
         fault = self._next_fault(MEDIA, None if task is None else task.owner)
         if fault is not None and fault.name == "redirect" and REDIRECTED in request.query:
             fault = None
+        if fault is not None and fault.name == "late-file":
+            ended = None if task is None else task.completed
+            found = None if ended is not None and self._clock.time() < ended + fault.number else found
+            fault = None
         if fault is not None and fault.name == "expire-url":
             if task is not None:
-                self._expire(task, request.path)
+                self._expire(task, request.path, int(fault.number))
             found = self._media.reply(request)
         elif fault is not None and fault.before:
             return instead(fault, request, self._clock.time())
@@ -395,9 +423,9 @@ class ApiService:
             return Reply(status=404, headers={"Content-Type": "text/plain"}, body=b"not found\n")
         return found if fault is None else spoiled_delivery(fault, found)
 
-    def _expire(self, task: VideoTask, path: str) -> None:
+    def _expire(self, task: VideoTask, path: str, status: int) -> None:
         """Let a video's URL expire; from now on TaskInfo has a fresh one."""
-        task.media = self._media.renew(path)
+        task.media = self._media.renew(path, status)
         # In its old position: the videos are ordered by when they were finished.
         self._by_media = {task.media if old == path else old: owner for old, owner in self._by_media.items()}
 

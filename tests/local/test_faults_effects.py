@@ -259,3 +259,159 @@ def test_media_can_ask_to_wait() -> None:
     api.submit()
     api.clock.advance(60)
     assert media(api).reply.headers["Retry-After"] == "4"
+
+
+def finished(kind: str) -> tuple[FakeService, str]:
+    """Return a service whose TaskInfo is struck every time, and the id of a finished task."""
+    api = FakeService(faults=[Fault(on="TaskInfo", kind=kind)])
+    task_id = api.submit().data["task_id"]
+    api.clock.advance(60)
+    return api, task_id
+
+
+def test_a_success_whose_url_comes_late() -> None:
+    """`late-url:S` gives the media URLs only S seconds after the success."""
+    api, task_id = finished("late-url:30")
+    task = api.info(task_id).data
+    assert (task["status"], task["result"]["media_urls"]) == ("success", [])
+    api.clock.advance(31)
+    assert len(api.info(task_id).data["result"]["media_urls"]) == 1
+
+
+def test_an_image_before_the_video() -> None:
+    """`image-first` puts the URL of a picture before the video's."""
+    api, task_id = finished("image-first")
+    image, video = api.info(task_id).data["result"]["media_urls"]
+    assert (image[-4:], video[-4:]) == (".jpg", ".mp4")
+
+
+def test_a_url_with_a_space() -> None:
+    """`spaced-url` gives a URL with a space and a letter beyond ASCII; percent-encoded, it leads to the video."""
+    api, task_id = finished("spaced-url")
+    path, _, query = api.info(task_id).data["result"]["media_urls"][0].partition("?")
+    assert query == "name=my söng.mp4"
+    assert (
+        api.ask("GET", path.removeprefix(api.service.base_url), key=None, name="my söng.mp4").reply.status == 200
+    )
+
+
+def test_a_final_word_that_is_unknown() -> None:
+    """`unknown-end` ends a task with another word, and only once it is finished."""
+    api = FakeService(faults=[Fault(on="TaskInfo", kind="unknown-end")])
+    task_id = api.submit().data["task_id"]
+    assert api.info(task_id).data["status"] == "pending"
+    api.clock.advance(60)
+    task = api.info(task_id).data
+    assert (task["status"], len(task["result"]["media_urls"])) == ("finished", 1)
+    assert task["complete_at"] is not None
+
+
+def test_times_of_a_wrong_clock() -> None:
+    """`clock-offset:S` moves the times of a task, not its duration."""
+    api, task_id = finished("clock-offset:-3600")
+    shown, true = api.info(task_id).data, api.service.tasks()["video"][0]
+    assert {name: true[name] - shown[name] for name in ("create_at", "complete_at", "duration_s")} == {
+        "create_at": 3600,
+        "complete_at": 3600,
+        "duration_s": 0,
+    }
+
+
+@pytest.mark.parametrize("on", ["CreateTask", "TaskInfo"])
+def test_a_code_that_comes_with_data(on: str) -> None:
+    """`code-with-data:N` does what was asked for, and answers with the data under another code."""
+    api = striking("code-with-data:409", on, http=True)
+    answered = api.submit()
+    if on == "TaskInfo":
+        answered = api.info(answered.data["task_id"])
+    assert (answered.reply.status, answered.code) == (409, 409)
+    assert answered.data["task_id"] == api.service.tasks()["video"][0]["task_id"]
+    assert charged(api) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ("byte-order-mark", b'\xef\xbb\xbf{"code": 200'),
+        ("invalid-byte", b'"message": "\xffsuccess"'),
+        ("null-message", b'"message": null'),
+        ("text-code", b'"code": "200"'),
+    ],
+)
+def test_a_body_that_is_not_quite_right(kind: str, found: bytes) -> None:
+    """The task is created, and its id is in the body."""
+    api = striking(kind)
+    body = api.submit().reply.body
+    assert found in body
+    assert api.service.tasks()["video"][0]["task_id"].encode() in body
+    assert charged(api) == 1
+
+
+def test_prices_that_change() -> None:
+    """`price:N` is what a struck task costs, and a struck estimate says."""
+    rules = [Fault(on=on, kind="price:7", calls=(2,)) for on in ("CreateTask", "EstimateTask", "estimate-credits")]
+    api = FakeService(faults=rules, credits=100)
+    for expected in (2, 7, 2):
+        before = api.balance()
+        assert api.submit("EstimateTask").data["estimated_credits"] == expected
+        assert api.submit("estimate-credits").data == {"credits": expected, "estimated": False}
+        api.submit()
+        assert before - api.balance() == expected
+
+
+def test_a_call_that_is_not_there() -> None:
+    """A 404 on EstimateTask is a server without it; estimate-credits still answers."""
+    api = FakeService(faults=[Fault(on="EstimateTask", kind="code:404", http=True)])
+    assert api.submit("EstimateTask").reply.status == 404
+    assert api.submit("estimate-credits").code == 200
+
+
+@pytest.mark.parametrize("kind", ["html:502", "html:403", "drop-before", "hang:60"])
+def test_an_outage(kind: str) -> None:
+    """A fault on all calls, for some time: every call fails in it, nothing is done, and later all is well."""
+    api = FakeService(faults=[Fault(on="all", kind=kind, during=(10, 70))], credits=10)
+    assert api.submit().code == 200
+    api.clock.advance(10)
+    status, delay = int(kind[5:]) if "html" in kind else 500, 60 if "hang" in kind else 0
+    for answered in (api.submit(), api.info("any"), api.ask("GET", "/api/v1/client/account/balance")):
+        assert (answered.reply.status, answered.reply.delay) == (status, delay)
+    api.clock.advance(60)
+    assert charged(api) == 1
+
+
+def test_a_file_that_comes_late() -> None:
+    """`late-file:S` answers with 404 for S seconds after the success."""
+    api = FakeService(faults=[Fault(on="media", kind="late-file:30")])
+    api.submit()
+    api.clock.advance(60)
+    assert media(api).reply.status == 404
+    api.clock.advance(31)
+    assert media(api).reply.status == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("expire-url", 403), ("expire-url:498", 498), ("expire-url:200", 200)]
+)
+def test_how_a_url_expires(kind: str, status: int) -> None:
+    """An expired URL answers with the given status; 200 is a page in place of the video."""
+    api = striking(kind, "media")
+    api.submit()
+    api.clock.advance(60)
+    reply = media(api).reply
+    assert (reply.status, reply.headers["Content-Type"]) == (
+        status,
+        "text/html" if status == 200 else "text/plain",
+    )
+    assert media(api).reply.headers["Content-Type"] == "video/mp4"
+
+
+def test_an_expired_url_that_redirects() -> None:
+    """With a redirect's status, it leads to a page."""
+    api = striking("expire-url:302", "media")
+    api.submit()
+    api.clock.advance(60)
+    reply = media(api).reply
+    path, _, query = reply.headers["Location"].partition("?")
+    assert (reply.status, query) == (302, "expired=1")
+    page = api.ask("GET", path, key=None, expired="1").reply
+    assert (page.status, page.headers["Content-Type"]) == (200, "text/html")

@@ -89,6 +89,13 @@ def test_a_file_of_faults_is_read(tmp_path: Path) -> None:
         ('on = "CreateTask"\nkind = "never"', "kind", "but with callback"),
         ('on = "callback"\nkind = "expire-url"', "kind", "but with media"),
         ('on = "callback"\nkind = "slow"', "kind", "such as 'slow:1.5'"),
+        ('on = "all"\nkind = "html:502"\nduring = [60]', "during", "such as [60, 120]"),
+        ('on = "all"\nkind = "html:502"\nduring = [60, 30]', "during", "such as [60, 120]"),
+        ('on = "all"\nkind = "html:502"\nduring = 60', "during", "must be a list"),
+        ('on = "balance"\nkind = "late-url:5"', "kind", "with TaskInfo"),
+        ('on = "TaskInfo"\nkind = "clock-offset"', "kind", "also negative ones"),
+        ('on = "CreateTask"\nkind = "price:-1"', "kind", "needs credits"),
+        ('on = "media"\nkind = "expire-url:99"', "kind", "an HTTP status"),
         ('on = "TaskInfo"\nkind = "bad-json"\nkey = 1', "key", "the name of a key"),
         ('on = "TaskInfo"\nkind = "bad-json"\nkey = ""', "key", 'such as "key-1"'),
         ('on = "TaskInfo"\nkind = "code:429"\nretry_after_date = true', "retry_after_date", "give both"),
@@ -212,3 +219,9 @@ def test_a_rule_more_changes_no_decision_of_the_others() -> None:
 def test_the_ends_of_the_scale(options: dict[str, Any], expected: bool) -> None:
     """Without a rate all calls are struck; with 1 all, with 0 none."""
     assert struck([Fault(on="TaskInfo", kind="bad-json", **options)], 0, 20) == [expected] * 20
+
+
+def test_a_rule_can_apply_for_some_time() -> None:
+    """`during` is half open, and only the calls in it are counted."""
+    plan = FaultPlan([Fault(on="TaskInfo", kind="bad-json", calls=(2,), during=(10, 20))], 0)
+    assert [plan.next("TaskInfo", at=at) is not None for at in (1, 9, 10, 19, 20)] == [False] * 3 + [True, False]
