@@ -139,8 +139,10 @@ def _spaced_url(fault: Fault, task: dict[str, Any], now: float) -> dict[str, Any
 
 def _with_urls(task: dict[str, Any], change: Callable[[list[str]], list[str]]) -> dict[str, Any]:
     """Return a task with other media URLs, if it has any."""
-    urls = (task["result"] or {}).get("media_urls")
-    return task if not urls else {**task, "result": {**task["result"], "media_urls": change(urls)}}
+    result: dict[str, Any] = task["result"] or {}
+    if "media_urls" not in result:
+        return task
+    return {**task, "result": {**result, "media_urls": change(result["media_urls"])}}
 
 
 def _clock_offset(fault: Fault, task: dict[str, Any], now: float) -> dict[str, Any]:  # noqa: ARG001  one form for all
