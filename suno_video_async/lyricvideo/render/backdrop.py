@@ -39,7 +39,7 @@ def open_cover(path: Path) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 image.draft("RGB", (2160, 2160))
-                image.load()
+                image.load()  # pyright: ignore[reportUnknownMemberType]  # Pillow annotates it in part
                 upright = ImageOps.exif_transpose(image)
                 return _square(_opaque(upright))
     except FileNotFoundError as error:
