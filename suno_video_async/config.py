@@ -15,7 +15,7 @@ from attrs import field, frozen
 from dotenv import dotenv_values
 
 from suno_video_async._util.netaddr import is_private
-from suno_video_async.errors import ConfigurationError
+from suno_video_async.errors import ConfigurationError, MissingKeyError
 
 DEFAULT_BASE_URL = "https://api.crun.ai"
 _KEY_SHAPE = re.compile(r"ak_[\x21-\x7e]{32}")
@@ -66,7 +66,8 @@ class Settings:
             key_file: lines of `NAME=value`; None is `~/.crun/.env`, where the provider's own tool keeps the key.
 
         Raises:
-            ConfigurationError: there is no key, or one of the two cannot be used.
+            MissingKeyError: there is no key.
+        ConfigurationError: one of the two cannot be used.
 
         """
         key = api_key or environment.get("CRUN_API_KEY")
@@ -76,13 +77,11 @@ class Settings:
             file = read_key_file(key_file or default_key_file())
             key, url = key or file.get("CRUN_API_KEY"), url or file.get("CRUN_BASE_URL", DEFAULT_BASE_URL)
         if not key or not key.strip():
-            raise ConfigurationError(
-                "no API key: set CRUN_API_KEY, or write CRUN_API_KEY=… into ~/.crun/.env, or pass api_key="
-            )
+            raise MissingKeyError
         return cls(check_base_url(url.strip()), check_key(key.strip()), bool(api_key), key_file)
 
-    def key_file_problems(self) -> Sequence[str]:
-        """Return what a user should know of the key file; it blocks. None of the keys is in it."""
+    def key_file_problems(self) -> Sequence[ConfigurationError]:
+        """Return what a user should know about the key file; it blocks. No key is named."""
         if self.is_given:
             return ()
         try:
@@ -90,14 +89,14 @@ class Settings:
             kept = read_key_file(path).get("CRUN_API_KEY", "").strip()
         except ConfigurationError:
             return ()  # where it was needed, this was said
-        problems = list[str]()
+        problems = list[ConfigurationError]()
         if kept and _is_open_to_others(path):
-            problems.append(f"the key file {path} can be read or changed by others: chmod 600 {path}")
+            problem = f"the key file {path} can be read or changed by others"
+            problems.append(ConfigurationError(problem, fix=f"chmod 600 {path}"))
         if kept and kept != self.api_key:
-            problems.append(
-                f"CRUN_API_KEY is not the key in {path}: the one in the environment is used; unset it to use the"
-                " other"
-            )
+            problem = f"CRUN_API_KEY is not the key in {path}"
+            fix = "the one in the environment is used; unset it to use the other"
+            problems.append(ConfigurationError(problem, fix=fix))
         return problems
 
 

@@ -121,7 +121,7 @@ class Engine:
         self._loop = running_loop()
         if not self.settings.is_given:
             for problem in await anyio.to_thread.run_sync(self.settings.key_file_problems):
-                warnings.warn(problem, UserWarning, stacklevel=3)
+                warnings.warn(str(problem), UserWarning, stacklevel=3)
         await self.limiter.open()
         if self.given_ledger is not None:
             ledger = AsyncLedger(as_ledger(self.given_ledger))

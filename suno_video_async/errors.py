@@ -8,11 +8,38 @@ from suno_video_async.models import TaskSnapshot, TaskUpdate, Track, VideoTaskId
 
 
 class SunoVideoError(Exception):
-    """The root of this library's exceptions."""
+    """The root of this library's exceptions.
+
+    Attributes:
+        fix: what to do about it, if this library knows; the message ends with it.
+
+    """
+
+    def __init__(self, problem: str = "", *, fix: str | None = None) -> None:
+        super().__init__(problem)
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.problem}: {self.fix}" if self.fix else self.problem
+
+    @property
+    def problem(self) -> str:
+        """What is wrong: the message without the fix."""
+        return str(self.args[0])
 
 
 class ConfigurationError(SunoVideoError, ValueError):
-    """The client cannot start as it was told to; the message names the setting and the fix."""
+    """The client cannot start with these settings; the message names the setting and the fix."""
+
+
+class MissingKeyError(ConfigurationError):
+    """There is no API key: neither as an argument, nor in the environment, nor in the key file."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no API key",
+            fix="set CRUN_API_KEY, or write CRUN_API_KEY=… into ~/.crun/.env, or pass api_key=",
+        )
 
 
 class MissingExtraError(SunoVideoError, ImportError):
@@ -35,8 +62,10 @@ class CatalogError(SunoVideoError):
         super().__init__(message)
         self.location = location
 
-    def __str__(self) -> str:
-        message = super().__str__()
+    @property
+    def problem(self) -> str:
+        """What is wrong, and where."""
+        message = super().problem
         return f"{self.location}: {message}" if self.location else message
 
 
@@ -74,7 +103,9 @@ class APIError(SunoVideoError):
         self.retry_after = retry_after
         self.task_id = task_id
 
-    def __str__(self) -> str:
+    @property
+    def problem(self) -> str:
+        """The call, and what the server said of it."""
         about = f" {self.task_id}" if self.task_id else ""
         details = f" ({'; '.join(self.errors)})" if self.errors else ""
         return f"{self.operation}{about}: {self.code} {self.message}{details}"
@@ -175,8 +206,8 @@ class AlreadyBoughtError(SunoVideoError):
 
     def __init__(self, track: Track, key: str) -> None:
         super().__init__(
-            f"{track.suno_id} is in the ledger under another author or brand ({key}):"
-            " convert it with rebuy_changed to pay for a second video"
+            f"{track.suno_id} is in the ledger under another author or brand ({key})",
+            fix="convert it with rebuy_changed to pay for a second video",
         )
         self.key = key
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from suno_video_async import ConfigurationError, SunoVideoClient
+from suno_video_async import ConfigurationError, MissingKeyError, SunoVideoClient
 from suno_video_async.config import DEFAULT_BASE_URL, Settings, check_base_url, is_loopback
 
 KEY, OTHER, THIRD = ("ak_" + letter * 32 for letter in "abc")
@@ -51,7 +51,7 @@ def test_a_key_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
 
 def test_another_key_in_the_environment_is_a_problem(key_file: Path) -> None:
     """It says which of the two is used and shows neither; equal keys, and a key given by hand, are no news."""
-    (said,) = Settings.find(environment={"CRUN_API_KEY": OTHER}, key_file=key_file).key_file_problems()
+    (said,) = map(str, Settings.find(environment={"CRUN_API_KEY": OTHER}, key_file=key_file).key_file_problems())
     assert said.startswith(f"CRUN_API_KEY is not the key in {key_file}: the one in the environment is used")
     assert OTHER not in said
     assert THIRD not in said
@@ -65,7 +65,7 @@ def test_a_key_file_that_others_can_read_is_a_problem(key_file: Path, mode: int)
     """It names the command that mends it, whether or not the file decides."""
     key_file.chmod(mode)
     for environment in ({}, {"CRUN_API_KEY": THIRD}):
-        (said,) = Settings.find(environment=environment, key_file=key_file).key_file_problems()
+        (said,) = map(str, Settings.find(environment=environment, key_file=key_file).key_file_problems())
         assert f"chmod 600 {key_file}" in said
 
 
@@ -97,8 +97,9 @@ async def test_a_client_warns_when_it_opens(key_file: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("key", ["", "   "])
 def test_an_empty_key_is_no_key(key: str, tmp_path: Path) -> None:
     """White space in the environment does not count."""
-    with pytest.raises(ConfigurationError, match="no API key"):
+    with pytest.raises(MissingKeyError, match=r"^no API key: set CRUN_API_KEY") as caught:
         Settings.find(environment={"CRUN_API_KEY": key}, key_file=tmp_path / "none")
+    assert str(caught.value) == f"{caught.value.problem}: {caught.value.fix}"
 
 
 def test_a_key_of_another_shape_is_a_warning(tmp_path: Path) -> None:

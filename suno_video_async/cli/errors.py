@@ -20,6 +20,7 @@ from suno_video_async.errors import (
     LedgerError,
     MaintenanceError,
     MissingExtraError,
+    MissingKeyError,
     NotFoundError,
     RateLimitError,
     ServerError,
@@ -107,12 +108,10 @@ def brief(error: Exception) -> str:
     if isinstance(error, TransportError) and (reason := os_reason(error)):
         call, colon, _ = text.partition(":")
         return f"{call}: {reason}" if colon else reason
-    if isinstance(error, ConfigurationError):
-        # On the command line the key is never an argument.
-        written = "or write CRUN_API_KEY=… into ~/.crun/.env, or pass api_key="
-        return text.replace(written, "or run suno-video login, which writes it into ~/.crun/.env")
+    if isinstance(error, MissingKeyError):  # on the command line the key is never an argument
+        return f"{error.problem}: set CRUN_API_KEY, or run suno-video login, which writes it into ~/.crun/.env"
     if isinstance(error, AlreadyBoughtError):
-        return text.replace("rebuy_changed", "--rebuy-changed")
+        return f"{error.problem}: convert it with --rebuy-changed to pay for a second video"
     return text
 
 

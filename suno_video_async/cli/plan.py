@@ -26,7 +26,7 @@ from suno_video_async.cli.run import Buying
 from suno_video_async.cli.session import with_client
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.config import Settings
-from suno_video_async.errors import CatalogError, ConfigurationError
+from suno_video_async.errors import CatalogError, MissingKeyError
 from suno_video_async.models import Track
 
 #: How the kinds of rows are named to people, in this order.
@@ -197,8 +197,6 @@ def _has_key(connection: ClientOptions) -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the client says the same
             Settings.find(base_url=connection.base_url)
-    except ConfigurationError as error:
-        if "no API key" in str(error):
-            return False
-        raise
+    except MissingKeyError:
+        return False
     return True

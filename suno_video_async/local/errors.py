@@ -8,8 +8,14 @@ from suno_video_async.errors import SunoVideoError
 class LocalServerError(SunoVideoError, OSError):
     """The local server cannot listen on its address; the message names the address and the fix."""
 
-    def __str__(self) -> str:
-        return self.strerror or super().__str__()
+    def __init__(self, errno: int | None, problem: str) -> None:
+        super().__init__(problem)
+        OSError.__init__(self, errno, problem)
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, and what to do."""
+        return self.strerror or ""
 
 
 class FaultError(SunoVideoError, ValueError):

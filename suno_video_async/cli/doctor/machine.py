@@ -20,7 +20,7 @@ from attrs import frozen
 from suno_video_async._util.filesystem import network_file_system
 from suno_video_async.cli import errors
 from suno_video_async.config import Settings, default_key_file, has_usual_shape
-from suno_video_async.errors import ConfigurationError, LedgerError
+from suno_video_async.errors import ConfigurationError, LedgerError, MissingKeyError
 from suno_video_async.ledger.lock import held_by
 from suno_video_async.ledger.schema import MIGRATIONS
 from suno_video_async.ledger.sqlite import SqliteLedger
@@ -157,7 +157,7 @@ def check_key(base_url: str | None) -> tuple[list[Check], Settings | None]:
             warnings.simplefilter("ignore")  # told below
             settings = Settings.find(base_url=base_url)
     except ConfigurationError as error:
-        fix = "suno-video login" if "no API key" in str(error) else "see suno-video login --help"
+        fix = "suno-video login" if isinstance(error, MissingKeyError) else "see suno-video login --help"
         return [fail("key", errors.brief(error), fix)], None
     where = "CRUN_API_KEY" if os.environ.get("CRUN_API_KEY") else default_key_file()
     checks = list[Check]()
@@ -167,8 +167,7 @@ def check_key(base_url: str | None) -> tuple[list[Check], Settings | None]:
         text = f"found in {where}, {len(settings.api_key)} characters long, which is not the usual shape"
         checks.append(warn("key", text, "see that you have copied all of it"))
     for problem in settings.key_file_problems():
-        text, _, fix = problem.partition(": ")
-        checks.append(warn("key file", text, fix))
+        checks.append(warn("key file", problem.problem, problem.fix))
     return checks, settings
 
 
