@@ -9,6 +9,9 @@ from typing import Protocol
 
 import aiohttp
 from aiohttp import hdrs
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import BytesPayload
+from multidict import CIMultiDict
 from yarl import URL
 
 from suno_video_async._version import USER_AGENT
@@ -30,6 +33,12 @@ class Transport(Protocol):
         ...
 
 
+#: Bytes of one header of an answer; aiohttp's own bound of 8 KB makes an accepted submission unknown.
+MAX_HEAD = 65_536
+#: Characters of a reason, or of a header's value, that are kept.
+MAX_REASON = 200
+#: The headers of an answer that mean something here.
+FACTS = ("Content-Type", "Date", "Retry-After")
 #: aiohttp's own switch; it has no public name.
 _REPEATS = "_retry_connection"
 
@@ -37,7 +46,7 @@ _REPEATS = "_retry_connection"
 def make_session() -> aiohttp.ClientSession:
     """Return a session as this library likes it: no cookies, no bound on connections, one send a call."""
     session = aiohttp.ClientSession(
-        # Idle connections go soon: one that the server has closed makes a healthy submission unknown.
+        # Idle connections are closed soon: one that the server has closed makes a healthy submission unknown.
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
@@ -59,7 +68,8 @@ async def _one_send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
         raise  # the connection never came up: not sent
     except (aiohttp.ClientError, OSError) as error:
-        raise TransportError(f"the connection broke: {_reason(error)}") from error
+        failure = TransportError(_reason(error))
+    raise failure
 
 
 class AiohttpTransport:
@@ -76,7 +86,12 @@ class AiohttpTransport:
     def __init__(self, base_url: str, api_key: str, *, timeout: Timeout, session: aiohttp.ClientSession) -> None:
         self._base_url = base_url.rstrip("/")
         self._api_key = api_key.encode()
-        self._headers: Mapping[str, str] = {"x-api-key": api_key, "User-Agent": USER_AGENT}
+        self._spellings = _spellings(self._api_key)
+        self._headers: Mapping[str, str] = {
+            "x-api-key": api_key,
+            "User-Agent": USER_AGENT,
+            "Accept-Encoding": "identity",
+        }
         self._post_headers = {**self._headers, "Content-Type": "application/json"}
         self._timeout = aiohttp.ClientTimeout(total=timeout.total, connect=timeout.connect)
         self._session = session
@@ -89,36 +104,89 @@ class AiohttpTransport:
 
     async def send(self, request: Request) -> Answer:
         """Send once and return the whole answer."""
+        body = None if request.body is None else _Body(request.body)
         try:
             async with self._session.request(
                 request.method,
                 URL(self._base_url + request.target, encoded=True),
-                data=request.body,
-                headers=self._headers if request.body is None else self._post_headers,
-                allow_redirects=False,
+                data=body,
+                headers=self._headers if body is None else self._post_headers,
                 timeout=self._timeout,
                 middlewares=self._middlewares,
+                # What a session may have set otherwise, and what would then change the meaning of an answer.
+                allow_redirects=False,
+                raise_for_status=False,
+                auto_decompress=True,
+                max_line_size=MAX_HEAD,
+                max_field_size=MAX_HEAD,
             ) as response:
-                body = await _read(response, request)
-                return Answer(response.status, response.headers, self._without_key(body))
-        except aiohttp.ConnectionTimeoutError as error:
-            raise APITimeoutError(f"{request.operation}: no connection in time", sent=False) from error
-        except TimeoutError as error:
-            raise APITimeoutError(f"{request.operation}: no answer in time") from error
-        except aiohttp.ClientConnectorError as error:
-            raise TransportError(f"{request.operation}: not sent: {_reason(error)}", sent=False) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise TransportError(f"{request.operation}: the answer broke off: {_reason(error)}") from error
+                content = await _read(response, request)
+                return Answer(response.status, self._facts(response.headers), self._without_key(content))
+        except MalformedResponseError:
+            raise
+        except Exception as error:  # aiohttp's, a proxy connector's, a middleware's: anything
+            failure = self._failure(request, error, sent=_was_sent(body, error))
+        # Raised out here: aiohttp's errors hold the request's headers, and would stay attached as the context.
+        raise failure
+
+    def _failure(self, request: Request, error: Exception, *, sent: bool) -> TransportError:
+        if isinstance(error, TimeoutError):
+            what = "no answer in time" if sent else "no connection in time"
+            return APITimeoutError(f"{request.operation}: {what}", sent=sent)
+        reason = self._text(error if type(error) is not TransportError else str(error))
+        what = f"the connection broke: {reason}" if sent else f"not sent: {reason}"
+        return TransportError(f"{request.operation}: {what}", sent=sent)
+
+    def _text(self, error: Exception | str) -> str:
+        reason = error if isinstance(error, str) else _reason(error)
+        return self._spellings.sub(b"[api key]", reason.encode(errors="replace")).decode(errors="replace")[
+            :MAX_REASON
+        ]
+
+    def _facts(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the headers that mean something here, bounded and without the key."""
+        return CIMultiDict((name, self._text(headers[name])) for name in FACTS if name in headers)
 
     def _without_key(self, body: bytes) -> bytes:
         """Take the key out of a body that repeats it, be it spelt with JSON's escapes."""
-        if b"\\u00" in body:
-            body = _ESCAPES.sub(lambda found: bytes([int(found[1], 16)]), body)
-        return body.replace(self._api_key, b"[api key]")
+        if b"\\u" not in body and self._api_key not in body:
+            return body
+        return self._spellings.sub(b"[api key]", body)
 
 
-#: Escapes of printable ASCII in JSON, but for the quote and the backslash.
-_ESCAPES = re.compile(rb"\\u00(2[013-9a-fA-F]|[346][0-9a-fA-F]|5[0-9abdefABDEF]|7[0-9a-eA-E])")
+class _Body(BytesPayload):
+    """A request's body that knows whether it was begun to be written: then the request may have arrived.
+
+    aiohttp sends the head together with the first bytes of the body, and only over a connection that is up. So
+    this tells whether a request left the machine, and the type of an error does not. A body is written once.
+    """
+
+    begun = False
+
+    def __init__(self, value: bytes) -> None:
+        super().__init__(value, content_type="application/json")
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        if self.begun:
+            raise TransportError("a middleware of the session tried to send a request twice")
+        self.begun = True
+        await super().write_with_length(writer, content_length)
+
+
+def _was_sent(body: _Body | None, error: Exception) -> bool:
+    """Whether a byte of the request may have left; a question without a body counts as sent where in doubt."""
+    if body is not None:
+        return body.begun
+    return not isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError)
+
+
+def _spellings(key: bytes) -> re.Pattern[bytes]:
+    """Return what finds the key in JSON, whichever of its characters are escaped."""
+    first, *rest = (rb"(?:%b|(?<!\\)\\u00%02x)" % (re.escape(bytes([char])), char) for char in key)
+    return re.compile(first + b"".join(rest), re.IGNORECASE)
 
 
 async def _read(response: aiohttp.ClientResponse, request: Request) -> bytes:
@@ -144,8 +212,12 @@ def _reason(error: Exception) -> str:
     """Name an error without the request's headers, which some of aiohttp's texts repeat."""
     inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(inner, ssl.SSLError):
-        # Its errno is no operating system's: 1 would read as "operation not permitted".
+        # Its errno is not the operating system's: 1 would read as "operation not permitted".
         return f"TLS failed ({inner.reason or type(inner).__name__})"
+    if isinstance(inner, aiohttp.ClientResponseError):
+        return f"{type(inner).__name__}: HTTP {inner.status} {inner.message}".rstrip()
     if isinstance(inner, OSError) and inner.strerror:
         return inner.strerror
-    return type(error).__name__
+    if isinstance(inner, aiohttp.ClientError):
+        return type(inner).__name__
+    return f"{type(inner).__name__}: {inner}" if str(inner) else type(inner).__name__

@@ -100,6 +100,37 @@ async def test_a_server_that_repeats_the_key_does_not_get_it_into_our_values() -
     assert answer.body == b"bad key [api key]!"
 
 
+@pytest.mark.parametrize(
+    ("spelling", "read"),
+    [
+        (KEY.encode().replace(b"_", rb"\u005F").replace(b"s", rb"\u0073"), b"[api key]"),
+        (b"".join(rb"\u%04x" % char for char in KEY.encode()), b"[api key]"),
+        (rb"Simon \\u0026 Garfunkel \u0026", rb"Simon \\u0026 Garfunkel \u0026"),
+        (rb"\\u0061" + KEY.encode()[1:], rb"\\u0061" + KEY.encode()[1:]),
+    ],
+)
+async def test_the_key_is_found_however_json_spells_it(spelling: bytes, read: bytes) -> None:
+    """Escapes do not hide the key, and what is not the key keeps every escape as it came."""
+    async with raw_server(says(http(b'{"said": "%b"}' % spelling))) as server:
+        answer = await send(server.url)
+    assert answer.body == b'{"said": "%b"}' % read
+
+
+async def test_a_header_that_repeats_the_key_is_bounded_and_redacted() -> None:
+    """Headers are kept as far as they mean something, short and without the key."""
+    headers = {"Content_Type": f"text/{KEY}", "Retry_After": "7" * 900, "Set_Cookie": KEY}
+    async with raw_server(says(http(b"", **headers))) as server:
+        answer = await send(server.url)
+    assert dict(answer.headers) == {"Content-Type": "text/[api key]", "Retry-After": "7" * 200}
+
+
+@pytest.mark.parametrize("request_", [READ, CREATE])
+async def test_long_headers_do_not_hide_an_answer(request_: Request) -> None:
+    """A header over aiohttp's 8 KB would make an accepted submission unknown."""
+    async with raw_server(says(http(b"ok", Set_Cookie="x" * 40_000))) as server:
+        assert (await send(server.url, request_)).body == b"ok"
+
+
 def unused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -260,6 +291,86 @@ async def test_an_injected_session_is_used_and_not_closed() -> None:
         async with SunoVideoClient(api_key=KEY, base_url=server.url, session=session) as client:
             assert await client.balance() == 3
         assert not session.closed
+
+
+async def over(session: aiohttp.ClientSession, url: str, request: Request = CREATE) -> Answer:
+    transport = AiohttpTransport(url, KEY, timeout=Timeout(connect=2, total=5), session=session)
+    return await transport.send(request)
+
+
+async def test_a_closed_session_is_not_sent() -> None:
+    """What fails before the connection is never in doubt, of whatever type the error is."""
+    session = aiohttp.ClientSession()
+    await session.close()
+    with pytest.raises(TransportError, match="not sent: RuntimeError: Session is closed") as caught:
+        await over(session, "http://127.0.0.1:9")
+    assert not caught.value.sent
+
+
+@pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "502 Bad Gateway"])
+async def test_a_proxy_that_refuses_to_connect_is_not_sent(status: str) -> None:
+    """A refused CONNECT opens no way to the API; the key was not shown to the proxy."""
+    proxy = says(http(b"", status), then_close=True)
+    async with raw_server(proxy) as server, aiohttp.ClientSession(proxy=server.url) as session:
+        with pytest.raises(TransportError, match=f"not sent: ClientHttpProxyError: HTTP {status[:3]}") as caught:
+            await over(session, "https://api.invalid")
+    assert not caught.value.sent
+    assert server.heads[0].startswith(b"CONNECT api.invalid:443")
+    assert KEY.encode() not in b"".join(server.heads)
+
+
+Middleware = Callable[[aiohttp.ClientRequest, aiohttp.ClientHandlerType], Awaitable[aiohttp.ClientResponse]]
+
+
+async def breaks_before(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    raise ValueError(f"no signature with {KEY}")
+
+
+async def breaks_after(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    await handler(request)
+    raise LookupError
+
+
+async def sends_twice(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    await handler(request)
+    return await handler(request)
+
+
+@pytest.mark.parametrize(
+    ("middleware", "sent", "text"),
+    [
+        (breaks_before, False, "CreateTask: not sent: ValueError: no signature with [api key]"),
+        (breaks_after, True, "CreateTask: the connection broke: LookupError"),
+        (sends_twice, True, "CreateTask: the connection broke: ClientConnectionError"),
+    ],
+)
+async def test_a_middleware_that_breaks_is_an_error_of_ours(middleware: Middleware, sent: bool, text: str) -> None:
+    """Whether it was sent is known from its body; no error holds the key, and no body goes twice."""
+    async with raw_server(says(http(b"ok"))) as server, aiohttp.ClientSession(middlewares=[middleware]) as session:
+        with pytest.raises(TransportError) as caught:
+            await over(session, server.url)
+    assert (caught.value.sent, str(caught.value)) == (sent, text)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    assert len(server.heads) == sent
+
+
+async def test_a_sessions_own_settings_do_not_change_an_answer() -> None:
+    """A refusal is an answer, whatever the session makes of a status, and a packed body is unpacked."""
+    body = gzip.compress(b'{"code": 429}')
+    answer = http(body, "429 Too Many Requests", Content_Encoding="gzip", Retry_After="1")
+    async with (
+        raw_server(says(answer)) as server,
+        aiohttp.ClientSession(raise_for_status=True, auto_decompress=False) as session,
+    ):
+        said = await over(session, server.url)
+    assert (said.status, said.body, said.headers["retry-after"]) == (429, b'{"code": 429}', "1")
+    assert b"Accept-Encoding: identity\r\n" in server.heads[0]
 
 
 def test_a_bad_certificate_counts_as_not_sent() -> None:
