@@ -4,11 +4,12 @@ The real client converts catalogs in virtual time, against a model of the API wi
 window (20 requests in 10 s) and a latency of 10 ms each way (`--latency`). Times are model seconds, from the first
 to the last request in the server's books; the bound is two requests a track at the rate limit.
 
-Three tables: the gate (durations lognormal, median 65 s, sigma 0.35), other laws of the durations beside an oracle
-(the same client, told the true law at every moment), and the calibration of `update.progress`. With `--sockets`
-also 1,000 tracks over real sockets at time scale 50, beside two hand-written scripts.
+Three tables: the gate (durations lognormal, median 65 s, sigma 0.35), other distributions of the durations beside
+an oracle (the same client, given the true distribution at every moment), and the calibration of `update.progress`.
+With `--sockets` also 1,000 tracks over real sockets at time scale 50, beside two hand-written scripts.
 
-Usage: python -m benchmarks.pacing [--quick] [--jobs 2] [--only gate laws progress] [--rows 1000/100 1/100]
+Usage: python -m benchmarks.pacing [--quick] [--jobs 2] [--only gate distributions progress] [--rows 1000/100
+1/100]
     [--cases "2 % stuck"] [--latency 0.01] [--sockets]
 """
 
@@ -29,7 +30,7 @@ from typing import Any
 from attrs import frozen
 
 from benchmarks import catalog
-from benchmarks.pacing_model import LATENCY, LAWS, Job, run
+from benchmarks.pacing_model import DISTRIBUTIONS, LATENCY, Job, run
 
 #: Real seconds after which a hand-written script is cut.
 CUT = 180.0
@@ -51,8 +52,8 @@ class Chosen:
 
 def medians(pool: Any, seeds: int, *job: Any) -> dict[str, float]:
     """Return the median of each figure over the seeds; the worst of what must not happen at all."""
-    who, law, tracks, cap, latency = job
-    reports = pool.map(run, [Job(who, law, tracks, cap, seed, latency) for seed in range(seeds)])
+    who, distribution, tracks, cap, latency = job
+    reports = pool.map(run, [Job(who, distribution, tracks, cap, seed, latency) for seed in range(seeds)])
     found = {name: statistics.median(r[name] for r in reports) for name in reports[0] if name != "said"}
     worst = {name: max(r[name] for r in reports) for name in ("refused", "lost")}
     worst["of_bound_most"] = max(r["of_bound"] for r in reports)
@@ -116,35 +117,44 @@ def gate(pool: Any, chosen: Chosen) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, missed
 
 
-def laws(pool: Any, chosen: Chosen) -> tuple[list[dict[str, Any]], list[str]]:
-    """Measure other laws beside the oracle; return the rows, and what was missed."""
+def distributions(pool: Any, chosen: Chosen) -> tuple[list[dict[str, Any]], list[str]]:
+    """Measure other distributions beside the oracle; return the rows, and what was missed."""
     rows, missed = list[dict[str, Any]](), list[str]()
     print(
-        f"\n{'law':>12} {'cap':>5} {'of bound':>9} {'worst':>6} {'oracle':>7} {'ratio':>6}"
+        f"\n{'distribution':>12} {'cap':>5} {'of bound':>9} {'worst':>6} {'oracle':>7} {'ratio':>6}"
         f" {'noticed':>9} {'oracle':>8} {'ratio':>6} a track"
     )
-    for law in chosen.cases or LAWS:
+    for distribution in chosen.cases or DISTRIBUTIONS:
         for cap in (1000, 100):
             if not chosen.row(1000, cap):
                 continue
             seeds = 3 if chosen.quick else 5
-            mine, best = (medians(pool, seeds, who, law, 1000, cap, chosen.latency) for who in ("ours", "oracle"))
+            mine, best = (
+                medians(pool, seeds, who, distribution, 1000, cap, chosen.latency) for who in ("ours", "oracle")
+            )
             ratio, notice = mine["of_bound"] / best["of_bound"], mine["notice"] / best["notice"]
             rows.append(
-                {"law": law, "cap": cap, "ratio": ratio, "notice_ratio": notice, "ours": mine, "oracle": best}
+                {
+                    "distribution": distribution,
+                    "cap": cap,
+                    "ratio": ratio,
+                    "notice_ratio": notice,
+                    "ours": mine,
+                    "oracle": best,
+                }
             )
             print(
-                f"{law:>12} {cap:>5} {mine['of_bound']:>9.3f} {mine['of_bound_most']:>6.2f}"
+                f"{distribution:>12} {cap:>5} {mine['of_bound']:>9.3f} {mine['of_bound_most']:>6.2f}"
                 f" {best['of_bound']:>7.3f} {ratio:>6.3f} {mine['notice']:>7.1f} s {best['notice']:>6.1f} s"
                 f" {notice:>6.2f} {mine['requests_a_track']:>7.3f}",
                 flush=True,
             )
             if cap == 1000 and ratio > 1.35:
-                missed.append(f"{law}: {ratio:.2f} times the oracle's makespan, not 1.35")
+                missed.append(f"{distribution}: {ratio:.2f} times the oracle's makespan, not 1.35")
             elif ratio > 1.35:
                 print(f"    beside the gate: {ratio:.2f} times the oracle's makespan at cap {cap}")
             if mine["refused"] or mine["lost"]:
-                missed.append(f"{law}: refused {mine['refused']}, lost {mine['lost']}")
+                missed.append(f"{distribution}: refused {mine['refused']}, lost {mine['lost']}")
     return rows, missed
 
 
@@ -218,7 +228,7 @@ def _peer(name: str, at: catalog.Server, file: Path, scale: float) -> dict[str, 
         return None
 
 
-TABLES = {"gate": gate, "laws": laws, "progress": progress}
+TABLES = {"gate": gate, "distributions": distributions, "progress": progress}
 
 
 def main() -> int:
@@ -229,7 +239,9 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", choices=sorted(TABLES), default=list(TABLES))
     rows = [f"{goal.tracks}/{goal.cap}" for goal in GATES]
     parser.add_argument("--rows", nargs="*", choices=rows, default=[], help="only these: tracks/cap")
-    parser.add_argument("--cases", nargs="*", choices=list(LAWS), default=[], help="only these laws")
+    parser.add_argument(
+        "--cases", nargs="*", choices=list(DISTRIBUTIONS), default=[], help="only these distributions"
+    )
     parser.add_argument("--latency", type=float, default=LATENCY, help="seconds each way")
     parser.add_argument("--sockets", action="store_true", help="also over real sockets")
     parser.add_argument("--tracks", type=int, default=1000, help="of the runs over real sockets")

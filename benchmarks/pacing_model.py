@@ -1,7 +1,8 @@
-"""A model of the API in virtual time, for the benchmarks of pacing: laws of durations, a server, who converts.
+"""A model of the API in virtual time, for the benchmarks of pacing: distributions of durations, a server and the
+clients.
 
 The real client converts against a model with the local server's own rate window and a latency each way. `Oracle`
-is what the client learns with, told the true law at every moment.
+is what the client learns with, given the true distribution at every moment.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from suno_video_async.batch.conversion import Conversion
 from suno_video_async.batch.options import Options
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.local.accounts import RateWindow
-from suno_video_async.polling.durations import Durations
+from suno_video_async.polling.durations import DurationModel
 from suno_video_async.protocol.codec import Operation
 from tests.support.virtual import VirtualLoop
 
@@ -44,11 +45,11 @@ LATENCY = 0.01
 #: A stuck task ends after an hour; it is left out of the times.
 STUCK = 3600.0
 #: The seconds that the n-th of so many tasks takes.
-Law = Callable[[random.Random, int, int], float]
+Distribution = Callable[[random.Random, int, int], float]
 
 
-def lognormal(median: float, sigma: float) -> Law:
-    """Return the law of one kind of tasks."""
+def lognormal(median: float, sigma: float) -> Distribution:
+    """Return the distribution of one kind of tasks."""
     return lambda rng, _n, _of: median * rng.lognormvariate(0.0, sigma)
 
 
@@ -69,7 +70,7 @@ def two_kinds(rng: random.Random, n: int, of: int) -> float:
 
 
 USUAL = lognormal(65, 0.35)
-LAWS: dict[str, Law] = {
+DISTRIBUTIONS: dict[str, Distribution] = {
     "usual": USUAL,
     "median 20": lognormal(20, 0.35),
     "median 240": lognormal(240, 0.35),
@@ -88,7 +89,7 @@ TOLD = {"2 % stuck": "usual"}
 class Server:
     """A model of the API: accepts everything within the rate, and keeps books."""
 
-    law: Law
+    distribution: Distribution
     tracks: int
     seed: int
     latency: float = LATENCY
@@ -121,7 +122,7 @@ class Server:
             self.times.append((now, "refused"))
             return 429, None
         if request.operation is Operation.CREATE_TASK:
-            seconds = self.law(self.rng, len(self.ends), self.tracks)
+            seconds = self.distribution(self.rng, len(self.ends), self.tracks)
             self.ends.append((now + seconds, seconds))
             self.times.append((now, "submitted"))
             return 200, {"task_id": f"v{len(self.ends) - 1}"}
@@ -165,48 +166,50 @@ class Said(Hooks):
 
 
 @define(eq=False)
-class Oracle(Durations):
-    """Knows the true law at every moment, and learns nothing.
+class Oracle(DurationModel):
+    """Knows the true distribution at every moment, and learns nothing.
 
-    A law that shifts is two laws: it goes by the one that most of the tasks alive follow.
+    A distribution that shifts counts as two: the oracle uses that of most of the unfinished tasks.
     """
 
     server: Server
-    laws: Sequence[Durations]
+    models: Sequence[DurationModel]
 
     @classmethod
-    def of(cls, law: str, server: Server) -> Oracle:
+    def of(cls, distribution: str, server: Server) -> Oracle:
         """Return the one for a run."""
-        return cls(server, [known(law, part) for part in (0, 1)])
+        return cls(server, [known(distribution, part) for part in (0, 1)])
 
     def __attrs_post_init__(self) -> None:
-        self._tell(self.laws[0])
+        self._use(self.models[0])
 
-    def _tell(self, law: Durations) -> None:
-        if law._hazard is not self._hazard:
-            self._hazard, self._pace, self.ends = law._hazard, None, law.ends
+    def _use(self, model: DurationModel) -> None:
+        if model._hazard is not self._hazard:
+            self._hazard, self._pace, self.ends = model._hazard, None, model.ends
             self.version += 1
 
     def _table(self) -> list[float]:
         return self._hazard
 
     def ended(self, since: float, age: float) -> None:  # noqa: ARG002  it knows already
-        """See whether the law has shifted."""
+        """See whether the distribution has shifted."""
         half = self.server.tracks // 2
         begun, early = len(self.server.ends), self.server.noticed_early
         late = (begun - half) - (len(self.server.noticed) - early)
-        self._tell(self.laws[late > half - early])
+        self._use(self.models[late > half - early])
 
     def unfinished(self, since: float, age: float) -> None:
         """Learn nothing."""
 
 
 @cache
-def known(law: str, part: int) -> Durations:
+def known(distribution: str, part: int) -> DurationModel:
     """Return what 5,000 tasks teach, of the first or the second half of a catalog, all of the same weight."""
-    durations, rng = Durations(), random.Random("oracle")
+    durations, rng = DurationModel(), random.Random("oracle")
     for number in range(5000):
-        durations.ended(0.0, LAWS[TOLD.get(law, law)](rng, number + 5000 * part, 10_000))
+        durations.ended(
+            0.0, DISTRIBUTIONS[TOLD.get(distribution, distribution)](rng, number + 5000 * part, 10_000)
+        )
         durations._weight = 1.0
     durations.hazard(1.0)
     return durations
@@ -258,7 +261,7 @@ class Job:
     """One run."""
 
     who: str
-    law: str
+    distribution: str
     tracks: int
     cap: int
     seed: int
@@ -267,14 +270,14 @@ class Job:
 
 def run(job: Job) -> dict[str, Any]:
     """Carry out one run in virtual time."""
-    server = Server(LAWS[job.law], job.tracks, job.seed, job.latency)
+    server = Server(DISTRIBUTIONS[job.distribution], job.tracks, job.seed, job.latency)
     said = Said(server)
     if job.who == "fixed":
         main = fixed(server, job.cap)
     elif job.who == "progress":
         main = ours(server, job.cap, None, said)
     else:
-        main = ours(server, job.cap, Oracle.of(job.law, server) if job.who == "oracle" else None)
+        main = ours(server, job.cap, Oracle.of(job.distribution, server) if job.who == "oracle" else None)
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(main)
     return server.report() | {"said": said.shares}

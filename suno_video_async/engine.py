@@ -57,7 +57,7 @@ from suno_video_async.models import (
 )
 from suno_video_async.observability.log import fields, logger
 from suno_video_async.observability.reporter import Reporter
-from suno_video_async.polling.durations import RECALLED, Durations
+from suno_video_async.polling.durations import RECALLED, DurationModel
 from suno_video_async.polling.forecast import Forecast, forecast
 from suno_video_async.polling.poller import Poller
 from suno_video_async.polling.schedule import PollSchedule
@@ -105,7 +105,7 @@ class Engine:
     _loop: asyncio.AbstractEventLoop = field(init=False)
     _session: aiohttp.ClientSession = field(init=False)
     _downloads: Downloads = field(init=False)
-    _durations: Durations = field(factory=Durations, init=False)
+    _durations: DurationModel = field(factory=DurationModel, init=False)
     _slots: anyio.Semaphore = field(init=False)
     _background: Background = field(factory=Background, init=False)
     _submissions: set[Submission] = field(factory=set[Submission], init=False)

@@ -1,6 +1,6 @@
 """How long tasks take, learned while they are followed.
 
-The law of the durations is kept as a cumulative hazard over ages on a logarithmic scale: a task that was
+The duration model is kept as a cumulative hazard over ages on a logarithmic scale: a task that was
 unfinished at age *c* is finished by age *x* with probability ``1 - exp(-(H(x) - H(c)))``. What was seen goes into
 it as into the Kaplan-Meier estimator: a task that ended counts as exposed in every step of age up to its end, one
 that is "not done at age x" up to x. Where little was seen, a wide prior speaks; what was seen long ago fades.
@@ -19,7 +19,7 @@ from attrs import define, field, frozen
 FIRST_AGE, STEP, STEPS = 0.5, math.log(1.08), 166
 #: The prior: lognormal, half of the tasks within a minute; it counts as much as this many tasks.
 PRIOR_MEDIAN, PRIOR_SIGMA, PRIOR_WEIGHT = 60.0, 0.7, 0.7
-#: The prior's tail is that of a power law with this exponent: whoever is late may be very late.
+#: The prior's tail is that of a power@MODEL with this exponent: whoever is late may be very late.
 PRIOR_TAIL = 2.0
 #: Likewise its head: a few tasks may be over at once, however few seconds old.
 PRIOR_HEAD = 0.03
@@ -33,7 +33,7 @@ ALMOST_ALL = 0.995
 MOST, STUCK = 0.9, 2.0
 #: Ends that must have been seen before estimates are told to anybody.
 ENOUGH = 5
-#: An end counts in the neighbouring steps as well: few ends make a smooth law.
+#: An end counts in the neighbouring steps as well: few ends make a smooth model.
 _KERNEL = (0.25, 0.5, 0.25)
 #: Nobody is ever sure that a step ends a task, nor that it cannot.
 _MOST_SURE, _LEAST = 0.97, 1e-9
@@ -75,8 +75,8 @@ _PRIOR = _prior()
 
 
 @define(eq=False)
-class Durations:
-    """The law of the durations, as far as it is known; ages and durations in seconds."""
+class DurationModel:
+    """The duration model, as far as it is known; ages and durations in seconds."""
 
     _exposed: list[float] = field(factory=lambda: [0.0] * STEPS, init=False, repr=False)
     _ended: list[float] = field(factory=lambda: [0.0] * STEPS, init=False, repr=False)
@@ -88,7 +88,7 @@ class Durations:
     ends: int = field(default=0, init=False)
     #: How many of them were recalled, which count for little.
     recalled: int = field(default=0, init=False)
-    #: Grows with each change of the law.
+    #: Grows with each change of the model.
     version: int = field(default=0, init=False)
 
     def unfinished(self, since: float, age: float) -> None:

@@ -19,7 +19,7 @@ from typing import TypeAlias
 from attrs import define, field, frozen
 
 from suno_video_async.models import RateLimit, VideoTaskId
-from suno_video_async.polling.durations import Durations
+from suno_video_async.polling.durations import DurationModel
 
 #: The rungs of the ladder: the chance that a task has ended since it was last looked at.
 RUNGS = (0.025, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.945)
@@ -35,10 +35,10 @@ EAGER, EAGER_SHARE = RUNGS.index(0.15), 4
 SCOUT, SCOUT_SHARE = RUNGS.index(0.7), 5
 #: The periods over which it is counted how many places went by unused: places come free in bursts.
 LOOKED_BACK = 3
-#: From how many ends on the law is known at all, and well.
+#: From how many ends on the model is known at all, and well.
 KNOWN, WELL_KNOWN = 10, 40
 #: The share of the tasks that the end of a catalog is planned for; the last few may come after it. The less is
-#: known of the law, the longer the longest may take by it: then the share is smaller.
+#: known of the model, the longer the longest may take by it: then the share is smaller.
 PLANNED_FOR = ((WELL_KNOWN, 0.99), (KNOWN, 0.98), (0, 0.9))
 #: Two questions about one task are at least so many seconds apart.
 SHORTEST = 1.0
@@ -47,7 +47,7 @@ SHORTEST = 1.0
 ANNOUNCED, ANNOUNCED_FROM, ANNOUNCED_SHARE = 20, 5, 0.85
 #: Whatever callbacks say, they cause at most one question about a task in so many seconds.
 HINTED_AGAIN = 30.0
-#: After a change of the law all tasks are placed anew, at most so many for each question: the work stays linear.
+#: After a change of the model all tasks are placed anew, at most so many for each question: the work stays linear.
 REVIEWED = 20
 
 #: Above the ladder: whoever must not wait for those who come later. From the highest rung a task gets there after
@@ -157,7 +157,7 @@ class PollSchedule:
     """
 
     rate: RateLimit | None = None
-    durations: Durations = field(factory=Durations)
+    durations: DurationModel = field(factory=DurationModel)
     _live: dict[VideoTaskId, _Live] = field(factory=dict[VideoTaskId, _Live], init=False)
     _climbs: list[tuple[float, int, VideoTaskId]] = field(
         factory=list[tuple[float, int, VideoTaskId]], init=False, repr=False
@@ -170,7 +170,7 @@ class PollSchedule:
     _after_eager: int = field(default=EAGER_SHARE, init=False)
     _used: deque[float] = field(init=False, repr=False)
     _stretch_until: float | None = field(default=None, init=False)
-    _law: int = field(default=0, init=False, repr=False)
+    _model_version: int = field(default=0, init=False, repr=False)
     _announced: deque[bool] = field(factory=lambda: deque[bool](maxlen=ANNOUNCED), init=False, repr=False)
     _called_back: bool = field(default=False, init=False)
     _asked_since_review: int = field(default=0, init=False, repr=False)
@@ -240,7 +240,7 @@ class PollSchedule:
         called_back = known and sum(self._announced) >= ANNOUNCED_SHARE * len(self._announced)
         if called_back != self._called_back:
             self._called_back = called_back
-            self._law, self._asked_since_review = -1, len(self._live)  # all are placed anew
+            self._model_version, self._asked_since_review = -1, len(self._live)  # all are placed anew
 
     def unfinished(self, task_id: VideoTaskId, now: float, *, age: float | None = None) -> None:
         """Learn that a task is not over.
@@ -358,7 +358,7 @@ class PollSchedule:
         """
         if self.rate is None:
             return False
-        # What was recalled from earlier runs makes the law no better known than a few ends do.
+        # What was recalled from earlier runs makes the model no better known than a few ends do.
         seen = self.durations.ends - self.durations.recalled
         planned_for = next(share for ends, share in PLANNED_FOR if seen >= ends)
         left = len(self._live) + backlog.ready + backlog.blocked
@@ -396,9 +396,9 @@ class PollSchedule:
 
     def _climb(self, live: _Live, now: float) -> None:
         """Put a task where it stands now, and note when it reaches the next rung."""
-        law = self.durations
-        looked, longest = law.hazard(live.looked), law.longest()
-        # Whatever the law says, no task is left alone for longer than it took to look at it last.
+        model = self.durations
+        looked, longest = model.hazard(live.looked), model.longest()
+        # Whatever the model says, no task is left alone for longer than it took to look at it last.
         latest = live.born + max(longest, 2 * live.looked)
         if now < live.not_before:
             rung, at = -1, live.not_before
@@ -412,19 +412,21 @@ class PollSchedule:
         elif self._called_back:
             rung, at = -1, latest
         else:
-            rung = bisect_right(_NEEDS, law.hazard(now - live.born) - looked + _ROUNDING) - 1
+            rung = bisect_right(_NEEDS, model.hazard(now - live.born) - looked + _ROUNDING) - 1
             if rung == PRESSED:
                 live.due, at = now, now + PATIENCE * longest
             else:
-                at = min(live.born + law.age_at(looked + _NEEDS[rung + 1]), latest)
+                at = min(live.born + model.age_at(looked + _NEEDS[rung + 1]), latest)
         self._ladder(live).put(live, rung)
         live.ticket = next(self._tickets)
         if at < math.inf:
             heapq.heappush(self._climbs, (at, live.ticket, live.task_id))
 
     def _advance(self, now: float) -> None:
-        """Let those climb whose time has come; let all climb anew when the law has changed."""
-        if self._law != self.durations.version and self._asked_since_review * REVIEWED >= len(self._live):
+        """Let those climb whose time has come; let all climb anew when the model has changed."""
+        if self._model_version != self.durations.version and self._asked_since_review * REVIEWED >= len(
+            self._live
+        ):
             self._review(now)
         while self._climbs:
             at, ticket, task_id = self._climbs[0]
@@ -438,7 +440,7 @@ class PollSchedule:
                 heapq.heappop(self._climbs)
 
     def _review(self, now: float) -> None:
-        self._law, self._asked_since_review = self.durations.version, 0
+        self._model_version, self._asked_since_review = self.durations.version, 0
         self._climbs.clear()
         for live in self._live.values():
             if not live.in_air and live.rung < FIRST:

@@ -10,7 +10,7 @@ from statistics import median
 import pytest
 
 from suno_video_async.models import RateLimit
-from suno_video_async.polling.durations import Durations
+from suno_video_async.polling.durations import DurationModel
 from suno_video_async.polling.forecast import REQUESTS_EACH, forecast
 
 RATE = RateLimit(20, 10)
@@ -21,11 +21,11 @@ def duration(rng: random.Random) -> float:
     return MEDIAN * math.exp(rng.gauss(0.0, SIGMA))
 
 
-def taught(ends: int = 300) -> Durations:
-    law, rng = Durations(), random.Random(1)
+def taught(ends: int = 300) -> DurationModel:
+    model, rng = DurationModel(), random.Random(1)
     for _ in range(ends):
-        law.ended(0.0, duration(rng))
-    return law
+        model.ended(0.0, duration(rng))
+    return model
 
 
 def played(waiting: int, live: int, places: int, rng: random.Random) -> float:
@@ -47,7 +47,7 @@ def played(waiting: int, live: int, places: int, rng: random.Random) -> float:
     [(200, 0, 100), (1000, 50, 100), (60, 40, 100), (100, 5, 5), (0, 80, 100), (3, 0, 100), (0, 1, 100)],
 )
 def test_it_is_near_what_happens(waiting: int, live: int, places: int) -> None:
-    """It is within a quarter of the median of runs that are played through with the same law."""
+    """It is within a quarter of the median of runs that are played through with the same model."""
     rng = random.Random(2)
     real = median(played(waiting, live, places, rng) for _ in range(41))
     said = forecast(taught(), waiting=waiting, ages=[(0.0, 0.0)] * live, rate=RATE, max_in_flight=places)
@@ -57,20 +57,20 @@ def test_it_is_near_what_happens(waiting: int, live: int, places: int) -> None:
 
 def test_it_falls_as_tasks_grow_older_and_ends_at_nothing() -> None:
     """A task at half of its time is nearer to its end than one that has begun; with none left, nothing is left."""
-    law = taught()
+    model = taught()
     left = [
-        forecast(law, waiting=0, ages=[(age, age)], rate=RATE, max_in_flight=9).seconds
+        forecast(model, waiting=0, ages=[(age, age)], rate=RATE, max_in_flight=9).seconds
         for age in (0.0, 30.0, 60.0)
     ]
     assert left[0] > left[1] > left[2] > 0
-    assert forecast(law, waiting=0, ages=[], rate=RATE, max_in_flight=9).seconds == 0.0
+    assert forecast(model, waiting=0, ages=[], rate=RATE, max_in_flight=9).seconds == 0.0
 
 
 def test_what_was_not_asked_about_for_long_is_probably_over() -> None:
     """A task that was last seen young is nearer to its end than one of its age that was seen just now."""
-    law = taught()
+    model = taught()
     old, unseen = (
-        forecast(law, waiting=0, ages=[(150.0, seen)], rate=RATE, max_in_flight=9).seconds
+        forecast(model, waiting=0, ages=[(150.0, seen)], rate=RATE, max_in_flight=9).seconds
         for seen in (150.0, 20.0)
     )
     assert unseen == 0.0 < old
@@ -84,38 +84,38 @@ def test_asking_takes_its_time() -> None:
 
 def test_before_anything_is_known_it_is_what_the_rate_takes() -> None:
     """It then says that it is no more than that; without a rate there is nothing to say."""
-    said = forecast(Durations(), waiting=100, ages=[(1.0, 1.0)] * 20, rate=RATE, max_in_flight=9)
+    said = forecast(DurationModel(), waiting=100, ages=[(1.0, 1.0)] * 20, rate=RATE, max_in_flight=9)
     assert not said.known
     assert said.seconds == pytest.approx((100 * REQUESTS_EACH + 20 * (REQUESTS_EACH - 1)) / 2)
-    assert forecast(Durations(), waiting=100, ages=[], rate=None, max_in_flight=9).seconds == 0.0
+    assert forecast(DurationModel(), waiting=100, ages=[], rate=None, max_in_flight=9).seconds == 0.0
 
 
 def test_what_is_stuck_is_counted_and_left_out() -> None:
     """A task that takes far longer than the others changes nothing for them, but for the place that it holds."""
-    law = taught()
-    usual = forecast(law, waiting=50, ages=[(10.0, 10.0)] * 5, rate=None, max_in_flight=10)
+    model = taught()
+    usual = forecast(model, waiting=50, ages=[(10.0, 10.0)] * 5, rate=None, max_in_flight=10)
     assert 2 * MEDIAN < usual.stuck_after < 4 * MEDIAN
     stuck = [(age, age) for age in (usual.stuck_after, 1e6)]
-    said = forecast(law, waiting=50, ages=[(10.0, 10.0)] * 5 + stuck, rate=None, max_in_flight=12)
+    said = forecast(model, waiting=50, ages=[(10.0, 10.0)] * 5 + stuck, rate=None, max_in_flight=12)
     assert (said.stuck, said.seconds) == (2, usual.seconds)
-    assert forecast(law, waiting=0, ages=stuck, rate=RATE, max_in_flight=1).seconds == 0.0
+    assert forecast(model, waiting=0, ages=stuck, rate=RATE, max_in_flight=1).seconds == 0.0
 
 
 def test_many_tasks_are_sampled() -> None:
     """Ten thousand in flight are forecast as a sample of them is."""
-    law, rng = taught(), random.Random(3)
+    model, rng = taught(), random.Random(3)
     ages = [(age, age) for age in (rng.uniform(0, 60) for _ in range(10_000))]
-    many = forecast(law, waiting=0, ages=ages, rate=None, max_in_flight=10_000).seconds
-    few = forecast(law, waiting=0, ages=ages[:500], rate=None, max_in_flight=500).seconds
+    many = forecast(model, waiting=0, ages=ages, rate=None, max_in_flight=10_000).seconds
+    few = forecast(model, waiting=0, ages=ages[:500], rate=None, max_in_flight=500).seconds
     assert many == pytest.approx(few, rel=0.1)
 
 
-def test_a_law_without_an_end_still_ends() -> None:
+def test_a_model_without_an_end_still_ends() -> None:
     """Whatever was learned, the search is bounded."""
-    law = Durations()
+    model = DurationModel()
     for _ in range(10):
-        law.ended(0.0, 1e5)
+        model.ended(0.0, 1e5)
         for _ in range(100):
-            law.unfinished(0.0, 2e5)
-    said = forecast(law, waiting=10_000_000, ages=[], rate=RATE, max_in_flight=1)
+            model.unfinished(0.0, 2e5)
+    said = forecast(model, waiting=10_000_000, ages=[], rate=RATE, max_in_flight=1)
     assert 7 * 86400 <= said.seconds < 3 * 7 * 86400

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from suno_video_async import RateLimit, VideoTaskId
-from suno_video_async.polling.durations import Durations
+from suno_video_async.polling.durations import DurationModel
 from suno_video_async.polling.schedule import KNOWN, PATIENCE, Ask, Backlog, PollSchedule, Submit, Wait
 from tests.polling.test_durations import taught
 
@@ -18,8 +18,8 @@ RATE = RateLimit(20, 10)
 NOTHING, READY, BLOCKED = Backlog(), Backlog(ready=1000), Backlog(blocked=50)
 
 
-def schedule(law: Durations | None = None) -> PollSchedule:
-    return PollSchedule(RATE, law or Durations())
+def schedule(model: DurationModel | None = None) -> PollSchedule:
+    return PollSchedule(RATE, model or DurationModel())
 
 
 def first_question(plan: PollSchedule, backlog: Backlog, start: float = 0.0, step: float = 0.5) -> float:
@@ -63,7 +63,7 @@ def test_a_lone_task_is_asked_about_when_it_may_be_done_and_not_too_often() -> N
 
 
 def test_while_submissions_wait_a_question_must_pay() -> None:
-    """With a known law the first question comes where nearly all are done, or where somebody waits for it."""
+    """With a known model the first question comes where nearly all are done, or where somebody waits for it."""
     bulk, interactive = schedule(taught()), schedule(taught())
     bulk.add(A, 0.0)
     interactive.add(A, 0.0, interactive=True)
@@ -107,8 +107,8 @@ def test_little_knowledge_is_enough_to_begin() -> None:
     assert little.ends < 40
 
 
-def with_task(law: Durations) -> PollSchedule:
-    plan = schedule(law)
+def with_task(model: DurationModel) -> PollSchedule:
+    plan = schedule(model)
     plan.add(A, 0.0)
     return plan
 
@@ -156,8 +156,8 @@ def test_what_is_next_to_sure_to_pay_does_not_wait_for_its_turn() -> None:
     assert asked == tasks[::-1]
 
 
-def test_the_last_stretch_begins_before_the_law_is_well_known() -> None:
-    """A catalog too small to teach the law is submitted first, and asked about when all is submitted."""
+def test_the_last_stretch_begins_before_the_model_is_well_known() -> None:
+    """A catalog too small to teach the model is submitted first, and asked about when all is submitted."""
     plan = schedule(taught(KNOWN))
     for number in range(90):
         plan.add(VideoTaskId(f"v{number}"), 0.0)
@@ -175,14 +175,14 @@ def test_a_last_stretch_that_goes_on_was_none() -> None:
     assert plan.decide(asked_at + 2.0, Backlog(ready=1)) == Submit()  # it begins anew: much was left between
 
 
-def test_what_an_earlier_run_saw_does_not_make_the_law_well_known() -> None:
+def test_what_an_earlier_run_saw_does_not_make_the_model_well_known() -> None:
     """The end is planned for fewer of the tasks, as without it."""
-    law = Durations()
-    law.recall([65.0] * 100)
-    plan = schedule(law)
+    model = DurationModel()
+    model.recall([65.0] * 100)
+    plan = schedule(model)
     plan.add(A, 0.0)
-    beyond = math.ceil(2 * law.quantile(0.9))
-    assert law.quantile(0.99) * 2 > beyond
+    beyond = math.ceil(2 * model.quantile(0.9))
+    assert model.quantile(0.99) * 2 > beyond
     assert isinstance(plan.decide(1000.0, Backlog(ready=beyond)), Ask)
 
 
@@ -293,13 +293,13 @@ def test_without_a_rate_nobody_is_held_back() -> None:
 def test_a_whole_catalog_takes_little_more_than_two_requests_a_track(
     cap: int, makespan: float, requests: float
 ) -> None:
-    """In a model of the window and of the server, the bounds of both hold with some room."""
-    took, sent = model(300, cap)
+    """In a simulation of the window and of the server, the bounds of both hold with some room."""
+    took, sent = simulate(300, cap)
     assert took < makespan * 300
     assert sent < requests * 300
 
 
-def model(tracks: int, cap: int, seed: int = 1) -> tuple[float, int]:
+def simulate(tracks: int, cap: int, seed: int = 1) -> tuple[float, int]:
     """Return the seconds and the requests of a catalog, with a place free every half second."""
     rng, plan = random.Random(seed), schedule()
     ends, submitted, done, sent, now = dict[VideoTaskId, tuple[float, float]](), 0, 0, 0, 0.0
