@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import platform
 import statistics
 import subprocess
 import sys
@@ -248,7 +249,8 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, help="over real sockets")
     args = parser.parse_args()
     chosen = Chosen(args.quick, args.latency, args.rows, args.cases)
-    results, missed = dict[str, Any](), list[str]()
+    results: dict[str, Any] = {"python": platform.python_version()}
+    missed = list[str]()
     with get_context("fork").Pool(args.jobs) as pool:
         for name in args.only:
             results[name], some = TABLES[name](pool, chosen)
