@@ -2,8 +2,8 @@
 
 Pure: no loop, no clock, no I/O; all times are the caller's, in seconds. `docs/explanation/pacing.md` explains the
 policy. In short: asking about a task is worth what the chance is that it has ended since the last look. Each live
-task climbs a *ladder* of such chances as it grows older; how high it must stand to be asked about depends on what
-else the place could be used for.
+task rises through *priority levels* of such chances as it grows older; the level that it needs to be asked about
+depends on what else the place could be used for.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from attrs import define, field, frozen
 from suno_video_async.models import RateLimit, VideoTaskId
 from suno_video_async.polling.durations import DurationModel
 
-#: The rungs of the ladder: the chance that a task has ended since it was last looked at.
-RUNGS = (0.025, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.945)
+#: The levels of its level: the chance that a task has ended since it was last looked at.
+LEVELS = (0.025, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.945)
 #: Where a question must pay: a submission waits for the place. Little knowledge errs on the late side.
-PRESSED, PRESSED_EARLY = len(RUNGS) - 1, RUNGS.index(0.8)
+PRESSED, PRESSED_EARLY = len(LEVELS) - 1, LEVELS.index(0.8)
 #: Submissions wait for a video to end, none for a place: the lower, the more places went by unused.
-CAPPED = tuple(map(RUNGS.index, (0.8, 0.8, 0.7, 0.55, 0.4, 0.25, 0.15, 0.025)))
+CAPPED = tuple(map(LEVELS.index, (0.8, 0.8, 0.7, 0.55, 0.4, 0.25, 0.15, 0.025)))
 #: Nothing waits: the place would be left unused. With many tasks alive even then a question should have a chance.
-SPARE, SPARE_OF_MANY = 0, RUNGS.index(0.7)
+SPARE, SPARE_OF_MANY = 0, LEVELS.index(0.7)
 #: Somebody waits for this very task beside a catalog: at most one place in `EAGER_SHARE` goes to such.
-EAGER, EAGER_SHARE = RUNGS.index(0.15), 4
+EAGER, EAGER_SHARE = LEVELS.index(0.15), 4
 #: As long as next to nothing is known: ask where most may be done, with one place in `SCOUT_SHARE`.
-SCOUT, SCOUT_SHARE = RUNGS.index(0.7), 5
+SCOUT, SCOUT_SHARE = LEVELS.index(0.7), 5
 #: The periods over which it is counted how many places went by unused: places come free in bursts.
 LOOKED_BACK = 3
 #: From how many ends on the model is known at all, and well.
@@ -50,13 +50,13 @@ HINTED_AGAIN = 30.0
 #: After a change of the model all tasks are placed anew, at most so many for each question: the work stays linear.
 REVIEWED = 20
 
-#: Above the ladder: whoever must not wait for those who come later. From the highest rung a task gets there after
-#: so many times as long as tasks take at the most.
-FIRST, PATIENCE = len(RUNGS), 1.5
+#: Above all of them: whoever must not wait for those who come later. From the highest level a task gets there
+#: after so many times as long as tasks take at the most.
+URGENT, PATIENCE = len(LEVELS), 1.5
 
-#: Rounding must not leave a task a hair below a rung whose time has come.
+#: Rounding must not leave a task a hair below a level whose time has come.
 _ROUNDING = 1e-9
-_NEEDS = tuple(-math.log1p(-chance) for chance in RUNGS)
+_LEVEL_HAZARDS = tuple(-math.log1p(-chance) for chance in LEVELS)
 
 
 @frozen
@@ -105,7 +105,7 @@ class _Live:
     aged: bool
     looked: float = 0.0  # its age when it was last seen unfinished
     not_before: float = -math.inf
-    rung: int = -1
+    level: int = -1
     due: float = math.inf  # when it was next to surely over
     hinted: bool = False
     announced: bool = False
@@ -114,35 +114,35 @@ class _Live:
 
 
 @define(eq=False)
-class _Ladder:
-    """Tasks by the rung that they have reached.
+class _PriorityLevels:
+    """Tasks by the level that they have reached.
 
-    On one rung the first to arrive is the first to go, but on the highest one the last. All there are next to sure
-    to have ended: when they wait because submissions go first, it is better that a few wait long than that all do.
-    Above it is a place for those who have waited long enough, again in the order of their arrival.
+    On one level the first to arrive is the first to go, but on the highest one the last. All there are next to
+    sure to have ended: when they wait because submissions go first, it is better that a few wait long than that
+    all do. Above it is a place for those who have waited long enough, again in the order of their arrival.
     """
 
-    rungs: list[dict[VideoTaskId, None]] = field(factory=lambda: [{} for _ in range(FIRST + 1)])
+    levels: list[dict[VideoTaskId, None]] = field(factory=lambda: [{} for _ in range(URGENT + 1)])
 
-    def put(self, live: _Live, rung: int) -> None:
-        if rung != live.rung:
+    def put(self, live: _Live, level: int) -> None:
+        if level != live.level:
             self.drop(live)
-            live.rung = rung
-            if rung >= 0:
-                self.rungs[rung][live.task_id] = None
+            live.level = level
+            if level >= 0:
+                self.levels[level][live.task_id] = None
 
     def drop(self, live: _Live) -> None:
-        if live.rung >= 0:
-            del self.rungs[live.rung][live.task_id]
-            live.rung = -1
+        if live.level >= 0:
+            del self.levels[live.level][live.task_id]
+            live.level = -1
 
     def highest(self, floor: int) -> tuple[int, VideoTaskId] | None:
-        # As high as the highest rung, and no higher: eager tasks are on a ladder of their own.
-        for task_id in chain(self.rungs[FIRST], reversed(self.rungs[FIRST - 1])):
-            return FIRST - 1, task_id
-        for rung in range(FIRST - 2, floor - 1, -1):
-            for task_id in self.rungs[rung]:
-                return rung, task_id
+        # As high as the highest level, and no higher: eager tasks have levels of their own.
+        for task_id in chain(self.levels[URGENT], reversed(self.levels[URGENT - 1])):
+            return URGENT - 1, task_id
+        for level in range(URGENT - 2, floor - 1, -1):
+            for task_id in self.levels[level]:
+                return level, task_id
         return None
 
 
@@ -159,11 +159,11 @@ class PollSchedule:
     rate: RateLimit | None = None
     durations: DurationModel = field(factory=DurationModel)
     _live: dict[VideoTaskId, _Live] = field(factory=dict[VideoTaskId, _Live], init=False)
-    _climbs: list[tuple[float, int, VideoTaskId]] = field(
+    _promotions: list[tuple[float, int, VideoTaskId]] = field(
         factory=list[tuple[float, int, VideoTaskId]], init=False, repr=False
     )
-    _bulk: _Ladder = field(factory=_Ladder, init=False, repr=False)
-    _eager: _Ladder = field(factory=_Ladder, init=False, repr=False)
+    _bulk: _PriorityLevels = field(factory=_PriorityLevels, init=False, repr=False)
+    _eager: _PriorityLevels = field(factory=_PriorityLevels, init=False, repr=False)
     _tickets: count[int] = field(factory=count, init=False, repr=False)
     _asked_at: float = field(default=-math.inf, init=False)
     _after_question: int = field(default=0, init=False)
@@ -207,12 +207,12 @@ class PollSchedule:
         """
         self.remove(task_id)
         live = self._live[task_id] = _Live(task_id, now - (age or 0.0), interactive, aged=age is not None)
-        self._land(live, now, now if age is None else now + SHORTEST)
+        self._requeue(live, now, now if age is None else now + SHORTEST)
 
     def remove(self, task_id: VideoTaskId) -> None:
         """Stop following a task; harmless when it is not followed."""
         if (live := self._live.pop(task_id, None)) is not None:
-            self._ladder(live).drop(live)
+            self._levels_of(live).drop(live)
 
     def ended(self, task_id: VideoTaskId, now: float, duration: float | None) -> None:
         """Learn that a task is over, and stop following it.
@@ -258,25 +258,25 @@ class PollSchedule:
             seen = max(now - live.born, live.looked)
             self.durations.unfinished(live.looked, seen)
             live.looked = seen
-            self._land(live, now, now + SHORTEST)
+            self._requeue(live, now, now + SHORTEST)
 
     def hint(self, task_id: VideoTaskId, now: float) -> None:
         """Learn from somebody who is not to be trusted that a task is over: it is the next to be asked about."""
         if (live := self._live.get(task_id)) is not None:
             live.hinted = live.announced = True
             if not live.in_air:
-                self._climb(live, now)
+                self._set_level(live, now)
 
     def ask_again(self, task_id: VideoTaskId, now: float, at: float) -> None:
         """Ask about a task, but not before `at`, such as after a failed question."""
         if (live := self._live.get(task_id)) is not None:
-            self._land(live, now, at)
+            self._requeue(live, now, at)
 
     # Decisions
 
     def decide(self, now: float, backlog: Backlog) -> Decision:
         """Say what a place in the window is best used for now; a question counts when it is `taken`."""
-        self._advance(now)
+        self._promote(now)
         if not backlog.ready:
             self._stretch_until = None
         if not backlog.ready and not backlog.blocked:
@@ -293,7 +293,7 @@ class PollSchedule:
         if live.interactive:
             self._after_eager = 0
         self._asked_since_review += 1
-        self._ladder(live).drop(live)
+        self._levels_of(live).drop(live)
         live.in_air, live.hinted, live.due = True, False, math.inf
         live.ticket = -1
 
@@ -331,7 +331,7 @@ class PollSchedule:
         return self._highest(SCOUT) if self._after_question >= SCOUT_SHARE - 1 else None
 
     def _highest(self, floor: int, *, interactive: int | None = None) -> VideoTaskId | None:
-        """Return the task that stands highest on either ladder; the eager may have a floor of their own."""
+        """Return the task that stands highest on either set of levels; the eager may have a floor of their own."""
         tops = (self._eager.highest(floor if interactive is None else interactive), self._bulk.highest(floor))
         found = [top for top in tops if top is not None]
         return max(found, key=itemgetter(0))[1] if found else None
@@ -377,71 +377,71 @@ class PollSchedule:
         return self.rate.per / self.rate.requests if self.rate is not None else 0.0
 
     def _next_change(self, now: float) -> float | None:
-        """Return when the next task climbs, or a bounded time later: shares come free without a climb."""
+        """Return when the next task is promoted, or a bounded time later: shares come free without a promotion."""
         if not self._live:
             return None
-        climb = self._climbs[0][0] if self._climbs else math.inf
-        return min(climb, now + max(self._place, SHORTEST))
+        promotion = self._promotions[0][0] if self._promotions else math.inf
+        return min(promotion, now + max(self._place, SHORTEST))
 
-    # The ladder
+    # Priority levels
 
-    def _ladder(self, live: _Live) -> _Ladder:
+    def _levels_of(self, live: _Live) -> _PriorityLevels:
         return self._eager if live.interactive else self._bulk
 
-    def _land(self, live: _Live, now: float, not_before: float) -> None:
-        """Put a task that was asked about back on the ladder."""
+    def _requeue(self, live: _Live, now: float, not_before: float) -> None:
+        """Put a task that was asked about back on its level."""
         live.in_air = False
         live.not_before = not_before
-        self._climb(live, now)
+        self._set_level(live, now)
 
-    def _climb(self, live: _Live, now: float) -> None:
-        """Put a task where it stands now, and note when it reaches the next rung."""
+    def _set_level(self, live: _Live, now: float) -> None:
+        """Put a task on its present level, and note when it reaches the next one."""
         model = self.durations
         looked, longest = model.hazard(live.looked), model.longest()
         # Whatever the model says, no task is left alone for longer than it took to look at it last.
         latest = live.born + max(longest, 2 * live.looked)
         if now < live.not_before:
-            rung, at = -1, live.not_before
+            level, at = -1, live.not_before
         elif live.hinted or not live.aged:
-            rung, at = FIRST, math.inf
+            level, at = URGENT, math.inf
         elif live.due < math.inf:
             at = live.due + PATIENCE * longest
-            rung, at = (PRESSED, at) if now < at else (FIRST, math.inf)
+            level, at = (PRESSED, at) if now < at else (URGENT, math.inf)
         elif now >= latest:
-            rung, at = FIRST, math.inf
+            level, at = URGENT, math.inf
         elif self._called_back:
-            rung, at = -1, latest
+            level, at = -1, latest
         else:
-            rung = bisect_right(_NEEDS, model.hazard(now - live.born) - looked + _ROUNDING) - 1
-            if rung == PRESSED:
+            level = bisect_right(_LEVEL_HAZARDS, model.hazard(now - live.born) - looked + _ROUNDING) - 1
+            if level == PRESSED:
                 live.due, at = now, now + PATIENCE * longest
             else:
-                at = min(live.born + model.age_at(looked + _NEEDS[rung + 1]), latest)
-        self._ladder(live).put(live, rung)
+                at = min(live.born + model.age_at(looked + _LEVEL_HAZARDS[level + 1]), latest)
+        self._levels_of(live).put(live, level)
         live.ticket = next(self._tickets)
         if at < math.inf:
-            heapq.heappush(self._climbs, (at, live.ticket, live.task_id))
+            heapq.heappush(self._promotions, (at, live.ticket, live.task_id))
 
-    def _advance(self, now: float) -> None:
-        """Let those climb whose time has come; let all climb anew when the model has changed."""
+    def _promote(self, now: float) -> None:
+        """Promote the tasks whose time has come; set all levels again when the model has changed."""
         if self._model_version != self.durations.version and self._asked_since_review * REVIEWED >= len(
             self._live
         ):
             self._review(now)
-        while self._climbs:
-            at, ticket, task_id = self._climbs[0]
+        while self._promotions:
+            at, ticket, task_id = self._promotions[0]
             live = self._live.get(task_id)
             if live is not None and live.ticket == ticket:
                 if at > now:
                     return
-                heapq.heappop(self._climbs)
-                self._climb(live, now)
+                heapq.heappop(self._promotions)
+                self._set_level(live, now)
             else:
-                heapq.heappop(self._climbs)
+                heapq.heappop(self._promotions)
 
     def _review(self, now: float) -> None:
         self._model_version, self._asked_since_review = self.durations.version, 0
-        self._climbs.clear()
+        self._promotions.clear()
         for live in self._live.values():
-            if not live.in_air and live.rung < FIRST:
-                self._climb(live, now)
+            if not live.in_air and live.level < URGENT:
+                self._set_level(live, now)
