@@ -260,7 +260,7 @@ class Engine:
     ) -> Submission:
         """Begin a submission in the client's own task group, and return it to be waited for.
 
-        Those that are `patient` let direct ones go first, and their tasks are asked about when it should pay.
+        Those with `bulk` let interactive ones go first, and their tasks are polled when a poll is likely to pay.
         """
         self.checked()
         submission = Submission(

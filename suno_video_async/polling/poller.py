@@ -92,7 +92,7 @@ class Poller:
         """Wait for the place of one submission.
 
         Args:
-            patient: whether it belongs to a catalog; others go first.
+            bulk: whether it belongs to a catalog; other submissions go first.
 
         """
         self._woken.set()  # nobody runs before the turn is queued
@@ -113,7 +113,7 @@ class Poller:
             task: its handle.
             own: whether it belongs to this account for sure: a 404 is then waited out.
             new: whether this client has created it just now; the age of others has to be asked for.
-            patient: whether it belongs to a catalog, and nobody waits for it alone.
+            bulk: whether it belongs to a catalog, so that no caller waits for it alone.
             on_end: called once, when the task is over or can no longer be followed.
 
         """

@@ -29,8 +29,8 @@ PRESSED, PRESSED_EARLY = len(LEVELS) - 1, LEVELS.index(0.8)
 CAPPED = tuple(map(LEVELS.index, (0.8, 0.8, 0.7, 0.55, 0.4, 0.25, 0.15, 0.025)))
 #: Nothing waits: the place would be left unused. With many tasks alive even then a question should have a chance.
 SPARE, SPARE_OF_MANY = 0, LEVELS.index(0.7)
-#: Somebody waits for this very task beside a catalog: at most one place in `EAGER_SHARE` goes to such.
-EAGER, EAGER_SHARE = LEVELS.index(0.15), 4
+#: Somebody waits for this very task beside a catalog: at most one place in `INTERACTIVE_SHARE` goes to such.
+INTERACTIVE, INTERACTIVE_SHARE = LEVELS.index(0.15), 4
 #: As long as next to nothing is known: ask where most may be done, with one place in `SCOUT_SHARE`.
 SCOUT, SCOUT_SHARE = LEVELS.index(0.7), 5
 #: The periods over which it is counted how many places went by unused: places come free in bursts.
@@ -137,7 +137,7 @@ class _PriorityLevels:
             live.level = -1
 
     def highest(self, floor: int) -> tuple[int, VideoTaskId] | None:
-        # As high as the highest level, and no higher: eager tasks have levels of their own.
+        # As high as the highest level, and no higher: interactive tasks have levels of their own.
         for task_id in chain(self.levels[URGENT], reversed(self.levels[URGENT - 1])):
             return URGENT - 1, task_id
         for level in range(URGENT - 2, floor - 1, -1):
@@ -163,11 +163,11 @@ class PollSchedule:
         factory=list[tuple[float, int, VideoTaskId]], init=False, repr=False
     )
     _bulk: _PriorityLevels = field(factory=_PriorityLevels, init=False, repr=False)
-    _eager: _PriorityLevels = field(factory=_PriorityLevels, init=False, repr=False)
+    _interactive: _PriorityLevels = field(factory=_PriorityLevels, init=False, repr=False)
     _tickets: count[int] = field(factory=count, init=False, repr=False)
     _asked_at: float = field(default=-math.inf, init=False)
     _after_question: int = field(default=0, init=False)
-    _after_eager: int = field(default=EAGER_SHARE, init=False)
+    _since_interactive: int = field(default=INTERACTIVE_SHARE, init=False)
     _used: deque[float] = field(init=False, repr=False)
     _stretch_until: float | None = field(default=None, init=False)
     _model_version: int = field(default=0, init=False, repr=False)
@@ -202,7 +202,7 @@ class PollSchedule:
             task_id: the task.
             now: the time.
             age: its age; None where that is not known: it is then asked about as soon as possible.
-            eager: somebody waits for it, beside whatever else goes on.
+            interactive: its caller waits for this one task, while other work goes on.
 
         """
         self.remove(task_id)
@@ -281,7 +281,7 @@ class PollSchedule:
             self._stretch_until = None
         if not backlog.ready and not backlog.blocked:
             return self._idle(now)
-        if (ask := self._paying(now, backlog) or self._for_the_eager()) is not None:
+        if (ask := self._paying(now, backlog) or self._interactive_due()) is not None:
             return Ask(ask)
         return Submit() if backlog.ready else Wait(self._next_change(now))
 
@@ -291,7 +291,7 @@ class PollSchedule:
         self._use(now)
         self._asked_at, self._after_question = now, 0
         if live.interactive:
-            self._after_eager = 0
+            self._since_interactive = 0
         self._asked_since_review += 1
         self._levels_of(live).drop(live)
         live.in_air, live.hinted, live.due = True, False, math.inf
@@ -303,7 +303,7 @@ class PollSchedule:
         self._after_question += 1
 
     def _use(self, now: float) -> None:
-        self._after_eager += 1
+        self._since_interactive += 1
         self._used.append(now)
 
     def _idle(self, now: float) -> Decision:
@@ -331,8 +331,11 @@ class PollSchedule:
         return self._highest(SCOUT) if self._after_question >= SCOUT_SHARE - 1 else None
 
     def _highest(self, floor: int, *, interactive: int | None = None) -> VideoTaskId | None:
-        """Return the task that stands highest on either set of levels; the eager may have a floor of their own."""
-        tops = (self._eager.highest(floor if interactive is None else interactive), self._bulk.highest(floor))
+        """Return the task that stands highest on either; interactive tasks may have a floor of their own."""
+        tops = (
+            self._interactive.highest(floor if interactive is None else interactive),
+            self._bulk.highest(floor),
+        )
         found = [top for top in tops if top is not None]
         return max(found, key=itemgetter(0))[1] if found else None
 
@@ -346,8 +349,8 @@ class PollSchedule:
         unused = 1 - len(self._used) / (LOOKED_BACK * self.rate.requests)
         return min(int(unused * len(CAPPED)), len(CAPPED) - 1)
 
-    def _for_the_eager(self) -> VideoTaskId | None:
-        top = self._eager.highest(EAGER) if self._after_eager >= EAGER_SHARE - 1 else None
+    def _interactive_due(self) -> VideoTaskId | None:
+        top = self._interactive.highest(INTERACTIVE) if self._since_interactive >= INTERACTIVE_SHARE - 1 else None
         return top[1] if top is not None else None
 
     def _is_last_stretch(self, now: float, backlog: Backlog) -> bool:
@@ -386,7 +389,7 @@ class PollSchedule:
     # Priority levels
 
     def _levels_of(self, live: _Live) -> _PriorityLevels:
-        return self._eager if live.interactive else self._bulk
+        return self._interactive if live.interactive else self._bulk
 
     def _requeue(self, live: _Live, now: float, not_before: float) -> None:
         """Put a task that was asked about back on its level."""

@@ -228,7 +228,7 @@ def test_a_task_of_unknown_age_is_asked_about_at_once() -> None:
     assert first_question(plan, READY, 107.0) > 130.0
 
 
-def test_the_eager_leave_places_to_others() -> None:
+def test_interactive_tasks_leave_places_to_others() -> None:
     """At most one place in four goes to tasks that somebody waits for, while submissions wait."""
     plan = schedule(taught())
     for number in range(40):
