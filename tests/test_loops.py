@@ -28,7 +28,7 @@ def no_blocking_calls() -> None:
     """Let a test wait for the server's thread, which takes a moment."""
 
 
-def interactive(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def eagerly(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a program whose tasks begin at once, where this Python can."""
     factory = getattr(asyncio, "eager_task_factory", None)
     if factory is None:
@@ -63,7 +63,7 @@ RUNS: dict[str, Run] = {
     "uvloop": on_uvloop,
     "anyio": anyio.run,
     "anyio on uvloop": on_anyios_uvloop,
-    "eager": interactive,
+    "eager": eagerly,
 }
 
 
@@ -99,7 +99,7 @@ def test_eager_tasks_leave_nothing_behind() -> None:
             await client.balance()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    interactive(lambda: asyncio.wait_for(main(), 10))
+    eagerly(lambda: asyncio.wait_for(main(), 10))
 
 
 def test_trio_is_refused_with_a_reason() -> None:
