@@ -39,7 +39,7 @@ LOOKED_BACK = 3
 KNOWN, WELL_KNOWN = 10, 40
 #: The share of the tasks that the end of a catalog is planned for; the last few may come after it. The less is
 #: known of the model, the longer the longest may take by it: then the share is smaller.
-PLANNED_FOR = ((WELL_KNOWN, 0.99), (KNOWN, 0.98), (0, 0.9))
+DRAIN_SHARES = ((WELL_KNOWN, 0.99), (KNOWN, 0.98), (0, 0.9))
 #: Two questions about one task are at least so many seconds apart.
 SHORTEST = 1.0
 #: Callbacks flow when this share of the last ends was announced by one, counted from so few on: a task without one
@@ -169,7 +169,7 @@ class PollSchedule:
     _after_question: int = field(default=0, init=False)
     _since_interactive: int = field(default=INTERACTIVE_SHARE, init=False)
     _used: deque[float] = field(init=False, repr=False)
-    _stretch_until: float | None = field(default=None, init=False)
+    _drain_until: float | None = field(default=None, init=False)
     _model_version: int = field(default=0, init=False, repr=False)
     _announced: deque[bool] = field(factory=lambda: deque[bool](maxlen=ANNOUNCED), init=False, repr=False)
     _called_back: bool = field(default=False, init=False)
@@ -278,7 +278,7 @@ class PollSchedule:
         """Say what a place in the window is best used for now; a question counts when it is `taken`."""
         self._promote(now)
         if not backlog.ready:
-            self._stretch_until = None
+            self._drain_until = None
         if not backlog.ready and not backlog.blocked:
             return self._idle(now)
         if (ask := self._paying(now, backlog) or self._interactive_due()) is not None:
@@ -324,7 +324,7 @@ class PollSchedule:
         """Return the task that a question is likely enough to pay for, while submissions wait."""
         if not backlog.ready:
             return self._highest(CAPPED[self._unused(now)])
-        if self._is_last_stretch(now, backlog):
+        if self._is_draining(now, backlog):
             return None
         if self.durations.ends >= KNOWN:
             return self._highest(PRESSED if self.durations.ends >= WELL_KNOWN else PRESSED_EARLY)
@@ -353,26 +353,26 @@ class PollSchedule:
         top = self._interactive.highest(INTERACTIVE) if self._since_interactive >= INTERACTIVE_SHARE - 1 else None
         return top[1] if top is not None else None
 
-    def _is_last_stretch(self, now: float, backlog: Backlog) -> bool:
+    def _is_draining(self, now: float, backlog: Backlog) -> bool:
         """Whether all that is left to ask fits into the time that the last track to be submitted takes anyway.
 
-        Of a catalog no more is known than the rows in the room: when more follow, what began was no last stretch,
+        Of a catalog no more is known than the rows in the room: when more follow, it was not the drain phase,
         and it ends after the time that it was planned for.
         """
         if self.rate is None:
             return False
         # What was recalled from earlier runs makes the model no better known than a few ends do.
         seen = self.durations.ends - self.durations.recalled
-        planned_for = next(share for ends, share in PLANNED_FOR if seen >= ends)
+        planned_for = next(share for ends, share in DRAIN_SHARES if seen >= ends)
         left = len(self._live) + backlog.ready + backlog.blocked
         # A few that are stuck do not make the end long.
         seconds = min(self.durations.quantile(planned_for), self.durations.longest())
         if left * self.rate.per >= self.rate.requests * seconds:
-            self._stretch_until = None
+            self._drain_until = None
             return False
-        if self._stretch_until is None:
-            self._stretch_until = now + seconds
-        return now < self._stretch_until
+        if self._drain_until is None:
+            self._drain_until = now + seconds
+        return now < self._drain_until
 
     @property
     def _place(self) -> float:

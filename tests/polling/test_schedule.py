@@ -156,7 +156,7 @@ def test_what_is_next_to_sure_to_pay_does_not_wait_for_its_turn() -> None:
     assert asked == tasks[::-1]
 
 
-def test_the_last_stretch_begins_before_the_model_is_well_known() -> None:
+def test_the_drain_phase_begins_before_the_model_is_well_known() -> None:
     """A catalog too small to teach the model is submitted first, and asked about when all is submitted."""
     plan = schedule(taught(KNOWN))
     for number in range(90):
@@ -165,7 +165,7 @@ def test_the_last_stretch_begins_before_the_model_is_well_known() -> None:
     assert isinstance(plan.decide(200.0, Backlog(ready=400)), Ask)
 
 
-def test_a_last_stretch_that_goes_on_was_none() -> None:
+def test_a_drain_phase_ends_when_more_rows_follow() -> None:
     """Where more and more rows come, questions take their turn after the time that the end was planned for."""
     plan = schedule(taught())
     plan.add(A, 0.0)
