@@ -31,8 +31,8 @@ CAPPED = tuple(map(LEVELS.index, (0.8, 0.8, 0.7, 0.55, 0.4, 0.25, 0.15, 0.025)))
 SPARE, SPARE_OF_MANY = 0, LEVELS.index(0.7)
 #: Somebody waits for this very task beside a catalog: at most one place in `INTERACTIVE_SHARE` goes to such.
 INTERACTIVE, INTERACTIVE_SHARE = LEVELS.index(0.15), 4
-#: As long as next to nothing is known: ask where most may be done, with one place in `SCOUT_SHARE`.
-SCOUT, SCOUT_SHARE = LEVELS.index(0.7), 5
+#: As long as next to nothing is known: ask where most may be done, with one place in `EXPLORE_SHARE`.
+EXPLORE, EXPLORE_SHARE = LEVELS.index(0.7), 5
 #: The periods over which it is counted how many places went by unused: places come free in bursts.
 LOOKED_BACK = 3
 #: From how many ends on the model is known at all, and well.
@@ -328,7 +328,7 @@ class PollSchedule:
             return None
         if self.durations.ends >= KNOWN:
             return self._highest(PRESSED if self.durations.ends >= WELL_KNOWN else PRESSED_EARLY)
-        return self._highest(SCOUT) if self._after_question >= SCOUT_SHARE - 1 else None
+        return self._highest(EXPLORE) if self._after_question >= EXPLORE_SHARE - 1 else None
 
     def _highest(self, floor: int, *, interactive: int | None = None) -> VideoTaskId | None:
         """Return the task that stands highest on either; interactive tasks may have a floor of their own."""

@@ -84,7 +84,7 @@ def test_when_videos_in_flight_are_the_bound_tasks_are_asked_about_earlier() -> 
     assert taught().chance(0.0, late) > 0.75
 
 
-def test_as_long_as_nothing_is_known_a_few_scouts_are_sent() -> None:
+def test_as_long_as_nothing_is_known_a_few_polls_explore() -> None:
     """One place in five goes to tasks of which most may be done, and the rest to submissions."""
     plan = schedule()
     for number in range(100):
