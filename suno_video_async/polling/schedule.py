@@ -24,7 +24,7 @@ from suno_video_async.polling.durations import DurationModel
 #: The levels of its level: the chance that a task has ended since it was last looked at.
 LEVELS = (0.025, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.945)
 #: Where a question must pay: a submission waits for the place. Little knowledge errs on the late side.
-PRESSED, PRESSED_EARLY = len(LEVELS) - 1, LEVELS.index(0.8)
+NEAR_CERTAIN, CONTENDED_EARLY = len(LEVELS) - 1, LEVELS.index(0.8)
 #: Submissions wait for a video to end, none for a place: the lower, the more places went by unused.
 CAPPED = tuple(map(LEVELS.index, (0.8, 0.8, 0.7, 0.55, 0.4, 0.25, 0.15, 0.025)))
 #: Nothing waits: the place would be left unused. With many tasks alive even then a question should have a chance.
@@ -52,7 +52,7 @@ REVIEWED = 20
 
 #: Above all of them: whoever must not wait for those who come later. From the highest level a task gets there
 #: after so many times as long as tasks take at the most.
-URGENT, PATIENCE = len(LEVELS), 1.5
+URGENT, STARVED_AFTER = len(LEVELS), 1.5
 
 #: Rounding must not leave a task a hair below a level whose time has come.
 _ROUNDING = 1e-9
@@ -109,7 +109,7 @@ class _Live:
     due: float = math.inf  # when it was next to surely over
     hinted: bool = False
     announced: bool = False
-    in_air: bool = False
+    being_polled: bool = False
     ticket: int = -1
 
 
@@ -264,7 +264,7 @@ class PollSchedule:
         """Learn from somebody who is not to be trusted that a task is over: it is the next to be asked about."""
         if (live := self._live.get(task_id)) is not None:
             live.hinted = live.announced = True
-            if not live.in_air:
+            if not live.being_polled:
                 self._set_level(live, now)
 
     def ask_again(self, task_id: VideoTaskId, now: float, at: float) -> None:
@@ -294,7 +294,7 @@ class PollSchedule:
             self._since_interactive = 0
         self._asked_since_review += 1
         self._levels_of(live).drop(live)
-        live.in_air, live.hinted, live.due = True, False, math.inf
+        live.being_polled, live.hinted, live.due = True, False, math.inf
         live.ticket = -1
 
     def submitting(self, now: float) -> None:
@@ -311,7 +311,7 @@ class PollSchedule:
 
         What is next to sure to pay leaves none blind, and waiting would only make the end later.
         """
-        if (sure := self._highest(PRESSED)) is not None:
+        if (sure := self._highest(NEAR_CERTAIN)) is not None:
             return Ask(sure)
         many = self.rate is not None and len(self._live) > self.rate.requests
         ask = self._highest(SPARE_OF_MANY if many else SPARE, interactive=SPARE)
@@ -327,7 +327,7 @@ class PollSchedule:
         if self._is_draining(now, backlog):
             return None
         if self.durations.ends >= KNOWN:
-            return self._highest(PRESSED if self.durations.ends >= WELL_KNOWN else PRESSED_EARLY)
+            return self._highest(NEAR_CERTAIN if self.durations.ends >= WELL_KNOWN else CONTENDED_EARLY)
         return self._highest(EXPLORE) if self._after_question >= EXPLORE_SHARE - 1 else None
 
     def _highest(self, floor: int, *, interactive: int | None = None) -> VideoTaskId | None:
@@ -393,7 +393,7 @@ class PollSchedule:
 
     def _requeue(self, live: _Live, now: float, not_before: float) -> None:
         """Put a task that was asked about back on its level."""
-        live.in_air = False
+        live.being_polled = False
         live.not_before = not_before
         self._set_level(live, now)
 
@@ -408,16 +408,16 @@ class PollSchedule:
         elif live.hinted or not live.aged:
             level, at = URGENT, math.inf
         elif live.due < math.inf:
-            at = live.due + PATIENCE * longest
-            level, at = (PRESSED, at) if now < at else (URGENT, math.inf)
+            at = live.due + STARVED_AFTER * longest
+            level, at = (NEAR_CERTAIN, at) if now < at else (URGENT, math.inf)
         elif now >= latest:
             level, at = URGENT, math.inf
         elif self._called_back:
             level, at = -1, latest
         else:
             level = bisect_right(_LEVEL_HAZARDS, model.hazard(now - live.born) - looked + _ROUNDING) - 1
-            if level == PRESSED:
-                live.due, at = now, now + PATIENCE * longest
+            if level == NEAR_CERTAIN:
+                live.due, at = now, now + STARVED_AFTER * longest
             else:
                 at = min(live.born + model.age_at(looked + _LEVEL_HAZARDS[level + 1]), latest)
         self._levels_of(live).put(live, level)
@@ -446,5 +446,5 @@ class PollSchedule:
         self._model_version, self._asked_since_review = self.durations.version, 0
         self._promotions.clear()
         for live in self._live.values():
-            if not live.in_air and live.level < URGENT:
+            if not live.being_polled and live.level < URGENT:
                 self._set_level(live, now)

@@ -10,7 +10,7 @@ import pytest
 
 from suno_video_async import RateLimit, VideoTaskId
 from suno_video_async.polling.durations import DurationModel
-from suno_video_async.polling.schedule import KNOWN, PATIENCE, Ask, Backlog, PollSchedule, Submit, Wait
+from suno_video_async.polling.schedule import KNOWN, STARVED_AFTER, Ask, Backlog, PollSchedule, Submit, Wait
 from tests.polling.test_durations import taught
 
 A, B = VideoTaskId("a"), VideoTaskId("b")
@@ -201,7 +201,7 @@ def test_who_is_due_waits_for_newer_ones_for_a_bounded_time() -> None:
             break
         plan.taken(decision.task_id, now + 1.0)
         plan.remove(decision.task_id)
-    assert number == pytest.approx(PATIENCE * longest, abs=3)
+    assert number == pytest.approx(STARVED_AFTER * longest, abs=3)
 
 
 def test_a_hint_goes_before_all_that_is_due() -> None:
