@@ -29,7 +29,7 @@ from suno_video_async.errors import (
 from suno_video_async.hooks import SpendEvent, Stage
 from suno_video_async.models import TaskSnapshot, TaskUpdate, VideoTaskId
 from suno_video_async.observability.log import fields, logger
-from suno_video_async.polling.schedule import HINTED_AGAIN, Ask, Backlog, Decision, PollSchedule, Submit, Wait
+from suno_video_async.polling.schedule import HINTED_AGAIN, Backlog, Decision, Poll, PollSchedule, Submit, Wait
 from suno_video_async.polling.submit_queue import SubmitQueue
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.protocol.verdicts import Verdict, verdict
@@ -163,9 +163,9 @@ class Poller:
 
     def _use(self, place: Place, decision: Decision) -> None:
         now = self.calls.clock.now()
-        if isinstance(decision, Ask):
+        if isinstance(decision, Poll):
             task_id = decision.task_id
-            self.schedule.taken(task_id, now)
+            self.schedule.polling(task_id, now)
             followed = self._followed[task_id]
             followed.task.requests += 1
             answered = partial(self._answered, task_id)
@@ -286,20 +286,20 @@ class Poller:
             self.stop(error)
         elif isinstance(error, NotFoundError) and self._still_unborn(followed):
             wait = NOT_FOUND_SECONDS / NOT_FOUND_ANSWERS
-            self._ask_again(task_id, wait)
+            self._poll_later(task_id, wait)
             self.calls.emit_retry(Operation.TASK_INFO, error, followed.missing, wait)
         elif isinstance(error, APIError) and verdict(Operation.TASK_INFO, error) is Verdict.STOP:
             self._end(followed, error)
         else:
             followed.failures += 1
             wait = full_jitter(self.calls.policy, error, followed.failures, self.calls.rng)
-            self._ask_again(task_id, wait)
+            self._poll_later(task_id, wait)
             self.calls.pause(Operation.TASK_INFO, error, wait)
             self.calls.emit_retry(Operation.TASK_INFO, error, followed.failures, wait)
 
-    def _ask_again(self, task_id: VideoTaskId, wait: float) -> None:
+    def _poll_later(self, task_id: VideoTaskId, wait: float) -> None:
         now = self.calls.clock.now()
-        self.schedule.ask_again(task_id, now, now + wait)
+        self.schedule.poll_later(task_id, now, now + wait)
 
     def _still_unborn(self, followed: _Followed) -> bool:
         """Whether a 404 may still be the moment right after the creation."""

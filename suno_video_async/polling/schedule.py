@@ -60,8 +60,8 @@ _LEVEL_HAZARDS = tuple(-math.log1p(-chance) for chance in LEVELS)
 
 
 @frozen
-class Ask:
-    """Ask about this task."""
+class Poll:
+    """Poll this task."""
 
     task_id: VideoTaskId
 
@@ -78,7 +78,7 @@ class Wait:
     until: float | None
 
 
-Decision: TypeAlias = Ask | Submit | Wait
+Decision: TypeAlias = Poll | Submit | Wait
 
 
 @frozen
@@ -102,8 +102,8 @@ class _Live:
     task_id: VideoTaskId
     born: float
     interactive: bool
-    aged: bool
-    looked: float = 0.0  # its age when it was last seen unfinished
+    age_known: bool
+    seen_age: float = 0.0  # its age when it was last seen unfinished
     not_before: float = -math.inf
     level: int = -1
     due: float = math.inf  # when it was next to surely over
@@ -165,15 +165,15 @@ class PollSchedule:
     _bulk: _PriorityLevels = field(factory=_PriorityLevels, init=False, repr=False)
     _interactive: _PriorityLevels = field(factory=_PriorityLevels, init=False, repr=False)
     _tickets: count[int] = field(factory=count, init=False, repr=False)
-    _asked_at: float = field(default=-math.inf, init=False)
-    _after_question: int = field(default=0, init=False)
+    _polled_at: float = field(default=-math.inf, init=False)
+    _since_poll: int = field(default=0, init=False)
     _since_interactive: int = field(default=INTERACTIVE_SHARE, init=False)
     _used: deque[float] = field(init=False, repr=False)
     _drain_until: float | None = field(default=None, init=False)
     _model_version: int = field(default=0, init=False, repr=False)
     _announced: deque[bool] = field(factory=lambda: deque[bool](maxlen=ANNOUNCED), init=False, repr=False)
     _called_back: bool = field(default=False, init=False)
-    _asked_since_review: int = field(default=0, init=False, repr=False)
+    _polled_since_review: int = field(default=0, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._used = deque(maxlen=LOOKED_BACK * self.rate.requests if self.rate is not None else 1)
@@ -191,7 +191,7 @@ class PollSchedule:
 
     def ages(self, now: float) -> list[tuple[float, float]]:
         """Return of each task its age, and that at which it was last seen unfinished, in seconds."""
-        return [(now - live.born, live.looked) for live in self._live.values()]
+        return [(now - live.born, live.seen_age) for live in self._live.values()]
 
     # What happens to tasks
 
@@ -206,7 +206,7 @@ class PollSchedule:
 
         """
         self.remove(task_id)
-        live = self._live[task_id] = _Live(task_id, now - (age or 0.0), interactive, aged=age is not None)
+        live = self._live[task_id] = _Live(task_id, now - (age or 0.0), interactive, age_known=age is not None)
         self._requeue(live, now, now if age is None else now + SHORTEST)
 
     def remove(self, task_id: VideoTaskId) -> None:
@@ -225,9 +225,11 @@ class PollSchedule:
         """
         if (live := self._live.get(task_id)) is None:
             return
-        if live.aged:
-            age = max(now - live.born, live.looked)
-            self.durations.ended(live.looked, age if duration is None else min(max(duration, live.looked), age))
+        if live.age_known:
+            age = max(now - live.born, live.seen_age)
+            self.durations.ended(
+                live.seen_age, age if duration is None else min(max(duration, live.seen_age), age)
+            )
         elif duration is not None:
             self.durations.ended(0.0, duration)
         self.remove(task_id)
@@ -240,7 +242,7 @@ class PollSchedule:
         called_back = known and sum(self._announced) >= ANNOUNCED_SHARE * len(self._announced)
         if called_back != self._called_back:
             self._called_back = called_back
-            self._model_version, self._asked_since_review = -1, len(self._live)  # all are placed anew
+            self._model_version, self._polled_since_review = -1, len(self._live)  # all are placed anew
 
     def unfinished(self, task_id: VideoTaskId, now: float, *, age: float | None = None) -> None:
         """Learn that a task is not over.
@@ -254,10 +256,10 @@ class PollSchedule:
         if (live := self._live.get(task_id)) is not None:
             if age is not None:
                 live.born = now - age
-            live.aged = True
-            seen = max(now - live.born, live.looked)
-            self.durations.unfinished(live.looked, seen)
-            live.looked = seen
+            live.age_known = True
+            seen = max(now - live.born, live.seen_age)
+            self.durations.unfinished(live.seen_age, seen)
+            live.seen_age = seen
             self._requeue(live, now, now + SHORTEST)
 
     def hint(self, task_id: VideoTaskId, now: float) -> None:
@@ -267,7 +269,7 @@ class PollSchedule:
             if not live.being_polled:
                 self._set_level(live, now)
 
-    def ask_again(self, task_id: VideoTaskId, now: float, at: float) -> None:
+    def poll_later(self, task_id: VideoTaskId, now: float, at: float) -> None:
         """Ask about a task, but not before `at`, such as after a failed question."""
         if (live := self._live.get(task_id)) is not None:
             self._requeue(live, now, at)
@@ -275,24 +277,24 @@ class PollSchedule:
     # Decisions
 
     def decide(self, now: float, backlog: Backlog) -> Decision:
-        """Say what a place in the window is best used for now; a question counts when it is `taken`."""
+        """Say what a place in the window is best used for now; a question counts when it is sent: see `polling`."""
         self._promote(now)
         if not backlog.ready:
             self._drain_until = None
         if not backlog.ready and not backlog.blocked:
             return self._idle(now)
         if (ask := self._paying(now, backlog) or self._interactive_due()) is not None:
-            return Ask(ask)
+            return Poll(ask)
         return Submit() if backlog.ready else Wait(self._next_change(now))
 
-    def taken(self, task_id: VideoTaskId, now: float) -> None:
-        """Note that a question is being sent: its task waits for `ended`, `unfinished` or `ask_again`."""
+    def polling(self, task_id: VideoTaskId, now: float) -> None:
+        """Note that a question is being sent: its task waits for `ended`, `unfinished` or `poll_later`."""
         live = self._live[task_id]
         self._use(now)
-        self._asked_at, self._after_question = now, 0
+        self._polled_at, self._since_poll = now, 0
         if live.interactive:
             self._since_interactive = 0
-        self._asked_since_review += 1
+        self._polled_since_review += 1
         self._levels_of(live).drop(live)
         live.being_polled, live.hinted, live.due = True, False, math.inf
         live.ticket = -1
@@ -300,7 +302,7 @@ class PollSchedule:
     def submitting(self, now: float) -> None:
         """Note that a submission is being sent."""
         self._use(now)
-        self._after_question += 1
+        self._since_poll += 1
 
     def _use(self, now: float) -> None:
         self._since_interactive += 1
@@ -312,13 +314,13 @@ class PollSchedule:
         What is next to sure to pay leaves none blind, and waiting would only make the end later.
         """
         if (sure := self._highest(NEAR_CERTAIN)) is not None:
-            return Ask(sure)
+            return Poll(sure)
         many = self.rate is not None and len(self._live) > self.rate.requests
         ask = self._highest(SPARE_OF_MANY if many else SPARE, interactive=SPARE)
         if ask is None:
             return Wait(self._next_change(now))
-        at = self._asked_at + self._place
-        return Ask(ask) if now >= at else Wait(at)
+        at = self._polled_at + self._place
+        return Poll(ask) if now >= at else Wait(at)
 
     def _paying(self, now: float, backlog: Backlog) -> VideoTaskId | None:
         """Return the task that a question is likely enough to pay for, while submissions wait."""
@@ -328,7 +330,7 @@ class PollSchedule:
             return None
         if self.durations.ends >= KNOWN:
             return self._highest(NEAR_CERTAIN if self.durations.ends >= WELL_KNOWN else CONTENDED_EARLY)
-        return self._highest(EXPLORE) if self._after_question >= EXPLORE_SHARE - 1 else None
+        return self._highest(EXPLORE) if self._since_poll >= EXPLORE_SHARE - 1 else None
 
     def _highest(self, floor: int, *, interactive: int | None = None) -> VideoTaskId | None:
         """Return the task that stands highest on either; interactive tasks may have a floor of their own."""
@@ -400,12 +402,12 @@ class PollSchedule:
     def _set_level(self, live: _Live, now: float) -> None:
         """Put a task on its present level, and note when it reaches the next one."""
         model = self.durations
-        looked, longest = model.hazard(live.looked), model.longest()
+        seen_age, longest = model.hazard(live.seen_age), model.longest()
         # Whatever the model says, no task is left alone for longer than it took to look at it last.
-        latest = live.born + max(longest, 2 * live.looked)
+        latest = live.born + max(longest, 2 * live.seen_age)
         if now < live.not_before:
             level, at = -1, live.not_before
-        elif live.hinted or not live.aged:
+        elif live.hinted or not live.age_known:
             level, at = URGENT, math.inf
         elif live.due < math.inf:
             at = live.due + STARVED_AFTER * longest
@@ -415,11 +417,11 @@ class PollSchedule:
         elif self._called_back:
             level, at = -1, latest
         else:
-            level = bisect_right(_LEVEL_HAZARDS, model.hazard(now - live.born) - looked + _ROUNDING) - 1
+            level = bisect_right(_LEVEL_HAZARDS, model.hazard(now - live.born) - seen_age + _ROUNDING) - 1
             if level == NEAR_CERTAIN:
                 live.due, at = now, now + STARVED_AFTER * longest
             else:
-                at = min(live.born + model.age_at(looked + _LEVEL_HAZARDS[level + 1]), latest)
+                at = min(live.born + model.age_at(seen_age + _LEVEL_HAZARDS[level + 1]), latest)
         self._levels_of(live).put(live, level)
         live.ticket = next(self._tickets)
         if at < math.inf:
@@ -427,7 +429,7 @@ class PollSchedule:
 
     def _promote(self, now: float) -> None:
         """Promote the tasks whose time has come; set all levels again when the model has changed."""
-        if self._model_version != self.durations.version and self._asked_since_review * REVIEWED >= len(
+        if self._model_version != self.durations.version and self._polled_since_review * REVIEWED >= len(
             self._live
         ):
             self._review(now)
@@ -443,7 +445,7 @@ class PollSchedule:
                 heapq.heappop(self._promotions)
 
     def _review(self, now: float) -> None:
-        self._model_version, self._asked_since_review = self.durations.version, 0
+        self._model_version, self._polled_since_review = self.durations.version, 0
         self._promotions.clear()
         for live in self._live.values():
             if not live.being_polled and live.level < URGENT:

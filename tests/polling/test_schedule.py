@@ -10,7 +10,7 @@ import pytest
 
 from suno_video_async import RateLimit, VideoTaskId
 from suno_video_async.polling.durations import DurationModel
-from suno_video_async.polling.schedule import KNOWN, STARVED_AFTER, Ask, Backlog, PollSchedule, Submit, Wait
+from suno_video_async.polling.schedule import KNOWN, STARVED_AFTER, Backlog, Poll, PollSchedule, Submit, Wait
 from tests.polling.test_durations import taught
 
 A, B = VideoTaskId("a"), VideoTaskId("b")
@@ -27,7 +27,7 @@ def first_question(plan: PollSchedule, backlog: Backlog, start: float = 0.0, ste
     now = start
     while now < start + 1e5:
         decision = plan.decide(now, backlog)
-        if isinstance(decision, Ask):
+        if isinstance(decision, Poll):
             return now
         if isinstance(decision, Submit):
             plan.submitting(now)
@@ -48,8 +48,8 @@ def test_a_lone_task_is_asked_about_when_it_may_be_done_and_not_too_often() -> N
     plan.add(A, 0.0, interactive=True)
     while now < 66:
         decision = plan.decide(now, NOTHING)
-        if isinstance(decision, Ask):
-            plan.taken(A, now)
+        if isinstance(decision, Poll):
+            plan.polling(A, now)
             plan.unfinished(A, now)
             asked.append(now)
         else:
@@ -80,7 +80,7 @@ def test_when_videos_in_flight_are_the_bound_tasks_are_asked_about_earlier() -> 
     for number in range(400):
         busy.submitting(number / 2)
     assert first_question(idle, BLOCKED) < 45
-    late = next(now / 2 for now in range(400) if isinstance(busy.decide(now / 2, BLOCKED), Ask))
+    late = next(now / 2 for now in range(400) if isinstance(busy.decide(now / 2, BLOCKED), Poll))
     assert taught().chance(0.0, late) > 0.75
 
 
@@ -93,11 +93,11 @@ def test_as_long_as_nothing_is_known_a_few_polls_explore() -> None:
     for _ in range(50):
         decision = plan.decide(90.0, READY)
         decisions.append(type(decision))
-        if isinstance(decision, Ask):
-            plan.taken(decision.task_id, 90.0)
+        if isinstance(decision, Poll):
+            plan.polling(decision.task_id, 90.0)
         else:
             plan.submitting(90.0)
-    assert decisions.count(Ask) == 10
+    assert decisions.count(Poll) == 10
 
 
 def test_little_knowledge_is_enough_to_begin() -> None:
@@ -118,7 +118,7 @@ def test_at_the_end_of_a_catalog_what_is_left_is_submitted_first() -> None:
     plan = with_task(taught())
     now = first_question(plan, READY)
     assert plan.decide(now, Backlog(ready=20)) == Submit()
-    assert plan.decide(now, NOTHING) == Ask(A)
+    assert plan.decide(now, NOTHING) == Poll(A)
 
 
 def test_spare_places_are_spent_evenly() -> None:
@@ -126,10 +126,10 @@ def test_spare_places_are_spent_evenly() -> None:
     plan = schedule(taught())
     for task in (A, B):
         plan.add(task, 0.0)
-    assert isinstance(plan.decide(60.0, NOTHING), Ask)
-    plan.taken(A, 60.0)
+    assert isinstance(plan.decide(60.0, NOTHING), Poll)
+    plan.polling(A, 60.0)
     assert plan.decide(60.1, NOTHING) == Wait(60.5)
-    assert plan.decide(60.5, NOTHING) == Ask(B)
+    assert plan.decide(60.5, NOTHING) == Poll(B)
 
 
 def test_many_tasks_at_the_end_are_not_asked_about_in_vain() -> None:
@@ -140,7 +140,7 @@ def test_many_tasks_at_the_end_are_not_asked_about_in_vain() -> None:
     assert isinstance(plan.decide(50.0, NOTHING), Wait)
     plan.add(A, 0.0, interactive=True)
     plan.decide(1.0, NOTHING)
-    assert plan.decide(50.0, NOTHING) == Ask(A)
+    assert plan.decide(50.0, NOTHING) == Poll(A)
 
 
 def test_what_is_next_to_sure_to_pay_does_not_wait_for_its_turn() -> None:
@@ -150,9 +150,9 @@ def test_what_is_next_to_sure_to_pay_does_not_wait_for_its_turn() -> None:
     for task in tasks:
         plan.add(task, 0.0)
     asked = list[VideoTaskId]()
-    while isinstance(decision := plan.decide(150.0, NOTHING), Ask):
+    while isinstance(decision := plan.decide(150.0, NOTHING), Poll):
         asked.append(decision.task_id)
-        plan.taken(decision.task_id, 150.0)
+        plan.polling(decision.task_id, 150.0)
     assert asked == tasks[::-1]
 
 
@@ -162,16 +162,16 @@ def test_the_drain_phase_begins_before_the_model_is_well_known() -> None:
     for number in range(90):
         plan.add(VideoTaskId(f"v{number}"), 0.0)
     assert plan.decide(200.0, Backlog(ready=10)) == Submit()
-    assert isinstance(plan.decide(200.0, Backlog(ready=400)), Ask)
+    assert isinstance(plan.decide(200.0, Backlog(ready=400)), Poll)
 
 
 def test_a_drain_phase_ends_when_more_rows_follow() -> None:
     """Where more and more rows come, questions take their turn after the time that the end was planned for."""
     plan = schedule(taught())
     plan.add(A, 0.0)
-    asked_at = next(at for at in range(130, 1000) if plan.decide(float(at), Backlog(ready=1)) == Ask(A))
+    asked_at = next(at for at in range(130, 1000) if plan.decide(float(at), Backlog(ready=1)) == Poll(A))
     assert 130 + plan.durations.quantile(0.95) < asked_at <= 130 + plan.durations.quantile(0.995)
-    assert plan.decide(asked_at + 1.0, Backlog(ready=1000)) == Ask(A)
+    assert plan.decide(asked_at + 1.0, Backlog(ready=1000)) == Poll(A)
     assert plan.decide(asked_at + 2.0, Backlog(ready=1)) == Submit()  # it begins anew: much was left between
 
 
@@ -183,7 +183,7 @@ def test_what_an_earlier_run_saw_does_not_make_the_model_well_known() -> None:
     plan.add(A, 0.0)
     beyond = math.ceil(2 * model.quantile(0.9))
     assert model.quantile(0.99) * 2 > beyond
-    assert isinstance(plan.decide(1000.0, Backlog(ready=beyond)), Ask)
+    assert isinstance(plan.decide(1000.0, Backlog(ready=beyond)), Poll)
 
 
 def test_who_is_due_waits_for_newer_ones_for_a_bounded_time() -> None:
@@ -196,10 +196,10 @@ def test_who_is_due_waits_for_newer_ones_for_a_bounded_time() -> None:
         now = 150.0 + number
         plan.add(VideoTaskId(f"v{number}"), now, age=150.0)
         decision = plan.decide(now + 1.0, NOTHING)
-        assert isinstance(decision, Ask)
+        assert isinstance(decision, Poll)
         if decision.task_id == A:
             break
-        plan.taken(decision.task_id, now + 1.0)
+        plan.polling(decision.task_id, now + 1.0)
         plan.remove(decision.task_id)
     assert number == pytest.approx(STARVED_AFTER * longest, abs=3)
 
@@ -211,19 +211,19 @@ def test_a_hint_goes_before_all_that_is_due() -> None:
         plan.add(VideoTaskId(f"v{number}"), 0.0)
     plan.decide(150.0, NOTHING)
     plan.hint(VideoTaskId("v7"), 150.0)
-    assert plan.decide(150.0, NOTHING) == Ask(VideoTaskId("v7"))
+    assert plan.decide(150.0, NOTHING) == Poll(VideoTaskId("v7"))
 
 
 def test_a_task_of_unknown_age_is_asked_about_at_once() -> None:
     """Then its age is known; a failed question is asked again, not before its time."""
     plan = schedule(taught())
     plan.add(A, 100.0, age=None)
-    assert plan.decide(100.0, READY) == Ask(A)
-    plan.taken(A, 100.0)
-    plan.ask_again(A, 100.0, 107.0)
+    assert plan.decide(100.0, READY) == Poll(A)
+    plan.polling(A, 100.0)
+    plan.poll_later(A, 100.0, 107.0)
     assert plan.decide(106.9, READY) == Submit()
-    assert plan.decide(107.0, READY) == Ask(A)
-    plan.taken(A, 107.0)
+    assert plan.decide(107.0, READY) == Poll(A)
+    plan.polling(A, 107.0)
     plan.unfinished(A, 107.0, age=60.0)
     assert first_question(plan, READY, 107.0) > 130.0
 
@@ -236,9 +236,9 @@ def test_interactive_tasks_leave_places_to_others() -> None:
     asked = 0
     for _ in range(40):
         decision = plan.decide(55.0, READY)
-        if isinstance(decision, Ask):
+        if isinstance(decision, Poll):
             asked += 1
-            plan.taken(decision.task_id, 55.0)
+            plan.polling(decision.task_id, 55.0)
         else:
             plan.submitting(55.0)
     assert asked == 10
@@ -251,7 +251,7 @@ def test_a_stuck_task_is_asked_about_ever_less_often() -> None:
         asked = first_question(plan, READY, now, step=1.0)
         waits.append(asked - now)
         now = asked
-        plan.taken(A, now)
+        plan.polling(A, now)
         plan.unfinished(A, now)
     assert waits[-1] > 4 * waits[0]
     assert all(wait <= 2 * sum(waits[:number]) + 200 for number, wait in enumerate(waits))
@@ -272,7 +272,7 @@ def test_what_ended_is_learned_from_and_gone() -> None:
     assert (plan.durations.ends, len(plan)) == (4, 0)
     plan.ended(A, 1.0, 5.0)
     plan.unfinished(A, 1.0)
-    plan.ask_again(A, 1.0, 2.0)
+    plan.poll_later(A, 1.0, 2.0)
     plan.remove(A)
     assert (plan.durations.ends, len(plan)) == (4, 0)
 
@@ -282,10 +282,10 @@ def test_without_a_rate_nobody_is_held_back() -> None:
     plan = PollSchedule(None, taught())
     plan.add(A, 0.0)
     assert first_question(plan, BLOCKED) < 45
-    plan.taken(A, 45.0)
+    plan.polling(A, 45.0)
     plan.unfinished(A, 45.0)
     assert isinstance(plan.decide(45.5, NOTHING), Wait)
-    assert isinstance(plan.decide(60.0, NOTHING), Ask)
+    assert isinstance(plan.decide(60.0, NOTHING), Poll)
     assert plan.decide(60.0, Backlog(ready=1)) == Submit()
 
 
@@ -315,8 +315,8 @@ def simulate(tracks: int, cap: int, seed: int = 1) -> tuple[float, int]:
             ends[task] = (now + seconds, seconds)
             plan.submitting(now)
             plan.add(task, now)
-        elif isinstance(decision, Ask):
-            plan.taken(decision.task_id, now)
+        elif isinstance(decision, Poll):
+            plan.polling(decision.task_id, now)
             end, seconds = ends[decision.task_id]
             if end <= now:
                 plan.ended(decision.task_id, now, seconds)
@@ -335,8 +335,8 @@ def test_a_hint_makes_a_task_the_next_to_be_asked_about() -> None:
     assert plan.decide(5.0, READY) == Submit()
     plan.hint(B, 5.0)
     plan.hint(VideoTaskId("c"), 5.0)
-    assert plan.decide(5.0, READY) == Ask(B)
-    plan.taken(B, 5.0)
+    assert plan.decide(5.0, READY) == Poll(B)
+    plan.polling(B, 5.0)
     plan.unfinished(B, 5.0)
     assert plan.decide(7.0, READY) == Submit()
 
@@ -345,10 +345,10 @@ def test_a_hint_during_a_question_counts_after_it() -> None:
     """The answer in the air may be older than the end: the task is asked about once more."""
     plan = schedule(taught())
     plan.add(A, 0.0)
-    plan.taken(A, 5.0)
+    plan.polling(A, 5.0)
     plan.hint(A, 5.0)
     plan.unfinished(A, 5.0)
-    assert plan.decide(7.0, READY) == Ask(A)
+    assert plan.decide(7.0, READY) == Poll(A)
 
 
 def test_while_callbacks_flow_only_what_is_late_is_asked_about() -> None:
