@@ -19,7 +19,7 @@ from attrs import define, field, frozen
 FIRST_AGE, STEP, STEPS = 0.5, math.log(1.08), 166
 #: The prior: lognormal, half of the tasks within a minute; it counts as much as this many tasks.
 PRIOR_MEDIAN, PRIOR_SIGMA, PRIOR_WEIGHT = 60.0, 0.7, 0.7
-#: The prior's tail is that of a power@MODEL with this exponent: whoever is late may be very late.
+#: The prior's tail is that of a power law with this exponent: whoever is late may be very late.
 PRIOR_TAIL = 2.0
 #: Likewise its head: a few tasks may be over at once, however few seconds old.
 PRIOR_HEAD = 0.03

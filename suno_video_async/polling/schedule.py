@@ -1,9 +1,7 @@
-"""What to do with a place in the window: submit the next track, ask about which task, or wait.
+"""Decides what a place in the rate window is used for: submit the next track, poll a task, or wait.
 
-Pure: no loop, no clock, no I/O; all times are the caller's, in seconds. `docs/explanation/pacing.md` explains the
-policy. In short: asking about a task is worth what the chance is that it has ended since the last look. Each live
-task rises through *priority levels* of such chances as it grows older; the level that it needs to be asked about
-depends on what else the place could be used for.
+Pure: no event loop, no clock, no I/O; the caller passes all times, in seconds. The policy and its constants are
+explained below; `docs/explanation/pacing.md` explains them to users.
 """
 
 from __future__ import annotations
@@ -21,40 +19,89 @@ from attrs import define, field, frozen
 from suno_video_async.models import RateLimit, VideoTaskId
 from suno_video_async.polling.durations import DurationModel
 
-#: The levels of its level: the chance that a task has ended since it was last looked at.
+# The policy
+# ==========
+#
+# What is optimised. The scarce resource is a place in the rate window (20 in 10 s by default). Each track needs
+# two of them: its submission, and a poll that finds it finished. So N tracks need 2 N places, and each poll that
+# finds a task unfinished wastes one. The goals, in this order: the makespan (when the last track is found
+# finished), the delay between the end of a task and the poll that notices it, and the number of requests.
+#
+# The model. `DurationModel` estimates the cumulative hazard H over the age of a task. If the task was last seen
+# unfinished at age c, a poll at age x finds it finished with the probability
+#
+#     P(c, x) = 1 - exp(-(H(x) - H(c)))
+#
+# P is what a poll is worth. It only grows while the task is not polled, and drops to 0 with each poll that finds
+# the task unfinished.
+#
+# The rule. A task is polled if P exceeds a floor: what the place is worth to whatever else could use it. Among the
+# tasks above the floor, the one with the highest P goes first. There are four cases:
+#
+#   contended   Submissions wait for a place. A submission is never wasted, so the floor is near 1. Waiting costs
+#               nothing here: as long as each place is used for something that pays, the order does not matter for
+#               the makespan.
+#   draining    The exception: the last submissions. The makespan is at least the duration of the track submitted
+#               last, and while that track runs, places are left unused. If the polls still to be sent fit into
+# that               time, submissions come first and the polls are postponed.   capped      Submissions wait for a
+# video to end (`max_in_flight`), and none waits for a place. Finding a finished               task lets the next
+# submission go, so the more of the recent places went unused, the lower the floor.   spare       Nothing waits.
+# Any poll may be sent, evenly spaced: using up the window at once would leave the               schedule unable to
+# poll for the rest of the period.
+#
+# Levels. Comparing P of all tasks for every place would take time proportional to their number. So P is cut into
+# `LEVELS`. The schedule computes when a task reaches the next one, and keeps these times in a heap: a decision
+# looks at the levels, not at the tasks.
+#
+# Where the constants come from. They were chosen with `python -m benchmarks.pacing`: the real client in virtual
+# time against a model of the API, with eight distributions of durations (other medians, other spreads, a shift
+# during the run, stuck tasks, two kinds of tasks) beside an oracle that knows the true distribution. Its gates
+# hold the makespan at 1,000 tracks within 1.03 times the bound without a cap and 1.18 times with a cap of 100, and
+# within 1.35 times the oracle's for each distribution. Run it after each change of a constant.
+
+#: The priority levels, as the probability that a task has ended since it was last seen unfinished. They are
+#: closest together near 1, where the floors of big catalogs are.
 LEVELS = (0.025, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.945)
-#: Where a question must pay: a submission waits for the place. Little knowledge errs on the late side.
+#: The floors while submissions wait for a place: the highest level, and a lower one while the model has seen few
+#: ends. A model with few ends is wide and reaches the highest level late; and each end found improves it.
 NEAR_CERTAIN, CONTENDED_EARLY = len(LEVELS) - 1, LEVELS.index(0.8)
-#: Submissions wait for a video to end, none for a place: the lower, the more places went by unused.
+#: The floors while submissions wait only for a video to end, by the share of recent places that went unused: the
+#: first while all were used, the last while almost none was.
 CAPPED = tuple(map(LEVELS.index, (0.8, 0.8, 0.7, 0.55, 0.4, 0.25, 0.15, 0.025)))
-#: Nothing waits: the place would be left unused. With many tasks alive even then a question should have a chance.
+#: The floors while nothing waits: none, but with more tasks than places in a window each poll delays another, so
+#: it should have a chance.
 SPARE, SPARE_OF_MANY = 0, LEVELS.index(0.7)
-#: Somebody waits for this very task beside a catalog: at most one place in `INTERACTIVE_SHARE` goes to such.
+#: The floor for interactive tasks (the caller waits for this one) beside a catalog, and their share: at most one
+#: place in `INTERACTIVE_SHARE`.
 INTERACTIVE, INTERACTIVE_SHARE = LEVELS.index(0.15), 4
-#: As long as next to nothing is known: ask where most may be done, with one place in `EXPLORE_SHARE`.
+#: The floor while next to nothing is known and the prior decides, and the share: one place in `EXPLORE_SHARE`
+#: polls to learn. Usually a poll that is too early teaches little, so most places submit.
 EXPLORE, EXPLORE_SHARE = LEVELS.index(0.7), 5
-#: The periods over which it is counted how many places went by unused: places come free in bursts.
+#: How many rate periods the share of unused places is taken over: places become free in bursts, so that a single
+#: period says little.
 LOOKED_BACK = 3
-#: From how many ends on the model is known at all, and well.
+#: The number of ends from which the model is used at all, and from which it is trusted.
 KNOWN, WELL_KNOWN = 10, 40
-#: The share of the tasks that the end of a catalog is planned for; the last few may come after it. The less is
-#: known of the model, the longer the longest may take by it: then the share is smaller.
+#: The drain phase is planned to last as long as this share of the tasks takes, by the number of ends seen. With
+#: few ends the tail of the model is the prior's, which is long: the share is then smaller.
 DRAIN_SHARES = ((WELL_KNOWN, 0.99), (KNOWN, 0.98), (0, 0.9))
-#: Two questions about one task are at least so many seconds apart.
+#: The least seconds between two polls of one task.
 SHORTEST = 1.0
-#: Callbacks flow when this share of the last ends was announced by one, counted from so few on: a task without one
-#: is then asked about only when almost all others are over at its age.
+#: Callbacks are taken to work if `ANNOUNCED_SHARE` of the last `ANNOUNCED` ends were announced by one; at least
+#: `ANNOUNCED_FROM` are needed to judge. While they work, a task is polled only at an age at which almost all have
+#: ended: it then costs one poll to confirm each end, and one for each lost callback.
 ANNOUNCED, ANNOUNCED_FROM, ANNOUNCED_SHARE = 20, 5, 0.85
-#: Whatever callbacks say, they cause at most one question about a task in so many seconds.
+#: Callbacks are not trusted: they cause at most one poll of a task in this many seconds.
 HINTED_AGAIN = 30.0
-#: After a change of the model all tasks are placed anew, at most so many for each question: the work stays linear.
+#: After a change of the model all levels are computed again, but at most this many for each poll sent: the work
+#: stays proportional to the number of polls.
 REVIEWED = 20
 
-#: Above all of them: whoever must not wait for those who come later. From the highest level a task gets there
-#: after so many times as long as tasks take at the most.
+#: A level above all others, first come first served: hinted tasks, tasks of unknown age, tasks older than almost
+#: all become, and tasks that have been on the highest level for `STARVED_AFTER` times the longest usual duration.
 URGENT, STARVED_AFTER = len(LEVELS), 1.5
 
-#: Rounding must not leave a task a hair below a level whose time has come.
+#: Without it, rounding could leave a task just below a level at the time computed for it.
 _ROUNDING = 1e-9
 _LEVEL_HAZARDS = tuple(-math.log1p(-chance) for chance in LEVELS)
 
@@ -73,7 +120,7 @@ class Submit:
 
 @frozen
 class Wait:
-    """Nothing is worth a request before `until`; None where nothing will be."""
+    """Nothing is worth a request before `until`; None if nothing will be until something changes."""
 
     until: float | None
 
@@ -83,11 +130,11 @@ Decision: TypeAlias = Poll | Submit | Wait
 
 @frozen
 class Backlog:
-    """What waits to be submitted.
+    """The submissions that wait.
 
     Attributes:
-        ready: submissions that wait for a place in the window alone.
-        blocked: those that wait for a video to end first, as `max_in_flight` are unfinished.
+        ready: those that wait only for a place in the window.
+        blocked: those that wait for a video to end, because `max_in_flight` are unfinished.
 
     """
 
@@ -103,10 +150,10 @@ class _Live:
     born: float
     interactive: bool
     age_known: bool
-    seen_age: float = 0.0  # its age when it was last seen unfinished
+    seen_age: float = 0.0  # its age when last seen unfinished
     not_before: float = -math.inf
     level: int = -1
-    due: float = math.inf  # when it was next to surely over
+    due: float = math.inf  # when it reached the highest level
     hinted: bool = False
     announced: bool = False
     being_polled: bool = False
@@ -117,9 +164,9 @@ class _Live:
 class _PriorityLevels:
     """Tasks by the level that they have reached.
 
-    On one level the first to arrive is the first to go, but on the highest one the last. All there are next to
-    sure to have ended: when they wait because submissions go first, it is better that a few wait long than that
-    all do. Above it is a place for those who have waited long enough, again in the order of their arrival.
+    On each level the task that came first goes first, except on the highest one, where it is the last. The tasks
+    there have almost certainly ended, so the order decides only who waits longer, and the median delay is shorter
+    if a few wait long than if all do. `URGENT` above it bounds that wait.
     """
 
     levels: list[dict[VideoTaskId, None]] = field(factory=lambda: [{} for _ in range(URGENT + 1)])
@@ -137,7 +184,7 @@ class _PriorityLevels:
             live.level = -1
 
     def highest(self, floor: int) -> tuple[int, VideoTaskId] | None:
-        # As high as the highest level, and no higher: interactive tasks have levels of their own.
+        # `URGENT` counts as the highest level: bulk and interactive tasks are compared by it.
         for task_id in chain(self.levels[URGENT], reversed(self.levels[URGENT - 1])):
             return URGENT - 1, task_id
         for level in range(URGENT - 2, floor - 1, -1):
@@ -148,11 +195,11 @@ class _PriorityLevels:
 
 @define(eq=False)
 class PollSchedule:
-    """Decides about places in the window, for all live tasks of a client.
+    """Decides what places in the window are used for, for all unfinished tasks of a client.
 
     Args:
-        rate: what the key may send; None for no bound.
-        durations: how long tasks take, as far as it is known.
+        rate: the rate limit of the key; None for no limit.
+        durations: how long tasks take, as far as known.
 
     """
 
@@ -186,14 +233,14 @@ class PollSchedule:
 
     @property
     def called_back(self) -> bool:
-        """Whether callbacks flow, so that polls rest."""
+        """Whether callbacks work, so that only late tasks are polled."""
         return self._called_back
 
     def ages(self, now: float) -> list[tuple[float, float]]:
-        """Return of each task its age, and that at which it was last seen unfinished, in seconds."""
+        """Return the age of each task, and the age at which it was last seen unfinished, in seconds."""
         return [(now - live.born, live.seen_age) for live in self._live.values()]
 
-    # What happens to tasks
+    # Events
 
     def add(self, task_id: VideoTaskId, now: float, *, age: float | None = 0.0, interactive: bool = False) -> None:
         """Begin to follow a task.
@@ -201,8 +248,8 @@ class PollSchedule:
         Args:
             task_id: the task.
             now: the time.
-            age: its age; None where that is not known: it is then asked about as soon as possible.
-            interactive: its caller waits for this one task, while other work goes on.
+            age: its age; None if unknown: the task is then polled as soon as possible.
+            interactive: whether a caller waits for this one task.
 
         """
         self.remove(task_id)
@@ -210,17 +257,17 @@ class PollSchedule:
         self._requeue(live, now, now if age is None else now + SHORTEST)
 
     def remove(self, task_id: VideoTaskId) -> None:
-        """Stop following a task; harmless when it is not followed."""
+        """Stop following a task; does nothing if it is not followed."""
         if (live := self._live.pop(task_id, None)) is not None:
             self._levels_of(live).drop(live)
 
     def ended(self, task_id: VideoTaskId, now: float, duration: float | None) -> None:
-        """Learn that a task is over, and stop following it.
+        """Record that a task has ended, and stop following it.
 
         Args:
             task_id: the task.
             now: the time.
-            duration: what the server says that it took; believed as far as it agrees with what was seen.
+            duration: its duration as reported by the server, clamped to what was observed.
 
         """
         if (live := self._live.get(task_id)) is None:
@@ -236,21 +283,21 @@ class PollSchedule:
         self._note_announcement(live.announced)
 
     def _note_announcement(self, announced: bool) -> None:
-        """Learn whether callbacks flow: polling takes over where they stop."""
+        """Update whether callbacks work; if they stop, all tasks are polled again."""
         self._announced.append(announced)
         known = len(self._announced) >= ANNOUNCED_FROM
         called_back = known and sum(self._announced) >= ANNOUNCED_SHARE * len(self._announced)
         if called_back != self._called_back:
             self._called_back = called_back
-            self._model_version, self._polled_since_review = -1, len(self._live)  # all are placed anew
+            self._model_version, self._polled_since_review = -1, len(self._live)  # force a review
 
     def unfinished(self, task_id: VideoTaskId, now: float, *, age: float | None = None) -> None:
-        """Learn that a task is not over.
+        """Record that a task is unfinished.
 
         Args:
             task_id: the task.
             now: the time.
-            age: its age, where the server has told it; None where it is known.
+            age: its age as reported by the server; None if it is known already.
 
         """
         if (live := self._live.get(task_id)) is not None:
@@ -263,32 +310,32 @@ class PollSchedule:
             self._requeue(live, now, now + SHORTEST)
 
     def hint(self, task_id: VideoTaskId, now: float) -> None:
-        """Learn from somebody who is not to be trusted that a task is over: it is the next to be asked about."""
+        """Record an untrusted completion hint; the task is polled next."""
         if (live := self._live.get(task_id)) is not None:
             live.hinted = live.announced = True
             if not live.being_polled:
                 self._set_level(live, now)
 
     def poll_later(self, task_id: VideoTaskId, now: float, at: float) -> None:
-        """Ask about a task, but not before `at`, such as after a failed question."""
+        """Poll a task again, not before `at`, such as after a failed poll."""
         if (live := self._live.get(task_id)) is not None:
             self._requeue(live, now, at)
 
     # Decisions
 
     def decide(self, now: float, backlog: Backlog) -> Decision:
-        """Say what a place in the window is best used for now; a question counts when it is sent: see `polling`."""
+        """Return the best use of a place in the window now; record it with `polling` or `submitting`."""
         self._promote(now)
         if not backlog.ready:
             self._drain_until = None
         if not backlog.ready and not backlog.blocked:
-            return self._idle(now)
-        if (ask := self._paying(now, backlog) or self._interactive_due()) is not None:
-            return Poll(ask)
+            return self._spare(now)
+        if (task_id := self._worthwhile(now, backlog) or self._interactive_due()) is not None:
+            return Poll(task_id)
         return Submit() if backlog.ready else Wait(self._next_change(now))
 
     def polling(self, task_id: VideoTaskId, now: float) -> None:
-        """Note that a question is being sent: its task waits for `ended`, `unfinished` or `poll_later`."""
+        """Record that a poll is being sent; `ended`, `unfinished` or `poll_later` must follow."""
         live = self._live[task_id]
         self._use(now)
         self._polled_at, self._since_poll = now, 0
@@ -300,7 +347,7 @@ class PollSchedule:
         live.ticket = -1
 
     def submitting(self, now: float) -> None:
-        """Note that a submission is being sent."""
+        """Record that a submission is being sent."""
         self._use(now)
         self._since_poll += 1
 
@@ -308,22 +355,22 @@ class PollSchedule:
         self._since_interactive += 1
         self._used.append(now)
 
-    def _idle(self, now: float) -> Decision:
-        """Spend what nobody else needs, evenly: a window used up at once would leave its rest blind.
+    def _spare(self, now: float) -> Decision:
+        """Use spare places for polls at even intervals, which keeps places for the rest of the period.
 
-        What is next to sure to pay leaves none blind, and waiting would only make the end later.
+        Polls that almost certainly pay are not delayed: each would be sent anyway.
         """
         if (sure := self._highest(NEAR_CERTAIN)) is not None:
             return Poll(sure)
         many = self.rate is not None and len(self._live) > self.rate.requests
-        ask = self._highest(SPARE_OF_MANY if many else SPARE, interactive=SPARE)
-        if ask is None:
+        task_id = self._highest(SPARE_OF_MANY if many else SPARE, interactive=SPARE)
+        if task_id is None:
             return Wait(self._next_change(now))
-        at = self._polled_at + self._place
-        return Poll(ask) if now >= at else Wait(at)
+        at = self._polled_at + self._spacing
+        return Poll(task_id) if now >= at else Wait(at)
 
-    def _paying(self, now: float, backlog: Backlog) -> VideoTaskId | None:
-        """Return the task that a question is likely enough to pay for, while submissions wait."""
+    def _worthwhile(self, now: float, backlog: Backlog) -> VideoTaskId | None:
+        """Return the task whose poll is worth a place while submissions wait, if any."""
         if not backlog.ready:
             return self._highest(CAPPED[self._unused(now)])
         if self._is_draining(now, backlog):
@@ -333,7 +380,7 @@ class PollSchedule:
         return self._highest(EXPLORE) if self._since_poll >= EXPLORE_SHARE - 1 else None
 
     def _highest(self, floor: int, *, interactive: int | None = None) -> VideoTaskId | None:
-        """Return the task that stands highest on either; interactive tasks may have a floor of their own."""
+        """Return the task on the highest level, if any; `interactive` is the floor of interactive tasks."""
         tops = (
             self._interactive.highest(floor if interactive is None else interactive),
             self._bulk.highest(floor),
@@ -342,7 +389,7 @@ class PollSchedule:
         return max(found, key=itemgetter(0))[1] if found else None
 
     def _unused(self, now: float) -> int:
-        """Return how far the price of a place has fallen, by the share of places that went by unused."""
+        """Return the index into `CAPPED` for the share of recent places that went unused."""
         if self.rate is None:
             return len(CAPPED) - 1
         period = LOOKED_BACK * self.rate.per
@@ -356,18 +403,18 @@ class PollSchedule:
         return top[1] if top is not None else None
 
     def _is_draining(self, now: float, backlog: Backlog) -> bool:
-        """Whether all that is left to ask fits into the time that the last track to be submitted takes anyway.
+        """Whether all remaining polls fit into the time that the track submitted last takes anyway.
 
-        Of a catalog no more is known than the rows in the room: when more follow, it was not the drain phase,
-        and it ends after the time that it was planned for.
+        Only the rows read so far are known. If more follow, this was not the end of the catalog, and the phase
+        ends after the time that it was planned to last.
         """
         if self.rate is None:
             return False
-        # What was recalled from earlier runs makes the model no better known than a few ends do.
+        # Durations recalled from earlier runs do not count as ends seen.
         seen = self.durations.ends - self.durations.recalled
         planned_for = next(share for ends, share in DRAIN_SHARES if seen >= ends)
         left = len(self._live) + backlog.ready + backlog.blocked
-        # A few that are stuck do not make the end long.
+        # A few stuck tasks do not make the drain phase longer.
         seconds = min(self.durations.quantile(planned_for), self.durations.longest())
         if left * self.rate.per >= self.rate.requests * seconds:
             self._drain_until = None
@@ -377,16 +424,16 @@ class PollSchedule:
         return now < self._drain_until
 
     @property
-    def _place(self) -> float:
-        """The seconds that one place stands for."""
+    def _spacing(self) -> float:
+        """The seconds per place at the full rate."""
         return self.rate.per / self.rate.requests if self.rate is not None else 0.0
 
     def _next_change(self, now: float) -> float | None:
-        """Return when the next task is promoted, or a bounded time later: shares come free without a promotion."""
+        """Return when the next task is promoted, or a bounded time from now: floors also fall with time."""
         if not self._live:
             return None
         promotion = self._promotions[0][0] if self._promotions else math.inf
-        return min(promotion, now + max(self._place, SHORTEST))
+        return min(promotion, now + max(self._spacing, SHORTEST))
 
     # Priority levels
 
@@ -394,16 +441,16 @@ class PollSchedule:
         return self._interactive if live.interactive else self._bulk
 
     def _requeue(self, live: _Live, now: float, not_before: float) -> None:
-        """Put a task that was asked about back on its level."""
+        """Put a task back on a level after a poll."""
         live.being_polled = False
         live.not_before = not_before
         self._set_level(live, now)
 
     def _set_level(self, live: _Live, now: float) -> None:
-        """Put a task on its present level, and note when it reaches the next one."""
+        """Put a task on its current level, and schedule its promotion to the next one."""
         model = self.durations
-        seen_age, longest = model.hazard(live.seen_age), model.longest()
-        # Whatever the model says, no task is left alone for longer than it took to look at it last.
+        seen, longest = model.hazard(live.seen_age), model.longest()
+        # Whatever the model says, a task is polled by the time its age has doubled since the last poll.
         latest = live.born + max(longest, 2 * live.seen_age)
         if now < live.not_before:
             level, at = -1, live.not_before
@@ -417,21 +464,20 @@ class PollSchedule:
         elif self._called_back:
             level, at = -1, latest
         else:
-            level = bisect_right(_LEVEL_HAZARDS, model.hazard(now - live.born) - seen_age + _ROUNDING) - 1
+            level = bisect_right(_LEVEL_HAZARDS, model.hazard(now - live.born) - seen + _ROUNDING) - 1
             if level == NEAR_CERTAIN:
                 live.due, at = now, now + STARVED_AFTER * longest
             else:
-                at = min(live.born + model.age_at(seen_age + _LEVEL_HAZARDS[level + 1]), latest)
+                at = min(live.born + model.age_at(seen + _LEVEL_HAZARDS[level + 1]), latest)
         self._levels_of(live).put(live, level)
         live.ticket = next(self._tickets)
         if at < math.inf:
             heapq.heappush(self._promotions, (at, live.ticket, live.task_id))
 
     def _promote(self, now: float) -> None:
-        """Promote the tasks whose time has come; set all levels again when the model has changed."""
-        if self._model_version != self.durations.version and self._polled_since_review * REVIEWED >= len(
-            self._live
-        ):
+        """Promote the tasks that are due; compute all levels again if the model has changed."""
+        changed = self._model_version != self.durations.version
+        if changed and self._polled_since_review * REVIEWED >= len(self._live):
             self._review(now)
         while self._promotions:
             at, ticket, task_id = self._promotions[0]
