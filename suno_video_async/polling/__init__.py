@@ -1,1 +1,1 @@
-"""Spends the request budget: whom to poll next, and when to submit."""
+"""Decides how the rate limit is used: which task to poll next, and when to submit."""

@@ -1,9 +1,9 @@
-"""How long tasks take, learned while they are followed.
+"""Estimates how long tasks take, from the tasks followed so far.
 
-The duration model is kept as a cumulative hazard over ages on a logarithmic scale: a task that was
-unfinished at age *c* is finished by age *x* with probability ``1 - exp(-(H(x) - H(c)))``. What was seen goes into
-it as into the Kaplan-Meier estimator: a task that ended counts as exposed in every step of age up to its end, one
-that is "not done at age x" up to x. Where little was seen, a wide prior speaks; what was seen long ago fades.
+The duration model is a cumulative hazard H over ages on a logarithmic scale: a task that was unfinished at age *c*
+has ended by age *x* with the probability ``1 - exp(-(H(x) - H(c)))``. Observations enter as in the Kaplan-Meier
+estimator: a task that ended was exposed in every step of age up to its end, and one seen unfinished at age x was
+exposed up to x. A wide prior fills the ages without observations; old observations lose weight.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ from attrs import define, field, frozen
 
 #: Ages from half a second to about two days, each step 8 % longer than the one before.
 FIRST_AGE, STEP, STEPS = 0.5, math.log(1.08), 166
-#: The prior: lognormal, half of the tasks within a minute; it counts as much as this many tasks.
+#: The prior: lognormal, with half of the tasks ending within a minute. It weighs as much as this many tasks.
 PRIOR_MEDIAN, PRIOR_SIGMA, PRIOR_WEIGHT = 60.0, 0.7, 0.7
-#: The prior's tail is that of a power law with this exponent: whoever is late may be very late.
+#: The prior's tail is that of a power law with this exponent: a late task may be very late.
 PRIOR_TAIL = 2.0
-#: Likewise its head: a few tasks may be over at once, however few seconds old.
+#: The least hazard at its head: a few tasks may end within seconds.
 PRIOR_HEAD = 0.03
-#: The last tasks that count, about: the weight of a task falls by this share with each that ends after it.
+#: The weight of a task falls by this share with each later end: about the last 450 tasks count.
 FADING = 1 / 450
-#: So many of an earlier run's tasks are recalled; all together count as much as so many that are seen now.
+#: How many durations of earlier runs are recalled, and how many tasks all of them together weigh as much as.
 RECALLED, RECALLED_WEIGHT = 100, 2.0
-#: The longest that a task takes that is not stuck: as long as almost all do. A few that are stuck for an hour make
-#: that an hour: what takes so many times longer than most is left out of it.
+#: A task is stuck once it is older than `ALMOST_ALL` of the tasks become, or `STUCK` times as old as `MOST`
+#: become. The second bound matters if a few tasks are stuck for an hour: they would raise the first to an hour.
 ALMOST_ALL = 0.995
 MOST, STUCK = 0.9, 2.0
-#: Ends that must have been seen before estimates are told to anybody.
+#: The number of ends from which estimates are reported.
 ENOUGH = 5
-#: An end counts in the neighbouring steps as well: few ends make a smooth model.
+#: Each end is spread over the neighbouring steps, so that a few ends make a smooth model.
 _KERNEL = (0.25, 0.5, 0.25)
-#: Nobody is ever sure that a step ends a task, nor that it cannot.
+#: Bounds of the estimate for a step: an end in it is never certain, and never impossible.
 _MOST_SURE, _LEAST = 0.97, 1e-9
-#: The largest weight before all are made small again.
+#: The weight at which all weights are rescaled, long before they overflow.
 _LARGE = 1e100
 
 
 @frozen
 class Remaining:
-    """What is left of an unfinished task, as an estimate.
+    """An estimate for an unfinished task.
 
     Attributes:
-        progress: the expected share of its duration that is over, 0 to 1.
-        eta: the median of the seconds until its end.
+        progress: the expected share of its duration that has passed, 0 to 1.
+        eta: the median time until its end, in seconds.
 
     """
 
@@ -56,7 +56,7 @@ class Remaining:
 
 
 def _prior() -> list[float]:
-    """Return the prior's probability, for each step, that a task ends in it when it has got that far."""
+    """Return the prior for each step: the probability that a task that reaches the step ends in it."""
 
     def survival(age: float) -> float:
         z = math.log(age / PRIOR_MEDIAN) / PRIOR_SIGMA
@@ -64,7 +64,7 @@ def _prior() -> list[float]:
 
     edges = [FIRST_AGE * math.exp(STEP * k) for k in range(STEPS + 1)]
     head, tail = -math.expm1(-PRIOR_HEAD * STEP), -math.expm1(-PRIOR_TAIL * STEP)
-    # Far out the quotient would be one of two tiny numbers.
+    # In the far tail the quotient of two tiny numbers would be inaccurate.
     return [
         min(max(1 - survival(old) / survival(young), head), tail) if survival(young) > 1e-6 else tail
         for young, old in pairwise(edges)
@@ -76,7 +76,7 @@ _PRIOR = _prior()
 
 @define(eq=False)
 class DurationModel:
-    """The duration model, as far as it is known; ages and durations in seconds."""
+    """What is known of how long tasks take; ages and durations in seconds."""
 
     _exposed: list[float] = field(factory=lambda: [0.0] * STEPS, init=False, repr=False)
     _ended: list[float] = field(factory=lambda: [0.0] * STEPS, init=False, repr=False)
@@ -84,21 +84,21 @@ class DurationModel:
     _stale: float = field(default=1.0, init=False, repr=False)
     _hazard: list[float] = field(factory=list[float], init=False, repr=False)
     _pace: tuple[list[float], list[float]] | None = field(default=None, init=False, repr=False)
-    #: How many ends were seen.
+    #: The number of ends seen.
     ends: int = field(default=0, init=False)
-    #: How many of them were recalled, which count for little.
+    #: How many of them were recalled from earlier runs; they have little weight.
     recalled: int = field(default=0, init=False)
-    #: Grows with each change of the model.
+    #: Increases with each change of the model.
     version: int = field(default=0, init=False)
 
     def unfinished(self, since: float, age: float) -> None:
-        """Learn that a task, last seen unfinished at age `since`, is not done at `age` either."""
+        """Record that a task, last seen unfinished at age `since`, is still unfinished at `age`."""
         for step in range(_step(since), _step(age)):
             self._exposed[step] += self._weight
         self._stale += 1
 
     def ended(self, since: float, age: float) -> None:
-        """Learn that a task, last seen unfinished at age `since`, ended at `age`."""
+        """Record that a task, last seen unfinished at age `since`, ended at `age`."""
         at = _step(max(since, age))
         for step in range(_step(since), at - 1):
             self._exposed[step] += self._weight
@@ -117,11 +117,11 @@ class DurationModel:
             self._weight = 1.0
 
     def recall(self, durations: Sequence[float]) -> None:
-        """Learn what an earlier run has seen, in seconds; nothing where something newer is known already.
+        """Record durations of earlier runs, in seconds; does nothing once an end was seen.
 
         Args:
-            durations: the newest last. All together count little: the service may be another today, and the
-                prior has to stay strong enough for tasks that are over much sooner.
+            durations: the newest last. They have little weight: the service may have changed since, and the
+                prior must remain strong enough for tasks that end much sooner.
 
         """
         if not self.ends and durations:
@@ -145,15 +145,15 @@ class DurationModel:
         return FIRST_AGE * math.exp(min(place * STEP, 30.0))
 
     def chance(self, since: float, age: float) -> float:
-        """Return the probability that a task which was unfinished at age `since` is done at `age`."""
+        """Return the probability that a task that was unfinished at age `since` has ended by `age`."""
         return -math.expm1(self.hazard(since) - self.hazard(age))
 
     def quantile(self, share: float, since: float = 0.0) -> float:
-        """Return the age by which a `share` of the tasks that were unfinished at age `since` are done."""
+        """Return the age by which a `share` of the tasks that were unfinished at age `since` have ended."""
         return self.age_at(self.hazard(since) - math.log1p(-share))
 
     def longest(self) -> float:
-        """Return the age from which on a task counts as stuck: nobody can say for how long."""
+        """Return the age from which a task counts as stuck."""
         return min(self.quantile(ALMOST_ALL), STUCK * self.quantile(MOST))
 
     def remaining(self, age: float) -> Remaining | None:
@@ -173,7 +173,7 @@ class DurationModel:
         return age * sums[step] / survival[step]
 
     def _paces(self) -> tuple[list[float], list[float]]:
-        """Return, for each step, the tasks that outlast its beginning and the sum of their 1 / duration."""
+        """Return for each step the share of tasks that reach it, and the sum of 1 / duration over those."""
         survival = [math.exp(-hazard) for hazard in self._hazard]
         sums = [0.0] * (STEPS + 1)
         for step in reversed(range(STEPS)):
@@ -182,7 +182,7 @@ class DurationModel:
         return survival, sums
 
     def _table(self) -> list[float]:
-        """Return the cumulative hazard at each step's beginning; made anew when enough was learned."""
+        """Return the cumulative hazard at the beginning of each step; recomputed after enough observations."""
         if self._stale * 50 <= min(self.ends, 1 / FADING):
             return self._hazard
         self._stale = 0.0
@@ -198,5 +198,5 @@ class DurationModel:
 
 
 def _step(age: float) -> int:
-    """Return the step that an age is in."""
+    """Return the step that contains an age."""
     return min(max(int(math.log(max(age, FIRST_AGE) / FIRST_AGE) / STEP), 0), STEPS - 1)

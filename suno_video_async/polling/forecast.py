@@ -1,8 +1,8 @@
-"""When all that is left will be over, from what is known of the durations; pure, as the schedule is.
+"""Forecasts when a run ends, from what is known of the durations. Pure, like the schedule.
 
-The tracks that are not submitted yet leave at the pace of the rate limit or of the places in flight, whichever is
-slower. From then on each is unfinished with the chance that the model gives its age. The forecast is the time at
-which next to none is expected to be unfinished.
+Tracks that wait are submitted at the pace of the rate limit, or of the places in flight that become free,
+whichever is slower. From then on each is unfinished with the probability that the duration model gives for its
+age. The forecast is the time at which almost no track is expected to be unfinished.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from attrs import frozen
 from suno_video_async.models import RateLimit
 from suno_video_async.polling.durations import ENOUGH, DurationModel
 
-#: Requests that a track takes in a big catalog, its submission included.
+#: Requests per track in a big catalog, including its submission (measured by `benchmarks.pacing`).
 REQUESTS_EACH = 2.05
-#: The forecast is for all but this share of what can be in flight at once: the last ones have no model. And n ends
-#: tell nothing of what is slower than all but one of n + 1.
+#: The share of what can be in flight that the forecast leaves out: the model says nothing of the last few. After n
+#: ends, 1 / (n + 1) is left out at least: nothing is known of tasks slower than all n.
 LEFT_OUT = 0.02
-#: Tasks that are looked at, and moments of submission: more would make it no truer.
+#: How many tasks are sampled, and moments of submission: more would not make the forecast more accurate.
 _SAMPLES, _MOMENTS = 64, 16
 _HALVINGS, _LONGEST = 20, 7 * 86400.0
 
@@ -30,10 +30,10 @@ class Forecast:
     """What is expected of a run.
 
     Attributes:
-        seconds: until what is left is over; where nothing is known of the durations, what the limit alone takes.
-        known: whether it comes from durations that were seen.
-        stuck: tasks that are left out of it, since they take far longer than the others.
-        stuck_after: the age in seconds from which on a task counts as stuck; infinite where nothing is known.
+        seconds: until all is finished; if nothing is known of the durations, what the rate limit alone takes.
+        known: whether it is based on observed durations.
+        stuck: the number of tasks left out because they take far longer than the others.
+        stuck_after: the age in seconds from which a task counts as stuck; infinite if nothing is known.
 
     """
 
@@ -51,18 +51,18 @@ def forecast(
     rate: RateLimit | None,
     max_in_flight: int,
 ) -> Forecast:
-    """Say when all will be over.
+    """Forecast when all is finished.
 
     Args:
-        model: the durations, as far as they are known.
-        waiting: tracks that are to be submitted.
-        ages: of each task in flight its age, and that at which it was last seen unfinished, in seconds: it may be
-            over since, and nobody has asked.
-        rate: what the key may send; None for no bound.
-        max_in_flight: the most unfinished videos at once.
+        model: how long tasks take, as far as known.
+        waiting: the number of tracks still to be submitted.
+        ages: for each task in flight its age, and the age at which it was last seen unfinished, in seconds: it
+            may have ended since without having been polled.
+        rate: the rate limit of the key; None for no limit.
+        max_in_flight: the maximum number of unfinished videos.
 
     """
-    # Each task in flight has its submission behind it, each that waits has all its requests before it.
+    # A task in flight needs only its polls, one that waits also its submission.
     requests = waiting * REQUESTS_EACH + len(ages) * (REQUESTS_EACH - 1)
     by_rate = 0.0 if rate is None else requests * rate.per / rate.requests
     if model.ends < ENOUGH:
@@ -76,13 +76,13 @@ def forecast(
     left_out = max(LEFT_OUT, 1 / (model.ends + 1))
     allowed = max(0.5, left_out * min(len(live) + waiting, places))
     seconds = _until(_Left(model, live, waiting, span), allowed)
-    # However soon they are over: it has to be asked about each, the last of them one by one.
+    # Even if all have ended already, each needs one more poll.
     asking = 0.0 if rate is None else max(0, requests - rate.requests) * rate.per / rate.requests
     return Forecast(max(seconds, asking if live else 0.0), known=True, stuck=stuck, stuck_after=longest)
 
 
 class _Left:
-    """How many tracks are expected to be unfinished some seconds from now."""
+    """The expected number of tracks that are unfinished some seconds from now."""
 
     def __init__(
         self, model: DurationModel, live: Sequence[tuple[float, float]], waiting: int, span: float
@@ -102,7 +102,7 @@ class _Left:
 
 
 def _until(left: _Left, allowed: float) -> float:
-    """Return the seconds until no more than `allowed` tracks are left."""
+    """Return the seconds until at most `allowed` tracks are expected to be unfinished."""
     if left.after(0.0) <= allowed:
         return 0.0
     early, late = 0.0, 1.0
@@ -115,5 +115,5 @@ def _until(left: _Left, allowed: float) -> float:
 
 
 def _mean(model: DurationModel) -> float:
-    """Return the mean duration, without the longest: of those there is no mean."""
+    """Return the mean duration without the tail, whose mean need not exist."""
     return sum(model.quantile((n + 0.5) / _MOMENTS) for n in range(_MOMENTS)) / _MOMENTS

@@ -1,7 +1,7 @@
-"""One poller for all live tasks: it spends the places of the window on questions and submissions.
+"""Polls all unfinished tasks of a client, and gives places in the rate window to submissions.
 
-It holds one waiter in the limiter's queue, and decides only once it has the place. So another call, such
-as `client.status`, waits behind one request of the poller and not behind a whole catalog.
+It has one waiter in the limiter's queue and decides only once it has the place. So another call, such as
+`client.status`, waits behind one request of the poller, not behind a whole catalog.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.ratelimit.limiter import Lane, Place
 from suno_video_async.task import VideoTask, video_of
 
-#: A task of our own may be "not found" for a moment after its creation: how many answers, over how many seconds,
-#: it takes to believe it (an assumption of ours).
+#: A task may be "not found" for a moment after its creation. It counts as missing after this many such answers
+#: over at least this many seconds (an assumption: the API does not document it).
 NOT_FOUND_ANSWERS, NOT_FOUND_SECONDS = 3, 60.0
 
 
@@ -58,12 +58,12 @@ class _Followed:
 
 @define(eq=False)
 class Poller:
-    """Follows tasks until they end; polls and callbacks meet in `observe`.
+    """Follows tasks until they end; answers to polls and trusted callbacks both go through `observe`.
 
     Attributes:
-        calls: how questions are sent.
-        schedule: says what a place is used for.
-        blocked: says how many submissions wait for room in flight.
+        calls: sends the polls.
+        schedule: decides what a place is used for.
+        blocked: returns how many submissions wait because `max_in_flight` videos are unfinished.
 
     """
 
@@ -73,9 +73,9 @@ class Poller:
     _submit_queue: SubmitQueue = field(init=False)
     _followed: dict[VideoTaskId, _Followed] = field(factory=dict[VideoTaskId, _Followed], init=False)
     _hosts: set[str | None] = field(factory=set[str | None], init=False)
-    _told: bool = field(default=False, init=False)
-    _woken: asyncio.Event = field(factory=asyncio.Event, init=False)
-    _held_up: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _stop_reported: bool = field(default=False, init=False)
+    _wake: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _create_paused: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._submit_queue = SubmitQueue(self.calls.limiter)
@@ -84,18 +84,21 @@ class Poller:
         return len(self._followed)
 
     def find(self, task_id: VideoTaskId) -> VideoTask | None:
-        """Return the handle of a task that is being followed."""
+        """Return the handle of a followed task, if it is followed."""
         followed = self._followed.get(task_id)
         return followed.task if followed else None
 
     async def submit_place(self, *, bulk: bool) -> Place:
-        """Wait for the place of one submission.
+        """Wait for a place for one submission.
 
         Args:
             bulk: whether it belongs to a catalog; other submissions go first.
 
+        Raises:
+            SunoVideoError: the rate limiter is broken and grants no places.
+
         """
-        self._woken.set()  # nobody runs before the turn is queued
+        self._wake.set()  # the poller runs only after the waiter is queued
         return await self._submit_queue.acquire(bulk=bulk)
 
     def follow(
@@ -111,28 +114,28 @@ class Poller:
 
         Args:
             task: its handle.
-            own: whether it belongs to this account for sure: a 404 is then waited out.
-            new: whether this client has created it just now; the age of others has to be asked for.
+            own: whether it certainly belongs to this account: then a 404 soon after its creation is retried.
+            new: whether this client has just created it; the age of other tasks is unknown until they are polled.
             bulk: whether it belongs to a catalog, so that no caller waits for it alone.
-            on_end: called once, when the task is over or can no longer be followed.
+            on_end: called once, when the task has ended or can no longer be followed.
 
         """
         now = self.calls.clock.now()
         stage = self.calls.reporter.begin("follow", track=task.track, task_id=task.id)
         self._followed[task.id] = _Followed(task, now, own, new, on_end, stage)
         self.schedule.add(task.id, now, age=0.0 if new else None, interactive=not bulk)
-        self._woken.set()
+        self._wake.set()
 
     def hint(self, task_id: VideoTaskId) -> None:
-        """Ask about a task soon: a callback says that it is over."""
+        """Poll a task soon: a callback says that it has ended."""
         followed, now = self._followed.get(task_id), self.calls.clock.now()
         if followed is not None and now - followed.hinted_at >= HINTED_AGAIN:
             followed.hinted_at = now
             self.schedule.hint(task_id, now)
-            self._woken.set()
+            self._wake.set()
 
     def believe(self, snapshot: TaskSnapshot) -> bool:
-        """Take an end as a callback tells it, where its media are on a host that TaskInfo has named before."""
+        """Accept a final state from a callback, if its media are on a host seen in TaskInfo; return whether."""
         hosts = {urlsplit(url).hostname for url in snapshot.media_urls[:1]}
         if not snapshot.is_final or (snapshot.is_success and not (hosts and hosts <= self._hosts)):
             return False
@@ -152,12 +155,12 @@ class Poller:
             self._end(followed, error)
 
     async def run(self) -> None:
-        """Spend places, for ever."""
+        """Use places until cancelled."""
         async with anyio.create_task_group() as group:
-            group.start_soon(self._submit_held_up)
+            group.start_soon(self._submit_during_pause)
             while True:
-                await self._until_wanted()
-                # Decided anew: what was worth a request when the wait for the place began may be over by now.
+                await self._until_useful()
+                # The wait for the place may have changed what is worth a request: decide again.
                 if (place := await self._place(Lane.ALL)) is not None:
                     self._use(place, self._decision())
 
@@ -168,7 +171,7 @@ class Poller:
             self.schedule.polling(task_id, now)
             followed = self._followed[task_id]
             followed.task.requests += 1
-            answered = partial(self._answered, task_id)
+            answered = partial(self._on_answer, task_id)
             self.calls.ask(place, task_id, answered, resend=followed.failures, stage=followed.stage)
         elif isinstance(decision, Submit) and self._submit_queue.grant(place):
             self.schedule.submitting(now)
@@ -178,34 +181,34 @@ class Poller:
     def _decision(self) -> Decision:
         ready = len(self._submit_queue)
         if ready and self.calls.limiter.holds(Lane.CREATE):
-            self._held_up.set()
+            self._create_paused.set()
             ready = 0
         return self.schedule.decide(self.calls.clock.now(), Backlog(ready, self.blocked()))
 
-    async def _until_wanted(self) -> None:
+    async def _until_useful(self) -> None:
         clock = self.calls.clock
         while isinstance(decision := self._decision(), Wait):
-            self._woken.clear()
+            self._wake.clear()
             timer = None
             if decision.until is not None:
-                timer = clock.call_later(max(decision.until - clock.now(), TICK), self._woken.set)
+                timer = clock.call_later(max(decision.until - clock.now(), TICK), self._wake.set)
             try:
-                await self._woken.wait()
+                await self._wake.wait()
             finally:
                 if timer is not None:
                     timer.cancel()
 
-    async def _submit_held_up(self) -> None:
-        """Send submissions through a pause of theirs, one by one: the limiter knows when it is over."""
+    async def _submit_during_pause(self) -> None:
+        """Send submissions one by one while CreateTask is paused: the limiter decides when the next may go."""
         while True:
-            await self._held_up.wait()
-            self._held_up.clear()
+            await self._create_paused.wait()
+            self._create_paused.clear()
             if (place := await self._place(Lane.CREATE)) is not None:
                 self._use(place, Submit())
-            self._woken.set()
+            self._wake.set()
 
     async def _place(self, lane: Lane) -> Place | None:
-        """Wait for a place; None where the limiter is broken, and then nobody waits any more."""
+        """Wait for a place; return None if the limiter is broken, after failing all that waits for it."""
         try:
             return await self.calls.limiter.acquire(lane)
         except SunoVideoError as error:
@@ -213,15 +216,15 @@ class Poller:
             self.stop(error)
             return None
 
-    def _answered(self, task_id: VideoTaskId, result: Result[TaskSnapshot]) -> None:
+    def _on_answer(self, task_id: VideoTaskId, result: Result[TaskSnapshot]) -> None:
         if result.value is not None:
             self._hosts.update(urlsplit(url).hostname for url in result.value.media_urls[:1])
             self.observe(result.value)
         elif result.error is not None:
-            self._not_answered(task_id, result.error)
+            self._on_error(task_id, result.error)
 
     def observe(self, snapshot: TaskSnapshot) -> None:
-        """Take what the server says about a task, from whichever side it comes."""
+        """Process a snapshot of a task, from a poll or a callback."""
         followed = self._followed.get(snapshot.task_id)
         if followed is None:
             return
@@ -232,13 +235,13 @@ class Poller:
             flowed = self.schedule.called_back
             self.schedule.ended(snapshot.task_id, now, snapshot.duration_s)
             if flowed and not self.schedule.called_back:
-                self._tell_that_callbacks_stopped()
+                self._warn_that_callbacks_stopped()
             update = TaskUpdate(snapshot=snapshot, elapsed=elapsed, progress=1.0, eta=0.0)
             self._remove(followed)
         else:
             self.schedule.unfinished(snapshot.task_id, now, age=None if followed.new else elapsed)
-            update = self._estimated(followed, TaskUpdate(snapshot=snapshot, elapsed=elapsed))
-            self._woken.set()
+            update = self._with_estimate(followed, TaskUpdate(snapshot=snapshot, elapsed=elapsed))
+            self._wake.set()
         followed.task.publish(update)
         self._emit(followed, update)
 
@@ -252,17 +255,17 @@ class Poller:
         if update.is_final:
             reporter.end(followed.stage, _failure(snapshot))
 
-    def _tell_that_callbacks_stopped(self) -> None:
-        if not self._told:
-            self._told = True
+    def _warn_that_callbacks_stopped(self) -> None:
+        if not self._stop_reported:
+            self._stop_reported = True
             logger.warning(
-                "callbacks have stopped coming: all tasks are asked about again, as without callbacks; see whether"
-                " the tunnel or proxy of the callback URL still leads here",
+                "callbacks have stopped coming: all tasks are polled again, as without callbacks; check that the"
+                " tunnel or proxy of the callback URL still leads here",
                 extra=fields("callbacks_stopped"),
             )
 
-    def _estimated(self, followed: _Followed, update: TaskUpdate) -> TaskUpdate:
-        """Add what is expected of a running task; its progress never falls back."""
+    def _with_estimate(self, followed: _Followed, update: TaskUpdate) -> TaskUpdate:
+        """Add the estimates of a running task; progress never decreases."""
         left = self.schedule.durations.remaining(update.elapsed)
         if left is None:
             return update
@@ -276,15 +279,15 @@ class Poller:
             return max(0.0, self.calls.clock.time() - snapshot.create_at)
         return self.calls.clock.now() - followed.since
 
-    def _not_answered(self, task_id: VideoTaskId, error: SunoVideoError) -> None:
-        """Ask again later where the failure is temporary; end the following where it is not."""
+    def _on_error(self, task_id: VideoTaskId, error: SunoVideoError) -> None:
+        """Poll again later if the failure is temporary; otherwise stop following the task."""
         followed = self._followed.get(task_id)
         if followed is None:
             return
-        self._woken.set()
+        self._wake.set()
         if isinstance(error, AuthenticationError | FeatureDisabledError):
             self.stop(error)
-        elif isinstance(error, NotFoundError) and self._still_unborn(followed):
+        elif isinstance(error, NotFoundError) and self._may_still_appear(followed):
             wait = NOT_FOUND_SECONDS / NOT_FOUND_ANSWERS
             self._poll_later(task_id, wait)
             self.calls.emit_retry(Operation.TASK_INFO, error, followed.missing, wait)
@@ -301,8 +304,8 @@ class Poller:
         now = self.calls.clock.now()
         self.schedule.poll_later(task_id, now, now + wait)
 
-    def _still_unborn(self, followed: _Followed) -> bool:
-        """Whether a 404 may still be the moment right after the creation."""
+    def _may_still_appear(self, followed: _Followed) -> bool:
+        """Whether a 404 may mean that the task was created only just now."""
         now = self.calls.clock.now()
         if followed.missing == 0:
             followed.missing_since = now
@@ -323,7 +326,7 @@ class Poller:
 
 
 def _failure(snapshot: TaskSnapshot) -> TaskFailed | None:
-    """Return how a task that is over went wrong."""
+    """Return why an ended task has no video; None if it has one."""
     try:
         video_of(snapshot)
     except TaskFailed as error:

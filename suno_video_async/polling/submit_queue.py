@@ -1,4 +1,4 @@
-"""Whose turn it is to submit: the queue for the places that the poller gives to submissions."""
+"""The queue of submissions that wait for the poller to give them a place."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from attrs import define, field
 
 from suno_video_async.ratelimit.limiter import Place, RateLimiter
 
-#: While both wait, so many direct submissions go before one of a catalog's: nobody waits for ever.
-DIRECT_IN_A_ROW = 3
+#: While both kinds wait, one bulk submission goes after this many interactive ones, so that neither starves.
+INTERACTIVE_IN_A_ROW = 3
 
 
 @define(eq=False)
 class SubmitQueue:
-    """Submissions that wait for a place: direct ones first, as somebody waits for each of them."""
+    """Submissions that wait for a place: interactive ones first, because a caller waits for each of them."""
 
     limiter: RateLimiter
     _interactive: deque[asyncio.Future[Place]] = field(factory=deque["asyncio.Future[Place]"], init=False)
@@ -26,38 +26,38 @@ class SubmitQueue:
         return len(self._interactive) + len(self._bulk)
 
     async def acquire(self, *, bulk: bool) -> Place:
-        """Wait for a place; a cancelled waiter leaves no trace."""
+        """Wait for a place; a cancelled waiter leaves the queue, and returns a place that it was already given."""
         queue = self._bulk if bulk else self._interactive
-        submit_place: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
-        queue.append(submit_place)
+        waiter: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+        queue.append(waiter)
         try:
-            return await submit_place
+            return await waiter
         except asyncio.CancelledError:
-            if submit_place in queue:
-                queue.remove(submit_place)
-            elif not submit_place.cancelled() and submit_place.exception() is None:
-                self.limiter.release(submit_place.result(), sent=False, answered=False)
+            if waiter in queue:
+                queue.remove(waiter)
+            elif not waiter.cancelled() and waiter.exception() is None:
+                self.limiter.release(waiter.result(), sent=False, answered=False)
             raise
 
     def grant(self, place: Place) -> bool:
-        """Give a place to whoever is next; return False where nobody waits."""
+        """Give a place to the next waiter; return False if there is none."""
         while self:
-            submit_place = self._next().popleft()
-            if not submit_place.done():
-                submit_place.set_result(place)
+            waiter = self._next().popleft()
+            if not waiter.done():
+                waiter.set_result(place)
                 return True
         return False
 
     def fail(self, error: Exception) -> None:
-        """Let all who wait fail: there will be no places."""
+        """Fail all waiters: there will be no places."""
         for queue in (self._interactive, self._bulk):
             while queue:
-                submit_place = queue.popleft()
-                if not submit_place.done():
-                    submit_place.set_exception(error)
+                waiter = queue.popleft()
+                if not waiter.done():
+                    waiter.set_exception(error)
 
     def _next(self) -> deque[asyncio.Future[Place]]:
-        if self._interactive and (self._in_a_row < DIRECT_IN_A_ROW or not self._bulk):
+        if self._interactive and (self._in_a_row < INTERACTIVE_IN_A_ROW or not self._bulk):
             self._in_a_row += 1
             return self._interactive
         self._in_a_row = 0
