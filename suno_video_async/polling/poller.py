@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -217,11 +218,12 @@ class Poller:
             return None
 
     def _on_answer(self, task_id: VideoTaskId, result: Result[TaskSnapshot]) -> None:
-        if result.value is not None:
-            self._hosts.update(urlsplit(url).hostname for url in result.value.media_urls[:1])
-            self.observe(result.value)
-        elif result.error is not None:
+        if result.error is not None:
             self._on_error(task_id, result.error)
+            return
+        snapshot = cast("TaskSnapshot", result.value)  # one of the two is set
+        self._hosts.update(urlsplit(url).hostname for url in snapshot.media_urls[:1])
+        self.observe(snapshot)
 
     def observe(self, snapshot: TaskSnapshot) -> None:
         """Process a snapshot of a task, from a poll or a callback."""

@@ -13,20 +13,28 @@ from suno_video_async import (
     Answer,
     AuthenticationError,
     ClientClosedError,
+    ConfigurationError,
+    Hooks,
     InvalidRequestError,
+    Limiter,
     NotFoundError,
+    RateLimit,
     Request,
+    SpendEvent,
     SunoVideoClient,
     TaskFailed,
+    TaskSnapshot,
     TaskUpdate,
     Track,
     TransportError,
     VideoMissingError,
+    VideoTaskId,
     WaitTimeout,
 )
 from suno_video_async.protocol.codec import Operation
+from suno_video_async.ratelimit.limiter import Lane, Place
 from tests.support.clients import TRACK, FakeAPI, client_of
-from tests.support.fakes import FakeTransport, Script, answer, task_data
+from tests.support.fakes import FakeTransport, Script, answer, settle, task_data
 from tests.support.virtual import run_virtual
 
 
@@ -406,3 +414,219 @@ def test_progress_and_eta_are_told_once_something_is_known() -> None:
     for update in running:
         assert update.eta is not None
         assert abs(update.elapsed + update.eta - 60) < 12
+
+
+class BreakingLimiter(Limiter):
+    """Grants places until a lane breaks, as a shared rate limit does when its file can no longer be used."""
+
+    broken: Lane | None = None
+
+    async def acquire(self, lane: Lane = Lane.ALL) -> Place:
+        if lane is self.broken:
+            raise ConfigurationError("the rate limit's file cannot be used")
+        return await super().acquire(lane)
+
+
+def test_a_broken_limiter_fails_all_that_wait_for_it() -> None:
+    """Waiting submissions and followed tasks get its error, nothing is sent, and it may recover."""
+
+    async def run() -> None:
+        limiter = BreakingLimiter()
+        client, transport = client_of(FakeAPI(), limiter=limiter)
+        async with client:
+            task = await client.submit(TRACK)
+            sent, limiter.broken = len(transport.sent), Lane.ALL
+            tracks = [Track(task_id="m", suno_id=f"s{number}") for number in range(3)]
+            ends = await asyncio.gather(*map(client.submit, tracks), task.result(), return_exceptions=True)
+            assert [str(end) for end in ends] == ["the rate limit's file cannot be used"] * 4
+            assert (len(transport.sent), client.statistics().in_flight) == (sent, 0)
+            limiter.broken = None
+            assert (await client.generate(TRACK)).task_id == "v2"
+
+    run_virtual(run())
+
+
+def paused_create(after: Callable[[], None] = lambda: None) -> Script:
+    """Return an API that refuses the second CreateTask once: too many tasks are running."""
+    api, creations = FakeAPI(), list[Request]()
+
+    def script(request: Request) -> Answer:
+        if request.operation is Operation.CREATE_TASK:
+            creations.append(request)
+            if len(creations) == 2:
+                after()
+                return answer(code=429, status=429, Retry_After="20")
+        return api(request)
+
+    return script
+
+
+def test_a_submission_goes_on_when_the_pause_of_createtask_ends() -> None:
+    """Meanwhile the running task is polled; the pause begins with the refusal."""
+
+    async def main(client: SunoVideoClient) -> float:
+        first = await client.submit(TRACK)
+        second = await client.submit(Track(task_id="m", suno_id="s2"))
+        waited = now()
+        await asyncio.gather(first.result(), second.result())
+        return waited
+
+    waited, transport = in_client(paused_create(), main)
+    assert 20 <= waited < 25
+    during = [request for request, at in zip(transport.sent, transport.arrivals, strict=True) if 1 < at < waited]
+    assert {request.operation for request in during} == {Operation.TASK_INFO}
+
+
+def test_a_limiter_that_breaks_during_a_pause_of_createtask_fails_all_submissions() -> None:
+    """The one that was refused, and those that have not been sent."""
+
+    async def run() -> None:
+        limiter = BreakingLimiter()
+        client, transport = client_of(
+            paused_create(lambda: setattr(limiter, "broken", Lane.CREATE)), limiter=limiter
+        )
+        async with client:
+            task = await client.submit(TRACK)
+            tracks = [Track(task_id="m", suno_id=f"s{number}") for number in range(3)]
+            refused = asyncio.ensure_future(client.submit(tracks[0]))
+            await settle()
+            ends = await asyncio.gather(
+                refused, *map(client.submit, tracks[1:]), task.result(), return_exceptions=True
+            )
+            assert [type(end) for end in ends] == [ConfigurationError] * 4
+        creations = [request for request in transport.sent if request.operation is Operation.CREATE_TASK]
+        assert len(creations) == 2
+
+    run_virtual(run())
+
+
+def test_a_place_that_is_no_longer_needed_goes_back_unused() -> None:
+    """The submission that it was for has been cancelled meanwhile."""
+
+    async def run() -> None:
+        limiter = Limiter(RateLimit(1, 10))
+        client, transport = client_of(FakeAPI(), limiter=limiter)
+        async with client:
+            place = await limiter.acquire()
+            waiting = asyncio.ensure_future(client.submit(TRACK))
+            await settle()
+            waiting.cancel()
+            await settle()
+            limiter.release(place, sent=False)
+            await settle()
+            assert limiter.statistics().window_used == 0
+        assert transport.sent == []
+
+    run_virtual(run())
+
+
+def test_a_forgotten_task_gives_its_place_in_flight_back_once() -> None:
+    """Its consumers get the error; forgetting it again, or an answer that comes later, changes nothing."""
+    late = list[Callable[[], None]]()
+    api = FakeAPI()
+
+    def script(request: Request) -> Answer:
+        if request.operation is Operation.TASK_INFO and request.task_id == "v1":
+            late.pop()()
+            return answer(code=500)
+        return api(request)
+
+    async def main(client: SunoVideoClient) -> None:
+        task, error = await client.submit(TRACK), TransportError("given up")
+        poller = client._open().poller
+        late.append(lambda: poller.forget(task, error))
+        with pytest.raises(TransportError, match="given up"):
+            await task.result()
+        poller.forget(task, error)
+        assert client.statistics().in_flight == 0
+        second, third = client.submit(TRACK), client.submit(Track(task_id="m", suno_id="s3"))
+        assert await (await second).result()
+        assert await (await third).result()
+
+    _, transport = in_client(script, main, max_in_flight=1)
+    assert [request.task_id for request in transport.sent].count("v1") == 1
+
+
+def ended(task_id: str, *, host: str = "media.example.test") -> TaskSnapshot:
+    """Return the final state of a task as a callback reports it."""
+    url = f"https://{host}/{task_id}.mp4"
+    return TaskSnapshot(task_id=VideoTaskId(task_id), status="success", media_urls=(url,), duration_s=60)
+
+
+def test_an_end_from_a_callback_is_accepted_if_its_host_is_known() -> None:
+    """It ends the task without a poll; states that are not final and other hosts do not."""
+
+    async def main(client: SunoVideoClient) -> None:
+        poller = client._open().poller
+        task = await client.submit(TRACK)
+        assert not poller.believe(ended(task.id))
+        await task.result()
+        second = await client.submit(Track(task_id="m", suno_id="s2"))
+        assert not poller.believe(TaskSnapshot(task_id=second.id, status="running"))
+        assert not poller.believe(ended(second.id, host="elsewhere.example.test"))
+        assert not second.done
+        assert poller.believe(ended(second.id))
+        assert (await second.result()).url == "https://media.example.test/v2.mp4"
+        poller.observe(ended("not followed"))
+
+    _, transport = in_client(FakeAPI(), main)
+    assert [request.task_id for request in transport.sent].count("v2") == 0
+
+
+def test_a_hint_polls_a_task_at_most_once_in_half_a_minute() -> None:
+    """A hint for a task that is not followed is ignored."""
+
+    async def main(client: SunoVideoClient) -> list[int]:
+        task, polls = await client.submit(TRACK), list[int]()
+        for _ in range(3):
+            client.hint(task.id)
+            client.hint(VideoTaskId("not followed"))
+            await asyncio.sleep(1.5)
+            polls.append(task.requests - 1)
+        return polls
+
+    assert in_client(FakeAPI(seconds=1000), main)[0][0] == 1
+    assert in_client(FakeAPI(seconds=1000), main)[0][-1] <= 2
+
+
+def test_callbacks_that_stop_are_warned_about_once(caplog: pytest.LogCaptureFixture) -> None:
+    """After many announced ends some that were not announced mean that callbacks no longer arrive."""
+
+    async def main(client: SunoVideoClient) -> None:
+        poller = client._open().poller
+        for _ in range(2):
+            await client.generate(TRACK)
+            for number in range(20):
+                task = await client.submit(Track(task_id="m", suno_id=f"s{number}"))
+                assert poller.believe(ended(task.id))
+            assert poller.schedule.called_back
+            for _ in range(4):
+                await client.generate(TRACK)
+            assert not poller.schedule.called_back
+
+    in_client(FakeAPI(), main)
+    assert caplog.text.count("callbacks have stopped coming") == 1
+
+
+def test_hooks_see_every_update_and_each_cost_once() -> None:
+    """The cost of a task comes with its end."""
+
+    class Seen(Hooks):
+        updates: list[str]
+        spent: list[float]
+
+        def __init__(self) -> None:
+            self.updates, self.spent = [], []
+
+        def on_update(self, update: TaskUpdate) -> None:
+            self.updates.append(update.status)
+
+        def on_spend(self, event: SpendEvent) -> None:
+            self.spent.append(event.credits)
+
+    async def main(client: SunoVideoClient) -> None:
+        await client.generate(TRACK)
+
+    seen = Seen()
+    in_client(FakeAPI(), main, hooks=[seen])
+    assert (set(seen.updates), seen.updates[-1], seen.spent) == ({"pending", "running", "success"}, "success", [2])

@@ -1,32 +1,34 @@
-"""Whose turn it is to submit."""
+"""The queue of submissions that wait for a place."""
 
 from __future__ import annotations
 
 import asyncio
 
-from suno_video_async import Limiter
+import pytest
+
+from suno_video_async import ConfigurationError, Limiter
 from suno_video_async.polling.submit_queue import SubmitQueue
 from suno_video_async.ratelimit.limiter import Place
 from tests.support.virtual import run_virtual
 
 
-async def waiting(turns: SubmitQueue, name: str, order: list[str], *, bulk: bool) -> Place:
-    place = await turns.acquire(bulk=bulk)
+async def waiting(queue: SubmitQueue, name: str, order: list[str], *, bulk: bool) -> Place:
+    place = await queue.acquire(bulk=bulk)
     order.append(name)
     return place
 
 
-def test_a_direct_submission_goes_before_a_catalog_but_not_for_ever() -> None:
-    """Three direct ones, then one of the catalog, and so on; in each queue first come, first served."""
+def test_an_interactive_submission_goes_before_bulk_ones_but_not_always() -> None:
+    """Three interactive ones, then a bulk one, and so on; in each queue first come, first served."""
 
     async def main() -> list[str]:
-        turns, order = SubmitQueue(Limiter()), list[str]()
-        tasks = [asyncio.ensure_future(waiting(turns, f"p{n}", order, bulk=True)) for n in range(2)]
-        tasks += [asyncio.ensure_future(waiting(turns, f"d{n}", order, bulk=False)) for n in range(5)]
+        queue, order = SubmitQueue(Limiter()), list[str]()
+        tasks = [asyncio.ensure_future(waiting(queue, f"p{n}", order, bulk=True)) for n in range(2)]
+        tasks += [asyncio.ensure_future(waiting(queue, f"d{n}", order, bulk=False)) for n in range(5)]
         await asyncio.sleep(0)
-        assert len(turns) == 7
+        assert len(queue) == 7
         for _ in range(7):
-            assert turns.grant(Place())
+            assert queue.grant(Place())
             await asyncio.sleep(0)
         await asyncio.gather(*tasks)
         return order
@@ -34,40 +36,74 @@ def test_a_direct_submission_goes_before_a_catalog_but_not_for_ever() -> None:
     assert run_virtual(main()) == ["d0", "d1", "d2", "p0", "d3", "d4", "p1"]
 
 
-def test_a_cancelled_turn_is_passed_over() -> None:
+def test_a_cancelled_waiter_is_passed_over() -> None:
     """It leaves the queue; a place that it had been given already goes back unused."""
 
     async def main() -> None:
         limiter = Limiter()
-        turns = SubmitQueue(limiter)
-        first = asyncio.ensure_future(turns.acquire(bulk=True))
-        second = asyncio.ensure_future(turns.acquire(bulk=True))
-        third = asyncio.ensure_future(turns.acquire(bulk=True))
+        queue = SubmitQueue(limiter)
+        first = asyncio.ensure_future(queue.acquire(bulk=True))
+        second = asyncio.ensure_future(queue.acquire(bulk=True))
+        third = asyncio.ensure_future(queue.acquire(bulk=True))
         await asyncio.sleep(0)
         first.cancel()
         place = await limiter.acquire()
         await asyncio.sleep(0)
-        assert turns.grant(place)
+        assert queue.grant(place)
         second.cancel()  # before it could see its place
         await asyncio.wait([first, second])
         assert limiter.statistics().window_used == 0
         third.cancel()
-        assert len(turns) == 1
+        assert len(queue) == 1
         await asyncio.wait([third])
-        assert not turns.grant(place)
+        assert not queue.grant(place)
 
     run_virtual(main())
 
 
-def test_a_turn_that_is_being_cancelled_gets_no_place() -> None:
-    """Between the cancellation and its effect it still stands in the queue."""
+def test_a_waiter_that_is_being_cancelled_gets_no_place() -> None:
+    """Between its cancellation and the next turn of the loop it is still in the queue."""
 
     async def main() -> None:
-        turns = SubmitQueue(Limiter())
-        task = asyncio.ensure_future(turns.acquire(bulk=False))
+        queue = SubmitQueue(Limiter())
+        task = asyncio.ensure_future(queue.acquire(bulk=False))
         await asyncio.sleep(0)
         task.cancel()
-        assert not turns.grant(Place())
+        assert not queue.grant(Place())
         await asyncio.wait([task])
+
+    run_virtual(main())
+
+
+def test_all_waiters_fail_together() -> None:
+    """Both kinds raise the error, and none is left; one that is being cancelled stays cancelled."""
+
+    async def main() -> None:
+        queue, error = SubmitQueue(Limiter()), ConfigurationError("broken")
+        tasks = [asyncio.ensure_future(queue.acquire(bulk=bulk)) for bulk in (True, False, True)]
+        await asyncio.sleep(0)
+        tasks[2].cancel()
+        queue.fail(error)
+        assert len(queue) == 0
+        assert await asyncio.gather(*tasks[:2], return_exceptions=True) == [error, error]
+        with pytest.raises(asyncio.CancelledError):
+            await tasks[2]
+
+    run_virtual(main())
+
+
+def test_a_waiter_that_has_failed_can_be_cancelled() -> None:
+    """It has no place to return."""
+
+    async def main() -> None:
+        limiter = Limiter()
+        queue = SubmitQueue(limiter)
+        task = asyncio.ensure_future(queue.acquire(bulk=False))
+        await asyncio.sleep(0)
+        queue.fail(ConfigurationError("broken"))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert limiter.statistics().window_used == 0
 
     run_virtual(main())
