@@ -29,8 +29,9 @@ MONEY = {
     ("protocol/*",): 100,
     ("ratelimit/*",): 100,
     ("ledger/*",): 100,
-    ("polling/schedule.py", "polling/durations.py", "polling/forecast.py", "api/retry.py"): 100,
-    ("api/*", "polling/*"): 98,
+    ("polling/*",): 100,
+    ("api/retry.py",): 100,
+    ("api/*",): 98,
 }
 
 
