@@ -1,4 +1,4 @@
-"""The duration model: learned from ends and from "not done yet"."""
+"""The duration model: learned from ends and from tasks seen unfinished."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def taught(count: int = 600, median: float = 65.0, sigma: float = 0.35, seed: in
     return model
 
 
-def test_what_is_not_known_is_guessed_widely() -> None:
-    """Half of the tasks within a minute, some at once, some much later; nobody is told of it."""
+def test_the_prior_is_wide() -> None:
+    """Half of the tasks end within a minute, some at once, some much later; it is not reported."""
     model = DurationModel()
     assert 55 < model.quantile(0.5) < 65
     assert model.quantile(0.05) < 25
@@ -35,8 +35,8 @@ def test_what_is_not_known_is_guessed_widely() -> None:
     assert model.remaining(30.0) is None
 
 
-def test_an_earlier_run_is_recalled_and_outweighed() -> None:
-    """It tells the model as long as nothing newer is known; what comes after it counts more and more."""
+def test_durations_of_earlier_runs_are_recalled_and_outweighed() -> None:
+    """They decide until newer ones are seen, which weigh more and more."""
     model = DurationModel()
     model.recall([60.0] * 100)
     assert 55 < model.quantile(0.5) < 66
@@ -47,15 +47,15 @@ def test_an_earlier_run_is_recalled_and_outweighed() -> None:
     assert model.quantile(0.5) > 150
 
 
-def test_the_model_becomes_that_of_the_tasks() -> None:
-    """After some hundred ends its quantiles are those of the true model, within the sample's own error."""
+def test_the_model_approaches_the_true_distribution() -> None:
+    """After some hundred ends its quantiles are those of the true distribution, within the sampling error."""
     model = taught()
     for share, z in [(0.1, -1.2816), (0.5, 0.0), (0.9, 1.2816), (0.95, 1.6449)]:
         assert model.quantile(share) == pytest.approx(65 * math.exp(0.35 * z), rel=0.12)
 
 
-def test_not_done_yet_teaches_as_well() -> None:
-    """Tasks that were looked at once, done or not, teach the same model as their durations would."""
+def test_unfinished_tasks_are_informative_too() -> None:
+    """Tasks that were polled once, ended or not, lead to the same model as their durations would."""
     model, rng = DurationModel(), random.Random(2)
     for _ in range(2000):
         duration, looked = lognormal(rng, 65, 0.35), rng.uniform(20, 160)
@@ -67,7 +67,7 @@ def test_not_done_yet_teaches_as_well() -> None:
 
 
 def test_the_model_follows_a_change() -> None:
-    """What was seen long ago fades."""
+    """Old observations lose their weight."""
     model, rng = taught(600), random.Random(3)
     for _ in range(900):
         model.ended(0.0, lognormal(rng, 195, 0.35))
@@ -87,22 +87,22 @@ def test_a_few_stuck_tasks_do_not_move_the_rest() -> None:
 
 
 @given(ages)
-def test_an_age_and_its_hazard_are_two_names_of_one_thing(age: float) -> None:
-    """`age_at` undoes `hazard`, for a taught model and for the prior."""
+def test_age_at_is_the_inverse_of_hazard(age: float) -> None:
+    """This holds for a taught model and for the prior."""
     for model in (DurationModel(), MODEL):
         assert model.age_at(model.hazard(age)) == pytest.approx(age, rel=1e-6)
 
 
 @given(ages, st.floats(0.01, 0.99))
-def test_a_quantile_has_its_chance(since: float, share: float) -> None:
-    """By the quantile of a share, that share of the tasks is done."""
+def test_a_quantile_has_its_probability(since: float, share: float) -> None:
+    """By the quantile of a share, that share of the tasks has ended."""
     later = MODEL.quantile(share, since)
     if later < 1e5:
         assert MODEL.chance(since, later) == pytest.approx(share, abs=1e-6)
 
 
-def test_ages_beyond_all_reason_have_a_place() -> None:
-    """Nothing is young or old enough to break the arithmetic."""
+def test_extreme_ages_are_handled() -> None:
+    """No age is too small or too large for the arithmetic."""
     model = DurationModel()
     model.ended(0.0, 1e12)
     model.ended(0.0, 0.0)
@@ -112,8 +112,8 @@ def test_ages_beyond_all_reason_have_a_place() -> None:
     assert math.isfinite(model.age_at(1e9))
 
 
-def test_progress_means_what_it_says() -> None:
-    """Of the moments that say about 80 %, about 80 % of the time is over; so for each tenth."""
+def test_progress_is_calibrated() -> None:
+    """At moments that report about 80 %, about 80 % of the time has passed; the same for each tenth."""
     model, rng = taught(), random.Random(5)
     said: dict[int, list[float]] = {}
     for _ in range(4000):
@@ -127,7 +127,7 @@ def test_progress_means_what_it_says() -> None:
             assert sum(shares) / len(shares) == pytest.approx(tenth / 10 + 0.05, abs=0.08)
 
 
-def test_the_eta_is_the_median_of_what_is_left() -> None:
+def test_the_eta_is_the_median_of_the_remaining_time() -> None:
     """Half of the tasks of an age end before it."""
     model, rng = taught(), random.Random(6)
     left = model.remaining(60.0)
@@ -136,7 +136,7 @@ def test_the_eta_is_the_median_of_what_is_left() -> None:
     assert sum(d < 60 + left.eta for d in later) / len(later) == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_few_ends_are_enough_to_say_something() -> None:
+def test_a_few_ends_are_enough_for_an_estimate() -> None:
     """Five, and not four."""
     model = DurationModel()
     for number in range(ENOUGH):
@@ -147,13 +147,13 @@ def test_a_few_ends_are_enough_to_say_something() -> None:
 
 
 def test_weights_stay_within_floats(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many tasks are seen, what counts is how they compare."""
+    """However many tasks are seen, only their relative weights matter."""
     monkeypatch.setattr(durations, "_LARGE", 2.0)
     assert taught().quantile(0.5) == pytest.approx(65, rel=0.1)
 
 
-def test_past_the_end_of_all_tasks_the_rest_is_nothing() -> None:
-    """Where no task of the model is left, the share that is over is the whole."""
+def test_past_the_end_of_all_tasks_progress_is_complete() -> None:
+    """If the model expects no task to get this old, all of the duration has passed."""
     model = DurationModel()
     for _ in range(600):
         model.ended(0.0, 1e30)

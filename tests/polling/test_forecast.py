@@ -1,4 +1,4 @@
-"""The forecast of a run's end: against a run that is played through, and where little is known."""
+"""The forecast of a run's end: compared with simulated runs, and while little is known."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def taught(ends: int = 300) -> DurationModel:
 
 
 def played(waiting: int, live: int, places: int, rng: random.Random) -> float:
-    """Return when all are over: a submission leaves when the rate and a place in flight allow it."""
+    """Return when all have ended: a submission is sent once the rate and a place in flight allow it."""
     ends = [duration(rng) for _ in range(live)]
     heapq.heapify(ends)
     now, last = live * (REQUESTS_EACH - 1) * RATE.per / RATE.requests, max(ends, default=0.0)
@@ -46,8 +46,8 @@ def played(waiting: int, live: int, places: int, rng: random.Random) -> float:
     ("waiting", "live", "places"),
     [(200, 0, 100), (1000, 50, 100), (60, 40, 100), (100, 5, 5), (0, 80, 100), (3, 0, 100), (0, 1, 100)],
 )
-def test_it_is_near_what_happens(waiting: int, live: int, places: int) -> None:
-    """It is within a quarter of the median of runs that are played through with the same model."""
+def test_it_is_close_to_simulated_runs(waiting: int, live: int, places: int) -> None:
+    """It is within a quarter of the median of simulated runs with the same durations."""
     rng = random.Random(2)
     real = median(played(waiting, live, places, rng) for _ in range(41))
     said = forecast(taught(), waiting=waiting, ages=[(0.0, 0.0)] * live, rate=RATE, max_in_flight=places)
@@ -55,8 +55,8 @@ def test_it_is_near_what_happens(waiting: int, live: int, places: int) -> None:
     assert 0.75 * real < said.seconds < 1.25 * real
 
 
-def test_it_falls_as_tasks_grow_older_and_ends_at_nothing() -> None:
-    """A task at half of its time is nearer to its end than one that has begun; with none left, nothing is left."""
+def test_it_falls_as_tasks_grow_older_and_ends_at_zero() -> None:
+    """A task halfway through ends sooner than one that has just begun; with no tasks the forecast is 0."""
     model = taught()
     left = [
         forecast(model, waiting=0, ages=[(age, age)], rate=RATE, max_in_flight=9).seconds
@@ -66,8 +66,8 @@ def test_it_falls_as_tasks_grow_older_and_ends_at_nothing() -> None:
     assert forecast(model, waiting=0, ages=[], rate=RATE, max_in_flight=9).seconds == 0.0
 
 
-def test_what_was_not_asked_about_for_long_is_probably_over() -> None:
-    """A task that was last seen young is nearer to its end than one of its age that was seen just now."""
+def test_a_task_that_was_not_polled_for_long_has_probably_ended() -> None:
+    """Of two tasks of one age, the one last seen long ago is more likely to have ended."""
     model = taught()
     old, unseen = (
         forecast(model, waiting=0, ages=[(150.0, seen)], rate=RATE, max_in_flight=9).seconds
@@ -76,22 +76,22 @@ def test_what_was_not_asked_about_for_long_is_probably_over() -> None:
     assert unseen == 0.0 < old
 
 
-def test_asking_takes_its_time() -> None:
-    """With all of them probably over, the rate limit says when the last of them is asked about."""
+def test_polling_takes_time() -> None:
+    """If all have probably ended, the rate limit decides when the last one is polled."""
     said = forecast(taught(), waiting=0, ages=[(1000.0, 5.0)] * 120, rate=RATE, max_in_flight=200)
     assert said.seconds == pytest.approx((120 * (REQUESTS_EACH - 1) - 20) / 2)
 
 
-def test_before_anything_is_known_it_is_what_the_rate_takes() -> None:
-    """It then says that it is no more than that; without a rate there is nothing to say."""
+def test_before_anything_is_known_it_is_the_time_for_the_requests() -> None:
+    """The forecast says that nothing is known; without a rate it is 0."""
     said = forecast(DurationModel(), waiting=100, ages=[(1.0, 1.0)] * 20, rate=RATE, max_in_flight=9)
     assert not said.known
     assert said.seconds == pytest.approx((100 * REQUESTS_EACH + 20 * (REQUESTS_EACH - 1)) / 2)
     assert forecast(DurationModel(), waiting=100, ages=[], rate=None, max_in_flight=9).seconds == 0.0
 
 
-def test_what_is_stuck_is_counted_and_left_out() -> None:
-    """A task that takes far longer than the others changes nothing for them, but for the place that it holds."""
+def test_stuck_tasks_are_counted_and_left_out() -> None:
+    """A task that takes far longer than the others matters only by the place in flight that it uses."""
     model = taught()
     usual = forecast(model, waiting=50, ages=[(10.0, 10.0)] * 5, rate=None, max_in_flight=10)
     assert 2 * MEDIAN < usual.stuck_after < 4 * MEDIAN
@@ -102,7 +102,7 @@ def test_what_is_stuck_is_counted_and_left_out() -> None:
 
 
 def test_many_tasks_are_sampled() -> None:
-    """Ten thousand in flight are forecast as a sample of them is."""
+    """The forecast for ten thousand tasks is that for a sample of them."""
     model, rng = taught(), random.Random(3)
     ages = [(age, age) for age in (rng.uniform(0, 60) for _ in range(10_000))]
     many = forecast(model, waiting=0, ages=ages, rate=None, max_in_flight=10_000).seconds
@@ -110,8 +110,8 @@ def test_many_tasks_are_sampled() -> None:
     assert many == pytest.approx(few, rel=0.1)
 
 
-def test_a_model_without_an_end_still_ends() -> None:
-    """Whatever was learned, the search is bounded."""
+def test_the_search_is_bounded() -> None:
+    """Even a model whose tasks hardly ever end gives a finite forecast."""
     model = DurationModel()
     for _ in range(10):
         model.ended(0.0, 1e5)

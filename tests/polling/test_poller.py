@@ -1,4 +1,4 @@
-"""Following tasks: streams, results, and what the poller makes of trouble."""
+"""Following tasks: streams, results, and how the poller handles failures."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def collect(task: Any) -> list[str]:
 
 
 def test_a_stream_yields_the_state_at_once_then_each_change_and_the_end_last() -> None:
-    """Unknown words are passed on; a state that did not change is not repeated."""
+    """Unknown statuses are passed on; an unchanged state is not repeated."""
 
     async def main(client: SunoVideoClient) -> tuple[list[str], list[float]]:
         task = await client.submit(TRACK)
@@ -84,7 +84,7 @@ def test_a_stream_yields_the_state_at_once_then_each_change_and_the_end_last() -
 
 
 def test_the_first_update_of_a_submitted_task_costs_no_wait() -> None:
-    """What was accepted is pending: that is known without asking."""
+    """An accepted task is pending, which is known without a poll."""
 
     async def main(client: SunoVideoClient) -> float:
         task = await client.submit(TRACK)
@@ -111,7 +111,7 @@ def test_a_finished_task_yields_its_end() -> None:
 
 
 def test_many_consumers_cost_no_more_than_one() -> None:
-    """A hundred streams and results of one task share its questions."""
+    """A hundred streams and results of one task share its polls."""
 
     def run(consumers: int) -> int:
         async def main(client: SunoVideoClient) -> None:
@@ -127,7 +127,7 @@ def test_many_consumers_cost_no_more_than_one() -> None:
     assert run(100) == run(1)
 
 
-def test_leaving_or_cancelling_a_stream_harms_nobody() -> None:
+def test_leaving_or_cancelling_a_stream_does_not_affect_others() -> None:
     """A break, a cancellation and a slow reader change nothing for the others; the slow one gets the newest."""
 
     async def main(client: SunoVideoClient) -> None:
@@ -156,7 +156,7 @@ def test_leaving_or_cancelling_a_stream_harms_nobody() -> None:
 
 
 def test_a_result_is_the_video() -> None:
-    """The URL, the cost and the duration come from the server's own words, the track from the submission."""
+    """The URL, the cost and the duration come from the server, the track from the submission."""
 
     async def main(client: SunoVideoClient) -> None:
         task = await client.submit(TRACK)
@@ -189,7 +189,7 @@ def test_a_failed_task_raises_what_the_server_says() -> None:
 
 
 def test_success_without_a_url_is_an_error_of_its_own() -> None:
-    """There is nothing to fetch, and the snapshot says so."""
+    """There is nothing to download, and the snapshot shows it."""
 
     async def main(client: SunoVideoClient) -> None:
         with pytest.raises(VideoMissingError, match="without a usable media URL"):
@@ -218,7 +218,7 @@ def test_a_wait_that_ends_first_carries_the_last_state() -> None:
 
 
 def test_not_found_right_after_creation_is_waited_out() -> None:
-    """The task appears after half a minute; nobody hears of the 404s."""
+    """The task appears after half a minute; consumers do not see the 404s."""
     api = FakeAPI(seconds=90)
 
     def script(request: Request) -> Answer:
@@ -233,7 +233,7 @@ def test_not_found_right_after_creation_is_waited_out() -> None:
 
 
 def test_not_found_is_believed_in_the_end() -> None:
-    """Three answers over a minute are enough for a task of our own; a foreign one needs a single answer."""
+    """Three answers over a minute are enough for the client's own task; for another one a single answer is."""
 
     def script(request: Request) -> Answer:
         return answer({"task_id": "v1"}) if request.operation is Operation.CREATE_TASK else answer(code=404)
@@ -257,8 +257,8 @@ def test_not_found_is_believed_in_the_end() -> None:
 @pytest.mark.parametrize(
     "trouble", [answer(code=500), answer(code=455), TransportError("x"), Answer(502, {}, b"")]
 )
-def test_trouble_never_fails_a_task(trouble: Answer | Exception) -> None:
-    """However long the questions fail, the task is asked about again and ends as it ended."""
+def test_temporary_failures_never_fail_a_task(trouble: Answer | Exception) -> None:
+    """However long polls fail, the task is polled again until it ends."""
     api = FakeAPI()
 
     def script(request: Request) -> Answer | Exception:
@@ -287,7 +287,7 @@ def test_an_answer_about_another_task_is_not_taken() -> None:
 
 
 def test_a_rejected_key_ends_the_following_of_all() -> None:
-    """401 is never asked again: every consumer hears of it."""
+    """A 401 is never retried: every consumer gets the error."""
     api = FakeAPI()
 
     def script(request: Request) -> Answer:
@@ -305,7 +305,7 @@ def test_a_rejected_key_ends_the_following_of_all() -> None:
     in_client(script, main)
 
 
-def test_a_refused_question_ends_one_task() -> None:
+def test_a_refused_poll_ends_one_task() -> None:
     """422 about one task is that task's error alone."""
     api = FakeAPI()
 
@@ -322,7 +322,7 @@ def test_a_refused_question_ends_one_task() -> None:
 
 
 def test_closing_the_client_ends_streams_with_an_error() -> None:
-    """A consumer of a closed client is told, not left hanging."""
+    """A consumer of a closed client gets an error instead of waiting for ever."""
 
     async def run() -> None:
         client, _ = client_of(FakeAPI())
@@ -349,7 +349,7 @@ def test_attaching_twice_gives_one_handle() -> None:
 
 
 def test_elapsed_of_an_attached_task_runs_from_its_creation() -> None:
-    """A task that was submitted elsewhere is as old as the server says."""
+    """The age of a task that was submitted elsewhere comes from the server."""
 
     async def main(client: SunoVideoClient) -> TaskUpdate:
         async for update in client.attach("v1"):
@@ -364,8 +364,8 @@ def test_elapsed_of_an_attached_task_runs_from_its_creation() -> None:
     assert abs(run_virtual(run()) - 100) < 5
 
 
-def test_somebody_who_waits_for_one_video_is_not_starved_by_a_catalog() -> None:
-    """Its submission goes next, and its task is asked about early, while a catalog uses the limit to the full."""
+def test_an_interactive_task_is_not_starved_by_a_catalog() -> None:
+    """Its submission goes next, and its task is polled early, while a catalog uses the full limit."""
     api = FakeAPI(seconds=60, rng=random.Random(1))
 
     async def main(client: SunoVideoClient) -> tuple[float, float]:
@@ -385,8 +385,8 @@ def test_somebody_who_waits_for_one_video_is_not_starved_by_a_catalog() -> None:
     assert took < 60 + 30
 
 
-def test_progress_and_eta_are_told_once_something_is_known() -> None:
-    """Nothing at first; then a share that never falls back, and the whole at the end."""
+def test_progress_and_eta_are_reported_once_something_is_known() -> None:
+    """None at first; then a share that never decreases, and 1 at the end."""
     api = FakeAPI(seconds=60)
 
     async def main(client: SunoVideoClient) -> list[TaskUpdate]:

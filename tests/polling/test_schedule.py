@@ -1,4 +1,4 @@
-"""The schedule: what a place is used for, without a loop."""
+"""The schedule: what places are used for. No event loop is needed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def schedule(model: DurationModel | None = None) -> PollSchedule:
     return PollSchedule(RATE, model or DurationModel())
 
 
-def first_question(plan: PollSchedule, backlog: Backlog, start: float = 0.0, step: float = 0.5) -> float:
-    """Return when the first question is asked, places being free every `step` seconds."""
+def first_poll(plan: PollSchedule, backlog: Backlog, start: float = 0.0, step: float = 0.5) -> float:
+    """Return when the first poll is sent, with a place free every `step` seconds."""
     now = start
     while now < start + 1e5:
         decision = plan.decide(now, backlog)
@@ -32,60 +32,60 @@ def first_question(plan: PollSchedule, backlog: Backlog, start: float = 0.0, ste
         if isinstance(decision, Submit):
             plan.submitting(now)
         now += step
-    raise AssertionError("never asked")
+    raise AssertionError("never polled")
 
 
 def test_without_tasks_there_is_nothing_to_wait_for() -> None:
-    """Until something comes."""
+    """The schedule waits until something changes."""
     assert schedule().decide(0.0, NOTHING) == Wait(None)
     assert schedule().decide(0.0, READY) == Submit()
     assert schedule().decide(0.0, BLOCKED) == Wait(None)
 
 
-def test_a_lone_task_is_asked_about_when_it_may_be_done_and_not_too_often() -> None:
-    """A task of about a minute costs under 40 requests and is found within two seconds."""
-    plan, now, asked = schedule(), 0.0, list[float]()
+def test_a_single_task_is_polled_when_it_may_have_ended_and_not_too_often() -> None:
+    """A task of about a minute costs under 40 polls and is noticed within two seconds."""
+    plan, now, polled = schedule(), 0.0, list[float]()
     plan.add(A, 0.0, interactive=True)
     while now < 66:
         decision = plan.decide(now, NOTHING)
         if isinstance(decision, Poll):
             plan.polling(A, now)
             plan.unfinished(A, now)
-            asked.append(now)
+            polled.append(now)
         else:
             assert isinstance(decision, Wait)
             assert decision.until is not None
             assert decision.until > now
             now = decision.until
-    assert len(asked) < 40
-    assert min(b - a for a, b in pairwise(asked)) >= 1
-    assert max(b - a for a, b in pairwise(asked) if a > 50) < 3
+    assert len(polled) < 40
+    assert min(b - a for a, b in pairwise(polled)) >= 1
+    assert max(b - a for a, b in pairwise(polled) if a > 50) < 3
 
 
-def test_while_submissions_wait_a_question_must_pay() -> None:
-    """With a known model the first question comes where nearly all are done, or where somebody waits for it."""
+def test_while_submissions_wait_a_poll_must_be_likely_to_pay() -> None:
+    """With a known model a bulk task is polled once nearly all have ended, an interactive one earlier."""
     bulk, interactive = schedule(taught()), schedule(taught())
     bulk.add(A, 0.0)
     interactive.add(A, 0.0, interactive=True)
-    late, early = first_question(bulk, READY), first_question(interactive, READY)
+    late, early = first_poll(bulk, READY), first_poll(interactive, READY)
     assert taught().chance(0.0, late) > 0.9
     assert 0.1 < taught().chance(0.0, early) < 0.25
 
 
-def test_when_videos_in_flight_are_the_bound_tasks_are_asked_about_earlier() -> None:
-    """The more so, the more places go by unused."""
+def test_when_videos_in_flight_are_the_limit_tasks_are_polled_earlier() -> None:
+    """The more places go unused, the earlier."""
     idle, busy = schedule(taught()), schedule(taught())
     idle.add(A, 0.0)
     busy.add(A, 0.0)
     for number in range(400):
         busy.submitting(number / 2)
-    assert first_question(idle, BLOCKED) < 45
+    assert first_poll(idle, BLOCKED) < 45
     late = next(now / 2 for now in range(400) if isinstance(busy.decide(now / 2, BLOCKED), Poll))
     assert taught().chance(0.0, late) > 0.75
 
 
 def test_as_long_as_nothing_is_known_a_few_polls_explore() -> None:
-    """One place in five goes to tasks of which most may be done, and the rest to submissions."""
+    """One place in five polls a task that may have ended, and the others submit."""
     plan = schedule()
     for number in range(100):
         plan.add(VideoTaskId(f"v{number}"), 0.0)
@@ -101,9 +101,9 @@ def test_as_long_as_nothing_is_known_a_few_polls_explore() -> None:
 
 
 def test_little_knowledge_is_enough_to_begin() -> None:
-    """Between a few ends and many, a question needs a smaller chance."""
+    """With few ends known, a poll needs a lower probability than with many."""
     little, much = taught(20), taught(600)
-    assert first_question(with_task(little), READY) < first_question(with_task(much), READY) + 10
+    assert first_poll(with_task(little), READY) < first_poll(with_task(much), READY) + 10
     assert little.ends < 40
 
 
@@ -114,15 +114,15 @@ def with_task(model: DurationModel) -> PollSchedule:
 
 
 def test_at_the_end_of_a_catalog_what_is_left_is_submitted_first() -> None:
-    """The last track takes its time, and that is long enough for all questions that are left."""
+    """While the last track runs, there is time for all remaining polls."""
     plan = with_task(taught())
-    now = first_question(plan, READY)
+    now = first_poll(plan, READY)
     assert plan.decide(now, Backlog(ready=20)) == Submit()
     assert plan.decide(now, NOTHING) == Poll(A)
 
 
 def test_spare_places_are_spent_evenly() -> None:
-    """Two questions in a row are half a second apart: a window used up at once would be blind for its rest."""
+    """Two polls in a row are half a second apart, so that the window is not used up at once."""
     plan = schedule(taught())
     for task in (A, B):
         plan.add(task, 0.0)
@@ -132,8 +132,8 @@ def test_spare_places_are_spent_evenly() -> None:
     assert plan.decide(60.5, NOTHING) == Poll(B)
 
 
-def test_many_tasks_at_the_end_are_not_asked_about_in_vain() -> None:
-    """Spare places go to tasks with a chance; somebody who waits for one of them is served all the same."""
+def test_many_tasks_at_the_end_are_not_polled_too_early() -> None:
+    """Spare places poll tasks that may have ended; an interactive task is polled earlier."""
     plan = schedule(taught())
     for number in range(30):
         plan.add(VideoTaskId(f"v{number}"), 0.0)
@@ -143,21 +143,21 @@ def test_many_tasks_at_the_end_are_not_asked_about_in_vain() -> None:
     assert plan.decide(50.0, NOTHING) == Poll(A)
 
 
-def test_what_is_next_to_sure_to_pay_does_not_wait_for_its_turn() -> None:
-    """At the end of a catalog all free places go to tasks that are almost surely over, the newest first."""
+def test_polls_that_almost_certainly_pay_are_not_spaced_out() -> None:
+    """At the end of a catalog all free places poll tasks that have almost certainly ended, the newest first."""
     plan = schedule(taught())
     tasks = [VideoTaskId(f"v{number}") for number in range(30)]
     for task in tasks:
         plan.add(task, 0.0)
-    asked = list[VideoTaskId]()
+    polled = list[VideoTaskId]()
     while isinstance(decision := plan.decide(150.0, NOTHING), Poll):
-        asked.append(decision.task_id)
+        polled.append(decision.task_id)
         plan.polling(decision.task_id, 150.0)
-    assert asked == tasks[::-1]
+    assert polled == tasks[::-1]
 
 
 def test_the_drain_phase_begins_before_the_model_is_well_known() -> None:
-    """A catalog too small to teach the model is submitted first, and asked about when all is submitted."""
+    """A catalog too small to teach the model is submitted first, and polled once all is submitted."""
     plan = schedule(taught(KNOWN))
     for number in range(90):
         plan.add(VideoTaskId(f"v{number}"), 0.0)
@@ -166,17 +166,17 @@ def test_the_drain_phase_begins_before_the_model_is_well_known() -> None:
 
 
 def test_a_drain_phase_ends_when_more_rows_follow() -> None:
-    """Where more and more rows come, questions take their turn after the time that the end was planned for."""
+    """If more and more rows follow, polling resumes after the time that the phase was planned to last."""
     plan = schedule(taught())
     plan.add(A, 0.0)
-    asked_at = next(at for at in range(130, 1000) if plan.decide(float(at), Backlog(ready=1)) == Poll(A))
-    assert 130 + plan.durations.quantile(0.95) < asked_at <= 130 + plan.durations.quantile(0.995)
-    assert plan.decide(asked_at + 1.0, Backlog(ready=1000)) == Poll(A)
-    assert plan.decide(asked_at + 2.0, Backlog(ready=1)) == Submit()  # it begins anew: much was left between
+    polled_at = next(at for at in range(130, 1000) if plan.decide(float(at), Backlog(ready=1)) == Poll(A))
+    assert 130 + plan.durations.quantile(0.95) < polled_at <= 130 + plan.durations.quantile(0.995)
+    assert plan.decide(polled_at + 1.0, Backlog(ready=1000)) == Poll(A)
+    assert plan.decide(polled_at + 2.0, Backlog(ready=1)) == Submit()  # a new phase: much was left in between
 
 
 def test_what_an_earlier_run_saw_does_not_make_the_model_well_known() -> None:
-    """The end is planned for fewer of the tasks, as without it."""
+    """The drain phase is as short as without recalled durations."""
     model = DurationModel()
     model.recall([65.0] * 100)
     plan = schedule(model)
@@ -186,8 +186,8 @@ def test_what_an_earlier_run_saw_does_not_make_the_model_well_known() -> None:
     assert isinstance(plan.decide(1000.0, Backlog(ready=beyond)), Poll)
 
 
-def test_who_is_due_waits_for_newer_ones_for_a_bounded_time() -> None:
-    """With a new one due for each place there is, the oldest is asked about all the same."""
+def test_a_due_task_waits_for_newer_ones_for_a_bounded_time() -> None:
+    """Even with a new due task for every place, the oldest one is polled."""
     plan = schedule(taught())
     plan.add(A, 0.0)
     plan.decide(150.0, NOTHING)
@@ -204,8 +204,8 @@ def test_who_is_due_waits_for_newer_ones_for_a_bounded_time() -> None:
     assert number == pytest.approx(STARVED_AFTER * longest, abs=3)
 
 
-def test_a_hint_goes_before_all_that_is_due() -> None:
-    """Who is called back is asked about next, though many others are surely over."""
+def test_a_hinted_task_goes_before_all_due_tasks() -> None:
+    """A task with a callback is polled next, although many others have almost certainly ended."""
     plan = schedule(taught())
     for number in range(30):
         plan.add(VideoTaskId(f"v{number}"), 0.0)
@@ -214,8 +214,8 @@ def test_a_hint_goes_before_all_that_is_due() -> None:
     assert plan.decide(150.0, NOTHING) == Poll(VideoTaskId("v7"))
 
 
-def test_a_task_of_unknown_age_is_asked_about_at_once() -> None:
-    """Then its age is known; a failed question is asked again, not before its time."""
+def test_a_task_of_unknown_age_is_polled_at_once() -> None:
+    """After that its age is known; a failed poll is repeated, but not before its time."""
     plan = schedule(taught())
     plan.add(A, 100.0, age=None)
     assert plan.decide(100.0, READY) == Poll(A)
@@ -225,32 +225,32 @@ def test_a_task_of_unknown_age_is_asked_about_at_once() -> None:
     assert plan.decide(107.0, READY) == Poll(A)
     plan.polling(A, 107.0)
     plan.unfinished(A, 107.0, age=60.0)
-    assert first_question(plan, READY, 107.0) > 130.0
+    assert first_poll(plan, READY, 107.0) > 130.0
 
 
 def test_interactive_tasks_leave_places_to_others() -> None:
-    """At most one place in four goes to tasks that somebody waits for, while submissions wait."""
+    """At most one place in four goes to interactive tasks while submissions wait."""
     plan = schedule(taught())
     for number in range(40):
         plan.add(VideoTaskId(f"v{number}"), 0.0, interactive=True)
-    asked = 0
+    polled = 0
     for _ in range(40):
         decision = plan.decide(55.0, READY)
         if isinstance(decision, Poll):
-            asked += 1
+            polled += 1
             plan.polling(decision.task_id, 55.0)
         else:
             plan.submitting(55.0)
-    assert asked == 10
+    assert polled == 10
 
 
-def test_a_stuck_task_is_asked_about_ever_less_often() -> None:
-    """The wait grows with its age, and never beyond its age."""
+def test_a_stuck_task_is_polled_less_and_less_often() -> None:
+    """The wait grows with its age, but never exceeds its age by much."""
     plan, now, waits = with_task(taught()), 0.0, list[float]()
     while now < 20_000:
-        asked = first_question(plan, READY, now, step=1.0)
-        waits.append(asked - now)
-        now = asked
+        polled = first_poll(plan, READY, now, step=1.0)
+        waits.append(polled - now)
+        now = polled
         plan.polling(A, now)
         plan.unfinished(A, now)
     assert waits[-1] > 4 * waits[0]
@@ -258,8 +258,8 @@ def test_a_stuck_task_is_asked_about_ever_less_often() -> None:
     assert len(waits) < 60
 
 
-def test_what_ended_is_learned_from_and_gone() -> None:
-    """The server's word on its duration counts within what was seen; what is not followed teaches nothing."""
+def test_an_end_is_recorded_and_its_task_removed() -> None:
+    """The server's duration is clamped to what was observed; tasks that are not followed are ignored."""
     plan = schedule()
     for duration, now in [(60.0, 70.0), (None, 65.0), (1e9, 66.0)]:
         plan.add(A, 0.0)
@@ -277,11 +277,11 @@ def test_what_ended_is_learned_from_and_gone() -> None:
     assert (plan.durations.ends, len(plan)) == (4, 0)
 
 
-def test_without_a_rate_nobody_is_held_back() -> None:
-    """No share of places has to be kept; a task is still asked about once a second at most."""
+def test_without_a_rate_no_poll_is_held_back() -> None:
+    """No places need to be kept free; a task is still polled at most once a second."""
     plan = PollSchedule(None, taught())
     plan.add(A, 0.0)
-    assert first_question(plan, BLOCKED) < 45
+    assert first_poll(plan, BLOCKED) < 45
     plan.polling(A, 45.0)
     plan.unfinished(A, 45.0)
     assert isinstance(plan.decide(45.5, NOTHING), Wait)
@@ -327,8 +327,8 @@ def simulate(tracks: int, cap: int, seed: int = 1) -> tuple[float, int]:
     return now, sent
 
 
-def test_a_hint_makes_a_task_the_next_to_be_asked_about() -> None:
-    """A task that is said to be over is asked about before submissions go on; once, and only if it is followed."""
+def test_a_hinted_task_is_polled_next() -> None:
+    """It is polled before further submissions; once, and only if it is followed."""
     plan = schedule(taught())
     plan.add(A, 0.0)
     plan.add(B, 0.0)
@@ -341,8 +341,8 @@ def test_a_hint_makes_a_task_the_next_to_be_asked_about() -> None:
     assert plan.decide(7.0, READY) == Submit()
 
 
-def test_a_hint_during_a_question_counts_after_it() -> None:
-    """The answer in the air may be older than the end: the task is asked about once more."""
+def test_a_hint_during_a_poll_counts_after_it() -> None:
+    """The pending answer may be older than the end, so the task is polled once more."""
     plan = schedule(taught())
     plan.add(A, 0.0)
     plan.polling(A, 5.0)
@@ -351,24 +351,24 @@ def test_a_hint_during_a_question_counts_after_it() -> None:
     assert plan.decide(7.0, READY) == Poll(A)
 
 
-def test_while_callbacks_flow_only_what_is_late_is_asked_about() -> None:
-    """Ends that are announced make questions needless; ends that are not bring them back."""
+def test_while_callbacks_work_only_late_tasks_are_polled() -> None:
+    """Announced ends make polls unnecessary; ends that are not announced bring them back."""
     plan, polling = schedule(taught()), schedule(taught())
     polling.add(A, 0.0)
-    usual = first_question(polling, NOTHING)
+    usual = first_poll(polling, NOTHING)
     for number in range(5):
         plan.add(VideoTaskId(f"t{number}"), 0.0)
         plan.hint(VideoTaskId(f"t{number}"), 60.0)
         plan.ended(VideoTaskId(f"t{number}"), 60.0, 60.0)
     plan.add(A, 0.0)
-    assert first_question(plan, NOTHING) > 2 * usual
+    assert first_poll(plan, NOTHING) > 2 * usual
     plan.ended(A, 300.0, 65.0)
     plan.add(B, 0.0)
-    assert first_question(plan, NOTHING) < 1.5 * usual
+    assert first_poll(plan, NOTHING) < 1.5 * usual
 
 
-def test_the_ages_of_what_is_followed() -> None:
-    """Each task has an age, and the age at which it was last seen unfinished; a task that is over has none."""
+def test_the_ages_of_followed_tasks() -> None:
+    """Each task has an age, and the age at which it was last seen unfinished; an ended task has none."""
     plan = schedule()
     plan.add(VideoTaskId("a"), 100.0)
     plan.add(VideoTaskId("b"), 90.0, age=5.0)
