@@ -1,16 +1,17 @@
-"""How much of the rate limit a catalog uses, and how soon finished videos are noticed, beside a fixed interval.
+"""How much of the rate limit a catalog uses, and how soon ended videos are noticed.
 
-The real client converts catalogs in virtual time, against a model of the API with the local server's own rate
-window (20 requests in 10 s) and a latency of 10 ms each way (`--latency`). Times are model seconds, from the first
-to the last request in the server's books; the bound is two requests a track at the rate limit.
+The real client, and one that polls at a fixed interval, convert catalogs in virtual time, against a model of the
+API with the local server's own rate window (20 requests in 10 s) and a latency of 10 ms each way (`--latency`).
+Times are model seconds, from the first to the last request that the server records; the bound is two requests
+per track at the rate limit.
 
-Three tables: the gate (durations lognormal, median 65 s, sigma 0.35), other distributions of the durations beside
-an oracle (the same client, given the true distribution at every moment), and the calibration of `update.progress`.
-With `--sockets` also 1,000 tracks over real sockets at time scale 50, beside two hand-written scripts.
+There are three tables: the gate (durations lognormal, median 65 s, sigma 0.35), other distributions compared
+with an oracle (the same client, given the true distribution at every moment), and the calibration of
+`update.progress`. With `--sockets` there is a fourth: 1,000 tracks over real sockets at time scale 50, also with
+two hand-written scripts.
 
-Usage: python -m benchmarks.pacing [--quick] [--jobs 2] [--only gate distributions progress] [--rows 1000/100
-1/100]
-    [--cases "2 % stuck"] [--latency 0.01] [--sockets]
+Usage: python -m benchmarks.pacing [--quick] [--jobs 2] [--only gate distributions progress]
+    [--rows 1000/100 1/100] [--cases "2 % stuck"] [--latency 0.01] [--sockets]
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ from attrs import frozen
 from benchmarks import catalog
 from benchmarks.pacing_model import DISTRIBUTIONS, LATENCY, Job, run
 
-#: Real seconds after which a hand-written script is cut.
+#: Real seconds after which a hand-written script is stopped.
 CUT = 180.0
 
 
 @frozen
 class Chosen:
-    """What is asked for on the command line; no rows or cases are all of them."""
+    """The options of the command line; without rows or cases all are measured."""
 
     quick: bool
     latency: float
@@ -47,12 +48,12 @@ class Chosen:
     cases: Sequence[str]
 
     def row(self, tracks: int, cap: int) -> bool:
-        """Whether a row is asked for."""
+        """Whether a row is selected."""
         return not self.rows or f"{tracks}/{cap}" in self.rows
 
 
 def medians(pool: Any, seeds: int, *job: Any) -> dict[str, float]:
-    """Return the median of each figure over the seeds; the worst of what must not happen at all."""
+    """Return the median of each figure over the seeds, and the worst of those that must be 0."""
     who, distribution, tracks, cap, latency = job
     reports = pool.map(run, [Job(who, distribution, tracks, cap, seed, latency) for seed in range(seeds)])
     found = {name: statistics.median(r[name] for r in reports) for name in reports[0] if name != "said"}
@@ -64,7 +65,7 @@ def medians(pool: Any, seeds: int, *job: Any) -> dict[str, float]:
 
 @frozen
 class Gate:
-    """What a row of the gate must come to."""
+    """The bounds of a row of the gate."""
 
     tracks: int
     cap: int
@@ -119,7 +120,7 @@ def gate(pool: Any, chosen: Chosen) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def distributions(pool: Any, chosen: Chosen) -> tuple[list[dict[str, Any]], list[str]]:
-    """Measure other distributions beside the oracle; return the rows, and what was missed."""
+    """Measure other distributions, with the client and the oracle; return the rows, and what was missed."""
     rows, missed = list[dict[str, Any]](), list[str]()
     print(
         f"\n{'distribution':>12} {'cap':>5} {'of bound':>9} {'worst':>6} {'oracle':>7} {'ratio':>6}"
@@ -160,7 +161,7 @@ def distributions(pool: Any, chosen: Chosen) -> tuple[list[dict[str, Any]], list
 
 
 def progress(pool: Any, chosen: Chosen) -> tuple[list[dict[str, Any]], list[str]]:
-    """Compare what updates said with the truth, in tenths."""
+    """Compare reported progress with the truth, in tenths."""
     seeds = range(2 if chosen.quick else 6)
     jobs = [Job("progress", "usual", 300, cap, seed, chosen.latency) for cap in (20, 50) for seed in seeds]
     tenths: dict[int, list[float]] = {}
@@ -179,13 +180,13 @@ def progress(pool: Any, chosen: Chosen) -> tuple[list[dict[str, Any]], list[str]
 
 
 def sockets(tracks: int, scale: float, runs: int) -> list[dict[str, Any]]:
-    """Convert over real sockets, beside the two hand-written scripts; those are cut after three minutes."""
+    """Convert over real sockets, also with the two hand-written scripts, which are stopped after three minutes."""
     rows = list[dict[str, Any]]()
     print(f"\n{'who':>12} {'done':>5} {'lost':>5} {'charged':>8} {'requests':>9} {'429':>6} {'of bound':>9} cut")
     for name in ("ours", "handwritten", "limited"):
         found = [over_sockets(name, tracks, scale, seed) for seed in range(runs)]
         cut = sum(bool(one.pop("cut")) for one in found)
-        # What a script that was cut had done is not known; the books are then those of the moment of the cut.
+        # What a stopped script had done is unknown; the server's counts are then those of that moment.
         keys = sorted(set[str]().union(*found))
         row = {key: statistics.median(one[key] for one in found if key in one) for key in keys}
         rows.append({"who": name, "runs": runs, "cut": cut, **row})
@@ -199,7 +200,7 @@ def sockets(tracks: int, scale: float, runs: int) -> list[dict[str, Any]]:
 
 
 def over_sockets(name: str, tracks: int, scale: float, seed: int) -> dict[str, float]:
-    """Return the server's books after one run."""
+    """Return the server's counts after one run."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         file = folder / "catalog.csv"
@@ -220,7 +221,7 @@ def over_sockets(name: str, tracks: int, scale: float, seed: int) -> dict[str, f
 
 
 def _peer(name: str, at: catalog.Server, file: Path, scale: float) -> dict[str, Any] | None:
-    """Return what one of the three said; None where a script was cut."""
+    """Return what one of the three reported; None if a script was stopped."""
     if name == "ours":
         return catalog.ours(at, file, scale)
     try:
@@ -233,7 +234,7 @@ TABLES = {"gate": gate, "distributions": distributions, "progress": progress}
 
 
 def main() -> int:
-    """Print the tables; return 1 where a figure is missed."""
+    """Print the tables; return 1 if a figure is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few seeds")
     parser.add_argument("--jobs", type=int, default=2, help="processes")

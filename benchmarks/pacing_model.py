@@ -1,8 +1,8 @@
-"""A model of the API in virtual time, for the benchmarks of pacing: distributions of durations, a server and the
-clients.
+"""A model of the API in virtual time, for the benchmarks of pacing.
 
-The real client converts against a model with the local server's own rate window and a latency each way. `Oracle`
-is what the client learns with, given the true distribution at every moment.
+It has distributions of durations, a server, and the clients that convert. The server has the local server's own
+rate window and a latency each way. `Oracle` replaces what the client learns: it knows the true distribution at
+every moment.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from tests.support.virtual import VirtualLoop
 KEY = "ak_" + "0" * 32
 RATE = RateLimit(20, 10)
 LATENCY = 0.01
-#: A stuck task ends after an hour; it is left out of the times.
+#: A stuck task ends after an hour; it does not count in the times.
 STUCK = 3600.0
-#: The seconds that the n-th of so many tasks takes.
+#: Returns the seconds that the n-th of a number of tasks takes.
 Distribution = Callable[[random.Random, int, int], float]
 
 
@@ -54,18 +54,18 @@ def lognormal(median: float, sigma: float) -> Distribution:
 
 
 def shifting(rng: random.Random, n: int, of: int) -> float:
-    """Take three times as long from the middle of the catalog on."""
+    """Return three times the duration from the middle of the catalog on."""
     return lognormal(65 if n < of / 2 else 195, 0.35)(rng, n, of)
 
 
 def sometimes_stuck(rng: random.Random, n: int, of: int) -> float:
-    """Be stuck in 2 % of the cases."""
+    """Return the duration of a stuck task in 2 % of the cases."""
     seconds = lognormal(65, 0.35)(rng, n, of)
     return STUCK if rng.random() < 0.02 else seconds
 
 
 def two_kinds(rng: random.Random, n: int, of: int) -> float:
-    """Belong to the short ones or to the long ones."""
+    """Return a short duration or a long one."""
     return lognormal(rng.choice((30, 150)), 0.2)(rng, n, of)
 
 
@@ -80,14 +80,14 @@ DISTRIBUTIONS: dict[str, Distribution] = {
     "2 % stuck": sometimes_stuck,
     "two kinds": two_kinds,
 }
-#: What an oracle is told instead. Stuck tasks do not count in the times, and the same policy that knew of them
-#: would leave the others alone for an hour as well: it would be no oracle, and easy to be as good as.
-TOLD = {"2 % stuck": "usual"}
+#: The distribution that an oracle gets instead. Stuck tasks do not count in the times, and an oracle that knew of
+#: them would wait an hour for ordinary late tasks as well, which would make it easy to match.
+ORACLE_INSTEAD = {"2 % stuck": "usual"}
 
 
 @define
 class Server:
-    """A model of the API: accepts everything within the rate, and keeps books."""
+    """A model of the API: accepts everything within the rate, and counts."""
 
     distribution: Distribution
     tracks: int
@@ -105,7 +105,7 @@ class Server:
         self.rng = random.Random(f"{self.seed}/durations")
 
     async def send(self, request: Request) -> Answer:
-        """Be a transport."""
+        """Answer a request, as a transport does."""
         await asyncio.sleep(self.latency)
         code, data = self._answer(request, asyncio.get_running_loop().time())
         self.answers[code] += 1
@@ -136,7 +136,7 @@ class Server:
         return 200, data
 
     def report(self) -> dict[str, Any]:
-        """Return what the books say; stuck tasks do not count in the times."""
+        """Return the figures of the run; stuck tasks do not count in the times."""
         bound = (2 * self.tracks / 20 - 1) * 10
         usual = [number for number, (_, seconds) in enumerate(self.ends) if seconds < STUCK]
         last = max(self.ends[number][0] + self.noticed.get(number, math.inf) for number in usual)
@@ -153,13 +153,13 @@ class Server:
 
 @define
 class Said(Hooks):
-    """Keeps what updates said about progress, to be compared with the truth."""
+    """Records the progress that updates report, to be compared with the truth."""
 
     server: Server
     shares: list[tuple[float, float]] = field(factory=list[tuple[float, float]])
 
     def on_update(self, update: TaskUpdate) -> None:
-        """Be a hook."""
+        """Record the progress of a running task."""
         if update.progress is not None and not update.is_final:
             _, seconds = self.server.ends[int(update.task_id[1:])]
             self.shares.append((update.progress, update.elapsed / seconds))
@@ -177,7 +177,7 @@ class Oracle(DurationModel):
 
     @classmethod
     def of(cls, distribution: str, server: Server) -> Oracle:
-        """Return the one for a run."""
+        """Return the oracle for a run."""
         return cls(server, [known(distribution, part) for part in (0, 1)])
 
     def __attrs_post_init__(self) -> None:
@@ -191,8 +191,8 @@ class Oracle(DurationModel):
     def _table(self) -> list[float]:
         return self._hazard
 
-    def ended(self, since: float, age: float) -> None:  # noqa: ARG002  it knows already
-        """See whether the distribution has shifted."""
+    def ended(self, since: float, age: float) -> None:  # noqa: ARG002  it is known already
+        """Switch to the second model once most unfinished tasks follow it."""
         half = self.server.tracks // 2
         begun, early = len(self.server.ends), self.server.noticed_early
         late = (begun - half) - (len(self.server.noticed) - early)
@@ -204,11 +204,11 @@ class Oracle(DurationModel):
 
 @cache
 def known(distribution: str, part: int) -> DurationModel:
-    """Return what 5,000 tasks teach, of the first or the second half of a catalog, all of the same weight."""
+    """Return the model of 5,000 tasks, of the first or the second half of a catalog, all with the same weight."""
     durations, rng = DurationModel(), random.Random("oracle")
     for number in range(5000):
         durations.ended(
-            0.0, DISTRIBUTIONS[TOLD.get(distribution, distribution)](rng, number + 5000 * part, 10_000)
+            0.0, DISTRIBUTIONS[ORACLE_INSTEAD.get(distribution, distribution)](rng, number + 5000 * part, 10_000)
         )
         durations._weight = 1.0
     durations.hazard(1.0)
@@ -269,7 +269,7 @@ class Job:
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Carry out one run in virtual time."""
+    """Run one job in virtual time."""
     server = Server(DISTRIBUTIONS[job.distribution], job.tracks, job.seed, job.latency)
     said = Said(server)
     if job.who == "fixed":

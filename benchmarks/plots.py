@@ -22,7 +22,7 @@ from matplotlib import pyplot as plt
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 COLOURS = {"submitted": "#4269d0", "done": "#3ca951", "not done": "#ff725c"}
-WORDS = {"submitted": "submissions", "done": "questions that paid", "not done": "questions in vain"}
+WORDS = {"submitted": "submissions", "done": "polls of ended tasks", "not done": "polls of unfinished tasks"}
 
 
 def policy() -> None:

@@ -62,7 +62,8 @@ from suno_video_async.polling.durations import DurationModel
 # The figures beside the constants show what each is worth. They are means of four seeds with the gate's durations
 # (lognormal, median 65 s, sigma 0.35): the makespan divided by its bound, and the median delay until an end is
 # noticed. As it is: 1.038 and 62 s for 1,000 tracks without a cap, 1.180 and 35 s with a cap of 100 videos in
-# flight, and 1.047 and 69 s for 300 tracks without a cap.
+# flight, and 1.047 and 69 s for 300 tracks without a cap (single seeds differ by some hundredths, which is why the
+# gate takes the median of 20).
 
 #: The priority levels, as the probability that a task has ended since it was last seen unfinished. The highest is
 #: the floor of big catalogs, and trades the makespan against the delay: for 1,000 tracks 0.9 gives 1.054 and 50 s,
@@ -179,8 +180,8 @@ class _PriorityLevels:
     """Tasks by the level that they have reached.
 
     On each level the task that came first goes first, except on the highest one, where it is the last. The tasks
-    there have almost certainly ended, so the order decides only who waits longer, and the median delay is shorter
-    if a few wait long than if all do. `URGENT` above it bounds that wait.
+    there have almost certainly ended, so the order decides only which of them wait longer, and the median delay is
+    shorter if a few wait long than if all do. `URGENT` above it bounds that wait.
     """
 
     levels: list[dict[VideoTaskId, None]] = field(factory=lambda: [{} for _ in range(URGENT + 1)])

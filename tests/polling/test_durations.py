@@ -58,11 +58,11 @@ def test_unfinished_tasks_are_informative_too() -> None:
     """Tasks that were polled once, ended or not, lead to the same model as their durations would."""
     model, rng = DurationModel(), random.Random(2)
     for _ in range(2000):
-        duration, looked = lognormal(rng, 65, 0.35), rng.uniform(20, 160)
-        if duration <= looked:
+        duration, polled_at = lognormal(rng, 65, 0.35), rng.uniform(20, 160)
+        if duration <= polled_at:
             model.ended(0.0, duration)
         else:
-            model.unfinished(0.0, looked)
+            model.unfinished(0.0, polled_at)
     assert model.quantile(0.5) == pytest.approx(65, rel=0.1)
 
 

@@ -406,9 +406,9 @@ def test_progress_and_eta_are_reported_once_something_is_known() -> None:
         return seen
 
     seen, _ = in_client(api, main)
-    told = [update.progress for update in seen if update.progress is not None]
-    assert told == sorted(told)
-    assert told[-1] == 1.0
+    reported = [update.progress for update in seen if update.progress is not None]
+    assert reported == sorted(reported)
+    assert reported[-1] == 1.0
     running = [update for update in seen if update.progress is not None and not update.is_final]
     assert running
     for update in running:

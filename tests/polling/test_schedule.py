@@ -157,7 +157,7 @@ def test_polls_that_almost_certainly_pay_are_not_spaced_out() -> None:
 
 
 def test_the_drain_phase_begins_before_the_model_is_well_known() -> None:
-    """A catalog too small to teach the model is submitted first, and polled once all is submitted."""
+    """A catalog with too few ends for the model is submitted first, and polled once all is submitted."""
     plan = schedule(taught(KNOWN))
     for number in range(90):
         plan.add(VideoTaskId(f"v{number}"), 0.0)
