@@ -33,9 +33,10 @@ from suno_video_async.errors import (
     ServerError,
     SubmissionUnknown,
     SunoVideoError,
+    TaskEndUnknown,
     TaskFailed,
     TransportError,
-    VideoMissingError,
+    VideoNotReady,
     WaitTimeout,
 )
 from suno_video_async.hooks import Hooks, PauseEvent, RequestEvent, RetryEvent, SpendEvent, Stage, SubmitEvent
@@ -165,6 +166,7 @@ __all__ = [
     "SunoVideoClient",
     "SunoVideoError",
     "SystemClock",
+    "TaskEndUnknown",
     "TaskFailed",
     "TaskSnapshot",
     "TaskStatus",
@@ -175,7 +177,7 @@ __all__ = [
     "TransportError",
     "Unknowns",
     "Video",
-    "VideoMissingError",
+    "VideoNotReady",
     "VideoRequest",
     "VideoTask",
     "VideoTaskId",
