@@ -271,6 +271,7 @@ class Engine:
             accepted=partial(self._accepted, request, bulk),
             refused=refused,
             journal=journal,
+            bulk=bulk,
         )
         self._submissions.add(submission)
         submission.outcome.add_done_callback(lambda _: self._submissions.discard(submission))

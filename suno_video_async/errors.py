@@ -148,12 +148,21 @@ class TransportError(SunoVideoError):
 
     Attributes:
         sent: False only where it is certain that no byte of the request left this machine.
+        permanent: whether asking again is pointless: a wrong name, a bad certificate, a proxy that refuses.
 
     """
 
-    def __init__(self, message: str, *, sent: bool = True) -> None:
+    def __init__(self, message: str, *, sent: bool = True, permanent: bool = False) -> None:
         super().__init__(message)
         self.sent = sent
+        self.permanent = permanent
+
+
+class ServiceUnreachable(TransportError):  # noqa: N818  it says what is the case
+    """The API is out of reach, so submissions are held; this one was not sent."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, sent=False)
 
 
 class APITimeoutError(TransportError, TimeoutError):
@@ -165,14 +174,18 @@ class MalformedResponseError(TransportError):
 
     Attributes:
         http_status: the HTTP status it came with.
-        task_id: an id that stood in the broken answer of a CreateTask, for tracing what it paid for.
+        task_id: an id in the broken answer to a CreateTask: evidence of a task that may be paid for.
+        from_api: whether the API itself has answered: in its envelope, or with a task's id.
 
     """
 
-    def __init__(self, message: str, *, http_status: int, task_id: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, http_status: int, task_id: str | None = None, from_api: bool = False
+    ) -> None:
         super().__init__(message, sent=True)
         self.http_status = http_status
         self.task_id = task_id
+        self.from_api = from_api
 
 
 class SubmissionUnknown(SunoVideoError):  # noqa: N818  a fixed public name: it says what is the case
@@ -227,33 +240,11 @@ class TaskFailed(SunoVideoError):  # noqa: N818  a fixed public name
         self.snapshot = snapshot
 
 
-class VideoNotReady(SunoVideoError):  # noqa: N818  it says what is the case, as `TaskFailed` does
-    """The task has no video yet; it is paid for and has not failed: ask again later.
-
-    Attributes:
-        snapshot: the last word of the server.
-
-    """
+class VideoMissingError(TaskFailed):
+    """The task ended with success but names no usable video URL: ask again, or ask the provider."""
 
     def __init__(self, snapshot: TaskSnapshot) -> None:
-        super().__init__(f"task {snapshot.task_id} ({snapshot.raw_status}) has no video URL yet")
-        self.snapshot = snapshot
-
-
-class TaskEndUnknown(SunoVideoError):  # noqa: N818  likewise
-    """The task has ended without a video, and not as `failed`: whether it was paid for is not known.
-
-    Attributes:
-        snapshot: the last word of the server.
-
-    """
-
-    def __init__(self, snapshot: TaskSnapshot) -> None:
-        super().__init__(
-            f"task {snapshot.task_id} has ended as {snapshot.raw_status[:80]!r} without a video URL;"
-            " it may be paid for, so it does not count as failed"
-        )
-        self.snapshot = snapshot
+        super().__init__(snapshot, f"task {snapshot.task_id} succeeded without a usable media URL")
 
 
 class WaitTimeout(SunoVideoError, TimeoutError):  # noqa: N818  a fixed public name

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from suno_video_async.clock import Clock
-from suno_video_async.errors import TaskEndUnknown, TaskFailed, VideoNotReady, WaitTimeout
+from suno_video_async.errors import TaskFailed, VideoMissingError, WaitTimeout
 from suno_video_async.models import TaskSnapshot, TaskUpdate, Track, Video, VideoTaskId
 from suno_video_async.notebook import card
 
@@ -72,8 +72,7 @@ class VideoTask:
             timeout: seconds to wait at most; None waits as long as it takes.
 
         Raises:
-            TaskFailed: the task has failed.
-            TaskEndUnknown: the task has ended without a video and has not failed.
+            TaskFailed: the task ended without a video; `VideoMissingError` when it should have one.
             WaitTimeout: the wait ended first; the task goes on.
             SunoVideoError: the task can no longer be followed.
 
@@ -92,8 +91,7 @@ class VideoTask:
         """Return the video of a task that is over.
 
         Raises:
-            TaskFailed: it has failed.
-            TaskEndUnknown: it has ended without one and has not failed.
+            TaskFailed: it ended without one.
 
         """
         if self._latest is None or not self._latest.is_final:
@@ -103,9 +101,10 @@ class VideoTask:
     # For the poller
 
     def publish(self, update: TaskUpdate) -> None:
-        """Take a newer state; consumers hear of it when the status changed, or the video has come."""
-        before, self._latest = self._latest, update
-        if before is None or _shown(before) != _shown(update):
+        """Take a newer state; consumers hear of it when the status changed."""
+        news = self._latest is None or self._latest.snapshot.raw_status != update.snapshot.raw_status
+        self._latest = update
+        if news:
             self._announce()
 
     def fail(self, error: Exception) -> None:
@@ -174,29 +173,21 @@ class _Updates:
             await self._task.wait_for_change(self._seen)
 
 
-def _shown(update: TaskUpdate) -> tuple[str, bool]:
-    return update.snapshot.raw_status, update.is_final
-
-
 def video_of(snapshot: TaskSnapshot, track: Track | None = None) -> Video:
-    """Return the video that a snapshot names.
+    """Return the video that a final snapshot names.
 
     Raises:
-        TaskFailed: the task has failed.
-        TaskEndUnknown: it has ended without a video and has not failed.
-        VideoNotReady: there is no video yet.
+        TaskFailed: the task failed, or names no usable URL.
 
     """
-    if snapshot.is_failed:
+    if not snapshot.is_success:
         raise TaskFailed(snapshot)
-    if not snapshot.is_final:
-        raise VideoNotReady(snapshot)
-    if (url := snapshot.video_url) is None:
-        raise TaskEndUnknown(snapshot)
+    if not snapshot.media_urls:
+        raise VideoMissingError(snapshot)
     said = snapshot.input.get("suno_id")
     return Video(
         task_id=snapshot.task_id,
-        url=url,
+        url=snapshot.media_urls[0],
         suno_id=track.suno_id if track else said if isinstance(said, str) else None,
         credits=snapshot.credits,
         took=snapshot.duration_s,

@@ -8,6 +8,7 @@ always reaches whoever keeps the books.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -20,6 +21,7 @@ from suno_video_async.api.retry import Backoff, full_jitter, retry_after_failure
 from suno_video_async.api.transport import Transport
 from suno_video_async.clock import Clock
 from suno_video_async.errors import (
+    APITimeoutError,
     BudgetExceeded,
     ClientClosedError,
     LedgerError,
@@ -37,9 +39,13 @@ from suno_video_async.observability.reporter import About, Reporter
 from suno_video_async.protocol import codec
 from suno_video_async.protocol.codec import Answer, Operation, Request
 from suno_video_async.protocol.verdicts import Verdict, verdict
+from suno_video_async.ratelimit.brake import Pass, Phase
 from suno_video_async.ratelimit.limiter import Lane, Place, RateLimiter
 
 T = TypeVar("T")
+
+#: Seconds between the questions whether the API is back, at first and at most.
+FIRST_PROBE, LAST_PROBE = 1.0, 30.0
 
 
 @define  # frozen ones take four times as long to make, and this is made for every request
@@ -82,6 +88,7 @@ class Calls:
     closed: bool = False
     _creating: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]], init=False)
     _reading: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]], init=False)
+    _probe: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def read(self, request: Request, decode: Callable[[Answer, Request], T]) -> T:
         """Send a call that costs nothing, again where its failure is temporary."""
@@ -125,9 +132,35 @@ class Calls:
         about = self.reporter.about(resend, stage=stage)
         self._launch(self._send(place, request, codec.read_snapshot, answered, about=about), request)
 
+    async def probe(self) -> float:
+        """Ask once for the balance, which costs nothing: whether the API is there.
+
+        Raises:
+            SunoVideoError: how it was not; an `APIError` is an answer of the API.
+
+        """
+        return await self._attempt(codec.balance(), codec.read_balance)
+
+    def ask_whether_back(self) -> None:
+        """Ask free questions until the API is back, which releases the brake; one series at a time."""
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.get_running_loop().create_task(self._probe_until_back())
+
+    async def _probe_until_back(self) -> None:
+        """Ask until a read has brought an envelope: this one, or another."""
+        wait = FIRST_PROBE
+        while self.limiter.brake.phase is Phase.HELD and not self.closed:
+            await self.clock.sleep(self.rng.uniform(wait / 2, wait))
+            wait = min(2 * wait, LAST_PROBE)
+            if self.limiter.brake.phase is Phase.HELD:
+                with contextlib.suppress(SunoVideoError):
+                    await self.probe()
+
     async def aclose(self) -> None:
         """Refuse further calls, wait for the submissions in the air and cut the reads short."""
         self.closed = True
+        if self._probe is not None:
+            self._probe.cancel()
         while self._creating:
             await asyncio.wait(self._creating)
         await asyncio.sleep(0)  # one that is cancelled before its first step could not tell its caller
@@ -151,7 +184,9 @@ class Calls:
         request: Request,
         decode: Callable[[Answer, Request], T],
         about: About | None,
+        *,
         journal: SubmissionJournal | None = None,
+        permit: Pass | None = None,
     ) -> T:
         """Send once with a place that is held already; whoever is cancelled does not cut it short.
 
@@ -160,7 +195,8 @@ class Calls:
             request: what is sent.
             decode: reads the answer, in the send's own task, even when nobody waits any more.
             about: what is told of it.
-            entry: keeps the books of a submission.
+            journal: records what becomes of a submission.
+            permit: the brake's, for a submission.
 
         """
         # Its result is a `Result` and never an exception: a future that nobody awaits would complain about one.
@@ -170,7 +206,7 @@ class Calls:
             if not over.done():
                 over.set_result(result)
 
-        self._launch(self._send(place, request, decode, end, about=about, journal=journal), request)
+        self._launch(self._send(place, request, decode, end, about=about, journal=journal, permit=permit), request)
         result = await over
         if result.error is not None:
             raise result.error
@@ -192,11 +228,12 @@ class Calls:
         *,
         about: About | None,
         journal: SubmissionJournal | None = None,
+        permit: Pass | None = None,
     ) -> None:
         """Send once, whatever becomes of the caller, and tell how it ended."""
         result: Result[T] | None = None
         try:
-            result = await self._exchange(place, request, decode, journal, about)
+            result = await self._exchange(place, request, decode, about, journal=journal, permit=permit)
             if journal is not None and _was_begun(result.error):
                 result = await self._written(journal, result)
         finally:
@@ -208,11 +245,14 @@ class Calls:
         place: Place,
         request: Request,
         decode: Callable[[Answer, Request], T],
-        journal: SubmissionJournal | None,
         about: About | None,
+        *,
+        journal: SubmissionJournal | None,
+        permit: Pass | None,
     ) -> Result[T]:
         """Send once and read the answer; the place is given back at the end of the attempt."""
         sent = answered = False
+        error: SunoVideoError | None = None
         try:
             if journal is not None and (url := await journal.record_intent(self.clock.time())) is not None:
                 request = codec.called_back(request, url)
@@ -224,16 +264,41 @@ class Calls:
                 value = await self._told(request, decode, about)
             answered = True
             return Result(value, None)
-        except TransportError as error:
-            sent, answered = error.sent, isinstance(error, MalformedResponseError)
+        except TransportError as failure:
+            error = failure
+            sent, answered = failure.sent, isinstance(failure, MalformedResponseError)
             self.statistics.requests -= not sent
-            return Result(None, error)
-        except SunoVideoError as error:
+            if sent and isinstance(failure, APITimeoutError):
+                # A server that hangs takes in all that was sent to it when it wakes: one request goes first.
+                self.limiter.pause(Lane.ALL, 0.0)
+            return Result(None, failure)
+        except SunoVideoError as refusal:
+            error = refusal
             answered = sent
-            self._note_refusal(request.operation, error)
-            return Result(None, error)
+            self._note_refusal(request.operation, refusal)
+            return Result(None, refusal)
         finally:
+            self._tell_the_brake(permit, error, answered=answered)
             self.limiter.release(place, sent=sent, answered=answered)
+
+    def _tell_the_brake(self, permit: Pass | None, error: SunoVideoError | None, *, answered: bool) -> None:
+        """Note what an exchange says about the API: whether it is there, and what it did."""
+        brake = self.limiter.brake
+        from_api = answered and (not isinstance(error, MalformedResponseError) or error.from_api)
+        if permit is None:
+            if from_api:
+                brake.read()
+            elif isinstance(error, TransportError):
+                brake.read_failed(str(error))
+        elif from_api:
+            brake.created(permit, accepted=error is None)
+            strict = self.policy.strict
+            if error is not None and verdict(Operation.CREATE_TASK, error, strict=strict) is Verdict.UNKNOWN:
+                brake.doubt(str(error))
+        elif isinstance(error, TransportError):
+            brake.out_of_reach(permit, str(error), unknown=error.sent)
+        else:  # the ledger or the budget said no, or the client is being closed
+            brake.give_back(permit)
 
     async def _told(self, request: Request, decode: Callable[[Answer, Request], T], about: About) -> T:
         """Send once, for hooks to hear of."""
@@ -293,6 +358,8 @@ class Calls:
         operation: Operation,
         attempt: Callable[[], Awaitable[T]],
         retryable: Callable[[SunoVideoError], bool],
+        *,
+        unsent_horizon: float | None = None,
     ) -> T:
         """Try again what has failed for the first time, after backing off."""
 
@@ -308,6 +375,7 @@ class Calls:
             rng=self.rng,
             retryable=retryable,
             on_backoff=on_backoff,
+            unsent_horizon=unsent_horizon,
         )
 
     def emit_retry(self, operation: Operation, error: SunoVideoError, attempt: int, wait: float) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from attrs import frozen
 
 from suno_video_async.clock import Clock
-from suno_video_async.errors import APIError, MaintenanceError, SunoVideoError
+from suno_video_async.errors import APIError, MaintenanceError, SunoVideoError, TransportError
 from suno_video_async.models import RetryPolicy
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ async def retry_after_failure(
     rng: random.Random,
     retryable: Callable[[SunoVideoError], bool],
     on_backoff: Callable[[Backoff], None],
+    unsent_horizon: float | None = None,
 ) -> T:
     """Go on with an operation whose first attempt failed with `first`.
 
@@ -66,7 +67,9 @@ async def retry_after_failure(
         clock: the time that waits and horizons are measured in.
         rng: the source of the jitter.
         retryable: says whether a failure may be tried again.
-        on_backoff: told before each wait.
+        on_backoff: called before each wait.
+        unsent_horizon: seconds in which what was certainly not sent is tried again, however often; None treats
+            it as any other failure.
 
     Raises:
         SunoVideoError: the last failure, when it is not retryable or the policy is used up.
@@ -89,8 +92,11 @@ async def retry_after_failure(
     def stop(state: RetryCallState) -> bool:
         nonlocal counted
         over = clock.now() - started + state.upcoming_sleep
-        if isinstance(_error(state), MaintenanceError):
+        error = _error(state)
+        if isinstance(error, MaintenanceError):
             return over > policy.maintenance_horizon
+        if unsent_horizon is not None and isinstance(error, TransportError) and not error.sent:
+            return over > unsent_horizon
         counted += 1
         return counted >= policy.attempts or over > policy.horizon
 

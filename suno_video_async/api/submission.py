@@ -13,6 +13,7 @@ from suno_video_async.errors import (
     ClientClosedError,
     MalformedResponseError,
     ServerError,
+    ServiceUnreachable,
     SubmissionUnknown,
     SunoVideoError,
 )
@@ -23,6 +24,7 @@ from suno_video_async.observability.log import fields, logger
 from suno_video_async.protocol import codec
 from suno_video_async.protocol.codec import Answer, Operation, Request
 from suno_video_async.protocol.verdicts import Verdict, verdict
+from suno_video_async.ratelimit.brake import Pass
 from suno_video_async.ratelimit.limiter import Place
 from suno_video_async.task import VideoTask
 
@@ -49,10 +51,11 @@ class Submission:
         request: VideoRequest,
         *,
         slots: anyio.Semaphore,
-        submit_place: Callable[[], Awaitable[Place]],
+        submit_place: Callable[[], Awaitable[tuple[Place, Pass]]],
         accepted: Callable[[VideoTaskId, int], VideoTask],
         refused: Callable[[APIError], None],
         journal: SubmissionJournal | None = None,
+        bulk: bool = False,
     ) -> None:
         self.request = request
         self.outcome: asyncio.Future[VideoTask | SunoVideoError] = asyncio.get_running_loop().create_future()
@@ -62,6 +65,7 @@ class Submission:
         self._slots = slots
         self._turn = submit_place
         self._journal = journal
+        self._bulk = bulk
         self._call = codec.create_task(request)
         self._strict = calls.policy.strict if journal is None else journal.unknown_after_500
         self._after_500 = journal is not None and journal.sent_before
@@ -139,7 +143,11 @@ class Submission:
                 first = error
             else:
                 return
-            await self._calls.retry(first, Operation.CREATE_TASK, self._attempt, self._may_go_again)
+            policy = self._calls.policy
+            horizon = policy.maintenance_horizon if self._bulk else policy.horizon
+            await self._calls.retry(
+                *(first, Operation.CREATE_TASK, self._attempt, self._may_go_again), unsent_horizon=horizon
+            )
         except SunoVideoError as error:
             if self._verdict(error) is not Verdict.UNKNOWN:
                 raise
@@ -149,8 +157,9 @@ class Submission:
     async def _attempt(self) -> VideoTaskId:
         calls = self._calls
         asked = calls.clock.now()
-        place = await self._turn()
+        place, permit = await self._turn()
         if calls.closed or not self._wanted:
+            calls.limiter.brake.give_back(permit)
             calls.limiter.release(place, sent=False, answered=False)
             raise ClientClosedError("the submission was given up before it was sent")
         self._since = calls.clock.time()
@@ -159,7 +168,9 @@ class Submission:
         self._in_air = True
         self.sends += 1
         try:
-            return await calls.send(place, self._call, self._on_answer, about, self._journal)
+            return await calls.send(
+                place, self._call, self._on_answer, about, journal=self._journal, permit=permit
+            )
         except SunoVideoError as error:
             self._after_500 = isinstance(error, ServerError)
             raise
@@ -179,7 +190,8 @@ class Submission:
         return task_id
 
     def _may_go_again(self, error: SunoVideoError) -> bool:
-        return self._wanted and self._verdict(error) is Verdict.RETRY
+        held = isinstance(error, ServiceUnreachable)
+        return self._wanted and not held and self._verdict(error) is Verdict.RETRY
 
     def _verdict(self, error: SunoVideoError) -> Verdict:
         return verdict(Operation.CREATE_TASK, error, strict=self._strict)

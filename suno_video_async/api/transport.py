@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import Mapping
@@ -39,6 +40,13 @@ MAX_HEAD = 65_536
 MAX_REASON = 200
 #: The headers of an answer that mean something here.
 FACTS = ("Content-Type", "Date", "Retry-After")
+#: What a gateway or a proxy says while the server behind it is away.
+GATEWAY_ERRORS = frozenset({502, 503, 504})
+_PERMANENT = (
+    aiohttp.ClientConnectorDNSError,
+    aiohttp.ClientConnectorSSLError,
+    aiohttp.ClientConnectorCertificateError,
+)
 #: aiohttp's own switch; it has no public name.
 _REPEATS = "_retry_connection"
 
@@ -133,9 +141,12 @@ class AiohttpTransport:
         if isinstance(error, TimeoutError):
             what = "no answer in time" if sent else "no connection in time"
             return APITimeoutError(f"{request.operation}: {what}", sent=sent)
+        permanent = isinstance(error, _PERMANENT) or (
+            isinstance(error, aiohttp.ClientHttpProxyError) and error.status not in GATEWAY_ERRORS
+        )
         reason = self._text(error if type(error) is not TransportError else str(error))
         what = f"the connection broke: {reason}" if sent else f"not sent: {reason}"
-        return TransportError(f"{request.operation}: {what}", sent=sent)
+        return TransportError(f"{request.operation}: {what}", sent=sent, permanent=permanent)
 
     def _text(self, error: Exception | str) -> str:
         reason = error if isinstance(error, str) else _reason(error)
@@ -217,7 +228,8 @@ def _reason(error: Exception) -> str:
     if isinstance(inner, aiohttp.ClientResponseError):
         return f"{type(inner).__name__}: HTTP {inner.status} {inner.message}".rstrip()
     if isinstance(inner, OSError) and inner.strerror:
-        return inner.strerror
+        # asyncio's own text of a refused connection names an address, and not what happened.
+        return os.strerror(inner.errno) if inner.errno and inner.errno > 0 else inner.strerror
     if isinstance(inner, aiohttp.ClientError):
         return type(inner).__name__
     return f"{type(inner).__name__}: {inner}" if str(inner) else type(inner).__name__

@@ -31,6 +31,10 @@ from suno_video_async.ledger.states import State
 Handle: TypeAlias = "Callable[[Claim | CatalogError | Unclaimed, str], Coroutine[Any, Any, None]]"
 
 
+#: The ledger's note that a run was stopped because the API was out of reach.
+OUT_OF_REACH = "out_of_reach"
+
+
 class Conversion:
     """A running conversion: `async with client.convert(…) as outcomes: async for outcome in outcomes: …`.
 
@@ -52,6 +56,7 @@ class Conversion:
         self._ledger = ledger
         self._options = options
         self._callbacks = callbacks
+        self._out_of_reach = False
         self._stop_signal = StopSignal(stopping=options.unknown_grace is not None)
         self._rows = RowProcessor(client, ledger, options, callbacks, self._stop_signal)
         self._scope = anyio.CancelScope()
@@ -149,6 +154,7 @@ class Conversion:
 
     async def _run(self, send: MemoryObjectSendStream[Outcome]) -> None:
         try:
+            await self._recall_reach()
             with self._scope:
                 async with anyio.create_task_group() as background:
                     background.start_soon(self._note_places)
@@ -176,8 +182,22 @@ class Conversion:
             submission.abandon()
             await asyncio.wait([submission.outcome])
         with contextlib.suppress(LedgerError):
+            await self._note_reach()
             await self._ledger.note_place(self._client.clock.time())
         await self._ledger.close()
+
+    async def _recall_reach(self) -> None:
+        """Begin carefully where an earlier run was stopped because the API was out of reach."""
+        brake = self._client.limiter.brake
+        self._out_of_reach = await self._ledger.call(self._ledger.sync.fact, OUT_OF_REACH) == "yes"
+        if self._out_of_reach or brake.exhausted:
+            brake.begin_half_open()
+
+    async def _note_reach(self) -> None:
+        """Let the next run know whether this one was stopped because the API was out of reach."""
+        now = self._client.limiter.brake.exhausted
+        if now != self._out_of_reach:
+            await self._ledger.call(self._ledger.sync.note_fact, OUT_OF_REACH, "yes" if now else "no")
 
     async def _pull(self, group: TaskGroup, handle: Handle) -> None:
         try:

@@ -14,9 +14,11 @@ from suno_video_async.download.filenames import NameTemplate
 from suno_video_async.errors import (
     AuthenticationError,
     BudgetExceeded,
+    ConfigurationError,
     FeatureDisabledError,
     InsufficientCreditsError,
     LedgerError,
+    ServiceUnreachable,
     SunoVideoError,
 )
 
@@ -95,9 +97,9 @@ class StopSignal:
 
     def stop_if_fatal(self, error: Exception) -> None:
         """Stop for a reason that no other row can help; what a person can mend with money is not raised."""
-        if isinstance(error, AuthenticationError | FeatureDisabledError | LedgerError):
+        if isinstance(error, AuthenticationError | ConfigurationError | FeatureDisabledError | LedgerError):
             self.fail(error)
-        elif not isinstance(error, InsufficientCreditsError | BudgetExceeded):
+        elif not isinstance(error, InsufficientCreditsError | BudgetExceeded | ServiceUnreachable):
             return
         self.reason = self.reason or error
         self.stop()

@@ -11,6 +11,7 @@ from attrs import define, evolve, field, frozen
 from suno_video_async.api.submission import Submission
 from suno_video_async.batch.options import Options, StopSignal
 from suno_video_async.batch.outcome import Outcome
+from suno_video_async.batch.reach import ReachCheck
 from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.engine import Engine
 from suno_video_async.errors import (
@@ -25,10 +26,8 @@ from suno_video_async.errors import (
     NotFoundError,
     SubmissionUnknown,
     SunoVideoError,
-    TaskEndUnknown,
     TaskFailed,
     TransportError,
-    VideoNotReady,
     WaitTimeout,
 )
 from suno_video_async.hooks import SubmitEvent
@@ -47,7 +46,7 @@ from suno_video_async.models import (
     VideoTaskId,
 )
 from suno_video_async.observability.log import fields, logger
-from suno_video_async.task import VideoTask
+from suno_video_async.task import VideoTask, video_of
 
 #: Downloads at once, beside the videos in flight: they do not count against the API's limit.
 DOWNLOADS = 4
@@ -104,10 +103,12 @@ class RowProcessor:
     stop_signal: StopSignal
     _prices: PriceCache = field(init=False)
     _titles: TitleCache = field(init=False)
+    _reach: ReachCheck = field(init=False)
     _downloads: anyio.CapacityLimiter = field(factory=lambda: anyio.CapacityLimiter(DOWNLOADS), init=False)
 
     def __attrs_post_init__(self) -> None:
         self._prices, self._titles = PriceCache(self.client), TitleCache(self.client)
+        self._reach = ReachCheck(self.client)
 
     async def process(self, claim: Claim | CatalogError | Unclaimed, work: Work) -> Outcome:
         """Bring a row to its end as one stage, for hooks to hear of."""
@@ -181,6 +182,7 @@ class RowProcessor:
             error = AlreadyBoughtError(track, claim.changed.track.key)
             return Outcome(track=track, state="skipped", error=error)
         try:
+            await self._reach.pass_once()
             work.submission = await self._submission(claim.row, sent_before=work.sends > 0)
             work.sends += 1
             work.task = await work.submission.wait()
@@ -293,7 +295,7 @@ class RowProcessor:
             name = await self._name(row)
             async with self._downloads:
                 saved = await self.client.fetch(_made(outcome), folder, name=name, sha256=sha256)
-        except (DownloadError, APIError, TransportError, TaskFailed, TaskEndUnknown, VideoNotReady) as error:
+        except (DownloadError, APIError, TransportError, TaskFailed) as error:
             return evolve(outcome, error=error)
         await self.ledger.move(row, Transition(state=State.DOWNLOADED, path=saved.path, sha256=saved.sha256))
         return evolve(outcome, state="downloaded", path=saved.path, sha256=saved.sha256)
@@ -336,10 +338,8 @@ def _known(row: LedgerRow, state: OutcomeState) -> Outcome:
 
 def _made(outcome: Outcome) -> Video:
     """Return the video of a row that is made, as far as the ledger knows it."""
-    task_id, url = outcome.video_task_id or VideoTaskId(""), outcome.url or ""
-    snapshot = TaskSnapshot(task_id=task_id, status="success", media_urls=(url,))
-    suno_id = None if outcome.track is None else outcome.track.suno_id
-    return Video(task_id=task_id, url=url, suno_id=suno_id, snapshot=snapshot)
+    task_id, urls = outcome.video_task_id or VideoTaskId(""), (outcome.url or "",)
+    return video_of(TaskSnapshot(task_id=task_id, status="success", media_urls=urls), outcome.track)
 
 
 def _state_at(error: Exception, work: Work) -> OutcomeState:

@@ -24,11 +24,11 @@ from suno_video_async.errors import (
     NotFoundError,
     RateLimitError,
     ServerError,
+    ServiceUnreachable,
     SubmissionUnknown,
-    TaskEndUnknown,
     TaskFailed,
     TransportError,
-    VideoNotReady,
+    VideoMissingError,
     WaitTimeout,
 )
 
@@ -60,8 +60,6 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (InsufficientCreditsError, Exit.CREDITS),
     (SubmissionUnknown, Exit.LEFT),
     (WaitTimeout, Exit.LEFT),
-    (VideoNotReady, Exit.LEFT),
-    (TaskEndUnknown, Exit.LEFT),
     (RateLimitError, Exit.LEFT),
     (MaintenanceError, Exit.LEFT),
     (ServerError, Exit.LEFT),
@@ -79,18 +77,18 @@ _ADVICE: tuple[tuple[type[Exception], str], ...] = (
     (ServerError, "the service had a problem: try again later"),
     (FeatureDisabledError, "the service has switched music videos off: ask the provider"),
     (SubmissionUnknown, "see in your account whether a task was made and charged before you submit it again"),
-    (VideoNotReady, "it is paid for: ask again later with suno-video status, then ask the provider"),
-    (TaskEndUnknown, "see in your account what became of it before you submit it again"),
+    (VideoMissingError, "ask again later with suno-video status, then ask the provider"),
     (TaskFailed, "submitting it again is a new, paid task"),
     (WaitTimeout, "it goes on: follow it with suno-video wait"),
     (DownloadError, "the video is made and paid for: fetch it with suno-video download"),
+    (ServiceUnreachable, "run it again later: it begins with one submission alone"),
     (TransportError, "check the network, and --base-url or CRUN_BASE_URL"),
 )
 
 
 def exit_code(error: Exception) -> Exit:
     """Return the exit code of a command that ended in `error`."""
-    if isinstance(error, TransportError) and not error.sent:
+    if isinstance(error, TransportError) and not error.sent and not isinstance(error, ServiceUnreachable):
         return Exit.USAGE  # the service was never reached: the address or the network is wrong
     return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.FAILED)
 

@@ -233,6 +233,14 @@ class Ledger(Protocol):
         """Return the Unix seconds of the last request known to have been sent, or None."""
         ...
 
+    def fact(self, name: str) -> str | None:
+        """Return what an earlier run noted under a name, or None."""
+        ...
+
+    def note_fact(self, name: str, value: str) -> None:
+        """Commit something that the next run should know, such as that the API was out of reach."""
+        ...
+
     def note_place(self, at: float) -> None:
         """Note that a request is being sent."""
         ...

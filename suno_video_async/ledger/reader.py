@@ -168,6 +168,10 @@ class SqliteReader:
         """Micro-credits spent and set aside, without asking the file: any thread may look, at any time."""
         return self._spent, self._reserved
 
+    def fact(self, name: str) -> str | None:
+        """Return what an earlier run noted under a name, or None."""
+        return self._meta(f"fact.{name}")
+
     def last_place(self) -> float | None:
         """Return the Unix seconds of the last request known to have been sent, or None."""
         value = self._meta("last_place")

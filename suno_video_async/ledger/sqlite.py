@@ -228,6 +228,11 @@ class SqliteLedger(SqliteReader):
         with self._transaction() as db:
             db.execute("UPDATE attempts SET candidate = ? WHERE nonce = ?", (task_id, nonce))
 
+    def note_fact(self, name: str, value: str) -> None:
+        """Commit something that the next run should know."""
+        with self._transaction():
+            self._set_meta(f"fact.{name}", value)
+
     def note_place(self, at: float) -> None:
         """Note that a request is being sent."""
         with self._transaction():

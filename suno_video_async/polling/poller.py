@@ -24,26 +24,24 @@ from suno_video_async.errors import (
     AuthenticationError,
     FeatureDisabledError,
     NotFoundError,
-    SubmissionUnknown,
+    ServiceUnreachable,
     SunoVideoError,
-    VideoNotReady,
+    TaskFailed,
 )
 from suno_video_async.hooks import SpendEvent, Stage
 from suno_video_async.models import TaskSnapshot, TaskUpdate, VideoTaskId
 from suno_video_async.observability.log import fields, logger
 from suno_video_async.polling.schedule import HINTED_AGAIN, Backlog, Decision, Poll, PollSchedule, Submit, Wait
-from suno_video_async.polling.submit_queue import SubmitQueue
+from suno_video_async.polling.submit_queue import Granted, SubmitQueue
 from suno_video_async.protocol.codec import Operation
-from suno_video_async.protocol.origin import NOT_FOUND_AGAIN, Absence, disagreement
 from suno_video_async.protocol.verdicts import Verdict, verdict
+from suno_video_async.ratelimit.brake import Phase
 from suno_video_async.ratelimit.limiter import Lane, Place
 from suno_video_async.task import VideoTask, video_of
 
-#: Seconds to wait for the video of a task that has ended well. After them its place in flight is free, and a bulk
-#: task is left to a later run.
-VIDEO_WAIT = 600.0
-#: The least and the most seconds between two polls meanwhile; in between, half of the time waited so far.
-VIDEO_AGAIN = (3.0, 30.0)
+#: A task may be "not found" for a moment after its creation. It counts as missing after this many such answers
+#: over at least this many seconds (an assumption: the API does not document it).
+NOT_FOUND_ANSWERS, NOT_FOUND_SECONDS = 3, 60.0
 
 
 @define(eq=False)
@@ -52,20 +50,13 @@ class _Followed:
     since: float
     own: bool
     new: bool
-    bulk: bool
     on_end: Callable[[], None] | None
     stage: Stage
     progress: float | None = None
     failures: int = 0
-    absence: Absence = field(factory=Absence)
+    missing: int = 0
+    missing_since: float = 0.0
     hinted_at: float = -math.inf
-    awaited_since: float | None = None
-
-    def release(self) -> None:
-        """Call `on_end`, once."""
-        on_end, self.on_end = self.on_end, None
-        if on_end is not None:
-            on_end()
 
 
 @define(eq=False)
@@ -100,18 +91,19 @@ class Poller:
         followed = self._followed.get(task_id)
         return followed.task if followed else None
 
-    async def submit_place(self, *, bulk: bool) -> Place:
+    async def submit_place(self, *, bulk: bool) -> Granted:
         """Wait for a place for one submission.
 
         Args:
             bulk: whether it belongs to a catalog; other submissions go first.
 
         Raises:
+            ServiceUnreachable: the API stayed out of reach for too long.
             SunoVideoError: the rate limiter is broken and grants no places.
 
         """
         self._wake.set()  # the poller runs only after the waiter is queued
-        return await self._submit_queue.acquire(bulk=bulk)
+        return await self._submit_queue.acquire(bulk=bulk, now=self.calls.clock.now())
 
     def follow(
         self,
@@ -129,13 +121,12 @@ class Poller:
             own: whether it certainly belongs to this account: then a 404 soon after its creation is retried.
             new: whether this client has just created it; the age of other tasks is unknown until they are polled.
             bulk: whether it belongs to a catalog, so that no caller waits for it alone.
-            on_end: called once, when the task has ended, can no longer be followed, or has been without its video
-                for `VIDEO_WAIT`.
+            on_end: called once, when the task has ended or can no longer be followed.
 
         """
         now = self.calls.clock.now()
         stage = self.calls.reporter.begin("follow", track=task.track, task_id=task.id)
-        self._followed[task.id] = _Followed(task, now, own, new, bulk, on_end, stage)
+        self._followed[task.id] = _Followed(task, now, own, new, on_end, stage)
         self.schedule.add(task.id, now, age=0.0 if new else None, interactive=not bulk)
         self._wake.set()
 
@@ -149,10 +140,8 @@ class Poller:
 
     def believe(self, snapshot: TaskSnapshot) -> bool:
         """Accept a final state from a callback, if its media are on a host seen in TaskInfo; return whether."""
-        url, followed = snapshot.video_url, self._followed.get(snapshot.task_id)
-        if not snapshot.is_failed and (not snapshot.is_final or url is None or _host(url) not in self._hosts):
-            return False
-        if followed is not None and self._other_origin(followed, snapshot) is not None:
+        hosts = {urlsplit(url).hostname for url in snapshot.media_urls[:1]}
+        if not snapshot.is_final or (snapshot.is_success and not (hosts and hosts <= self._hosts)):
             return False
         self.schedule.hint(snapshot.task_id, self.calls.clock.now())
         self.observe(snapshot)
@@ -171,13 +160,18 @@ class Poller:
 
     async def run(self) -> None:
         """Use places until cancelled."""
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._submit_during_pause)
-            while True:
-                await self._until_useful()
-                # The wait for the place may have changed what is worth a request: decide again.
-                if (place := await self._place(Lane.ALL)) is not None:
-                    self._use(place, self._decision())
+        listeners, wake = self.calls.limiter.brake.listeners, self._wake.set
+        listeners[wake] = None
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._submit_during_pause)
+                while True:
+                    await self._until_useful()
+                    # The wait for the place may have changed what is worth a request: decide again.
+                    if (place := await self._place(Lane.ALL)) is not None:
+                        self._use(place, self._decision())
+        finally:
+            listeners.pop(wake, None)
 
     def _use(self, place: Place, decision: Decision) -> None:
         now = self.calls.clock.now()
@@ -188,17 +182,45 @@ class Poller:
             followed.task.requests += 1
             answered = partial(self._on_answer, task_id)
             self.calls.ask(place, task_id, answered, resend=followed.failures, stage=followed.stage)
-        elif isinstance(decision, Submit) and self._submit_queue.grant(place):
+        elif isinstance(decision, Submit) and self._grant(place):
             self.schedule.submitting(now)
         else:
             self.calls.limiter.release(place, sent=False, answered=False)
 
+    def _grant(self, place: Place) -> bool:
+        """Give a place to the next submission, where the outage brake lets one begin."""
+        brake = self.calls.limiter.brake
+        if (permit := brake.begin()) is None:
+            return False
+        if self._submit_queue.grant(place, permit):
+            return True
+        brake.give_back(permit)
+        return False
+
     def _decision(self) -> Decision:
-        ready = len(self._submit_queue)
+        brake = self.calls.limiter.brake
+        if self._submit_queue and (brake.exhausted or brake.phase is not Phase.RELEASED):
+            self._hold_submissions()
+        ready, blocked = len(self._submit_queue), self.blocked()
+        if ready and not brake.lets_begin:
+            ready, blocked = 0, blocked + ready  # the catalog has not ended: they only wait
         if ready and self.calls.limiter.holds(Lane.CREATE):
             self._create_paused.set()
             ready = 0
-        return self.schedule.decide(self.calls.clock.now(), Backlog(ready, self.blocked()))
+        return self.schedule.decide(self.calls.clock.now(), Backlog(ready, blocked))
+
+    def _hold_submissions(self) -> None:
+        """While the API is out of reach: ask whether it is back, and fail the submissions that waited too long."""
+        brake, policy, now = self.calls.limiter.brake, self.calls.policy, self.calls.clock.now()
+        if brake.phase is Phase.HELD:
+            self.calls.ask_whether_back()
+        last = f"; last: {brake.reason}" if brake.reason else ""
+        if brake.exhausted:
+            error = ServiceUnreachable(f"the API is out of reach: {brake.unknown} unknown outcomes in a row{last}")
+            self._submit_queue.expire(error, bulk=True, before=math.inf)
+        for bulk, longest in ((False, policy.horizon), (True, policy.maintenance_horizon)):
+            error = ServiceUnreachable(f"the API is out of reach: it did not come back within {longest:g} s{last}")
+            self._submit_queue.expire(error, bulk=bulk, before=now - longest)
 
     async def _until_useful(self) -> None:
         clock = self.calls.clock
@@ -236,8 +258,7 @@ class Poller:
             self._on_error(task_id, result.error)
             return
         snapshot = cast("TaskSnapshot", result.value)  # one of the two is set
-        if (url := snapshot.video_url) is not None:
-            self._hosts.add(_host(url))
+        self._hosts.update(urlsplit(url).hostname for url in snapshot.media_urls[:1])
         self.observe(snapshot)
 
     def observe(self, snapshot: TaskSnapshot) -> None:
@@ -245,11 +266,8 @@ class Poller:
         followed = self._followed.get(snapshot.task_id)
         if followed is None:
             return
-        followed.failures, followed.absence = 0, Absence()
+        followed.failures = followed.missing = 0
         now = self.calls.clock.now()
-        if (error := self._other_origin(followed, snapshot)) is not None:
-            self._end(followed, error)
-            return
         elapsed = self._elapsed(followed, snapshot)
         if snapshot.is_final:
             flowed = self.schedule.called_back
@@ -259,36 +277,11 @@ class Poller:
             update = TaskUpdate(snapshot=snapshot, elapsed=elapsed, progress=1.0, eta=0.0)
             self._remove(followed)
         else:
-            if not snapshot.awaits_video:
-                self.schedule.unfinished(snapshot.task_id, now, age=None if followed.new else elapsed)
+            self.schedule.unfinished(snapshot.task_id, now, age=None if followed.new else elapsed)
             update = self._with_estimate(followed, TaskUpdate(snapshot=snapshot, elapsed=elapsed))
             self._wake.set()
         followed.task.publish(update)
         self._emit(followed, update)
-        if snapshot.awaits_video:
-            self._await_video(followed, snapshot, now)
-
-    def _await_video(self, followed: _Followed, snapshot: TaskSnapshot, now: float) -> None:
-        """Ask again for a video that is not there yet; after `VIDEO_WAIT` its place in flight is free."""
-        if followed.awaited_since is None:
-            followed.awaited_since = now
-        awaited, (least, most) = now - followed.awaited_since, VIDEO_AGAIN
-        if awaited >= VIDEO_WAIT:
-            followed.release()
-            if followed.bulk:
-                self._end(followed, VideoNotReady(snapshot))
-                return
-        self.schedule.poll_at(snapshot.task_id, now, now + min(max(least, awaited / 2), most))
-
-    def _other_origin(self, followed: _Followed, snapshot: TaskSnapshot) -> SubmissionUnknown | None:
-        """Return the error where a task is not what the submission of its track bought."""
-        task, clock = followed.task, self.calls.clock
-        if not followed.own or task.track is None:
-            return None
-        if (problem := disagreement(snapshot, task.track)) is None:
-            return None
-        since = clock.time() - (clock.now() - followed.since)
-        return SubmissionUnknown(task.track, since, problem, task_id=task.id)
 
     def _emit(self, followed: _Followed, update: TaskUpdate) -> None:
         reporter, snapshot, task = self.calls.reporter, update.snapshot, followed.task
@@ -333,8 +326,9 @@ class Poller:
         if isinstance(error, AuthenticationError | FeatureDisabledError):
             self.stop(error)
         elif isinstance(error, NotFoundError) and self._may_still_appear(followed):
-            self._poll_later(task_id, NOT_FOUND_AGAIN)
-            self.calls.emit_retry(Operation.TASK_INFO, error, followed.absence.answers, NOT_FOUND_AGAIN)
+            wait = NOT_FOUND_SECONDS / NOT_FOUND_ANSWERS
+            self._poll_later(task_id, wait)
+            self.calls.emit_retry(Operation.TASK_INFO, error, followed.missing, wait)
         elif isinstance(error, APIError) and verdict(Operation.TASK_INFO, error) is Verdict.STOP:
             self._end(followed, error)
         else:
@@ -350,7 +344,11 @@ class Poller:
 
     def _may_still_appear(self, followed: _Followed) -> bool:
         """Whether a 404 may mean that the task was created only just now."""
-        believed = followed.absence.is_believed(self.calls.clock.now())
+        now = self.calls.clock.now()
+        if followed.missing == 0:
+            followed.missing_since = now
+        followed.missing += 1
+        believed = followed.missing >= NOT_FOUND_ANSWERS and now - followed.missing_since >= NOT_FOUND_SECONDS
         return followed.own and not believed
 
     def _end(self, followed: _Followed, error: SunoVideoError) -> None:
@@ -361,17 +359,14 @@ class Poller:
     def _remove(self, followed: _Followed) -> None:
         self._followed.pop(followed.task.id, None)
         self.schedule.remove(followed.task.id)
-        followed.release()
+        if followed.on_end is not None:
+            followed.on_end()
 
 
-def _failure(snapshot: TaskSnapshot) -> SunoVideoError | None:
+def _failure(snapshot: TaskSnapshot) -> TaskFailed | None:
     """Return why an ended task has no video; None if it has one."""
     try:
         video_of(snapshot)
-    except SunoVideoError as error:
+    except TaskFailed as error:
         return error
     return None
-
-
-def _host(url: str) -> str | None:
-    return urlsplit(url).hostname

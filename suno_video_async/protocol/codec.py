@@ -210,15 +210,17 @@ def snapshot(data: Mapping[str, Any], *, asked: str | None, http_status: int = 2
     task_id, status = data.get("task_id"), data.get("status")
     if asked is not None and task_id != asked:
         raise MalformedResponseError(
-            f"TaskInfo: asked about {asked}, answered about {_brief(task_id)}", http_status=http_status
+            f"TaskInfo: asked about {asked}, answered about {_brief(task_id)}",
+            http_status=http_status,
+            from_api=True,
         )
     try:
         known_id = video_task_id(task_id) if asked is None else VideoTaskId(asked)
     except ValueError as error:
-        raise MalformedResponseError(f"TaskInfo: {error}", http_status=http_status) from None
+        raise MalformedResponseError(f"TaskInfo: {error}", http_status=http_status, from_api=True) from None
     if not isinstance(status, str) or not status.strip():
         raise MalformedResponseError(
-            f"TaskInfo {known_id}: no status but {_brief(status)}", http_status=http_status
+            f"TaskInfo {known_id}: no status but {_brief(status)}", http_status=http_status, from_api=True
         )
     result = _mapping(data.get("result"))
     create_at, complete_at, duration_s, credits_ = map(_number, map(data.get, _TIMES_AND_COST))
@@ -379,10 +381,12 @@ def _evidence(answer: Answer, request: Request) -> VideoTaskId | None:
 def _broken(answer: Answer, request: Request, *, reason: str | None = None) -> NoReturn:
     kind = answer.headers.get("Content-Type", "unknown type")
     reason = reason or f"{len(answer.body)} bytes of {kind:.60}"
+    task_id = _evidence(answer, request)
     raise MalformedResponseError(
         f"{request.operation}: unexpected response (HTTP {answer.status}, {reason})",
         http_status=answer.status,
-        task_id=_evidence(answer, request),
+        task_id=task_id,
+        from_api=task_id is not None or bool(_envelope(answer, request)),
     )
 
 
@@ -434,6 +438,7 @@ def _required_number(data: Mapping[str, Any], name: str, answer: Answer, request
         raise MalformedResponseError(
             f"{request.operation}: {name} is {_brief(data.get(name))}, not a number",
             http_status=answer.status,
+            from_api=True,
         )
     return number
 

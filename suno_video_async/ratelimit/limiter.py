@@ -19,6 +19,7 @@ from attrs import define, frozen
 
 from suno_video_async.clock import TICK, Clock, SystemClock, TimerHandle
 from suno_video_async.models import RateLimit
+from suno_video_async.ratelimit.brake import Brake
 
 #: What the API allows one key (seen by several clients; an assumption of ours).
 DEFAULT_RATE = RateLimit(20, 10.0)
@@ -71,6 +72,11 @@ class RateLimiter(Protocol):
     @property
     def rate(self) -> RateLimit | None:
         """The window of the key; None for no bound."""
+        ...
+
+    @property
+    def brake(self) -> Brake:
+        """What holds submissions while the API is out of reach."""
         ...
 
     async def open(self) -> None:
@@ -126,6 +132,7 @@ class Limiter:
         self.rate = rate
         self.max_connections = max_connections
         self._clock = clock or SystemClock()
+        self.brake = Brake()
         self._in_air = 0
         self._free_at: deque[float] = deque()
         self._waiters: dict[Lane, deque[_Waiter]] = {Lane.CREATE: deque(), Lane.ALL: deque()}

@@ -25,6 +25,7 @@ from suno_video_async._util.filesystem import boot_id, network_file_system
 from suno_video_async.clock import TICK, Clock, SystemClock, TimerHandle
 from suno_video_async.errors import ClientClosedError, ConfigurationError, LedgerError
 from suno_video_async.models import RateLimit
+from suno_video_async.ratelimit.brake import Brake
 from suno_video_async.ratelimit.limiter import DEFAULT_RATE, Lane, LimiterStatistics, Place
 from suno_video_async.ratelimit.window import (
     PLACE_LEASE,
@@ -226,6 +227,7 @@ class SharedRateLimit:
         self.rate = rate
         self.max_connections = max_connections
         self._clock = clock or SystemClock()
+        self.brake = Brake()
         self._file = SharedWindow(self.path, rate, getattr(self._clock, "scale", 1.0))
         self._run_blocking = run_blocking
         self._owner = secrets.token_hex(8)

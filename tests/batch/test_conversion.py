@@ -121,11 +121,11 @@ def test_one_failure_stops_nothing() -> None:
     }
     assert isinstance(outcomes["s2"].error, SubmissionUnknown)
     assert outcomes["s3"].video_task_id == "vf"
-    assert {suno_id: o.requests for suno_id, o in outcomes.items() if suno_id in {"s1", "s2", "s5"}} == {
+    assert {suno_id: o.requests for suno_id, o in outcomes.items() if suno_id in {"s1", "s2"}} == {
         "s1": 1,
         "s2": 1,
-        "s5": 8,
     }
+    assert outcomes["s5"].requests > 8  # what was never sent is tried for as long as an outage may last
 
 
 async def test_a_bad_row_is_an_outcome_of_its_own(tmp_path: Path) -> None:

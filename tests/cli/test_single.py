@@ -119,7 +119,7 @@ def test_nobody_listens(home: Home) -> None:
         gone = server.url
     ran = home.run("balance", "--base-url", gone, "--time-scale", 1000)
     assert ran.code == 2
-    assert ran.err.count("connection refused; trying again in") == 3
+    assert ran.err.count("Connection refused; trying again in") == 3
     assert "check the network" in ran.err.splitlines()[-1]
 
 

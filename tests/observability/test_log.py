@@ -16,6 +16,7 @@ from suno_video_async import Track
 from suno_video_async.hooks import METHODS
 from suno_video_async.observability.log import fields, logger
 from suno_video_async.observability.reporter import LOG
+from suno_video_async.protocol.codec import Answer, Operation, Request
 from tests.docs.examples import ROOT
 from tests.support.clients import KEY, TRACK, FakeAPI, client_of
 from tests.support.fakes import answer
@@ -111,7 +112,11 @@ def test_a_conversion_is_told_in_the_log(records: list[logging.LogRecord]) -> No
     api.media = "https://media.example.test/v.mp4?sig=s3cret&"
 
     async def main() -> None:
-        client, _ = client_of(lambda request: refusals.pop() if refusals else api(request))
+        def script(request: Request) -> Answer:
+            creating = request.operation is Operation.CREATE_TASK
+            return refusals.pop() if refusals and creating else api(request)
+
+        client, _ = client_of(script)
         async with client, client.convert([TRACK]) as outcomes:
             assert [outcome.state async for outcome in outcomes] == ["succeeded"]
 

@@ -8,12 +8,15 @@ import pytest
 
 from suno_video_async import ConfigurationError, Limiter
 from suno_video_async.polling.submit_queue import SubmitQueue
+from suno_video_async.ratelimit.brake import Pass
 from suno_video_async.ratelimit.limiter import Place
 from tests.support.virtual import run_virtual
 
+PASS = Pass(0, 0)
+
 
 async def waiting(queue: SubmitQueue, name: str, order: list[str], *, bulk: bool) -> Place:
-    place = await queue.acquire(bulk=bulk)
+    place, _ = await queue.acquire(bulk=bulk, now=0.0)
     order.append(name)
     return place
 
@@ -28,7 +31,7 @@ def test_an_interactive_submission_goes_before_bulk_ones_but_not_always() -> Non
         await asyncio.sleep(0)
         assert len(queue) == 7
         for _ in range(7):
-            assert queue.grant(Place())
+            assert queue.grant(Place(), PASS)
             await asyncio.sleep(0)
         await asyncio.gather(*tasks)
         return order
@@ -42,21 +45,21 @@ def test_a_cancelled_waiter_is_passed_over() -> None:
     async def main() -> None:
         limiter = Limiter()
         queue = SubmitQueue(limiter)
-        first = asyncio.ensure_future(queue.acquire(bulk=True))
-        second = asyncio.ensure_future(queue.acquire(bulk=True))
-        third = asyncio.ensure_future(queue.acquire(bulk=True))
+        first = asyncio.ensure_future(queue.acquire(bulk=True, now=0.0))
+        second = asyncio.ensure_future(queue.acquire(bulk=True, now=0.0))
+        third = asyncio.ensure_future(queue.acquire(bulk=True, now=0.0))
         await asyncio.sleep(0)
         first.cancel()
         place = await limiter.acquire()
         await asyncio.sleep(0)
-        assert queue.grant(place)
+        assert queue.grant(place, PASS)
         second.cancel()  # before it could see its place
         await asyncio.wait([first, second])
         assert limiter.statistics().window_used == 0
         third.cancel()
         assert len(queue) == 1
         await asyncio.wait([third])
-        assert not queue.grant(place)
+        assert not queue.grant(place, PASS)
 
     run_virtual(main())
 
@@ -66,10 +69,10 @@ def test_a_waiter_that_is_being_cancelled_gets_no_place() -> None:
 
     async def main() -> None:
         queue = SubmitQueue(Limiter())
-        task = asyncio.ensure_future(queue.acquire(bulk=False))
+        task = asyncio.ensure_future(queue.acquire(bulk=False, now=0.0))
         await asyncio.sleep(0)
         task.cancel()
-        assert not queue.grant(Place())
+        assert not queue.grant(Place(), PASS)
         await asyncio.wait([task])
 
     run_virtual(main())
@@ -80,7 +83,7 @@ def test_all_waiters_fail_together() -> None:
 
     async def main() -> None:
         queue, error = SubmitQueue(Limiter()), ConfigurationError("broken")
-        tasks = [asyncio.ensure_future(queue.acquire(bulk=bulk)) for bulk in (True, False, True)]
+        tasks = [asyncio.ensure_future(queue.acquire(bulk=bulk, now=0.0)) for bulk in (True, False, True)]
         await asyncio.sleep(0)
         tasks[2].cancel()
         queue.fail(error)
@@ -98,12 +101,33 @@ def test_a_waiter_that_has_failed_can_be_cancelled() -> None:
     async def main() -> None:
         limiter = Limiter()
         queue = SubmitQueue(limiter)
-        task = asyncio.ensure_future(queue.acquire(bulk=False))
+        task = asyncio.ensure_future(queue.acquire(bulk=False, now=0.0))
         await asyncio.sleep(0)
         queue.fail(ConfigurationError("broken"))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert limiter.statistics().window_used == 0
+
+    run_virtual(main())
+
+
+def test_waiters_expire_by_how_long_they_have_waited() -> None:
+    """Only those of one kind, and only the old ones."""
+
+    async def main() -> None:
+        queue = SubmitQueue(Limiter())
+        times = (0.0, 1.0, 2.0)
+        gone, old, new = (asyncio.ensure_future(queue.acquire(bulk=True, now=now)) for now in times)
+        other = asyncio.ensure_future(queue.acquire(bulk=False, now=0.0))
+        await asyncio.sleep(0)
+        gone.cancel()
+        queue.expire(ConfigurationError("too long"), bulk=True, before=1.0)
+        await asyncio.wait([old, gone])
+        assert isinstance(old.exception(), ConfigurationError)
+        assert len(queue) == 2
+        for task in (new, other):
+            task.cancel()
+        await asyncio.wait([new, other])
 
     run_virtual(main())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from typing import Any
 
@@ -28,7 +27,6 @@ class FakeAPI:
         self.seconds = seconds
         self.born: dict[str, float] = {}
         self.created: list[str] = []
-        self.inputs: dict[str, Any] = {}
         self.rng = rng
         self.now = 0.0
         self.media = "https://media.example.test"
@@ -39,7 +37,6 @@ class FakeAPI:
             task_id = f"v{len(self.born) + 1}"
             self.born[task_id] = self.now
             self.created.append((request.body or b"").decode())
-            self.inputs[task_id] = json.loads(self.created[-1])
             return answer({"task_id": task_id})
         if request.operation is Operation.TASK_INFO:
             return self.info(request.task_id or "")
@@ -48,6 +45,5 @@ class FakeAPI:
     def info(self, task_id: str) -> Answer:
         age = self.now - self.born[task_id]
         if age >= self.seconds:
-            more: dict[str, Any] = {"media": self.media, "duration_s": self.seconds, "credits": 2}
-            return answer(task_data(task_id, "success", param=self.inputs.get(task_id, {}), **more))
-        return answer(task_data(task_id, "running" if age > 5 else "pending", param=self.inputs.get(task_id, {})))
+            return answer(task_data(task_id, "success", media=self.media, duration_s=self.seconds, credits=2))
+        return answer(task_data(task_id, "running" if age > 5 else "pending"))

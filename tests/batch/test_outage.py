@@ -1,0 +1,231 @@
+"""Outages of a catalog's API, in virtual time: few rows become unknown, and the rest is bought once it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from suno_video_async import (
+    APITimeoutError,
+    ConfigurationError,
+    MalformedResponseError,
+    ServiceUnreachable,
+    SystemClock,
+    Track,
+    TransportError,
+)
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.protocol.codec import Answer, Operation, Request
+from suno_video_async.ratelimit.brake import LIMIT
+from tests.support.clients import FakeAPI, client_of
+from tests.support.fakes import answer
+from tests.support.virtual import run_virtual
+
+PAGE = "<html>no such luck</html>"
+TRAVEL = 0.2
+KINDS = {"502": 502, "403 page": 403, "redirect": 302, "page": 200}
+
+
+@frozen
+class Result:
+    """What a catalog came to.
+
+    Attributes:
+        states: how many rows ended in each state.
+        in_flight: CreateTasks in flight when the outage began.
+        sent: CreateTasks sent.
+        charged_twice: tracks that were charged more than once.
+        stopped_by: what ended the buying.
+        raised: what the stream of outcomes ended with.
+
+    """
+
+    states: Counter[str]
+    in_flight: int
+    sent: int
+    charged_twice: int
+    stopped_by: object
+    raised: Exception | None
+
+
+class World:
+    """An API that is out of reach from `start` on, for `seconds`; `on` says which calls meet it."""
+
+    def __init__(self, kind: str, start: float, seconds: float, on: frozenset[Operation]) -> None:
+        self.api = FakeAPI(seconds=30.0)
+        self.kind, self.start, self.end, self.on = kind, start, start + seconds, on
+        self.flying = self.in_flight = self.sent = 0
+
+    async def __call__(self, request: Request) -> Answer:
+        creating = request.operation is Operation.CREATE_TASK
+        self.flying += creating
+        self.sent += creating
+        began = asyncio.get_running_loop().time()
+        try:
+            await asyncio.sleep(TRAVEL)
+            now = asyncio.get_running_loop().time()
+            if began < self.start <= now:
+                self.in_flight = max(self.in_flight, self.flying)
+            if not (self.start <= now < self.end and request.operation in self.on):
+                return self.api(request)
+            return await self.fail(request)
+        finally:
+            self.flying -= creating
+
+    async def fail(self, request: Request) -> Answer:
+        if self.kind == "cut":
+            self.api(request)  # it arrived: what was bought is charged
+            raise TransportError("CreateTask: the connection broke: ServerDisconnectedError")
+        if self.kind == "refused":
+            raise TransportError("CreateTask: not sent: Connection refused", sent=False)
+        if self.kind == "bad certificate":
+            raise TransportError("not sent: TLS failed", sent=False, permanent=True)
+        if self.kind == "hang":
+            await asyncio.sleep(60.0)
+            raise APITimeoutError("CreateTask: no answer in time")
+        return Answer(KINDS[self.kind], {"Content-Type": "text/html"}, PAGE.encode())
+
+
+def outage(
+    kind: str, start: float, seconds: float, *, rows: int = 300, on: frozenset[Operation] = frozenset(Operation)
+) -> Result:
+    """Convert a catalog through an outage."""
+    world = World(kind, start, seconds, on)
+
+    async def main() -> Result:
+        client, _ = client_of(world)
+        states: Counter[str] = Counter()
+        raised: Exception | None = None
+        async with client:
+            tracks = [Track(task_id="m1", suno_id=f"s{number}") for number in range(rows)]
+            async with client.convert(tracks, task_timeout=4000.0) as outcomes:
+                try:
+                    async for outcome in outcomes:
+                        states[outcome.state] += 1
+                except ConfigurationError as error:
+                    raised = error
+        charges = Counter(json.loads(body)["input"]["suno_id"] for body in world.api.created)
+        twice = sum(number > 1 for number in charges.values())
+        return Result(states, world.in_flight, world.sent, twice, outcomes.stopped_by, raised)
+
+    return run_virtual(main())
+
+
+@pytest.mark.parametrize("kind", ["502", "403 page", "cut", "hang", "refused"])
+@pytest.mark.parametrize("seconds", [10.0, 60.0, 600.0])
+def test_an_outage_in_the_middle_costs_few_rows_and_the_rest_is_done(kind: str, seconds: float) -> None:
+    """Unknown are those in flight and at most five more; nothing is bought twice."""
+    came = outage(kind, 60.0, seconds)
+    assert came.states["unknown"] <= came.in_flight + LIMIT
+    assert came.states["succeeded"] == 300 - came.states["unknown"]
+    assert came.charged_twice == 0
+    assert came.stopped_by is None
+
+
+@pytest.mark.parametrize("kind", ["502", "cut", "hang", "refused"])
+@pytest.mark.parametrize("seconds", [10.0, 600.0])
+def test_an_outage_at_the_start_is_waited_out(kind: str, seconds: float) -> None:
+    """The question before the first purchase is asked again; then all is done."""
+    came = outage(kind, 0.0, seconds)
+    assert came.states == {"succeeded": 300}
+    assert came.charged_twice == 0
+
+
+@pytest.mark.parametrize("kind", ["403 page", "redirect", "page", "bad certificate"])
+def test_what_is_not_the_api_gets_no_purchase(kind: str) -> None:
+    """A wrong URL, a login page, a bad certificate: a clear error, and not one CreateTask."""
+    came = outage(kind, 0.0, 1e9, rows=30)
+    assert isinstance(came.raised, ConfigurationError)
+    assert came.sent == 0
+    assert came.states == {"planned": 30}
+
+
+@pytest.mark.parametrize("kind", ["502", "403 page", "redirect", "page", "bad certificate", "hang"])
+def test_an_outage_that_does_not_end_leaves_the_rest_planned(kind: str) -> None:
+    """The conversion ends by itself, and says why."""
+    came = outage(kind, 60.0, 1e9, rows=150)
+    assert came.states["unknown"] <= came.in_flight + LIMIT
+    assert came.states["planned"] > 30
+    assert isinstance(came.stopped_by, ServiceUnreachable)
+
+
+def test_submissions_alone_broken_end_the_buying_soon() -> None:
+    """Reads work, so each release is tried with one submission: five of them, and no more."""
+    came = outage("502", 60.0, 1e9, on=frozenset({Operation.CREATE_TASK}))
+    assert came.states["unknown"] <= came.in_flight + LIMIT
+    assert isinstance(came.stopped_by, ServiceUnreachable)
+    assert "unknown outcomes in a row" in str(came.stopped_by)
+
+
+def test_the_next_run_begins_with_one_and_stops_at_the_first_unknown(tmp_path: Path) -> None:
+    """The stop is in the ledger; a run on which all is well takes it out again."""
+    path, sent = tmp_path / "l.db", [0]
+    api, broken = FakeAPI(seconds=0.0), True
+
+    def script(request: Request) -> Answer:
+        creating = request.operation is Operation.CREATE_TASK
+        sent[0] += creating
+        return Answer(502, {}, PAGE.encode()) if creating and broken else api(request)
+
+    async def run() -> Counter[str]:
+        client, _ = client_of(script, clock=SystemClock(1000))
+        tracks = [Track(task_id="m1", suno_id=f"s{number}") for number in range(20)]
+        async with client, client.convert(tracks, ledger=path) as outcomes:
+            return Counter([str(outcome.state) async for outcome in outcomes])
+
+    assert asyncio.run(run()) == {"unknown": LIMIT, "planned": 20 - LIMIT}
+    sent[0] = 0
+    assert asyncio.run(run()) == {"unknown": LIMIT + 1, "planned": 20 - LIMIT - 1}
+    assert sent[0] == 1
+    broken = False
+    assert asyncio.run(run()) == {"unknown": LIMIT + 1, "succeeded": 20 - LIMIT - 1}
+    ledger = SqliteLedger(path)
+    assert ledger.open_to_read()
+    assert ledger.fact("out_of_reach") == "no"
+    ledger.close()
+
+
+def test_a_single_submission_waits_for_the_brake_and_no_longer_than_the_horizon() -> None:
+    """It learns that nothing was sent."""
+
+    async def main() -> Sequence[Exception]:
+        client, _ = client_of(World("502", 0.0, 1e9, frozenset(Operation)))
+        errors = list[Exception]()
+        async with client:
+            for number in range(2):
+                try:
+                    await client.submit(Track(task_id="m1", suno_id=f"s{number}"))
+                except Exception as error:
+                    errors.append(error)
+        return errors
+
+    first, second = run_virtual(main())
+    assert "unexpected response (HTTP 502" in str(first)
+    assert isinstance(second, ServiceUnreachable)
+    assert not second.sent
+
+
+def test_an_answer_of_the_api_that_makes_no_sense_does_not_close_the_brake() -> None:
+    """An envelope without an id leaves its row unknown; the others go on, and count to five."""
+
+    def script(request: Request) -> Answer:
+        return answer({}) if request.operation is Operation.CREATE_TASK else answer({"balance": 1})
+
+    async def main() -> tuple[Mapping[Any, int], object]:
+        client, _ = client_of(script)
+        tracks = [Track(task_id="m1", suno_id=f"s{number}") for number in range(30)]
+        async with client, client.convert(tracks) as outcomes:
+            states = Counter([outcome.state async for outcome in outcomes])
+            return states, outcomes.stopped_by
+
+    states, stopped_by = run_virtual(main())
+    assert states["unknown"] >= LIMIT
+    assert isinstance(stopped_by, ServiceUnreachable)
+    assert issubclass(MalformedResponseError, TransportError)
