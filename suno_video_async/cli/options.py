@@ -148,7 +148,7 @@ def output_options(command: Command) -> Command:
     return cast("Command", click.option("--json", "as_json", is_flag=True, help=says)(quietly))
 
 
-_CONNECTION: Mapping[str, Callable[[Command], Command]] = {
+_CONNECTION: Mapping[str, Callable[[Any], Any]] = {
     "base_url": click.option(
         "--base-url", metavar="URL", help="The service's address, instead of CRUN_BASE_URL or the official one."
     ),

@@ -46,7 +46,7 @@ def test_names_and_digests(home: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "fix"), [("{author}", "add {suno_id} to it"), ("{suno_id}{x}", "{x} is no field")]
+    ("template", "fix"), [("{author}", "add {suno_id} to it"), ("{suno_id}{x}", "{x} is not a field")]
 )
 def test_a_template_that_cannot_work(home: Home, template: str, fix: str) -> None:
     """A template that would lose files is a usage error, before anything is opened."""

@@ -232,7 +232,7 @@ def test_a_second_signal_stops_the_server_at_once(home: Home, number: signal.Sig
             assert json.load(answer)["code"] == 200
         assert list(temporary.iterdir())
         process.send_signal(number)
-        read_until(process, "stopping: callbacks are still to be sent, and get 1000 s")
+        read_until(process, "stopping: callbacks are still to be sent, for at most 1000 s")
         process.send_signal(number)
         assert process.wait(20) == 0
         assert process.stderr is not None
