@@ -30,6 +30,7 @@ import aiohttp
 
 from benchmarks.catalog import PER, RATE, Server, ours, server, write_catalog
 from suno_video_async import CallbackReceiver, SunoVideoClient, SystemClock, Track
+from suno_video_async.callbacks import Inbox
 from suno_video_async.ledger.aio import AsyncLedger, as_ledger
 from suno_video_async.ledger.journal import SubmissionJournal
 from suno_video_async.ledger.model import Transition
@@ -139,7 +140,8 @@ async def flood(forged: int) -> dict[str, Any]:
         await task.result()
         await books.move(row, Transition(state=State.SUBMITTED, video_task_id=task.id))
         await books.move(row, Transition(state=State.SUCCEEDED, url="https://media.test/v.mp4"))
-        receiver.open(books)
+        engine = client._open()
+        Inbox(receiver, books, engine, engine.believe).open()
         requests, answers = client.statistics().requests, Counter[int]()
         data = json.dumps({"task_id": "forged", "status": "failed", "create_at": 1}).encode()
         true = data.replace(b"forged", task.id.encode())

@@ -65,10 +65,6 @@ class HintedClient(Protocol):
         """Ask about a followed task soon."""
         ...
 
-    def believe(self, snapshot: TaskSnapshot) -> bool:
-        """Take an end as a callback tells it; False where that cannot be trusted."""
-        ...
-
     async def status(self, task_id: VideoTaskId) -> TaskSnapshot:
         """Ask once about a task."""
         ...
@@ -130,8 +126,7 @@ class CallbackReceiver:
         self._client = client
         self._public = checked_public_url(public_url)
         self._trusting = trust_callbacks
-        self._ledgers = list[AsyncLedger]()
-        self._heard = dict[tuple[int, int], asyncio.Queue[tuple[str, VideoTaskId]]]()
+        self._inboxes = list[Inbox]()
         self._busy = 0
         self._accepted = self._refused = self._adopted = self._double = 0
 
@@ -242,8 +237,8 @@ class CallbackReceiver:
         self._busy += 1
         try:
             said = await self._read(read)
-            ledger, attempt = await self._attempt(nonce)
-            await self._note(ledger, attempt, nonce, said)
+            inbox, attempt = await self._attempt(nonce)
+            await self._note(inbox, attempt, nonce, said)
         except MalformedResponseError as error:
             raise CallbackRejected(400, str(error)) from None
         except LedgerError as error:
@@ -263,26 +258,26 @@ class CallbackReceiver:
             raise CallbackRejected(413, f"it is over {MAX_BODY} bytes")
         return codec.read_callback(body)
 
-    async def _attempt(self, nonce: str) -> tuple[AsyncLedger, Attempt]:
-        for ledger in self._ledgers:
-            if (attempt := await ledger.attempt(nonce)) is not None:
-                return ledger, attempt
+    async def _attempt(self, nonce: str) -> tuple[Inbox, Attempt]:
+        for inbox in self._inboxes:
+            if (attempt := await inbox.ledger.attempt(nonce)) is not None:
+                return inbox, attempt
         raise CallbackRejected(404, "no attempt has this nonce")
 
-    async def _note(self, ledger: AsyncLedger, attempt: Attempt, nonce: str, said: TaskSnapshot) -> None:
+    async def _note(self, inbox: Inbox, attempt: Attempt, nonce: str, said: TaskSnapshot) -> None:
         """Commit what a callback says about an attempt before it is answered, and let it be looked at."""
         row, task_id = attempt.row, said.task_id
         in_doubt = attempt.newest and row.state in {State.SUBMITTING, State.UNKNOWN}
         if attempt.video_task_id is not None and not in_doubt:
             if attempt.video_task_id != task_id:
                 raise CallbackRejected(409, "its attempt bought another task")
-            if not (self._trusting and self._client.believe(said)):
+            if not (self._trusting and inbox.believe(said)):
                 self._client.hint(task_id)
             return
-        if await ledger.bought_by(task_id) is not None:
+        if await inbox.ledger.bought_by(task_id) is not None:
             raise CallbackRejected(409, "its task is what another attempt bought")
         if attempt.candidate != task_id:
-            await ledger.note_candidate(nonce, task_id)
+            await inbox.ledger.note_candidate(nonce, task_id)
             if not in_doubt:
                 self._double += attempt.candidate is None
                 logger.warning(
@@ -291,40 +286,72 @@ class CallbackReceiver:
                     *(row.id, row.track.suno_id, task_id),
                     extra=fields("double_charge", track=row.track, row=row.location, task_id=task_id),
                 )
-        if (heard := self._heard.get((id(ledger), row.id))) is not None:
-            with contextlib.suppress(asyncio.QueueFull):
-                heard.put_nowait((nonce, task_id))
+        for other in self._inboxes:
+            if other.ledger is inbox.ledger:
+                other.put(row.id, nonce, task_id)
 
-    # For a conversion
 
-    def open(self, ledger: AsyncLedger) -> None:
-        """Accept callbacks for the attempts of a ledger."""
-        self._ledgers.append(ledger)
+class Inbox:
+    """The callbacks of one conversion: they are accepted while it is open.
 
-    def close(self, ledger: AsyncLedger) -> None:
+    Args:
+        receiver: takes them from the network.
+        ledger: the conversion's; it has the nonces of the attempts.
+        client: asks about the tasks that callbacks name.
+        believe: takes the end of a task as a callback tells it; False where it has to be asked about.
+
+    """
+
+    def __init__(
+        self,
+        receiver: CallbackReceiver,
+        ledger: AsyncLedger,
+        client: HintedClient,
+        believe: Callable[[TaskSnapshot], bool],
+    ) -> None:
+        self.ledger = ledger
+        self.believe = believe
+        self._receiver = receiver
+        self._client = client
+        self._waiting = dict[int, asyncio.Queue[tuple[str, VideoTaskId]]]()
+
+    def open(self) -> None:
+        """Accept callbacks for the attempts of the ledger."""
+        self._receiver._inboxes.append(self)
+
+    def close(self) -> None:
         """Accept none of them any more."""
-        self._ledgers.remove(ledger)
+        self._receiver._inboxes.remove(self)
 
-    async def catch_up(self, ledger: AsyncLedger, row: LedgerRow) -> None:
+    def url(self, nonce: str) -> str:
+        """Return the URL of one attempt."""
+        return self._receiver.url(nonce)
+
+    def put(self, row_id: int, nonce: str, task_id: VideoTaskId) -> None:
+        """Give a callback to whatever waits for it."""
+        if (waiting := self._waiting.get(row_id)) is not None:
+            with contextlib.suppress(asyncio.QueueFull):
+                waiting.put_nowait((nonce, task_id))
+
+    async def catch_up(self, row: LedgerRow) -> None:
         """Look at a callback that came before the answer of its submission."""
-        found = await ledger.candidate(row)
+        found = await self.ledger.candidate(row)
         if found is not None and found[1] == row.video_task_id:
             self._client.hint(found[1])
 
-    async def adopt(self, ledger: AsyncLedger, row: LedgerRow, seconds: float) -> LedgerRow | None:
+    async def adopt(self, row: LedgerRow, seconds: float) -> LedgerRow | None:
         """Wait for the callback of an unknown row and return the row as submitted, or None when none came.
 
         Args:
-            books: the ledger of it.
             row: the row, unknown.
             seconds: how long to wait for one that has not come yet; at 0 or less only what has come counts.
 
         """
-        key, deadline = (id(ledger), row.id), self._client.clock.now() + seconds
-        heard = self._heard[key] = asyncio.Queue[tuple[str, VideoTaskId]](CANDIDATES)
+        key, deadline = row.id, self._client.clock.now() + seconds
+        heard = self._waiting[key] = asyncio.Queue[tuple[str, VideoTaskId]](CANDIDATES)
         seen = set[tuple[str, VideoTaskId]]()
         try:
-            if (found := await ledger.candidate(row)) is not None:
+            if (found := await self.ledger.candidate(row)) is not None:
                 with contextlib.suppress(asyncio.QueueFull):
                     heard.put_nowait(found)
             while (found := await self._next(heard, deadline)) is not None:
@@ -333,12 +360,12 @@ class CallbackReceiver:
                 if seen:  # strangers may name any number of tasks
                     await self._client.clock.sleep(HINTED_AGAIN)
                 seen.add(found)
-                if (adopted := await self._confirmed(ledger, row, *found)) is not None:
-                    self._adopted += 1
+                if (adopted := await self._confirmed(row, *found)) is not None:
+                    self._receiver._adopted += 1
                     return adopted
             return None
         finally:
-            del self._heard[key]
+            del self._waiting[key]
 
     async def _next(
         self, heard: asyncio.Queue[tuple[str, VideoTaskId]], deadline: float
@@ -355,9 +382,7 @@ class CallbackReceiver:
             getter.cancel()
         return None if getter.cancelled() else getter.result()
 
-    async def _confirmed(
-        self, ledger: AsyncLedger, row: LedgerRow, nonce: str, task_id: VideoTaskId
-    ) -> LedgerRow | None:
+    async def _confirmed(self, row: LedgerRow, nonce: str, task_id: VideoTaskId) -> LedgerRow | None:
         """Ask the service whether a task is what an attempt bought, and commit that it is."""
         try:
             snapshot = await self._client.status(task_id)
@@ -366,7 +391,7 @@ class CallbackReceiver:
                 problem = f"task {task_id} has not the callback URL of row {row.id}"
             if problem is None:
                 transition = Transition(state=State.SUBMITTED, video_task_id=task_id)
-                return await ledger.move(row, transition, cause=Cause.CALLBACK)
+                return await self.ledger.move(row, transition, cause=Cause.CALLBACK)
         except SunoVideoError as error:
             problem = str(error)
         logger.warning(

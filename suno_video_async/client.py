@@ -133,7 +133,7 @@ class SunoVideoClient:
         self._ledger = ledger
         self._session = session
         self._transport = transport
-        self.reporter: Reporter = Reporter(checked_hooks(hooks), self.clock)
+        self._reporter: Reporter = Reporter(checked_hooks(hooks), self.clock)
         self._engine: Engine | None = None
         self._opening = False
 
@@ -164,7 +164,7 @@ class SunoVideoClient:
             settings=self._settings,
             clock=self.clock,
             limiter=self._limiter,
-            reporter=self.reporter,
+            reporter=self._reporter,
             max_in_flight=self.max_in_flight,
             timeout=self._timeout,
             retry=self._retry,
@@ -523,10 +523,6 @@ class SunoVideoClient:
         """
         return self._open().forecast(waiting)
 
-    def usual_duration(self, share: float) -> float:
-        """Return the seconds within which this share of the tasks ends, as far as it is known."""
-        return self._open().usual_duration(share)
-
     @property
     def account(self) -> tuple[str, str]:
         """The provider and a fingerprint of the key: whose ledger a ledger is. The key cannot be told from it."""
@@ -540,11 +536,6 @@ class SunoVideoClient:
     # For a receiver of callbacks
 
     def hint(self, task_id: VideoTaskId) -> None:
-        """Ask about a followed task soon, at most once in 30 seconds: somebody says that it is over."""
-        if self._engine is not None and not self._engine.closed:
-            self._engine.poller.hint(task_id)
-
-    def believe(self, snapshot: TaskSnapshot) -> bool:
-        """Take an end as a callback tells it; False where that cannot be trusted and has to be asked about."""
-        engine = self._engine
-        return engine is not None and not engine.closed and engine.poller.believe(snapshot)
+        """Poll a followed task soon, at most once in 30 seconds: an untrusted source says that it has ended."""
+        if self._engine is not None:
+            self._engine.hint(task_id)

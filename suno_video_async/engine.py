@@ -63,7 +63,7 @@ from suno_video_async.polling.poller import Poller
 from suno_video_async.polling.schedule import PollSchedule
 from suno_video_async.protocol import codec
 from suno_video_async.ratelimit.limiter import RateLimiter
-from suno_video_async.task import VideoTask
+from suno_video_async.task import TaskFeed, VideoTask
 
 
 @define(kw_only=True, eq=False, repr=False)
@@ -284,14 +284,14 @@ class Engine:
             raise MalformedResponseError(
                 f"CreateTask: task {task_id} is another submission's already", http_status=200
             )
-        task = VideoTask(task_id, clock=self.clock, track=request.track)
-        task.requests = sends
+        feed = TaskFeed(task_id, clock=self.clock, track=request.track)
+        feed.requests = sends
         # A new task is pending, by the contract: its first update needs no question.
-        task.publish(TaskUpdate(snapshot=TaskSnapshot(task_id=task_id, status="pending"), elapsed=0.0))
-        self.poller.follow(task, own=True, new=True, bulk=bulk, on_end=self._slots.release)
+        feed.publish(TaskUpdate(snapshot=TaskSnapshot(task_id=task_id, status="pending"), elapsed=0.0))
+        self.poller.follow(feed, own=True, new=True, bulk=bulk, on_end=self._slots.release)
         event = SubmitEvent(request=request, task_id=task_id)
         self.reporter.emit(lambda hook: hook.on_submit(event))
-        return task
+        return feed.task
 
     # Following
 
@@ -305,13 +305,22 @@ class Engine:
         self.checked()
         if (task := self.poller.find(task_id)) is not None:
             return task
-        task = VideoTask(task_id, clock=self.clock, track=track)
-        self.poller.follow(task, own=own, bulk=bulk)
-        return task
+        feed = TaskFeed(task_id, clock=self.clock, track=track)
+        self.poller.follow(feed, own=own, bulk=bulk)
+        return feed.task
 
     def forget(self, task: VideoTask, error: SunoVideoError) -> None:
         """Stop following a task; its consumers get `error`. It goes on at the provider."""
         self.checked().poller.forget(task, error)
+
+    def hint(self, task_id: VideoTaskId) -> None:
+        """Poll a followed task soon: an untrusted source says that it has ended."""
+        if not self.closed:
+            self.poller.hint(task_id)
+
+    def believe(self, snapshot: TaskSnapshot) -> bool:
+        """Take an end as a callback tells it; False if it cannot be trusted and has to be polled."""
+        return not self.closed and self.poller.believe(snapshot)
 
     def usual_duration(self, share: float) -> float:
         """Return the seconds within which this share of the tasks ends, as far as it is known."""

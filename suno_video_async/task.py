@@ -19,25 +19,20 @@ class VideoTask:
     leaves changes nothing.
     """
 
-    def __init__(self, task_id: VideoTaskId, *, clock: Clock, track: Track | None = None) -> None:
+    def __init__(self, task_id: VideoTaskId, feed: TaskFeed, track: Track | None) -> None:
         self.id = task_id
         self.track = track
-        self.requests = 0
-        self._clock = clock
-        self._latest: TaskUpdate | None = None
-        self._error: Exception | None = None
-        self._version = 0
-        self._changed = dict[asyncio.Future[None], None]()  # in the order of their coming
+        self._feed = feed
 
     def __repr__(self) -> str:
-        if self._error is not None:
-            state = type(self._error).__name__
+        if self._feed.error is not None:
+            state = type(self._feed.error).__name__
         else:
-            state = self._latest.snapshot.raw_status if self._latest else "not seen yet"
+            state = self._feed.latest.snapshot.raw_status if self._feed.latest else "not seen yet"
         return f"<VideoTask {self.id} {state}>"
 
     def _repr_html_(self) -> str:
-        latest, track = self._latest, self.track
+        latest, track = self._feed.latest, self.track
         facts: dict[str, object] = {
             "track": track.suno_id if track else None,
             "author": track.author if track else None,
@@ -46,24 +41,29 @@ class VideoTask:
             "to go, s": latest.eta if latest and not latest.is_final else None,
             "credits": latest.snapshot.credits if latest else None,
             "requests": self.requests,
-            "error": self._error,
+            "error": self._feed.error,
         }
         status = latest.snapshot.raw_status if latest else "not seen yet"
-        return card(f"task {self.id}", type(self._error).__name__ if self._error else status, facts)
+        return card(f"task {self.id}", type(self._feed.error).__name__ if self._feed.error else status, facts)
+
+    @property
+    def requests(self) -> int:
+        """API requests spent on the task so far, those of its submission included."""
+        return self._feed.requests
 
     @property
     def latest(self) -> TaskUpdate | None:
         """The newest state known, or None before the first answer."""
-        return self._latest
+        return self._feed.latest
 
     @property
     def done(self) -> bool:
         """Whether the task is over, or can no longer be followed."""
-        return self._error is not None or (self._latest is not None and self._latest.is_final)
+        return self._feed.error is not None or (self._feed.latest is not None and self._feed.latest.is_final)
 
     def __aiter__(self) -> AsyncIterator[TaskUpdate]:
         """Yield the newest state at once, then each change; the final one comes last."""
-        return _Updates(self)
+        return _Updates(self._feed)
 
     async def result(self, timeout: float | None = None) -> Video:
         """Wait for the end and return the video.
@@ -78,13 +78,14 @@ class VideoTask:
 
         """
         seen = 0
-        deadline = None if timeout is None else self._clock.now() + timeout
+        deadline = None if timeout is None else self._feed.clock.now() + timeout
         while not self.done:
-            seen = self._version
-            if not await self.wait_for_change(seen, deadline):
-                raise WaitTimeout(self.id, self._latest, timeout or 0.0)
-        if self._error is not None:
-            raise self._error
+            newer = await self._feed.changed(seen, deadline)
+            if newer is None:
+                raise WaitTimeout(self.id, self._feed.latest, timeout or 0.0)
+            seen = newer
+        if self._feed.error is not None:
+            raise self._feed.error
         return self.video()
 
     def video(self) -> Video:
@@ -94,23 +95,34 @@ class VideoTask:
             TaskFailed: it ended without one.
 
         """
-        if self._latest is None or not self._latest.is_final:
+        if self._feed.latest is None or not self._feed.latest.is_final:
             raise RuntimeError(f"{self!r} is not over: await task.result()")
-        return video_of(self._latest.snapshot, self.track)
+        return video_of(self._feed.latest.snapshot, self.track)
 
-    # For the poller
+
+class TaskFeed:
+    """The writing end of a `VideoTask`: what the poller learns goes in here, and the task's consumers get it."""
+
+    def __init__(self, task_id: VideoTaskId, *, clock: Clock, track: Track | None = None) -> None:
+        self.latest: TaskUpdate | None = None
+        self.error: Exception | None = None
+        self.requests = 0
+        self.clock = clock
+        self._version = 0
+        self._changed = dict[asyncio.Future[None], None]()  # in the order in which they began to wait
+        self.task: VideoTask = VideoTask(task_id, self, track)
 
     def publish(self, update: TaskUpdate) -> None:
-        """Take a newer state; consumers hear of it when the status changed."""
-        news = self._latest is None or self._latest.snapshot.raw_status != update.snapshot.raw_status
-        self._latest = update
+        """Take a newer state; consumers are woken when the status changed."""
+        news = self.latest is None or self.latest.snapshot.raw_status != update.snapshot.raw_status
+        self.latest = update
         if news:
             self._announce()
 
     def fail(self, error: Exception) -> None:
         """End the following of this task for all consumers."""
-        if not self.done:
-            self._error = error
+        if not self.task.done:
+            self.error = error
             self._announce()
 
     def _announce(self) -> None:
@@ -120,42 +132,29 @@ class VideoTask:
                 future.set_result(None)
         self._changed.clear()
 
-    async def wait_for_change(self, seen: int, deadline: float | None = None) -> bool:
-        """Wait until there is news since version `seen`; return False when `deadline` comes first."""
+    async def changed(self, seen: int, deadline: float | None = None) -> int | None:
+        """Wait until there is a newer version than `seen` and return it; None if `deadline` comes first."""
         if self._version != seen:
-            return True
+            return self._version
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._changed[future] = None
         timer = None
         if deadline is not None:
-            timer = self._clock.call_later(max(0.0, deadline - self._clock.now()), future.cancel)
+            timer = self.clock.call_later(max(0.0, deadline - self.clock.now()), future.cancel)
         try:
             await asyncio.wait([future])
         finally:
             self._changed.pop(future, None)
             if timer is not None:
                 timer.cancel()
-        return self._version != seen
-
-    def news(self, seen: int) -> tuple[int, TaskUpdate | None]:
-        """Return the newest version and its state, which is None where `seen` is the newest.
-
-        Raises:
-            SunoVideoError: the task can no longer be followed.
-
-        """
-        if self._version == seen:
-            return seen, None
-        if self._error is not None:
-            raise self._error
-        return self._version, self._latest
+        return None if self._version == seen else self._version
 
 
 class _Updates:
     """One consumer of a task's states; a class, so that leaving the loop early needs no clean-up."""
 
-    def __init__(self, task: VideoTask) -> None:
-        self._task = task
+    def __init__(self, feed: TaskFeed) -> None:
+        self._feed = feed
         self._seen = 0
         self._over = False
 
@@ -165,12 +164,14 @@ class _Updates:
     async def __anext__(self) -> TaskUpdate:
         if self._over:
             raise StopAsyncIteration
-        while True:
-            self._seen, update = self._task.news(self._seen)
-            if update is not None:
-                self._over = update.is_final
-                return update
-            await self._task.wait_for_change(self._seen)
+        self._seen = await self._feed.changed(self._seen) or self._seen
+        if self._feed.error is not None:
+            raise self._feed.error
+        update = self._feed.latest
+        if update is None:
+            raise RuntimeError("a task changed without a state")
+        self._over = update.is_final
+        return update
 
 
 def video_of(snapshot: TaskSnapshot, track: Track | None = None) -> Video:

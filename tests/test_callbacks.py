@@ -27,7 +27,7 @@ from suno_video_async import (
     TransportError,
 )
 from suno_video_async.batch.row import SENDS_AFTER_500
-from suno_video_async.callbacks import AT_ONCE, MAX_BODY
+from suno_video_async.callbacks import AT_ONCE, MAX_BODY, Inbox
 from suno_video_async.errors import MissingExtraError, SubmissionUnknown
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.model import AWAITED, Transition
@@ -374,7 +374,8 @@ class Told:
     def hint(self, task_id: VideoTaskId) -> None:
         self.hints.append(task_id)
 
-    def believe(self, snapshot: Any) -> bool:
+    @staticmethod
+    def believe(snapshot: Any) -> bool:
         raise AssertionError("nothing is believed here")
 
     async def status(self, task_id: VideoTaskId) -> Any:
@@ -391,7 +392,8 @@ class Scene:
         self.ledger.open(provider="p", fingerprint="f")
         self.row = self.ledger.claim(track(), location="").row
         self.ledger.begin_attempt(self.row.id, nonce=NONCE, at=0.0, reserve=0, most=None)
-        self.receiver.open(AsyncLedger(self.ledger))
+        self.inbox = Inbox(self.receiver, AsyncLedger(self.ledger), self.client, Told.believe)
+        self.inbox.open()
 
     def submitted(self) -> None:
         self.ledger.move(self.row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId("v1")))
@@ -519,10 +521,8 @@ def test_an_id_in_a_broken_answer_binds_nobody(scene: Scene) -> None:
 
 def test_a_closed_ledgers_attempts_are_refused(scene: Scene) -> None:
     """After a conversion its callbacks are no longer taken."""
-    books = AsyncLedger(scene.ledger)
-    scene.receiver.open(books)
     assert scene.call(said()) == 200
-    scene.receiver._ledgers.clear()
+    scene.inbox.close()
     assert scene.call(said()) == 404
 
 

@@ -21,6 +21,7 @@ from suno_video_async import (
     notebook,
 )
 from suno_video_async.errors import APIError, DownloadError, SunoVideoError
+from suno_video_async.task import TaskFeed
 from tests.support.fakes import MP4
 
 HOSTILE = "<script>alert('&\"')</script>"
@@ -55,12 +56,12 @@ class Page(HTMLParser):
         return next((given["src"] for tag, given in self.tags if tag == "video"), None)
 
 
-def task() -> VideoTask:
+def task() -> TaskFeed:
     """A task that is running, of an author with a hostile name."""
-    running = VideoTask(
+    running = TaskFeed(
         VideoTaskId("v<1>"), clock=SystemClock(), track=Track(task_id="m", suno_id="s", author=HOSTILE)
     )
-    snapshot = TaskSnapshot(task_id=running.id, status="running")
+    snapshot = TaskSnapshot(task_id=running.task.id, status="running")
     running.publish(TaskUpdate(snapshot=snapshot, elapsed=12.5, progress=0.25, eta=30.0))
     return running
 
@@ -69,13 +70,13 @@ def failed() -> VideoTask:
     """A task that can no longer be followed."""
     lost = task()
     lost.fail(APIError(HOSTILE, code=404, http_status=404, operation="TaskInfo"))
-    return lost
+    return lost.task
 
 
 VALUES: dict[str, Any] = {
-    "task": task(),
+    "task": task().task,
     "failed task": failed(),
-    "new task": VideoTask(VideoTaskId("v"), clock=SystemClock()),
+    "new task": TaskFeed(VideoTaskId("v"), clock=SystemClock()).task,
     "update": TaskUpdate(snapshot=SNAPSHOT, elapsed=3.0, progress=1.0, eta=0.0),
     "snapshot": SNAPSHOT,
     "video": Video(task_id=VideoTaskId("v"), url=URL, suno_id=HOSTILE, snapshot=SNAPSHOT),

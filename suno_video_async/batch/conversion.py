@@ -19,7 +19,7 @@ from suno_video_async.batch.catalog import CatalogSource, Row, count_rows, read_
 from suno_video_async.batch.options import Options, StopSignal
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.batch.row import RowProcessor, Unclaimed, Work
-from suno_video_async.callbacks import CallbackReceiver
+from suno_video_async.callbacks import CallbackReceiver, Inbox
 from suno_video_async.engine import Engine
 from suno_video_async.errors import CatalogError, ClientClosedError, LedgerError, SunoVideoError
 from suno_video_async.ledger.aio import AsyncLedger
@@ -55,10 +55,10 @@ class Conversion:
         self._source = source
         self._ledger = ledger
         self._options = options
-        self._callbacks = callbacks
+        self._inbox = None if callbacks is None else Inbox(callbacks, ledger, client, client.believe)
         self._out_of_reach = False
         self._stop_signal = StopSignal(stopping=options.unknown_grace is not None)
-        self._rows = RowProcessor(client, ledger, options, callbacks, self._stop_signal)
+        self._rows = RowProcessor(client, ledger, options, self._inbox, self._stop_signal)
         self._scope = anyio.CancelScope()
         self._ended = anyio.Event()
         self._room = anyio.Semaphore(2 * client.max_in_flight)
@@ -82,8 +82,8 @@ class Conversion:
             self._outcomes.close()
             await self._ledger.close()
             raise
-        if self._callbacks is not None:
-            self._callbacks.open(self._ledger)
+        if self._inbox is not None:
+            self._inbox.open()
         return self
 
     async def __aexit__(
@@ -176,8 +176,8 @@ class Conversion:
 
     async def _close_ledger(self) -> None:
         """Let the submissions in the air reach the ledger before it is closed."""
-        if self._callbacks is not None:
-            self._callbacks.close(self._ledger)
+        if self._inbox is not None:
+            self._inbox.close()
         for submission in self._stop_signal.submissions:
             submission.abandon()
             await asyncio.wait([submission.outcome])

@@ -12,7 +12,7 @@ from suno_video_async.api.submission import Submission
 from suno_video_async.batch.options import Options, StopSignal
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.batch.reach import ReachCheck
-from suno_video_async.callbacks import CallbackReceiver
+from suno_video_async.callbacks import Inbox
 from suno_video_async.engine import Engine
 from suno_video_async.errors import (
     AlreadyBoughtError,
@@ -91,7 +91,7 @@ class RowProcessor:
         client: whose calls are used.
         books: the ledger.
         options: how the catalog is converted.
-        callbacks: a receiver, where the service calls back.
+        inbox: the callbacks of this conversion, if the service calls back.
         halt: whether rows are still submitted.
 
     """
@@ -99,7 +99,7 @@ class RowProcessor:
     client: Engine
     ledger: AsyncLedger
     options: Options
-    callbacks: CallbackReceiver | None
+    inbox: Inbox | None
     stop_signal: StopSignal
     _prices: PriceCache = field(init=False)
     _titles: TitleCache = field(init=False)
@@ -194,8 +194,8 @@ class RowProcessor:
         except SunoVideoError as error:
             return self._not_bought(track, error)
         row = evolve(claim.row, state=State.SUBMITTED, video_task_id=work.task.id)
-        if self.callbacks is not None:
-            await self.callbacks.catch_up(self.ledger, row)
+        if self.inbox is not None:
+            await self.inbox.catch_up(row)
         return await self._follow(evolve(claim, row=row), work)
 
     async def _find(self, claim: Claim, work: Work) -> Outcome:
@@ -224,17 +224,17 @@ class RowProcessor:
         Returns the row as submitted; as planned where none came after a 500, by which the API says that it failed;
         or as unknown still.
         """
-        if self.callbacks is None:
+        if self.inbox is None:
             return row
         grace = max(UNKNOWN_GRACE, 2 * self.client.usual_duration(ALMOST_ALL))
         left = max(row.since + grace - self.client.clock.time(), self.options.unknown_grace or 0.0)
-        if (adopted := await self.callbacks.adopt(self.ledger, row, left)) is not None:
+        if (adopted := await self.inbox.adopt(row, left)) is not None:
             return adopted
         if self.client.strict or row.error is None or row.error[0] != AWAITED:
             return row
         row = await self.ledger.move(row, Transition(state=State.PLANNED, error=row.error), cause=Cause.SILENCE)
         # A callback that came at the last moment has kept it as it was.
-        called = None if row.state is State.PLANNED else await self.callbacks.adopt(self.ledger, row, 0.0)
+        called = None if row.state is State.PLANNED else await self.inbox.adopt(row, 0.0)
         return called or row
 
     def _emit_submit(self, row: LedgerRow) -> None:
@@ -252,7 +252,7 @@ class RowProcessor:
             budget=micro(self.options.max_credits),
             strict=self.client.strict,
             sent_before=sent_before,
-            callback_url=self.callbacks.url if self.callbacks is not None else None,
+            callback_url=self.inbox.url if self.inbox is not None else None,
         )
         submission = self.client.begin(
             VideoRequest(track=row.track), refused=self.stop_signal.stop_if_fatal, journal=journal, bulk=True

@@ -20,6 +20,8 @@ REQUESTS_EACH = 2.05
 #: The share of what can be in flight that the forecast leaves out: the model says nothing of the last few. After n
 #: ends, 1 / (n + 1) is left out at least: nothing is known of tasks slower than all n.
 LEFT_OUT = 0.02
+#: The share of the tasks that end within `Forecast.usual` seconds.
+USUAL = 0.9
 #: How many tasks are sampled, and moments of submission: more would not make the forecast more accurate.
 _SAMPLES, _MOMENTS = 64, 16
 _HALVINGS, _LONGEST = 20, 7 * 86400.0
@@ -34,6 +36,7 @@ class Forecast:
         known: whether it is based on observed durations.
         stuck: the number of tasks left out because they take far longer than the others.
         stuck_after: the age in seconds from which a task counts as stuck; infinite if nothing is known.
+        usual: the seconds within which nine of ten tasks end, as far as known.
 
     """
 
@@ -41,6 +44,7 @@ class Forecast:
     known: bool
     stuck: int = 0
     stuck_after: float = math.inf
+    usual: float = math.inf
 
 
 def forecast(
@@ -78,7 +82,8 @@ def forecast(
     seconds = _until(_Left(model, live, waiting, span), allowed)
     # Even if all have ended already, each needs one more poll.
     asking = 0.0 if rate is None else max(0, requests - rate.requests) * rate.per / rate.requests
-    return Forecast(max(seconds, asking if live else 0.0), known=True, stuck=stuck, stuck_after=longest)
+    seconds = max(seconds, asking if live else 0.0)
+    return Forecast(seconds, known=True, stuck=stuck, stuck_after=longest, usual=model.quantile(USUAL))
 
 
 class _Left:

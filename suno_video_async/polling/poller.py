@@ -37,7 +37,7 @@ from suno_video_async.protocol.codec import Operation
 from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.ratelimit.brake import Phase
 from suno_video_async.ratelimit.limiter import Lane, Place
-from suno_video_async.task import VideoTask, video_of
+from suno_video_async.task import TaskFeed, VideoTask, video_of
 
 #: A task may be "not found" for a moment after its creation. It counts as missing after this many such answers
 #: over at least this many seconds (an assumption: the API does not document it).
@@ -46,7 +46,7 @@ NOT_FOUND_ANSWERS, NOT_FOUND_SECONDS = 3, 60.0
 
 @define(eq=False)
 class _Followed:
-    task: VideoTask
+    feed: TaskFeed
     since: float
     own: bool
     new: bool
@@ -57,6 +57,10 @@ class _Followed:
     missing: int = 0
     missing_since: float = 0.0
     hinted_at: float = -math.inf
+
+    @property
+    def task(self) -> VideoTask:
+        return self.feed.task
 
 
 @define(eq=False)
@@ -107,7 +111,7 @@ class Poller:
 
     def follow(
         self,
-        task: VideoTask,
+        feed: TaskFeed,
         *,
         own: bool,
         new: bool = False,
@@ -117,16 +121,16 @@ class Poller:
         """Begin to follow a task.
 
         Args:
-            task: its handle.
+            feed: what goes to its consumers.
             own: whether it certainly belongs to this account: then a 404 soon after its creation is retried.
             new: whether this client has just created it; the age of other tasks is unknown until they are polled.
             bulk: whether it belongs to a catalog, so that no caller waits for it alone.
             on_end: called once, when the task has ended or can no longer be followed.
 
         """
-        now = self.calls.clock.now()
+        task, now = feed.task, self.calls.clock.now()
         stage = self.calls.reporter.begin("follow", track=task.track, task_id=task.id)
-        self._followed[task.id] = _Followed(task, now, own, new, on_end, stage)
+        self._followed[task.id] = _Followed(feed, now, own, new, on_end, stage)
         self.schedule.add(task.id, now, age=0.0 if new else None, interactive=not bulk)
         self._wake.set()
 
@@ -179,7 +183,7 @@ class Poller:
             task_id = decision.task_id
             self.schedule.polling(task_id, now)
             followed = self._followed[task_id]
-            followed.task.requests += 1
+            followed.feed.requests += 1
             answered = partial(self._on_answer, task_id)
             self.calls.ask(place, task_id, answered, resend=followed.failures, stage=followed.stage)
         elif isinstance(decision, Submit) and self._grant(place):
@@ -280,7 +284,7 @@ class Poller:
             self.schedule.unfinished(snapshot.task_id, now, age=None if followed.new else elapsed)
             update = self._with_estimate(followed, TaskUpdate(snapshot=snapshot, elapsed=elapsed))
             self._wake.set()
-        followed.task.publish(update)
+        followed.feed.publish(update)
         self._emit(followed, update)
 
     def _emit(self, followed: _Followed, update: TaskUpdate) -> None:
@@ -353,7 +357,7 @@ class Poller:
 
     def _end(self, followed: _Followed, error: SunoVideoError) -> None:
         self._remove(followed)
-        followed.task.fail(error)
+        followed.feed.fail(error)
         self.calls.reporter.end(followed.stage, error)
 
     def _remove(self, followed: _Followed) -> None:

@@ -87,7 +87,7 @@ async def test_the_next_process_knows_how_long_tasks_take(tmp_path: Path) -> Non
     path = tmp_path / "l.db"
     await asyncio.to_thread(with_ledger, path, fill)
     async with client_on(path, FakeAPI()) as client:
-        assert 35 < client.usual_duration(0.5) < 46
+        assert 35 < client._open().usual_duration(0.5) < 46
 
 
 async def test_what_was_submitted_is_followed_by_the_next_process(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def is_synced(calls: Sequence[Call], end: int) -> bool:
 
 
 def test_submitting_is_on_disk_before_a_byte_leaves(calls: Sequence[Call]) -> None:
-    """That a row is being submitted is written and synced before its CreateTask; only a free question goes first."""
+    """That a row is being submitted is written and synced first; only a free question goes before it."""
     written = index(calls, r"pwrite64 .*l\.db-wal>.*submitting")
     synced = index(calls, r"f(data)?sync .*l\.db-wal>", after=written)
     asked = index(calls, "(sendto|sendmsg|write) .*GET .*balance")

@@ -9,10 +9,10 @@ from itertools import count
 from typing import Any
 from unittest.mock import patch
 
-from suno_video_async import CallbackReceiver, SunoVideoError, Track, TransportError
+from suno_video_async import SunoVideoError, Track, TransportError
 from suno_video_async.api import calls
+from suno_video_async.callbacks import Inbox
 from suno_video_async.ledger import journal
-from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
@@ -62,13 +62,11 @@ def commit_late() -> Iterator[None]:
 def adopt_unchecked() -> Iterator[None]:
     """A task that a callback names is taken for the row's own without a question."""
 
-    async def confirmed(
-        self: CallbackReceiver, of: AsyncLedger, row: LedgerRow, nonce: str, task_id: VideoTaskId
-    ) -> LedgerRow:
+    async def confirmed(self: Inbox, row: LedgerRow, nonce: str, task_id: VideoTaskId) -> LedgerRow:
         transition = Transition(state=State.SUBMITTED, video_task_id=task_id)
-        return await of.move(row, transition, cause=Cause.CALLBACK)
+        return await self.ledger.move(row, transition, cause=Cause.CALLBACK)
 
-    with patch.object(CallbackReceiver, "_confirmed", confirmed):
+    with patch.object(Inbox, "_confirmed", confirmed):
         yield
 
 

@@ -30,7 +30,7 @@ REDRAW, FORESEE, REPEAT = 0.25, 1.0, 30.0
 #: Real seconds that the last frame may take to be written.
 CLOSING = 2.0
 #: Tasks that are shown as the slowest, and the share of all that counts as most.
-_SLOWEST, _MOST = 3, 0.9
+_SLOWEST = 3
 
 
 @define(eq=False, kw_only=True)
@@ -127,7 +127,7 @@ class Progress:
             words += " for what is in flight"
         if ahead.stuck:
             words = f"{words}, but for {ahead.stuck} stuck" if words else f"only the {ahead.stuck} stuck are left"
-        return words or None, ahead.stuck_after, self.client.usual_duration(_MOST)
+        return words or None, ahead.stuck_after, ahead.usual
 
     def _money(self, in_flight: int) -> tuple[float, float]:
         """Return the credits spent and reserved: the ledger's where there is a budget, else those of this run."""

@@ -53,7 +53,7 @@ class FakeClient:
 
     def __init__(self, clock: Hand, ahead: Forecast | None = None) -> None:
         self.clock = clock
-        self.ahead = ahead or Forecast(200.0, known=True, stuck_after=300.0)
+        self.ahead = ahead or Forecast(200.0, known=True, stuck_after=300.0, usual=90.0)
         self.asked = list[int]()
         self.in_flight = 0
 
@@ -66,9 +66,6 @@ class FakeClient:
     def forecast(self, waiting: int) -> Forecast:
         self.asked.append(waiting)
         return self.ahead
-
-    def usual_duration(self, share: float) -> float:
-        return 100.0 * share
 
 
 def progress_of(ahead: Forecast | None = None, *, total: int | None = 10, budget: float | None = None) -> Progress:
