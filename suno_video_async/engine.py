@@ -158,6 +158,7 @@ class Engine:
         slots = self._slots = anyio.Semaphore(self.max_in_flight)
         schedule = PollSchedule(self.rate, self._durations)
         self.poller = Poller(self.calls, schedule, blocked=lambda: slots.statistics().tasks_waiting)
+        self.calls.on_closed = self.poller.fail_submissions
         self._downloads = Downloads(
             session=self.given_session,
             timeout=self.timeout,

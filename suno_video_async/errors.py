@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from suno_video_async.models import TaskSnapshot, TaskUpdate, Track, VideoTaskId
+
+#: The last second of the year 9999.
+LAST_SECOND = 253_402_300_799.0
 
 
 class SunoVideoError(Exception):
@@ -78,6 +82,8 @@ class APIError(SunoVideoError):
         message: the server's message.
         errors: details of a refused request, such as `"input.suno_id: field required"`.
         retry_after: seconds the server asks to wait, or None.
+        closed_until: Unix seconds until which the server is closed, where that is longer than the `RetryPolicy`
+            waits for; otherwise None.
         operation: the call, such as `"CreateTask"`.
         task_id: the task asked about, when the call names one.
 
@@ -101,6 +107,7 @@ class APIError(SunoVideoError):
         self.operation = operation
         self.errors: tuple[str, ...] = tuple(errors)
         self.retry_after = retry_after
+        self.closed_until: float | None = None
         self.task_id = task_id
 
     @property
@@ -108,7 +115,13 @@ class APIError(SunoVideoError):
         """The call, and what the server said of it."""
         about = f" {self.task_id}" if self.task_id else ""
         details = f" ({'; '.join(self.errors)})" if self.errors else ""
-        return f"{self.operation}{about}: {self.code} {self.message}{details}"
+        closed = "" if self.closed_until is None else f"; closed until {_as_utc(self.closed_until)}"
+        return f"{self.operation}{about}: {self.code} {self.message}{details}{closed}"
+
+
+def _as_utc(seconds: float) -> str:
+    """Return a time as text; one that no calendar has is as good as the last that it has."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(min(seconds, LAST_SECOND)))
 
 
 class AuthenticationError(APIError):

@@ -388,7 +388,8 @@ class RetryPolicy:
         backoff: upper end of the first wait, in seconds; it doubles with each failure (full jitter).
         max_backoff: the longest such wait.
         maintenance_backoff: the longest such wait during maintenance.
-        max_retry_after: the longest wait that a server's `Retry-After` can ask for.
+        max_retry_after: the longest wait that a `Retry-After` can ask for, but during maintenance, when
+            `maintenance_horizon` is. A shorter one is waited out in full. A longer one ends the buying at once.
         strict: treat a 500 on CreateTask as unknown instead of sending it again.
 
     """

@@ -17,10 +17,12 @@ from typing import Any, Generic, TypeVar
 
 from attrs import define, field
 
-from suno_video_async.api.retry import Backoff, full_jitter, retry_after_failure
+from suno_video_async.api.closing import Closing
+from suno_video_async.api.retry import Backoff, full_jitter, is_closed, retry_after_failure
 from suno_video_async.api.transport import Transport
 from suno_video_async.clock import Clock
 from suno_video_async.errors import (
+    APIError,
     APITimeoutError,
     BudgetExceeded,
     ClientClosedError,
@@ -73,6 +75,7 @@ class Calls:
         reporter: tells what is done.
         base_url: where the calls go, for what is told.
         in_flight: says how many tasks are known to be running; a 429 on CreateTask may then be their cap.
+        on_closed: called when submissions are held up for longer than this library waits, with the reason.
 
     """
 
@@ -84,11 +87,16 @@ class Calls:
     base_url: str
     rng: random.Random = field(factory=random.Random)
     in_flight: Callable[[], int] = lambda: 0
+    on_closed: Callable[[APIError], None] = lambda _: None
     statistics: CallStatistics = field(factory=CallStatistics)
     closed: bool = False
+    closing: Closing = field(init=False)
     _creating: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]], init=False)
     _reading: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]], init=False)
     _probe: asyncio.Task[None] | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.closing = Closing(self.clock)
 
     async def read(self, request: Request, decode: Callable[[Answer, Request], T]) -> T:
         """Send a call that costs nothing, again where its failure is temporary."""
@@ -172,6 +180,7 @@ class Calls:
 
     async def _attempt(self, request: Request, decode: Callable[[Answer, Request], T], resend: int = 0) -> T:
         asked = self.clock.now() if self.reporter.hooks else 0.0
+        self.closing.check(Lane.ALL)
         place = await self.limiter.acquire()
         if self.closed:
             self.limiter.release(place, sent=False, answered=False)
@@ -337,6 +346,7 @@ class Calls:
         """Hold up the others before the place of a refused request is free for one of them."""
         if isinstance(error, RateLimitError):
             self.statistics.refused_429 += 1
+        self.date(error)
         seconds = full_jitter(self.policy, error, 1, self.rng)
         lane = self.pause(operation, error, seconds)
         if lane is not None and self.reporter.hooks:
@@ -350,7 +360,15 @@ class Calls:
         at_cap = operation is Operation.CREATE_TASK and isinstance(error, RateLimitError) and self.in_flight() > 0
         lane = Lane.CREATE if at_cap else Lane.ALL
         self.limiter.pause(lane, seconds)
+        if error.closed_until is not None:
+            self.closing.note(lane, error, seconds)
+            self.on_closed(error)
         return lane
+
+    def date(self, error: SunoVideoError) -> None:
+        """Note on an error until when the server is closed, if that is longer than the policy waits."""
+        if isinstance(error, APIError) and error.retry_after is not None and is_closed(self.policy, error):
+            error.closed_until = self.clock.time() + error.retry_after
 
     async def retry(
         self,

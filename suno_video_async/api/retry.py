@@ -39,12 +39,48 @@ class Backoff:
 
 
 def full_jitter(policy: RetryPolicy, error: Exception, failures: int, rng: random.Random) -> float:
-    """Return the seconds to wait after the `failures`-th failure: what the server asks for, else full jitter."""
-    asked = error.retry_after if isinstance(error, APIError) else None
-    if asked is not None:
-        return min(asked, policy.max_retry_after)
+    """Return the seconds to wait after the `failures`-th failure: full jitter, and at least what the server asks.
+
+    So after a `Retry-After: 0` the wait is the same as without the header.
+    """
     longest = policy.maintenance_backoff if isinstance(error, MaintenanceError) else policy.max_backoff
-    return rng.uniform(0.0, min(longest, policy.backoff * 2.0 ** min(failures - 1, 32)))
+    own = rng.uniform(0.0, min(longest, policy.backoff * 2.0 ** min(failures - 1, 32)))
+    return max(own, _asked(error) or 0.0)
+
+
+def is_closed(policy: RetryPolicy, error: Exception) -> bool:
+    """Whether the server asks for a longer wait than the policy ever waits out."""
+    return (_asked(error) or 0.0) > _patience(policy, error)
+
+
+def _asked(error: Exception) -> float | None:
+    return error.retry_after if isinstance(error, APIError) else None
+
+
+def _patience(policy: RetryPolicy, error: Exception) -> float:
+    """Return the longest wait that a server can ask for with this error."""
+    return policy.maintenance_horizon if isinstance(error, MaintenanceError) else policy.max_retry_after
+
+
+def _is_used_up(policy: RetryPolicy, error: SunoVideoError, elapsed: float, wait: float, counted: int) -> bool:
+    """Whether an operation is not tried again.
+
+    Args:
+        policy: how often and how long it is.
+        error: the last failure.
+        elapsed: seconds since the first one.
+        wait: seconds until the next attempt.
+        counted: the failures so far, without those during maintenance.
+
+    """
+    if is_closed(policy, error):
+        return True
+    maintenance = isinstance(error, MaintenanceError)
+    if not maintenance and counted >= policy.attempts:
+        return True
+    if _asked(error):  # waited out in full, if it begins in time
+        return elapsed > _patience(policy, error)
+    return elapsed + wait > (policy.maintenance_horizon if maintenance else policy.horizon)
 
 
 async def retry_after_failure(
@@ -91,14 +127,11 @@ async def retry_after_failure(
 
     def stop(state: RetryCallState) -> bool:
         nonlocal counted
-        over = clock.now() - started + state.upcoming_sleep
-        error = _error(state)
-        if isinstance(error, MaintenanceError):
-            return over > policy.maintenance_horizon
+        error, elapsed = _error(state), clock.now() - started
         if unsent_horizon is not None and isinstance(error, TransportError) and not error.sent:
-            return over > unsent_horizon
-        counted += 1
-        return counted >= policy.attempts or over > policy.horizon
+            return elapsed + state.upcoming_sleep > unsent_horizon
+        counted += not isinstance(error, MaintenanceError)
+        return _is_used_up(policy, error, elapsed, state.upcoming_sleep, counted)
 
     def may_retry(state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None

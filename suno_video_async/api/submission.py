@@ -25,7 +25,7 @@ from suno_video_async.protocol import codec
 from suno_video_async.protocol.codec import Answer, Operation, Request
 from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.ratelimit.brake import Pass
-from suno_video_async.ratelimit.limiter import Place
+from suno_video_async.ratelimit.limiter import Lane, Place
 from suno_video_async.task import VideoTask
 
 
@@ -157,6 +157,7 @@ class Submission:
     async def _attempt(self) -> VideoTaskId:
         calls = self._calls
         asked = calls.clock.now()
+        calls.closing.check(Lane.CREATE)
         place, permit = await self._turn()
         if calls.closed or not self._wanted:
             calls.limiter.brake.give_back(permit)
@@ -182,6 +183,7 @@ class Submission:
         try:
             task_id = codec.read_created(answer, request)
         except APIError as error:
+            self._calls.date(error)
             self._refused(error)
             raise
         self._task = self._accepted(task_id, self.sends)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from attrs import Attribute, define, field, frozen
 
 from suno_video_async.api.submission import Submission
 from suno_video_async.download.filenames import NameTemplate
 from suno_video_async.errors import (
+    APIError,
     AuthenticationError,
     BudgetExceeded,
     ConfigurationError,
@@ -57,6 +58,10 @@ class Options:
     goes on with all that the ledger holds; None where a catalog says what is wanted."""
 
 
+def _is_closed(error: Exception) -> TypeGuard[APIError]:
+    return isinstance(error, APIError) and error.closed_until is not None
+
+
 @define(eq=False)
 class StopSignal:
     """Whether and why a conversion submits no more.
@@ -99,7 +104,9 @@ class StopSignal:
         """Stop for a reason that no other row can help; what a person can mend with money is not raised."""
         if isinstance(error, AuthenticationError | ConfigurationError | FeatureDisabledError | LedgerError):
             self.fail(error)
-        elif not isinstance(error, InsufficientCreditsError | BudgetExceeded | ServiceUnreachable):
+        elif not isinstance(
+            error, InsufficientCreditsError | BudgetExceeded | ServiceUnreachable
+        ) and not _is_closed(error):
             return
         self.reason = self.reason or error
         self.stop()

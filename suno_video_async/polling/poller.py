@@ -162,6 +162,10 @@ class Poller:
         for followed in list(self._followed.values()):
             self._end(followed, error)
 
+    def fail_submissions(self, error: SunoVideoError) -> None:
+        """Give `error` to all submissions that wait for a place: there will be none for long."""
+        self._submit_queue.fail(error)
+
     async def run(self) -> None:
         """Use places until cancelled."""
         listeners, wake = self.calls.limiter.brake.listeners, self._wake.set

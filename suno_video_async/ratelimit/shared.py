@@ -46,6 +46,8 @@ SCHEMA = 1
 BUSY_TIMEOUT = 5.0
 #: So many transactions in a row may fail before the callers are told.
 MOST_FAILURES = 10
+#: Seconds of the longest pause that is written to the file.
+LONGEST_PAUSE = 3600.0
 
 
 class SharedWindow:
@@ -356,8 +358,11 @@ class SharedRateLimit:
         self._stir()
 
     def pause(self, lane: Lane, seconds: float) -> None:
-        """Hold up every caller of `lane` for `seconds`, in all processes; afterwards one request probes."""
-        self._writes.append(Paused(lane.name, self._clock.now() + seconds))
+        """Hold up every caller of `lane` for `seconds`, in all processes; afterwards one request probes.
+
+        It is an hour at the most: a process that starts later does not know why it waits.
+        """
+        self._writes.append(Paused(lane.name, self._clock.now() + min(seconds, LONGEST_PAUSE)))
         self._stir()
 
     def assume_used(self) -> None:

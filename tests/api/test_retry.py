@@ -86,12 +86,42 @@ def test_jitter_is_full() -> None:
     assert 7.9 < max(waits) <= 8
 
 
-def test_the_server_is_obeyed_first() -> None:
-    """`Retry-After` is taken as it is, up to the policy's most."""
-    policy = RetryPolicy(max_retry_after=60)
-    assert full_jitter(policy, refused(RateLimitError, 429, 7), 5, random.Random()) == 7
-    assert full_jitter(policy, refused(RateLimitError, 429, 9999), 1, random.Random()) == 60
-    assert full_jitter(policy, refused(RateLimitError, 429, 0), 1, random.Random()) == 0
+@pytest.mark.parametrize(
+    ("asked", "failures", "wait"),
+    [(7.0, 3, 7.0), (9999.0, 1, 9999.0), (0.0, 4, 8.0), (0.5, 4, 8.0), (None, 4, 8.0)],
+)
+def test_a_wait_is_never_shorter_than_asked_nor_than_the_backoff(
+    asked: float | None, failures: int, wait: float
+) -> None:
+    """`Retry-After` can make a wait longer; 0 does not make it shorter than without one."""
+    assert full_jitter(RetryPolicy(), refused(RateLimitError, 429, asked), failures, Longest()) == wait
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "asked"),
+    [(RateLimitError, 429, 900.0), (ServerError, 500, 600.0), (MaintenanceError, 455, 3600.0)],
+)
+def test_what_the_server_asks_for_is_waited_out_in_full(kind: type[APIError], code: int, asked: float) -> None:
+    """It may be longer than the horizon of waits that the server did not ask for."""
+    assert retry([refused(kind, code, asked)], RetryPolicy()) == ("done", [asked], asked)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "asked"), [(RateLimitError, 429, 901.0), (MaintenanceError, 455, 3601.0)]
+)
+def test_a_longer_wait_than_the_horizon_of_its_kind_is_not_begun(
+    kind: type[APIError], code: int, asked: float
+) -> None:
+    """The caller gets the error at once."""
+    error = refused(kind, code, asked)
+    assert retry([error], RetryPolicy()) == (error, [], 0)
+
+
+def test_waits_that_the_server_asks_for_begin_within_their_horizon() -> None:
+    """A server that asks for the same again and again is not waited for without end."""
+    end, waits, _ = retry([refused(RateLimitError, 429, 600)] * 9, RetryPolicy())
+    assert isinstance(end, RateLimitError)
+    assert waits == [600, 600]
 
 
 def test_attempts_are_capped_and_the_last_failure_is_raised() -> None:
@@ -104,8 +134,8 @@ def test_attempts_are_capped_and_the_last_failure_is_raised() -> None:
 
 def test_time_is_capped() -> None:
     """A wait that would end after the horizon is not begun."""
-    errors = [refused(RateLimitError, 429, 40)] * 20
-    end, waits, at = retry(errors, RetryPolicy(horizon=100))
+    errors = [refused(RateLimitError, 429)] * 20
+    end, waits, at = retry(errors, RetryPolicy(horizon=100, backoff=40, max_backoff=40))
     assert isinstance(end, RateLimitError)
     assert (waits, at) == ([40, 40], 80)
 
@@ -151,3 +181,10 @@ def test_other_exceptions_pass() -> None:
 
     with pytest.raises(KeyError):
         run_virtual(main())
+
+
+def test_a_time_after_the_end_of_the_calendar_can_be_told() -> None:
+    """A server may ask for more seconds than a calendar has."""
+    error = refused(RateLimitError, 429, 1e12)
+    error.closed_until = 1e12
+    assert str(error) == "TaskInfo: 429 m; closed until 9999-12-31 23:59:59 UTC"

@@ -18,10 +18,13 @@ from suno_video_async import (
     Conversion,
     InsufficientCreditsError,
     LedgerError,
+    MaintenanceError,
     Outcome,
+    RateLimitError,
     Request,
     SqliteLedger,
     SubmissionUnknown,
+    SunoVideoError,
     SystemClock,
     TaskFailed,
     Track,
@@ -166,6 +169,65 @@ def test_no_credits_stops_the_submissions_and_nothing_else() -> None:
     assert (states.count("succeeded"), states.count("planned")) == (5, 95)
     assert asked == 6
     assert all(isinstance(o.error, InsufficientCreditsError) for o in outcomes if o.state == "planned")
+
+
+@pytest.mark.parametrize("code", [429, 455])
+def test_a_server_that_is_closed_for_long_ends_the_buying(code: int) -> None:
+    """No row waits for it; what is submitted is followed until it opens again, and then to its end."""
+    api = FakeAPI()
+    arrivals = list[tuple[Operation, float]]()
+    asked = 0
+
+    def script(request: Request) -> Any:
+        nonlocal asked
+        now = asyncio.get_running_loop().time()
+        arrivals.append((request.operation, now))
+        asked += request.operation is Operation.CREATE_TASK
+        if asked > 5 and request.operation is Operation.CREATE_TASK:
+            return answer(code=code, Retry_After="7200")
+        if asked > 5 and now < 7200:
+            return answer(code=455, Retry_After=str(7200 - now))
+        return api(request)
+
+    async def run() -> tuple[list[Outcome], SunoVideoError | None, float]:
+        client, _ = client_of(script, max_connections=1)
+        async with client, client.convert(tracks(40)) as outcomes:
+            got = [outcome async for outcome in outcomes]
+            return got, outcomes.stopped_by, asyncio.get_running_loop().time()
+
+    outcomes, stopped_by, ended = run_virtual(run())
+    states = [o.state for o in outcomes]
+    assert (states.count("succeeded"), states.count("planned")) == (5, 35)
+    assert isinstance(stopped_by, RateLimitError if code == 429 else MaintenanceError)
+    assert "closed until" in str(stopped_by)
+    assert stopped_by.closed_until is not None
+    assert [operation for operation, _ in arrivals].count(Operation.CREATE_TASK) == 6
+    assert 7200 <= ended < 7400
+
+
+def test_a_closed_server_fails_calls_at_once_until_it_opens() -> None:
+    """A submission that waits for its place and a later question get the reason; after that time both are sent."""
+    api = FakeAPI()
+
+    def script(request: Request) -> Any:
+        now = asyncio.get_running_loop().time()
+        return answer(code=429, status=429, Retry_After="5000") if now < 100 else api(request)
+
+    async def run() -> tuple[list[Any], list[float]]:
+        client, transport = client_of(script, max_connections=1)
+        async with client:
+            ends: list[Any] = await asyncio.gather(
+                *(client.submit(track) for track in tracks(3)), client.balance(), return_exceptions=True
+            )
+            ends.append((await asyncio.gather(client.balance(), return_exceptions=True))[0])
+            assert asyncio.get_running_loop().time() == 0
+            await asyncio.sleep(5001)
+            assert (await client.submit(tracks(1)[0])).id == "v1"
+            return ends, transport.arrivals
+
+    ends, arrivals = run_virtual(run())
+    assert all(isinstance(end, RateLimitError) and end.closed_until for end in ends)
+    assert [at for at in arrivals if at <= 5000] == [0]
 
 
 def test_a_rejected_key_ends_the_run_after_what_is_paid_for() -> None:
