@@ -10,7 +10,16 @@ from urllib.parse import quote, urlencode
 
 from attrs import evolve
 
-from suno_video_async.local.exchange import MAX_BODY, MESSAGES, Delivery, Envelope, Reply, ServerRequest, encoded
+from suno_video_async.local.exchange import (
+    MAX_BODY,
+    MESSAGES,
+    Delivery,
+    Envelope,
+    Reply,
+    ServerRequest,
+    amount,
+    encoded,
+)
 from suno_video_async.local.faults import CREATE, MEDIA, Fault
 
 #: In the query of a redirect that was followed, so that media is not redirected for ever.
@@ -124,6 +133,14 @@ def _unknown_end(fault: Fault, task: dict[str, Any], now: float) -> dict[str, An
     return task if task["complete_at"] is None else {**task, "status": "finished"}
 
 
+def _reserved(fault: Fault, task: dict[str, Any], now: float) -> dict[str, Any]:  # noqa: ARG001  one form for all
+    return task if task["complete_at"] is not None else {**task, "credits": amount(fault.number)}
+
+
+def _no_credits(fault: Fault, task: dict[str, Any], now: float) -> dict[str, Any]:  # noqa: ARG001  one form for all
+    return {name: value for name, value in task.items() if name != "credits"}
+
+
 def _late_url(fault: Fault, task: dict[str, Any], now: float) -> dict[str, Any]:
     ended = task["complete_at"]
     return task if ended is None or now >= ended + fault.number else _with_urls(task, lambda _: [])
@@ -160,6 +177,8 @@ _OF_BODIES: Final[Mapping[str, Callable[[bytes], bytes]]] = {
 }
 #: Changes of the task that TaskInfo shows.
 _OF_TASKS: Final[Mapping[str, Callable[[Fault, dict[str, Any], float], dict[str, Any]]]] = {
+    "reserved": _reserved,
+    "no-credits": _no_credits,
     "unknown-end": _unknown_end,
     "late-url": _late_url,
     "image-first": _image_first,

@@ -36,7 +36,7 @@ class VideoTask:
 
     Attributes:
         created, completed: Unix seconds of the server's clock; `completed` is None until the end.
-        credits: what it cost; given back when it fails.
+        credits: what is reserved for it, and at the end what it cost; given back when it fails.
         media: the path of its video on this server.
         problem: why it failed.
         notes: what viewers of its video should know.
@@ -88,10 +88,9 @@ class VideoTask:
             "result": self._result(origin),
             "duration_s": None if completed is None else completed - created,
             "complete_at": completed,
+            "credits": amount(self.credits),
+            "source": "api",
         }
-        if self.ended:
-            data["credits"] = amount(self.credits)
-        data["source"] = "api"
         return data
 
     def _result(self, origin: str) -> dict[str, Any] | None:

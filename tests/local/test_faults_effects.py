@@ -359,6 +359,21 @@ def test_prices_that_change() -> None:
         assert before - api.balance() == expected
 
 
+def test_what_a_task_says_that_it_costs() -> None:
+    """An unfinished task names what is reserved for it; `reserved:N` another amount, `no-credits` none at all."""
+    api = FakeService(
+        faults=[
+            Fault(on="TaskInfo", kind="reserved:1", calls=[2, 4]),
+            Fault(on="TaskInfo", kind="no-credits", calls=[3, 6]),
+        ]
+    )
+    task_id = api.submit().data["task_id"]
+    assert [api.info(task_id).data.get("credits") for _ in range(3)] == [2, 1, None]
+    api.clock.advance(60)
+    assert [api.info(task_id).data.get("credits") for _ in range(3)] == [2, 2, None]
+    assert api.balance() == 998
+
+
 def test_a_call_that_is_not_there() -> None:
     """A 404 on EstimateTask is a server without it; estimate-credits still answers."""
     api = FakeService(faults=[Fault(on="EstimateTask", kind="code:404", http=True)])
