@@ -69,6 +69,7 @@ class Operation(StrEnum):
     CREATE_TASK = "CreateTask"
     TASK_INFO = "TaskInfo"
     ESTIMATE_TASK = "EstimateTask"
+    ESTIMATE_CREDITS = "estimate-credits"
     BALANCE = "balance"
 
 
@@ -128,6 +129,11 @@ def read_callback(body: bytes) -> TaskSnapshot:
 def estimate_task(request: VideoRequest) -> Request:
     """Return the call that asks what a video would cost."""
     return Request(Operation.ESTIMATE_TASK, "POST", _JOB + "EstimateTask", _submission(request))
+
+
+def estimate_credits(request: VideoRequest) -> Request:
+    """Return the call that asks for the price alone, which servers without EstimateTask have."""
+    return Request(Operation.ESTIMATE_CREDITS, "POST", _JOB + "estimate-credits", _submission(request))
 
 
 @lru_cache(maxsize=4096)
@@ -299,6 +305,17 @@ def read_estimate(answer: Answer, request: Request) -> Estimate:
         balance=balance_,
         affordable=affordable if isinstance(affordable, bool) else balance_ >= credits_,
     )
+
+
+def read_estimated_credits(answer: Answer, request: Request) -> float:
+    """Return the price that estimate-credits names.
+
+    Raises:
+        APIError: the question was refused.
+        MalformedResponseError: the answer is broken.
+
+    """
+    return _required_number(_data(answer, request), "credits", answer, request)
 
 
 # The envelope

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum, auto
 
-from suno_video_async.errors import APIError, SunoVideoError, TransportError
+from suno_video_async.errors import APIError, MalformedResponseError, SunoVideoError, TransportError
 from suno_video_async.protocol.codec import Operation
 
 
@@ -46,6 +46,21 @@ CREATE_VERDICTS: Mapping[int, Verdict] = {
 CREATE_DEFAULT = Verdict.UNKNOWN
 
 
+#: What a server answers to a call that it does not have, as a code or as the status of a page.
+ABSENT = frozenset({404, 405, 501})
+
+
+def is_absent(error: SunoVideoError) -> bool:
+    """Return whether a question's answer says that the server does not have this call.
+
+    An answer below 500 that is not an envelope, such as a site's own page, says so too. A 404 in an envelope may
+    also be about what was asked; another call that answers the same question then refuses it as well.
+    """
+    if isinstance(error, MalformedResponseError):
+        return error.http_status < 500 or error.http_status in ABSENT
+    return isinstance(error, APIError) and error.code in ABSENT
+
+
 def verdict(operation: Operation, error: SunoVideoError, *, strict: bool = False) -> Verdict:
     """Return what to do after `operation` ended in `error`.
 
@@ -56,6 +71,8 @@ def verdict(operation: Operation, error: SunoVideoError, *, strict: bool = False
 
     """
     creating = operation is Operation.CREATE_TASK
+    if operation is Operation.ESTIMATE_TASK and is_absent(error):
+        return Verdict.STOP  # estimate-credits answers the same question
     if isinstance(error, TransportError):
         return Verdict.UNKNOWN if creating and error.sent else Verdict.RETRY
     if not isinstance(error, APIError):
