@@ -12,7 +12,7 @@ from suno_video_async.batch.outcome import Outcome
 from suno_video_async.cli import errors
 from suno_video_async.cli.errors import Exit
 from suno_video_async.client import ClientStatistics
-from suno_video_async.errors import BudgetExceeded, InsufficientCreditsError, SubmissionUnknown
+from suno_video_async.errors import BudgetExceeded, InsufficientCreditsError, SubmissionUnknown, TaskFailed
 from suno_video_async.models import Track, VideoTaskId
 
 #: Problems that are shown to a person; all of them stand in the JSON lines.
@@ -29,6 +29,7 @@ class Tally:
     Attributes:
         total: the rows to come, or None where they cannot be counted beforehand; it grows where an earlier run's
             submissions come out, too.
+        failed_before: rows that are skipped because they failed in an earlier run.
         problems: the first outcomes that went wrong.
         undelivered: the tasks whose videos are made and paid for, but could not be downloaded.
         failure: what broke the conversion off, if anything.
@@ -40,6 +41,7 @@ class Tally:
 
     total: int | None = None
     counts: Counter[str] = field(factory=Counter[str], init=False)
+    failed_before: int = field(default=0, init=False)
     credits: float = field(default=0.0, init=False)
     problems: list[Outcome] = field(factory=list[Outcome], init=False)
     undelivered: list[VideoTaskId] = field(factory=list[VideoTaskId], init=False)
@@ -60,6 +62,7 @@ class Tally:
     def add(self, outcome: Outcome) -> None:
         """Count one outcome."""
         self.counts[outcome.state] += 1
+        self.failed_before += outcome.state == "skipped" and isinstance(outcome.error, TaskFailed)
         if self.total is not None:
             self.total = max(self.total, self.ended)
         if outcome.state in _SETTLED and outcome.requests:
@@ -86,7 +89,7 @@ class Tally:
             return Exit.CREDITS
         if any(self.counts[state] for state in _LEFT):
             return Exit.LEFT
-        if self.counts["failed"] or self.counts["refused"] or self.undelivered:
+        if self.counts["failed"] or self.counts["refused"] or self.failed_before or self.undelivered:
             return Exit.FAILED
         return ending
 
