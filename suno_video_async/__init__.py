@@ -39,7 +39,16 @@ from suno_video_async.errors import (
     VideoMissingError,
     WaitTimeout,
 )
-from suno_video_async.hooks import Hooks, PauseEvent, RequestEvent, RetryEvent, SpendEvent, Stage, SubmitEvent
+from suno_video_async.hooks import (
+    Hooks,
+    PauseEvent,
+    PriceEvent,
+    RequestEvent,
+    RetryEvent,
+    SpendEvent,
+    Stage,
+    SubmitEvent,
+)
 from suno_video_async.models import (
     Estimate,
     MusicTaskId,
@@ -146,6 +155,7 @@ __all__ = [
     "OutcomeState",
     "PauseEvent",
     "Plan",
+    "PriceEvent",
     "RateLimit",
     "RateLimitError",
     "RateLimiter",

@@ -377,8 +377,8 @@ class SunoVideoClient:
             task_timeout: seconds after which an unfinished task is left as `submitted`.
             retry_failed: how many failed tasks of a track are followed by another, paid one.
             rebuy_changed: buy a song again that is bought under another author or brand.
-            max_credits: the most to spend over the ledger's whole life; what is not settled counts with its
-                estimate.
+            max_credits: the most to spend over the ledger's whole life; what is not settled counts with the
+                dearest price known. Prices that rise can exceed it by a bounded amount.
             callbacks: a receiver of this client's: each attempt gets a URL of its own at it, a finished video is
                 noticed when it is called, and a submission whose answer was lost is found again by its callback.
             file_name: how the videos are named, without `.mp4`: a template of `{suno_id}`, `{video_task_id}` (one

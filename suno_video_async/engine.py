@@ -62,6 +62,7 @@ from suno_video_async.polling.forecast import Forecast, forecast
 from suno_video_async.polling.poller import Poller
 from suno_video_async.polling.schedule import PollSchedule
 from suno_video_async.protocol import codec
+from suno_video_async.protocol.verdicts import is_absent
 from suno_video_async.ratelimit.limiter import RateLimiter
 from suno_video_async.task import TaskFeed, VideoTask
 
@@ -344,14 +345,31 @@ class Engine:
         """Ask once about a task."""
         return await self.checked().calls.read(codec.task_info(task_id), codec.read_snapshot)
 
+    async def look(self, task_id: VideoTaskId) -> TaskSnapshot:
+        """Ask once about a followed task ahead of the schedule, which takes the answer as one of its own."""
+        snapshot = await self.status(task_id)
+        self.poller.observe(snapshot)
+        return snapshot
+
     async def tracks(self, task_id: MusicTaskId) -> tuple[SunoTrack, ...]:
         """Ask what the tracks of a music task are."""
         return await self.checked().calls.read(codec.task_info(task_id), codec.read_suno_tracks)
 
     async def estimate(self, track: Track) -> Estimate:
-        """Ask what a video would cost."""
-        request = codec.estimate_task(VideoRequest(track=track))
-        return await self.checked().calls.read(request, codec.read_estimate)
+        """Ask what a video would cost, by the call that the server has."""
+        request, calls = VideoRequest(track=track), self.checked().calls
+        try:
+            return await calls.read(codec.estimate_task(request), codec.read_estimate)
+        except (APIError, MalformedResponseError) as error:
+            if not is_absent(error):
+                raise
+            absent = error
+        try:
+            price = await calls.read(codec.estimate_credits(request), codec.read_estimated_credits)
+        except (APIError, MalformedResponseError) as error:
+            raise (absent if is_absent(error) else error) from None
+        credits_ = await self.balance()
+        return Estimate(estimated_credits=price, balance=credits_, affordable=price <= credits_)
 
     async def balance(self) -> float:
         """Ask for the account's credits."""

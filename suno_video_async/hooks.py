@@ -117,6 +117,26 @@ class SpendEvent:
 
 
 @frozen(kw_only=True)
+class PriceEvent:
+    """A video costs something else than the estimate that it was bought on; reported once for each conversion.
+
+    Only a conversion with a budget asks for estimates.
+
+    Attributes:
+        task_id: the video task.
+        track: what it is made from.
+        estimated: the estimate, in credits.
+        credits: the price that TaskInfo names.
+
+    """
+
+    task_id: VideoTaskId
+    track: Track
+    estimated: float
+    credits: float
+
+
+@frozen(kw_only=True)
 class PauseEvent:
     """The server asked for less: calls of the `lane` (`"create"` or `"all"`) wait for `seconds`.
 
@@ -155,6 +175,9 @@ class Hooks:
 
     def on_spend(self, event: SpendEvent) -> None:
         """Hear what a task cost."""
+
+    def on_price(self, event: PriceEvent) -> None:
+        """Hear that a price differs from its estimate."""
 
     def on_pause(self, event: PauseEvent) -> None:
         """Hear that calls are held up."""

@@ -158,7 +158,7 @@ class TaskSnapshot:
         raw_status: the server's word, as it came (the argument `status`). `status` is what it means.
         create_at, complete_at: Unix seconds; `complete_at` is None until the end.
         duration_s: seconds the task took, None until the end.
-        credits: what it cost, None until the end; may be fractional.
+        credits: what it cost, and until the end what is reserved for it; may be fractional, or None.
         result_code, result_message: the end's details, for people; `status` alone decides.
         media_urls: usable http(s) URLs of the finished media, in the server's order.
         raw: the whole object as the server sent it, fields unknown to this version included.

@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from os import PathLike
-from typing import TypeAlias
 
 import anyio
 from attrs import define, field, frozen
 
 from suno_video_async._util.aio import in_one_thread, inline
 from suno_video_async.batch.catalog import CatalogSource, Row, read_rows
+from suno_video_async.batch.pricing import RECENT, PriceList, Prices, Shape, shape_of
 from suno_video_async.engine import Engine
 from suno_video_async.errors import CatalogError, InvalidRequestError, NotFoundError
 from suno_video_async.ledger.model import MICRO, all_rows, is_given_up
@@ -40,9 +40,6 @@ _WORDS = {
     State.FAILED: "failed",
 }
 
-#: What a price may depend on: whether an author and a brand are given.
-_Shape: TypeAlias = tuple[bool, bool]
-
 
 @frozen(kw_only=True)
 class Plan:
@@ -63,7 +60,8 @@ class Plan:
         buys: how many of all these would be bought: the new and the refused ones, and those that failed or changed
             where that was asked for.
         committed: credits that the ledger counts as spent or set aside so far.
-        estimated_credits: what would be bought would cost together.
+        estimated_credits: what would be bought would cost together, each at its estimate or at the dearest recent
+            price of the ledger, whichever is more: what a budget sets aside.
         balance: the account's credits.
         affordable: whether they are enough.
 
@@ -113,13 +111,14 @@ async def plan(
 
     """
     count = await counted(source, ledger, engine.account, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
-    cost, balance = 0.0, None
-    for shape, number in count.shapes.items():
-        estimate = await _estimate(engine, count.samples[shape])
-        cost, balance = cost + number * estimate.estimated_credits, estimate.balance
+    prices, balance = Prices(), None
+    prices.recall(count.recent)
+    price_list = PriceList(engine, prices)
+    for samples in count.samples.values():
+        balance = (await _learned(price_list, samples)).balance
     if balance is None:
         balance = await engine.balance()
-    cost = round(cost, 6)  # a sum of fractions drifts; the ledger counts millionths
+    cost = sum(number * prices.reservation(shape) for shape, number in count.shapes.items()) / MICRO
     return Plan(
         **count.rows(),
         problems=tuple(count.problems),
@@ -173,12 +172,12 @@ async def counted(
     return count
 
 
-async def _estimate(engine: Engine, samples: Sequence[Track]) -> Estimate:
+async def _learned(price_list: PriceList, samples: Sequence[Track]) -> Estimate:
     """Ask about one shape; a track that the service refuses must not hide the price of the others."""
     for track in samples[:-1]:
         with contextlib.suppress(InvalidRequestError, NotFoundError):
-            return await engine.estimate(track)
-    return await engine.estimate(samples[-1])
+            return await price_list.learn(track)
+    return await price_list.learn(samples[-1])
 
 
 @define(eq=False)
@@ -190,10 +189,11 @@ class Count:
     retry_failed: int = 0
     rebuy_changed: bool = False
     committed: int = field(default=0, init=False)
+    recent: Sequence[int] = field(default=(), init=False)
     counts: Counter[str] = field(factory=Counter[str], init=False)
     problems: list[CatalogError] = field(factory=list[CatalogError], init=False)
-    shapes: Counter[_Shape] = field(factory=Counter[_Shape], init=False)
-    samples: dict[_Shape, list[Track]] = field(factory=dict[_Shape, list[Track]], init=False)
+    shapes: Counter[Shape] = field(factory=Counter[Shape], init=False)
+    samples: dict[Shape, list[Track]] = field(factory=dict[Shape, list[Track]], init=False)
     _seen: set[bytes] = field(factory=set[bytes], init=False)
     #: By song, the key under which it is bought or came by; empty where there are several.
     _songs: dict[bytes, bytes] = field(factory=dict[bytes, bytes], init=False)
@@ -206,6 +206,7 @@ class Count:
             self.ledger = None
             return
         self.committed = sum(self.ledger.sums)
+        self.recent = self.ledger.prices(RECENT)
         for row in all_rows(self.ledger, *BOUGHT):
             self._note_song(row.track, _digest(row.track.key))
 
@@ -263,7 +264,7 @@ class Count:
         return before != key
 
     def _price(self, track: Track) -> None:
-        shape = (track.author is None, track.brand is None)
+        shape = shape_of(track)
         self.shapes[shape] += 1
         samples = self.samples.setdefault(shape, [])
         if len(samples) < _SAMPLES:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import anyio
 from attrs import define, evolve, field, frozen
 
 from suno_video_async.api.submission import Submission
+from suno_video_async.batch.budget import Budget
 from suno_video_async.batch.options import Options, StopSignal
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.batch.reach import ReachCheck
@@ -22,7 +24,6 @@ from suno_video_async.errors import (
     DownloadError,
     InvalidRequestError,
     LedgerError,
-    MalformedResponseError,
     NotFoundError,
     SubmissionUnknown,
     SunoVideoError,
@@ -101,13 +102,15 @@ class RowProcessor:
     options: Options
     inbox: Inbox | None
     stop_signal: StopSignal
-    _prices: PriceCache = field(init=False)
+    _budget: Budget | None = field(init=False)
     _titles: TitleCache = field(init=False)
     _reach: ReachCheck = field(init=False)
     _downloads: anyio.CapacityLimiter = field(factory=lambda: anyio.CapacityLimiter(DOWNLOADS), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._prices, self._titles = PriceCache(self.client), TitleCache(self.client)
+        self._titles = TitleCache(self.client)
+        limit = micro(self.options.max_credits)
+        self._budget = None if limit is None else Budget(self.client, self.ledger, limit)
         self._reach = ReachCheck(self.client)
 
     async def process(self, claim: Claim | CatalogError | Unclaimed, work: Work) -> Outcome:
@@ -118,6 +121,8 @@ class RowProcessor:
                 outcome = await self._outcome(claim, work)
             finally:
                 stage.task_id = None if work.task is None else work.task.id
+                if self._budget is not None and isinstance(claim, Claim):
+                    self._budget.leave(claim.row)
             stage.state, stage.error, stage.task_id = outcome.state, outcome.error, outcome.video_task_id
             return outcome
 
@@ -183,7 +188,11 @@ class RowProcessor:
             return Outcome(track=track, state="skipped", error=error)
         try:
             await self._reach.pass_once()
-            work.submission = await self._submission(claim.row, sent_before=work.sends > 0)
+            if self._budget is not None:
+                await self._budget.admit(claim.row)
+            if self.stop_signal.stopping:
+                return Outcome(track=track, state="planned", error=self.stop_signal.reason)
+            work.submission = self._submission(claim.row, sent_before=work.sends > 0)
             work.sends += 1
             work.task = await work.submission.wait()
         except LedgerError:
@@ -207,6 +216,8 @@ class RowProcessor:
 
     async def _resolve_unknown(self, claim: Claim, work: Work, error: SubmissionUnknown) -> Outcome:
         """Follow a row that may be bought where its callback comes, and buy it where it counts as not bought."""
+        if self._budget is not None:
+            self._budget.leave(claim.row)  # whatever becomes of it, TaskInfo cannot name its price yet
         row = await self._adopted(claim.row)
         if row.state is State.SUBMITTED:
             self._emit_submit(row)
@@ -243,13 +254,13 @@ class RowProcessor:
             event = SubmitEvent(request=VideoRequest(track=row.track), task_id=row.video_task_id)
             self.client.reporter.emit(lambda hook: hook.on_submit(event))
 
-    async def _submission(self, row: LedgerRow, *, sent_before: bool) -> Submission:
-        reserve = 0 if self.options.max_credits is None else await self._prices.of(row.track)
+    def _submission(self, row: LedgerRow, *, sent_before: bool) -> Submission:
+        budget = self._budget
         journal = SubmissionJournal(
             self.ledger,
             row,
-            reserve=reserve,
-            budget=micro(self.options.max_credits),
+            reserve=(lambda: 0) if budget is None else partial(budget.reservation, row.track),
+            budget=None if budget is None else budget.limit,
             strict=self.client.strict,
             sent_before=sent_before,
             callback_url=self.inbox.url if self.inbox is not None else None,
@@ -272,13 +283,13 @@ class RowProcessor:
         if row.video_task_id is None:
             raise LedgerError(f"row {row.id} is submitted without a task's id: the ledger is damaged")
         work.task = work.task or self.client.follow(row.video_task_id, row.track, bulk=True)
-        end: Video | SunoVideoError
-        try:
-            end = await work.task.result(timeout=self.options.task_timeout)
-        except SunoVideoError as error:
-            end = error
+        end = await self._end_of(row, work.task)
         if transition := transition_of(end, now=self.client.clock.time()):
             row = await self.ledger.move(row, transition)
+        if self._budget is not None:
+            if isinstance(end, Video):
+                await self._budget.note_price(row, end.credits)
+            self._budget.leave(row)
         if isinstance(end, Video):
             outcome = _known(row, "succeeded")
             return await self._download(outcome, claim) if self.options.output_dir else outcome
@@ -286,6 +297,22 @@ class RowProcessor:
             self.client.forget(work.task, end)
         self.stop_signal.stop_if_fatal(end)
         return evolve(_known(row, _STATES[row.state]), error=end)
+
+    async def _end_of(self, row: LedgerRow, task: VideoTask) -> Video | SunoVideoError:
+        """Follow a task to its end; under a budget, its price is asked for meanwhile."""
+        if self._budget is None:
+            return await self._result(task)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._budget.ask_price, row, task)
+            end = await self._result(task)
+            group.cancel_scope.cancel()
+        return end
+
+    async def _result(self, task: VideoTask) -> Video | SunoVideoError:
+        try:
+            return await task.result(timeout=self.options.task_timeout)
+        except SunoVideoError as error:
+            return error
 
     async def _download(self, outcome: Outcome, claim: Claim) -> Outcome:
         """Fetch a finished video; one that cannot be fetched now is fetched by the next run."""
@@ -352,30 +379,6 @@ def _state_at(error: Exception, work: Work) -> OutcomeState:
 
 #: Music tasks whose titles are remembered, since the tracks of one stand together in a catalog.
 TITLES = 100
-
-
-@define(eq=False)
-class PriceCache:
-    """What videos cost: one question for each distinct shape of input."""
-
-    client: Engine
-    _known: dict[tuple[bool, bool], int] = field(factory=dict[tuple[bool, bool], int], init=False)
-    _one: anyio.Lock = field(factory=anyio.Lock, init=False)
-
-    async def of(self, track: Track) -> int:
-        """Return the estimated micro-credits of a track's video."""
-        shape = (track.author is None, track.brand is None)
-        async with self._one:
-            if shape not in self._known:
-                estimate = await self.client.estimate(track)
-                cost = micro(estimate.estimated_credits)
-                if cost is None:
-                    raise MalformedResponseError(
-                        f"EstimateTask: {estimate.estimated_credits:g} credits for a video make no sense",
-                        http_status=200,
-                    )
-                self._known[shape] = cost
-        return self._known[shape]
 
 
 @define(eq=False)

@@ -36,7 +36,7 @@ class SubmissionJournal:
     Attributes:
         books: the ledger.
         row: the row, as it is known.
-        reserve: micro-credits to set aside for it.
+        reserve: says how many micro-credits to set aside for it, right before each send.
         budget: the ledger's budget in micro-credits; None for no limit.
         strict: whether a 500 leaves the row unknown for good.
         sent_before: whether it is sent again after a 500 that was waited out.
@@ -46,7 +46,7 @@ class SubmissionJournal:
 
     ledger: AsyncLedger
     row: LedgerRow
-    reserve: int = field(default=0, kw_only=True)
+    reserve: Callable[[], int] = field(default=lambda: 0, kw_only=True)
     budget: int | None = field(default=None, kw_only=True)
     strict: bool = field(default=False, kw_only=True)
     sent_before: bool = field(default=False, kw_only=True)
@@ -56,7 +56,7 @@ class SubmissionJournal:
         """Commit, before a byte leaves, that the row may be bought from now on; return the callback's URL."""
         nonce = secrets.token_hex(16)
         begin: Callable[..., int] = self.ledger.sync.begin_attempt
-        reserve, most = self.reserve, self.budget
+        reserve, most = self.reserve(), self.budget
         await self.ledger.call(begin, self.row.id, nonce=nonce, at=at, reserve=reserve, most=most)
         return None if self.callback_url is None else self.callback_url(nonce)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -178,6 +178,17 @@ class Ledger(Protocol):
         """
         ...
 
+    def reserve(self, row_ids: Collection[int], amount: int, *, lower: bool = False) -> None:
+        """Commit that `amount` micro-credits are set aside for each of these rows, as far as they are not settled.
+
+        A row for which more is set aside keeps that, unless `lower`.
+
+        Raises:
+            LedgerError: the ledger cannot be written.
+
+        """
+        ...
+
     def move(self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
         """Commit how a row goes on, by the table of moves, and return it.
 
@@ -247,6 +258,13 @@ class Ledger(Protocol):
 
     def durations(self, most: int) -> Sequence[float]:
         """Return the seconds that the tasks of the last rows took, the newest last; at most so many."""
+        ...
+
+    def prices(self, most: int) -> Sequence[int]:
+        """Return the micro-credits that the last rows' videos cost, the newest last; at most so many.
+
+        Rows that were submitted several times are left out: their cost is that of all attempts together.
+        """
         ...
 
 

@@ -182,6 +182,14 @@ class SqliteReader:
         query = "SELECT took FROM attempts WHERE took IS NOT NULL ORDER BY row_id DESC, n DESC LIMIT ?"
         return [took for (took,) in reversed(self._select(query, most))]
 
+    def prices(self, most: int) -> Sequence[int]:
+        """Return the micro-credits that the last rows' videos cost, the newest last; at most so many."""
+        query = (
+            "SELECT cost FROM rows WHERE state IN ('succeeded', 'downloaded') AND attempt = 1 AND cost > 0"
+            " ORDER BY id DESC LIMIT ?"
+        )
+        return [cost for (cost,) in reversed(self._select(query, most))]
+
     def problems(self) -> Sequence[str]:
         """Return what a thorough look at the whole file finds wrong with it; of a large one that takes a while."""
         found = [str(line) for (line,) in self._select("PRAGMA integrity_check(5)") if line != "ok"]

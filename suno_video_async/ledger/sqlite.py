@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -18,7 +18,7 @@ from suno_video_async.ledger.lock import WriterLock
 from suno_video_async.ledger.model import MICRO, Claim, LedgerRow, Transition, check_move
 from suno_video_async.ledger.reader import COLUMNS, FROM, SqliteReader, row_of, sums
 from suno_video_async.ledger.schema import APPLICATION_ID, examine, migrate, translated
-from suno_video_async.ledger.states import Cause, State
+from suno_video_async.ledger.states import UNSETTLED, Cause, State
 from suno_video_async.models import Track, VideoTaskId
 
 
@@ -172,6 +172,17 @@ class SqliteLedger(SqliteReader):
             self._set_meta("last_place", repr(at))
         self._reserved += reserve
         return int(last + 1)
+
+    def reserve(self, row_ids: Collection[int], amount: int, *, lower: bool = False) -> None:
+        """Commit what is set aside for rows that are not settled."""
+        more = 0
+        with self._transaction() as db:
+            for row_id in row_ids:
+                row = self._need(row_id)
+                if row.state in UNSETTLED and (lower or row.reserved < amount):
+                    db.execute("UPDATE rows SET reserved = ? WHERE id = ?", (amount, row_id))
+                    more += amount - row.reserved
+        self._reserved += more
 
     def move(self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
         """Commit how a row goes on, by the table of moves, and return it."""

@@ -77,6 +77,9 @@ BOUGHT = frozenset(
     {State.SUBMITTING, State.SUBMITTED, State.SUCCEEDED, State.DOWNLOADED, State.FAILED, State.UNKNOWN}
 )
 
+#: What a row in one of these cost is not known yet: an amount is set aside for it.
+UNSETTLED = frozenset({State.SUBMITTING, State.SUBMITTED, State.UNKNOWN})
+
 
 def may_move(old: State, new: State, cause: Cause = Cause.RUN) -> bool:
     """Whether a row may go from `old` to `new` by `cause`."""

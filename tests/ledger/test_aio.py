@@ -147,7 +147,7 @@ async def test_what_a_submission_came_to(
     """Each outcome of a CreateTask has its state: only what is known not to be bought goes back."""
     books = await open_ledger()
     row = (await books.claim(track(), location="")).row
-    journal = SubmissionJournal(books, row, reserve=3, strict=strict)
+    journal = SubmissionJournal(books, row, reserve=lambda: 3, strict=strict)
     await journal.record_intent(7.0)
     begun = await books.row(row.id)
     assert begun is not None
@@ -177,7 +177,7 @@ async def test_a_submission_over_the_budget_is_not_begun() -> None:
     books = await open_ledger()
     row = (await books.claim(track(), location="")).row
     with pytest.raises(BudgetExceeded):
-        await SubmissionJournal(books, row, reserve=3, budget=2).record_intent(0.0)
+        await SubmissionJournal(books, row, reserve=lambda: 3, budget=2).record_intent(0.0)
     assert await books.row(row.id) == row
     await books.close()
 

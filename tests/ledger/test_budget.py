@@ -95,6 +95,44 @@ def test_the_budget_is_never_passed(memory: SqliteLedger) -> None:
     assert sums(memory) == (3, 8)
 
 
+@pytest.mark.parametrize(
+    ("state", "amount", "lower", "kept"),
+    [
+        (State.SUBMITTING, 9, False, 9),
+        (State.SUBMITTED, 9, False, 9),
+        (State.UNKNOWN, 9, False, 9),
+        (State.UNKNOWN, 5, False, 7),
+        (State.SUBMITTED, 5, True, 5),
+        (State.PLANNED, 9, True, 0),
+        (State.SUCCEEDED, 9, True, 0),
+    ],
+)
+def test_what_is_set_aside_can_change(
+    memory: SqliteLedger, state: State, amount: int, lower: bool, kept: int
+) -> None:
+    """It rises for what is not settled, and falls only where that is asked for."""
+    row = row_in(memory, state, reserve=7)
+    spent, before = sums(memory)
+    memory.reserve({row.id}, amount, lower=lower)
+    assert reread(memory, row).reserved == kept
+    assert sums(memory) == (spent, before + kept - row.reserved)
+
+
+def test_the_last_prices_are_those_of_single_attempts(memory: SqliteLedger) -> None:
+    """Rows that cost nothing, failed, or were bought twice tell no price."""
+    for n, cost in enumerate([5, 0, 6, 7]):
+        row = row_in(memory, State.SUBMITTED, f"s{n}", reserve=1)
+        memory.move(row.id, Transition(state=State.SUCCEEDED, cost=cost))
+    row = row_in(memory, State.SUBMITTED, "twice", reserve=1)
+    row = memory.move(row.id, Transition(state=State.FAILED, cost=3))
+    row = memory.move(row.id, Transition(state=State.PLANNED))
+    begin(memory, row, reserve=1)
+    memory.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId("second")))
+    memory.move(row.id, Transition(state=State.SUCCEEDED, cost=3))
+    assert memory.prices(9) == [5, 6, 7]
+    assert memory.prices(2) == [6, 7]
+
+
 def test_sums_do_not_drift(memory: SqliteLedger) -> None:
     """A tenth of a credit, ten thousand times, is a thousand credits."""
     for n in range(100):

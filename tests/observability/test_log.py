@@ -184,8 +184,8 @@ def test_requests_are_measured_only_for_those_who_hear_of_them(caplog: pytest.Lo
 
 
 def test_the_log_hears_of_everything() -> None:
-    """No event of the hooks is forgotten; where a part of a way begins is said at its end."""
-    assert set(METHODS) - set(vars(type(LOG))) == {"on_begin"}
+    """No event of the hooks is forgotten; a beginning is said at its end, and a price is a warning by itself."""
+    assert set(METHODS) - set(vars(type(LOG))) == {"on_begin", "on_price"}
 
 
 def test_a_handler_that_raises_breaks_nothing() -> None:
