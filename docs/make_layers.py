@@ -1,7 +1,7 @@
 """Make the picture of the layers in `explanation/architecture.md`: `python docs/make_layers.py`.
 
-The rows are the layers that import-linter enforces (pyproject.toml), the arrows are the imports of the code. Arrows
-that follow from others are left out: if a imports b, and b imports c, then a needs no arrow to c.
+The rows are the layers that import-linter enforces (pyproject.toml), the arrows are the imports of the code.
+Arrows that follow from others are left out: if a imports b, and b imports c, then a needs no arrow to c.
 """
 
 from __future__ import annotations
