@@ -34,9 +34,10 @@ from suno_video_async.errors import (
     ServiceUnreachable,
     SubmissionUnknown,
     SunoVideoError,
+    TaskEndUnknown,
     TaskFailed,
     TransportError,
-    VideoMissingError,
+    VideoNotReady,
     WaitTimeout,
 )
 from suno_video_async.hooks import (
@@ -177,6 +178,7 @@ __all__ = [
     "SunoVideoClient",
     "SunoVideoError",
     "SystemClock",
+    "TaskEndUnknown",
     "TaskFailed",
     "TaskSnapshot",
     "TaskStatus",
@@ -187,7 +189,7 @@ __all__ = [
     "TransportError",
     "Unknowns",
     "Video",
-    "VideoMissingError",
+    "VideoNotReady",
     "VideoRequest",
     "VideoTask",
     "VideoTaskId",

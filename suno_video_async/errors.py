@@ -253,11 +253,33 @@ class TaskFailed(SunoVideoError):  # noqa: N818  a fixed public name
         self.snapshot = snapshot
 
 
-class VideoMissingError(TaskFailed):
-    """The task ended with success but names no usable video URL: ask again, or ask the provider."""
+class VideoNotReady(SunoVideoError):  # noqa: N818  it says what is the case, as `TaskFailed` does
+    """The task has no video yet; it is paid for and has not failed: ask again later.
+
+    Attributes:
+        snapshot: the last word of the server.
+
+    """
 
     def __init__(self, snapshot: TaskSnapshot) -> None:
-        super().__init__(snapshot, f"task {snapshot.task_id} succeeded without a usable media URL")
+        super().__init__(f"task {snapshot.task_id} ({snapshot.raw_status}) has no video URL yet")
+        self.snapshot = snapshot
+
+
+class TaskEndUnknown(SunoVideoError):  # noqa: N818  likewise
+    """The task has ended without a video, and not as `failed`: whether it was paid for is not known.
+
+    Attributes:
+        snapshot: the last word of the server.
+
+    """
+
+    def __init__(self, snapshot: TaskSnapshot) -> None:
+        super().__init__(
+            f"task {snapshot.task_id} has ended as {snapshot.raw_status[:80]!r} without a video URL;"
+            " it may be paid for, so it does not count as failed"
+        )
+        self.snapshot = snapshot
 
 
 class WaitTimeout(SunoVideoError, TimeoutError):  # noqa: N818  a fixed public name

@@ -13,6 +13,7 @@ from typing import Any, Literal, NewType, TypeAlias, cast
 from attrs import Attribute, field, frozen
 from attrs.validators import instance_of
 
+from suno_video_async._util.media import first_video
 from suno_video_async.notebook import card
 
 #: The id of a finished Suno task: what a video is made from.
@@ -23,7 +24,7 @@ SunoId = NewType("SunoId", str)
 VideoTaskId = NewType("VideoTaskId", str)
 
 #: The state of a task. `other` is any word that this version does not know, such as `queued`: the task is not
-#: finished yet, and `TaskSnapshot.raw_status` has the word.
+#: finished before it has a `complete_at`, and `TaskSnapshot.raw_status` has the word.
 TaskStatus: TypeAlias = Literal["pending", "running", "success", "failed", "other"]
 #: The final state of a row of a catalog, in one run.
 OutcomeState: TypeAlias = Literal[
@@ -180,12 +181,12 @@ class TaskSnapshot:
 
     @property
     def status(self) -> TaskStatus:
-        """The state of the task; `other` is a word that this version does not know, and means "not finished"."""
-        return _STATUSES.get(self.raw_status.lower(), "other")
+        """The state of the task; `other` is a word that this version does not know."""
+        return _STATUSES.get(self.raw_status.strip().lower(), "other")
 
     @property
     def is_success(self) -> bool:
-        """Whether the task has ended well."""
+        """Whether the server says that the task has ended well; its video can come later, see `awaits_video`."""
         return self.status == "success"
 
     @property
@@ -195,8 +196,26 @@ class TaskSnapshot:
 
     @property
     def is_final(self) -> bool:
-        """Whether the task has ended; an unknown status never counts as an end."""
-        return self.is_success or self.is_failed
+        """Whether the task has ended: failed, with a video, or by an unknown word together with `complete_at`."""
+        if self.is_success:
+            return not self.awaits_video
+        return self.is_failed or (self.status == "other" and self.complete_at is not None)
+
+    @property
+    def video_url(self) -> str | None:
+        """The first of `media_urls` that is a video, by its ending; None where none is."""
+        return first_video(self.media_urls)
+
+    @property
+    def awaits_video(self) -> bool:
+        """Whether the task has ended well and its video is not there yet: it is asked about again."""
+        return self.is_success and self.video_url is None and not self._has_tracks
+
+    @property
+    def _has_tracks(self) -> bool:
+        """Whether this is a finished music task: it has tracks and never a video."""
+        result: object = self.raw.get("result")
+        return isinstance(result, Mapping) and bool(cast("Mapping[str, object]", result).get("suno_data"))
 
     @property
     def input(self) -> Mapping[str, Any]:
@@ -216,7 +235,7 @@ class TaskSnapshot:
             "credits": self.credits,
             "code": self.result_code,
             "message": self.result_message,
-            "video": self.media_urls[0] if self.media_urls else None,
+            "video": self.video_url,
         }
         return card(f"task {self.task_id}", self.raw_status, facts)
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from suno_video_async.clock import Clock
-from suno_video_async.errors import TaskFailed, VideoMissingError, WaitTimeout
+from suno_video_async.errors import TaskEndUnknown, TaskFailed, VideoNotReady, WaitTimeout
 from suno_video_async.models import TaskSnapshot, TaskUpdate, Track, Video, VideoTaskId
 from suno_video_async.notebook import card
 
@@ -72,7 +72,8 @@ class VideoTask:
             timeout: seconds to wait at most; None waits as long as it takes.
 
         Raises:
-            TaskFailed: the task ended without a video; `VideoMissingError` when it should have one.
+            TaskFailed: the task has failed.
+            TaskEndUnknown: the task has ended without a video and has not failed.
             WaitTimeout: the wait ended first; the task goes on.
             SunoVideoError: the task can no longer be followed.
 
@@ -92,7 +93,8 @@ class VideoTask:
         """Return the video of a task that is over.
 
         Raises:
-            TaskFailed: it ended without one.
+            TaskFailed: it has failed.
+            TaskEndUnknown: it has ended without one and has not failed.
 
         """
         if self._feed.latest is None or not self._feed.latest.is_final:
@@ -113,10 +115,9 @@ class TaskFeed:
         self.task: VideoTask = VideoTask(task_id, self, track)
 
     def publish(self, update: TaskUpdate) -> None:
-        """Take a newer state; consumers are woken when the status changed."""
-        news = self.latest is None or self.latest.snapshot.raw_status != update.snapshot.raw_status
-        self.latest = update
-        if news:
+        """Take a newer state; consumers are woken when the status changed, or the video has come."""
+        before, self.latest = self.latest, update
+        if before is None or _shown(before) != _shown(update):
             self._announce()
 
     def fail(self, error: Exception) -> None:
@@ -174,21 +175,29 @@ class _Updates:
         return update
 
 
+def _shown(update: TaskUpdate) -> tuple[str, bool]:
+    return update.snapshot.raw_status, update.is_final
+
+
 def video_of(snapshot: TaskSnapshot, track: Track | None = None) -> Video:
-    """Return the video that a final snapshot names.
+    """Return the video that a snapshot names.
 
     Raises:
-        TaskFailed: the task failed, or names no usable URL.
+        TaskFailed: the task has failed.
+        TaskEndUnknown: it has ended without a video and has not failed.
+        VideoNotReady: there is no video yet.
 
     """
-    if not snapshot.is_success:
+    if snapshot.is_failed:
         raise TaskFailed(snapshot)
-    if not snapshot.media_urls:
-        raise VideoMissingError(snapshot)
+    if not snapshot.is_final:
+        raise VideoNotReady(snapshot)
+    if (url := snapshot.video_url) is None:
+        raise TaskEndUnknown(snapshot)
     said = snapshot.input.get("suno_id")
     return Video(
         task_id=snapshot.task_id,
-        url=snapshot.media_urls[0],
+        url=url,
         suno_id=track.suno_id if track else said if isinstance(said, str) else None,
         credits=snapshot.credits,
         took=snapshot.duration_s,

@@ -136,3 +136,44 @@ def test_an_outcome_is_ok_when_its_video_is_there(
 ) -> None:
     """A row is ok when its video is made, now or before, and nothing went wrong with it."""
     assert Outcome(track=Track(task_id="m", suno_id="s"), state=state, error=error).ok is ok
+
+
+def said(status: str = "success", *urls: str, **more: object) -> TaskSnapshot:
+    return TaskSnapshot(task_id=VideoTaskId("v"), status=status, media_urls=urls, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("urls", "video"),
+    [
+        ((), None),
+        (("https://h.test/cover.jpg",), None),
+        (("https://h.test/cover.JPG?x=.mp4", "https://h.test/song.mp3"), None),
+        (("https://h.test/cover.png", "https://h.test/v.mp4", "https://h.test/w.mp4"), "https://h.test/v.mp4"),
+        (("https://h.test/stream/123", "https://h.test/v.MOV?sig=a.png"), "https://h.test/v.MOV?sig=a.png"),
+        (("https://h.test/a.jpeg", "https://h.test/v1.2/file"), "https://h.test/v1.2/file"),
+        (("https://h.test/what.ever",), "https://h.test/what.ever"),
+    ],
+)
+def test_the_first_url_that_is_a_video_counts(urls: tuple[str, ...], video: str | None) -> None:
+    """Covers and soundtracks are passed over; without a known ending a URL may be a video."""
+    assert said("success", *urls).video_url == video
+    assert said("success", *urls).awaits_video == (video is None)
+
+
+def test_when_a_task_has_ended() -> None:
+    """Failed; or well, with its video; or by an unknown word that comes with the time of the end."""
+    assert said("failed").is_final
+    assert said(" Failed ").is_failed
+    assert said("success", "https://h.test/v.mp4").is_final
+    assert not said("SUCCESS").is_final
+    assert said("finished", complete_at=5.0).is_final
+    assert not said("finished").is_final
+    assert not said("running", complete_at=5.0).is_final
+
+
+def test_a_music_task_does_not_wait_for_a_video() -> None:
+    """It has tracks, and that is its end."""
+    music = said(raw={"result": {"suno_data": [{"suno_id": "s"}]}})
+    assert music.is_final
+    assert not music.awaits_video
+    assert not said(raw={"result": {"suno_data": []}}).is_final

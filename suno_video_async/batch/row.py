@@ -27,8 +27,10 @@ from suno_video_async.errors import (
     NotFoundError,
     SubmissionUnknown,
     SunoVideoError,
+    TaskEndUnknown,
     TaskFailed,
     TransportError,
+    VideoNotReady,
     WaitTimeout,
 )
 from suno_video_async.hooks import SubmitEvent
@@ -47,7 +49,7 @@ from suno_video_async.models import (
     VideoTaskId,
 )
 from suno_video_async.observability.log import fields, logger
-from suno_video_async.task import VideoTask, video_of
+from suno_video_async.task import VideoTask
 
 #: Downloads at once, beside the videos in flight: they do not count against the API's limit.
 DOWNLOADS = 4
@@ -322,7 +324,7 @@ class RowProcessor:
             name = await self._name(row)
             async with self._downloads:
                 saved = await self.client.fetch(_made(outcome), folder, name=name, sha256=sha256)
-        except (DownloadError, APIError, TransportError, TaskFailed) as error:
+        except (DownloadError, APIError, TransportError, TaskFailed, TaskEndUnknown, VideoNotReady) as error:
             return evolve(outcome, error=error)
         await self.ledger.move(row, Transition(state=State.DOWNLOADED, path=saved.path, sha256=saved.sha256))
         return evolve(outcome, state="downloaded", path=saved.path, sha256=saved.sha256)
@@ -365,8 +367,10 @@ def _known(row: LedgerRow, state: OutcomeState) -> Outcome:
 
 def _made(outcome: Outcome) -> Video:
     """Return the video of a row that is made, as far as the ledger knows it."""
-    task_id, urls = outcome.video_task_id or VideoTaskId(""), (outcome.url or "",)
-    return video_of(TaskSnapshot(task_id=task_id, status="success", media_urls=urls), outcome.track)
+    task_id, url = outcome.video_task_id or VideoTaskId(""), outcome.url or ""
+    snapshot = TaskSnapshot(task_id=task_id, status="success", media_urls=(url,))
+    suno_id = None if outcome.track is None else outcome.track.suno_id
+    return Video(task_id=task_id, url=url, suno_id=suno_id, snapshot=snapshot)
 
 
 def _state_at(error: Exception, work: Work) -> OutcomeState:

@@ -29,7 +29,7 @@ from suno_video_async.cli.session import with_client
 from suno_video_async.cli.tally import Tally, outcome_line
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.download.filenames import file_name
-from suno_video_async.errors import NotFoundError, SunoVideoError, TaskFailed
+from suno_video_async.errors import NotFoundError, SunoVideoError, TaskEndUnknown, TaskFailed
 from suno_video_async.hooks import Hooks, SubmitEvent
 from suno_video_async.models import (
     MusicTaskId,
@@ -149,7 +149,7 @@ def _status_line(snapshot: TaskSnapshot) -> dict[str, object]:
         "video_task_id": snapshot.task_id,
         "status": snapshot.raw_status,
         "final": snapshot.is_final,
-        "url": snapshot.media_urls[0] if snapshot.media_urls else None,
+        "url": snapshot.video_url,
         "create_at": snapshot.create_at,
         "complete_at": snapshot.complete_at,
         "duration_s": snapshot.duration_s,
@@ -271,7 +271,6 @@ def watch_command(*, task_id: str, connection: ClientOptions, output: Output) ->
 
 
 def _update_line(update: TaskUpdate) -> dict[str, object]:
-    urls = update.snapshot.media_urls
     return {
         "video_task_id": update.task_id,
         "status": update.snapshot.raw_status,
@@ -279,14 +278,14 @@ def _update_line(update: TaskUpdate) -> dict[str, object]:
         "elapsed": round(update.elapsed, 3),
         "progress": update.progress,
         "eta": update.eta,
-        "url": urls[0] if urls else None,
+        "url": update.snapshot.video_url,
         "message": update.snapshot.result_message,
     }
 
 
 def _update_text(update: TaskUpdate) -> str:
     progress = "" if update.progress is None else f" about {update.progress:.0%}"
-    url = f" {update.snapshot.media_urls[0]}" if update.snapshot.media_urls else ""
+    url = f" {update.snapshot.video_url}" if update.snapshot.video_url else ""
     return f"{update.elapsed:8.1f} s  {update.snapshot.raw_status}{progress}{url}"
 
 
@@ -361,8 +360,7 @@ class _Waiting:
             track = track_of(error.snapshot)
             return evolve(outcome, track=track, state="failed", error=error, credits=error.snapshot.credits)
         except SunoVideoError as error:
-            state: OutcomeState = "failed" if isinstance(error, NotFoundError) else "submitted"
-            return evolve(outcome, state=state, error=error)
+            return evolve(outcome, state=_state_after(error), error=error)
         made = evolve(
             outcome, track=track_of(video.snapshot), state="succeeded", url=video.url, credits=video.credits
         )
@@ -383,6 +381,13 @@ class _Waiting:
         suno_id = video.suno_id or video.task_id
         first = self._names.setdefault(suno_id, video.task_id)
         return file_name(suno_id, marked_by=None if first == video.task_id else video.task_id)
+
+
+def _state_after(error: SunoVideoError) -> OutcomeState:
+    """Return how a video stands that is neither made nor failed."""
+    if isinstance(error, TaskEndUnknown):
+        return "unknown"
+    return "failed" if isinstance(error, NotFoundError) else "submitted"
 
 
 def _outcome_text(outcome: Outcome) -> str:
@@ -421,7 +426,7 @@ def download_command(
 
     async def download(client: SunoVideoClient, _: Interrupts) -> int:
         snapshot = await client.status(checked_id(task_id))
-        if not snapshot.is_final:
+        if not snapshot.is_final and not snapshot.awaits_video:
             raise UsageProblem(
                 f"{task_id} is not over yet ({snapshot.raw_status}): suno-video wait --output-dir does both"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from attrs import define, field
 
@@ -13,14 +13,17 @@ from suno_video_async.errors import (
     MalformedResponseError,
     NotFoundError,
     ServerError,
+    SubmissionUnknown,
     SunoVideoError,
+    TaskEndUnknown,
     TaskFailed,
 )
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.model import AWAITED, MICRO, LedgerRow, Transition
 from suno_video_async.ledger.states import State
-from suno_video_async.models import TaskSnapshot, Track, Video, VideoTaskId, normalised
+from suno_video_async.models import TaskSnapshot, Video, VideoTaskId
 from suno_video_async.protocol.codec import Operation
+from suno_video_async.protocol.origin import differences
 from suno_video_async.protocol.verdicts import Verdict, verdict
 
 #: No video and no account comes near it: a larger figure is an error of the server's.
@@ -97,8 +100,10 @@ def transition_of(end: Video | SunoVideoError, *, now: float) -> Transition | No
         now: Unix seconds, of the client's clock: the task ended then at the latest.
 
     """
+    if isinstance(end, NotFoundError | SubmissionUnknown | TaskEndUnknown):
+        return Transition(state=State.UNKNOWN, error=described(end))
     if not isinstance(end, Video | TaskFailed):
-        return Transition(state=State.UNKNOWN, error=described(end)) if isinstance(end, NotFoundError) else None
+        return None
     took = _took(end.snapshot)
     if isinstance(end, Video):
         return Transition(state=State.SUCCEEDED, url=end.url, cost=micro(end.credits), ended=now, took=took)
@@ -131,14 +136,5 @@ def origin_problem(snapshot: TaskSnapshot, row: LedgerRow) -> str | None:
             f"the service does not say what task {snapshot.task_id} is made from,"
             f" so that it cannot be taken for row {row.id}"
         )
-    differences = "; ".join(_differences(snapshot, row.track))
-    return f"task {snapshot.task_id} is not of row {row.id}: {differences}" if differences else None
-
-
-def _differences(snapshot: TaskSnapshot, track: Track) -> Iterator[str]:
-    wanted = {"task_id": track.task_id, "suno_id": track.suno_id, "author": track.author, "brand": track.brand}
-    for name, mine in wanted.items():
-        said: object = snapshot.input.get(name)
-        its = normalised(said) if isinstance(said, str) else said
-        if (its if its is not None else "") != (mine or ""):
-            yield f"its {name} is {str(its or 'absent')[:80]!r}, the row's {mine or 'absent'!r}"
+    found = "; ".join(differences(snapshot, row.track))
+    return f"task {snapshot.task_id} is not of row {row.id}: {found}" if found else None

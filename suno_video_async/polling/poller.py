@@ -25,8 +25,9 @@ from suno_video_async.errors import (
     FeatureDisabledError,
     NotFoundError,
     ServiceUnreachable,
+    SubmissionUnknown,
     SunoVideoError,
-    TaskFailed,
+    VideoNotReady,
 )
 from suno_video_async.hooks import SpendEvent, Stage
 from suno_video_async.models import TaskSnapshot, TaskUpdate, VideoTaskId
@@ -34,14 +35,17 @@ from suno_video_async.observability.log import fields, logger
 from suno_video_async.polling.schedule import HINTED_AGAIN, Backlog, Decision, Poll, PollSchedule, Submit, Wait
 from suno_video_async.polling.submit_queue import Granted, SubmitQueue
 from suno_video_async.protocol.codec import Operation
+from suno_video_async.protocol.origin import NOT_FOUND_AGAIN, Absence, disagreement
 from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.ratelimit.brake import Phase
 from suno_video_async.ratelimit.limiter import Lane, Place
 from suno_video_async.task import TaskFeed, VideoTask, video_of
 
-#: A task may be "not found" for a moment after its creation. It counts as missing after this many such answers
-#: over at least this many seconds (an assumption: the API does not document it).
-NOT_FOUND_ANSWERS, NOT_FOUND_SECONDS = 3, 60.0
+#: Seconds to wait for the video of a task that has ended well. After them its place in flight is free, and a bulk
+#: task is left to a later run.
+VIDEO_WAIT = 600.0
+#: The least and the most seconds between two polls meanwhile; in between, half of the time waited so far.
+VIDEO_AGAIN = (3.0, 30.0)
 
 
 @define(eq=False)
@@ -50,13 +54,20 @@ class _Followed:
     since: float
     own: bool
     new: bool
+    bulk: bool
     on_end: Callable[[], None] | None
     stage: Stage
     progress: float | None = None
     failures: int = 0
-    missing: int = 0
-    missing_since: float = 0.0
+    absence: Absence = field(factory=Absence)
     hinted_at: float = -math.inf
+    awaited_since: float | None = None
+
+    def release(self) -> None:
+        """Call `on_end`, once."""
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end()
 
     @property
     def task(self) -> VideoTask:
@@ -125,12 +136,13 @@ class Poller:
             own: whether it certainly belongs to this account: then a 404 soon after its creation is retried.
             new: whether this client has just created it; the age of other tasks is unknown until they are polled.
             bulk: whether it belongs to a catalog, so that no caller waits for it alone.
-            on_end: called once, when the task has ended or can no longer be followed.
+            on_end: called once, when the task has ended, can no longer be followed, or has been without its video
+                for `VIDEO_WAIT`.
 
         """
         task, now = feed.task, self.calls.clock.now()
         stage = self.calls.reporter.begin("follow", track=task.track, task_id=task.id)
-        self._followed[task.id] = _Followed(feed, now, own, new, on_end, stage)
+        self._followed[task.id] = _Followed(feed, now, own, new, bulk, on_end, stage)
         self.schedule.add(task.id, now, age=0.0 if new else None, interactive=not bulk)
         self._wake.set()
 
@@ -144,8 +156,10 @@ class Poller:
 
     def believe(self, snapshot: TaskSnapshot) -> bool:
         """Accept a final state from a callback, if its media are on a host seen in TaskInfo; return whether."""
-        hosts = {urlsplit(url).hostname for url in snapshot.media_urls[:1]}
-        if not snapshot.is_final or (snapshot.is_success and not (hosts and hosts <= self._hosts)):
+        url, followed = snapshot.video_url, self._followed.get(snapshot.task_id)
+        if not snapshot.is_failed and (not snapshot.is_final or url is None or _host(url) not in self._hosts):
+            return False
+        if followed is not None and self._other_origin(followed, snapshot) is not None:
             return False
         self.schedule.hint(snapshot.task_id, self.calls.clock.now())
         self.observe(snapshot)
@@ -266,7 +280,8 @@ class Poller:
             self._on_error(task_id, result.error)
             return
         snapshot = cast("TaskSnapshot", result.value)  # one of the two is set
-        self._hosts.update(urlsplit(url).hostname for url in snapshot.media_urls[:1])
+        if (url := snapshot.video_url) is not None:
+            self._hosts.add(_host(url))
         self.observe(snapshot)
 
     def observe(self, snapshot: TaskSnapshot) -> None:
@@ -274,8 +289,11 @@ class Poller:
         followed = self._followed.get(snapshot.task_id)
         if followed is None:
             return
-        followed.failures = followed.missing = 0
+        followed.failures, followed.absence = 0, Absence()
         now = self.calls.clock.now()
+        if (error := self._other_origin(followed, snapshot)) is not None:
+            self._end(followed, error)
+            return
         elapsed = self._elapsed(followed, snapshot)
         if snapshot.is_final:
             flowed = self.schedule.called_back
@@ -285,11 +303,36 @@ class Poller:
             update = TaskUpdate(snapshot=snapshot, elapsed=elapsed, progress=1.0, eta=0.0)
             self._remove(followed)
         else:
-            self.schedule.unfinished(snapshot.task_id, now, age=None if followed.new else elapsed)
+            if not snapshot.awaits_video:
+                self.schedule.unfinished(snapshot.task_id, now, age=None if followed.new else elapsed)
             update = self._with_estimate(followed, TaskUpdate(snapshot=snapshot, elapsed=elapsed))
             self._wake.set()
         followed.feed.publish(update)
         self._emit(followed, update)
+        if snapshot.awaits_video:
+            self._await_video(followed, snapshot, now)
+
+    def _await_video(self, followed: _Followed, snapshot: TaskSnapshot, now: float) -> None:
+        """Ask again for a video that is not there yet; after `VIDEO_WAIT` its place in flight is free."""
+        if followed.awaited_since is None:
+            followed.awaited_since = now
+        awaited, (least, most) = now - followed.awaited_since, VIDEO_AGAIN
+        if awaited >= VIDEO_WAIT:
+            followed.release()
+            if followed.bulk:
+                self._end(followed, VideoNotReady(snapshot))
+                return
+        self.schedule.poll_at(snapshot.task_id, now, now + min(max(least, awaited / 2), most))
+
+    def _other_origin(self, followed: _Followed, snapshot: TaskSnapshot) -> SubmissionUnknown | None:
+        """Return the error where a task is not what the submission of its track bought."""
+        task, clock = followed.task, self.calls.clock
+        if not followed.own or task.track is None:
+            return None
+        if (problem := disagreement(snapshot, task.track)) is None:
+            return None
+        since = clock.time() - (clock.now() - followed.since)
+        return SubmissionUnknown(task.track, since, problem, task_id=task.id)
 
     def _emit(self, followed: _Followed, update: TaskUpdate) -> None:
         reporter, snapshot, task = self.calls.reporter, update.snapshot, followed.task
@@ -334,9 +377,8 @@ class Poller:
         if isinstance(error, AuthenticationError | FeatureDisabledError):
             self.stop(error)
         elif isinstance(error, NotFoundError) and self._may_still_appear(followed):
-            wait = NOT_FOUND_SECONDS / NOT_FOUND_ANSWERS
-            self._poll_later(task_id, wait)
-            self.calls.emit_retry(Operation.TASK_INFO, error, followed.missing, wait)
+            self._poll_later(task_id, NOT_FOUND_AGAIN)
+            self.calls.emit_retry(Operation.TASK_INFO, error, followed.absence.answers, NOT_FOUND_AGAIN)
         elif isinstance(error, APIError) and verdict(Operation.TASK_INFO, error) is Verdict.STOP:
             self._end(followed, error)
         else:
@@ -352,11 +394,7 @@ class Poller:
 
     def _may_still_appear(self, followed: _Followed) -> bool:
         """Whether a 404 may mean that the task was created only just now."""
-        now = self.calls.clock.now()
-        if followed.missing == 0:
-            followed.missing_since = now
-        followed.missing += 1
-        believed = followed.missing >= NOT_FOUND_ANSWERS and now - followed.missing_since >= NOT_FOUND_SECONDS
+        believed = followed.absence.is_believed(self.calls.clock.now())
         return followed.own and not believed
 
     def _end(self, followed: _Followed, error: SunoVideoError) -> None:
@@ -367,14 +405,17 @@ class Poller:
     def _remove(self, followed: _Followed) -> None:
         self._followed.pop(followed.task.id, None)
         self.schedule.remove(followed.task.id)
-        if followed.on_end is not None:
-            followed.on_end()
+        followed.release()
 
 
-def _failure(snapshot: TaskSnapshot) -> TaskFailed | None:
+def _failure(snapshot: TaskSnapshot) -> SunoVideoError | None:
     """Return why an ended task has no video; None if it has one."""
     try:
         video_of(snapshot)
-    except TaskFailed as error:
+    except SunoVideoError as error:
         return error
     return None
+
+
+def _host(url: str) -> str | None:
+    return urlsplit(url).hostname

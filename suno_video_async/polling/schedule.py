@@ -336,6 +336,12 @@ class PollSchedule:
         if (live := self._live.get(task_id)) is not None:
             self._requeue(live, now, at)
 
+    def poll_at(self, task_id: VideoTaskId, now: float, at: float) -> None:
+        """Poll a task next once it is `at`, whatever the model says: it has ended, and its video is to come."""
+        if (live := self._live.get(task_id)) is not None:
+            live.hinted = True
+            self._requeue(live, now, at)
+
     # Decisions
 
     def decide(self, now: float, backlog: Backlog) -> Decision:
@@ -350,7 +356,7 @@ class PollSchedule:
         return Submit() if backlog.ready else Wait(self._next_change(now))
 
     def polling(self, task_id: VideoTaskId, now: float) -> None:
-        """Record that a poll is being sent; `ended`, `unfinished` or `poll_later` must follow."""
+        """Record that a poll is being sent; `ended`, `unfinished`, `poll_later` or `poll_at` must follow."""
         live = self._live[task_id]
         self._use(now)
         self._polled_at, self._since_poll = now, 0

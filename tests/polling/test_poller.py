@@ -21,13 +21,15 @@ from suno_video_async import (
     RateLimit,
     Request,
     SpendEvent,
+    SubmissionUnknown,
     SunoVideoClient,
+    TaskEndUnknown,
     TaskFailed,
     TaskSnapshot,
     TaskUpdate,
     Track,
     TransportError,
-    VideoMissingError,
+    VideoNotReady,
     VideoTaskId,
     WaitTimeout,
 )
@@ -188,14 +190,138 @@ def test_a_failed_task_raises_what_the_server_says() -> None:
     in_client(lambda _: answer(said), main)
 
 
-def test_success_without_a_url_is_an_error_of_its_own() -> None:
-    """There is nothing to download, and the snapshot shows it."""
+def without_url(task_id: str = "v1", **more: Any) -> dict[str, Any]:
+    return {"task_id": task_id, "status": "success", "result": {"code": 200, "media_urls": []}, **more}
+
+
+def late_url(seconds: float) -> Callable[[Request], Answer]:
+    """Return an API whose tasks are done after 10 s, and whose URLs come so many seconds later."""
+    born = dict[str, float]()
+
+    def script(request: Request) -> Answer:
+        if request.operation is Operation.CREATE_TASK:
+            task_id = f"v{len(born) + 1}"
+            born[task_id] = now()
+            return answer({"task_id": task_id})
+        task_id = request.task_id or ""
+        age = now() - born.setdefault(task_id, 0.0)
+        if age < 10:
+            return answer(task_data(task_id, param={}))
+        return answer(
+            without_url(task_id) if age < 10 + seconds else task_data(task_id, "success", param={}, duration_s=10)
+        )
+
+    return script
+
+
+def test_success_without_a_url_is_waited_out() -> None:
+    """It is an update like any other; the video comes seconds later, and ends the stream."""
+
+    async def main(client: SunoVideoClient) -> Any:
+        task = await client.submit(TRACK)
+        seen = [(update.status, update.is_final) async for update in task]
+        assert (await task.result()).took == 10
+        return seen
+
+    seen, transport = in_client(late_url(20), main)
+    assert seen == [("pending", False), ("running", False), ("success", False), ("success", True)]
+    assert len(transport.sent) < 30
+
+
+def test_a_caller_waits_for_a_late_video_as_long_as_it_likes() -> None:
+    """`result()` ends by its timeout alone; after ten minutes the place in flight is free for another task."""
 
     async def main(client: SunoVideoClient) -> None:
-        with pytest.raises(VideoMissingError, match="without a usable media URL"):
-            await client.attach("v1").result()
+        task = await client.submit(TRACK)
+        with pytest.raises(WaitTimeout):
+            await task.result(timeout=500)
+        waiting = asyncio.ensure_future(client.submit(Track(task_id="m", suno_id="s2")))
+        await asyncio.sleep(100)
+        assert not waiting.done()
+        await asyncio.sleep(100)
+        assert (await waiting).id == "v2"
+        with pytest.raises(WaitTimeout):
+            await task.result(timeout=1000)
+        assert not task.done
+        assert (await task.result(timeout=1000)).task_id == "v1"
 
-    in_client(lambda _: answer({"task_id": "v1", "status": "success", "result": {"media_urls": []}}), main)
+    _, transport = in_client(late_url(2000), main, max_in_flight=1)
+    assert sum(request.task_id == "v1" for request in transport.sent) < 120
+
+
+def test_a_task_of_a_catalog_is_left_without_its_video_after_ten_minutes() -> None:
+    """The row stays submitted, with an error of its own, and has not failed; it took few questions."""
+
+    async def main(client: SunoVideoClient) -> None:
+        async with client.convert([TRACK]) as outcomes:
+            [outcome] = [outcome async for outcome in outcomes]
+        assert (outcome.state, outcome.video_task_id) == ("submitted", "v1")
+        assert isinstance(outcome.error, VideoNotReady)
+        assert outcome.error.snapshot.awaits_video
+        assert 610 <= now() < 660
+        assert outcome.requests < 60
+
+    in_client(late_url(10_000), main)
+
+
+def test_an_unknown_last_word_without_a_url_is_an_error_of_its_own() -> None:
+    """It has ended, and may be paid for: reported at once, with the word, and never as failed."""
+
+    async def main(client: SunoVideoClient) -> None:
+        with pytest.raises(TaskEndUnknown, match="expired") as caught:
+            await client.attach("v1").result()
+        assert now() < 1
+        assert caught.value.snapshot.task_id == "v1"
+        assert client.statistics().in_flight == 0
+
+    in_client(lambda _: answer(task_data("v1", "expired", complete_at=5)), main)
+
+
+def test_an_unknown_last_word_with_a_url_is_a_video() -> None:
+    """What counts is the video."""
+    said = {**task_data("v1", "success"), "status": "finished", "complete_at": 5}
+
+    async def main(client: SunoVideoClient) -> str:
+        return (await client.attach("v1").result()).url
+
+    assert in_client(lambda _: answer(said), main)[0].endswith("v1.mp4")
+
+
+@pytest.mark.parametrize("said", [{"suno_id": "s2"}, {"suno_id": "s1", "task_id": "another"}])
+def test_another_tracks_task_is_not_taken_for_ours(said: dict[str, Any]) -> None:
+    """TaskInfo says what a task is made from: a wrong id ends the following, and what was bought is unknown."""
+
+    def script(request: Request) -> Answer:
+        if request.operation is Operation.CREATE_TASK:
+            return answer({"task_id": "v1"})
+        return answer(task_data("v1", "success", param={"input": said}))
+
+    async def main(client: SunoVideoClient) -> None:
+        task = await client.submit(TRACK)
+        with pytest.raises(SubmissionUnknown, match="of another track") as caught:
+            await task.result()
+        assert caught.value.task_id == "v1"
+        assert client.statistics().in_flight == 0
+        assert await client.attach("v1").result()
+
+    in_client(script, main)
+
+
+@pytest.mark.parametrize(
+    "param", [None, {}, {"input": "s2"}, {"input": {"suno_id": 2}}, {"input": {"suno_id": " s1 ", "task_id": ""}}]
+)
+def test_what_is_unreadable_does_not_disagree(param: Any) -> None:
+    """Absent, of another type, or with spaces around: the task is taken for what CreateTask said it is."""
+
+    def script(request: Request) -> Answer:
+        if request.operation is Operation.CREATE_TASK:
+            return answer({"task_id": "v1"})
+        return answer(task_data("v1", "success", param=param))
+
+    async def main(client: SunoVideoClient) -> str:
+        return (await (await client.submit(TRACK)).result()).task_id
+
+    assert in_client(script, main)[0] == "v1"
 
 
 def test_a_wait_that_ends_first_carries_the_last_state() -> None:

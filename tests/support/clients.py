@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from typing import Any
 
@@ -27,6 +28,7 @@ class FakeAPI:
         self.seconds = seconds
         self.born: dict[str, float] = {}
         self.created: list[str] = []
+        self.inputs: dict[str, Any] = {}
         self.rng = rng
         self.now = 0.0
         self.media = "https://media.example.test"
@@ -37,6 +39,7 @@ class FakeAPI:
             task_id = f"v{len(self.born) + 1}"
             self.born[task_id] = self.now
             self.created.append((request.body or b"").decode())
+            self.inputs[task_id] = json.loads(self.created[-1])
             return answer({"task_id": task_id})
         if request.operation is Operation.TASK_INFO:
             return self.info(request.task_id or "")
@@ -45,5 +48,6 @@ class FakeAPI:
     def info(self, task_id: str) -> Answer:
         age = self.now - self.born[task_id]
         if age >= self.seconds:
-            return answer(task_data(task_id, "success", media=self.media, duration_s=self.seconds, credits=2))
-        return answer(task_data(task_id, "running" if age > 5 else "pending"))
+            more: dict[str, Any] = {"media": self.media, "duration_s": self.seconds, "credits": 2}
+            return answer(task_data(task_id, "success", param=self.inputs.get(task_id, {}), **more))
+        return answer(task_data(task_id, "running" if age > 5 else "pending", param=self.inputs.get(task_id, {})))

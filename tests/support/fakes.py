@@ -34,7 +34,7 @@ def task_data(
     task_id: str, status: str = "running", *, media: str = "https://media.example.test", **more: Any
 ) -> dict[str, Any]:
     """Return the `data` of a TaskInfo answer."""
-    data: dict[str, Any] = {"task_id": task_id, "status": status, "param": {"input": {"suno_id": "s1"}}, **more}
+    data: dict[str, Any] = {"task_id": task_id, "status": status, "param": {"input": {}}, **more}
     if status == "success":
         data["result"] = {"code": 200, "media_urls": [f"{media}/{task_id}.mp4"]}
     return data
