@@ -203,6 +203,8 @@ def late_url(seconds: float) -> Callable[[Request], Answer]:
             task_id = f"v{len(born) + 1}"
             born[task_id] = now()
             return answer({"task_id": task_id})
+        if request.operation is Operation.BALANCE:
+            return answer({"balance": 10})
         task_id = request.task_id or ""
         age = now() - born.setdefault(task_id, 0.0)
         if age < 10:
