@@ -29,7 +29,7 @@ from typing import Any
 import aiohttp
 
 from benchmarks.catalog import PER, RATE, Server, ours, server, write_catalog
-from suno_video_async import CallbackReceiver, SunoVideoClient, SystemClock, Track
+from suno_video_async import NO_LEDGER, CallbackReceiver, SunoVideoClient, SystemClock, Track
 from suno_video_async.callbacks import Inbox
 from suno_video_async.ledger.aio import AsyncLedger, as_ledger
 from suno_video_async.ledger.journal import SubmissionJournal
@@ -87,7 +87,10 @@ async def storm(tracks: int, time_scale: float, seed: int) -> dict[str, Any]:
     ):
         receiver = CallbackReceiver(client, public_url=f"http://127.0.0.1:{port}/callbacks")
         rows = [Track(task_id="music", suno_id=f"suno_{number}") for number in range(tracks)]
-        async with receiver.listen(port=port), client.convert(rows, callbacks=receiver) as outcomes:
+        async with (
+            receiver.listen(port=port),
+            client.convert(rows, ledger=NO_LEDGER, callbacks=receiver) as outcomes,
+        ):
             states = {outcome.track.suno_id: outcome.state async for outcome in outcomes if outcome.track}
         books, videos = server.service.stats(), server.service.tasks()["video"]
         silent = {
@@ -207,7 +210,7 @@ async def convert(at: Server, tracks: int, time_scale: float, receiving: str) ->
             receiver = Timed(client, public_url=public, trust_callbacks=receiving == "trusted")
             await stack.enter_async_context(receiver.listen(port=port))
         rows = (Track(task_id="music", suno_id=f"suno_{number}") for number in range(tracks))
-        outcomes = await stack.enter_async_context(client.convert(rows, callbacks=receiver))
+        outcomes = await stack.enter_async_context(client.convert(rows, ledger=NO_LEDGER, callbacks=receiver))
         done = [outcome.state async for outcome in outcomes].count("succeeded")
         if done != tracks:
             raise RuntimeError(f"{receiving}: {done} of {tracks} done")

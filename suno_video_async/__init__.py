@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from suno_video_async.batch.reconcile import Unknowns
     from suno_video_async.callbacks import CallbackReceiver, CallbackStatistics
     from suno_video_async.download.partial import Saved
-    from suno_video_async.ledger.model import Ledger, LedgerRow
+    from suno_video_async.ledger.model import NO_LEDGER, Ledger, LedgerRow
     from suno_video_async.ledger.sqlite import SqliteLedger
     from suno_video_async.polling.forecast import Forecast
     from suno_video_async.protocol.codec import Answer, Request
@@ -94,6 +94,7 @@ else:  # hidden from type checkers, to which a name that is misspelt stays an er
         "Forecast": "polling.forecast",
         "Ledger": "ledger.model",
         "LedgerRow": "ledger.model",
+        "NO_LEDGER": "ledger.model",
         "Outcome": "batch.outcome",
         "Plan": "batch.plan",
         "Request": "protocol.codec",
@@ -118,6 +119,7 @@ else:  # hidden from type checkers, to which a name that is misspelt stays an er
 
 
 __all__ = [
+    "NO_LEDGER",
     "APIError",
     "APITimeoutError",
     "AlreadyBoughtError",

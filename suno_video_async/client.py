@@ -46,8 +46,7 @@ if TYPE_CHECKING:  # imported when a client opens: half of what an import would 
     from suno_video_async.callbacks import CallbackReceiver
     from suno_video_async.download.partial import Saved
     from suno_video_async.engine import Engine
-    from suno_video_async.ledger.model import Ledger
-    from suno_video_async.ledger.sqlite import SqliteLedger
+    from suno_video_async.ledger.model import Ledger, NoLedger
     from suno_video_async.polling.forecast import Forecast
 
 #: Six hours: no video takes that long, and a run always ends.
@@ -87,8 +86,8 @@ class SunoVideoClient:
         max_connections: the most requests in the air at once.
         max_in_flight: the most unfinished videos of this client's own; `submit` waits for room.
         retry: how failures are tried again.
-        ledger: a file (or a `Ledger`) in which `submit` and `generate` keep what they buy: a track that is in it
-            is not bought again. `convert` takes a ledger of its own.
+        ledger: a file (or a `Ledger`) in which `submit`, `generate` and `convert` keep what they buy: a track that
+            is in it is not bought again. A conversion may name another one.
         session: an `aiohttp.ClientSession` of your own; it is used as it is, and not closed.
         transport: what carries the API's calls instead of aiohttp, as in tests.
         limiter: what several clients of one key share, instead of `rate` and `max_connections`: a `Limiter` on
@@ -352,9 +351,9 @@ class SunoVideoClient:
 
     def convert(
         self,
-        source: CatalogSource,
+        source: CatalogSource | None,
         *,
-        ledger: Ledger | str | PathLike[str] | None = None,
+        ledger: Ledger | str | PathLike[str] | NoLedger | None = None,
         output_dir: str | PathLike[str] | None = None,
         task_timeout: float = DEFAULT_TASK_TIMEOUT,
         retry_failed: int = 0,
@@ -370,9 +369,13 @@ class SunoVideoClient:
         `async for outcome in outcomes:`; they come as each row ends.
 
         Args:
-            source: the path of a CSV, JSON Lines or JSON file, or tracks from an iterable or an async iterable.
-            ledger: the file that remembers what was bought, so that running again buys only what is missing; None
-                keeps that in memory.
+            source: the path of a CSV, JSON Lines or JSON file, or tracks from an iterable or an async iterable;
+                None is all that the ledger holds and is not done.
+            ledger: the file that remembers what was bought, so that running again buys only what is missing. None
+                is the client's own ledger; if it has none, for a catalog in a file `catalog.ledger.db` beside
+                `catalog.csv`, as on the command line; for other tracks memory, which a warning says. `NO_LEDGER`
+                remembers nothing, and says nothing. Conversions of a client may share a ledger, also at the same
+                time: a track that several name is bought once.
             output_dir: the folder for the videos; None downloads nothing.
             task_timeout: seconds after which an unfinished task is left as `submitted`.
             retry_failed: how many failed tasks of a track are followed by another, paid one.
@@ -390,6 +393,8 @@ class SunoVideoClient:
             ValueError: an argument makes no sense.
 
         """
+        if source is None and ledger is None and self._ledger is None:
+            raise ValueError("convert(None) takes its tracks from a ledger: name one with ledger=")
         return self._conversion(
             source,
             ledger,
@@ -420,7 +425,7 @@ class SunoVideoClient:
         callbacks. It is used as `convert` is.
 
         Args:
-            ledger: the ledger, or its file; nobody else may be writing it.
+            ledger: the ledger, or its file; no other client may be writing it.
             output_dir: the folder for the videos; None downloads nothing.
             task_timeout: seconds after which an unfinished task is left as `submitted`.
             callbacks: a receiver of this client's.
@@ -445,22 +450,21 @@ class SunoVideoClient:
 
     def _conversion(
         self,
-        source: CatalogSource,
-        ledger: Ledger | str | PathLike[str] | None,
+        source: CatalogSource | None,
+        ledger: Ledger | str | PathLike[str] | NoLedger | None,
         callbacks: CallbackReceiver | None,
         **options: Any,
     ) -> Conversion:
         from suno_video_async.batch.conversion import Conversion  # noqa: PLC0415  as in `__aenter__`
         from suno_video_async.batch.options import Options  # noqa: PLC0415
-        from suno_video_async.ledger.aio import AsyncLedger, as_ledger  # noqa: PLC0415
 
-        return Conversion(self._open(), source, AsyncLedger(as_ledger(ledger)), Options(**options), callbacks)
+        return Conversion(self._open(), source, ledger, Options(**options), callbacks)
 
     async def plan(
         self,
         source: CatalogSource,
         *,
-        ledger: SqliteLedger | str | PathLike[str] | None = None,
+        ledger: Ledger | str | PathLike[str] | NoLedger | None = None,
         retry_failed: int = 0,
         rebuy_changed: bool = False,
     ) -> Plan:
@@ -470,7 +474,7 @@ class SunoVideoClient:
 
         Args:
             source: the catalog, as for `convert`.
-            ledger: the ledger's file, which may be in use by a running conversion, or not exist yet.
+            ledger: as for `convert`; its file may be in use by a running conversion, or not exist yet.
             retry_failed: as for `convert`: failed tracks that would be bought again count with their price.
             rebuy_changed: as for `convert`, likewise.
 
@@ -481,21 +485,24 @@ class SunoVideoClient:
             TransportError: no readable answer came.
 
         """
-        from suno_video_async.batch.plan import plan  # noqa: PLC0415  as in `__aenter__`
+        from suno_video_async.batch.ledgers import planned_ledger  # noqa: PLC0415  as in `__aenter__`
+        from suno_video_async.batch.plan import plan  # noqa: PLC0415
 
         engine = self._open()
-        return await plan(engine, source, ledger, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
+        kept = await planned_ledger(source, ledger, engine.ledger)
+        return await plan(engine, source, kept, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
 
     def unknowns(self, ledger: Ledger | str | PathLike[str]) -> Unknowns:
         """Open a ledger to settle its unknown rows: `async with client.unknowns("l.db") as unknowns:`.
 
         Args:
-            ledger: the ledger, or its file; nobody else may be writing it.
+            ledger: the ledger, or its file; no other client may be writing it, but this one may.
 
         """
         from suno_video_async.batch.reconcile import Unknowns  # noqa: PLC0415  as in `__aenter__`
 
-        return Unknowns(self._open(), ledger)
+        engine = self._open()
+        return Unknowns(engine, ledger, engine.ledgers)
 
     # State
 

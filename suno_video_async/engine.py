@@ -38,9 +38,10 @@ from suno_video_async.errors import (
     SunoVideoError,
 )
 from suno_video_async.hooks import SubmitEvent
-from suno_video_async.ledger.aio import AsyncLedger, as_ledger
+from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.journal import SubmissionJournal
 from suno_video_async.ledger.model import Ledger
+from suno_video_async.ledger.opened import OpenLedgers
 from suno_video_async.models import (
     Estimate,
     MusicTaskId,
@@ -82,7 +83,8 @@ class Engine:
         statistics: what the calls came to.
         calls: sends them.
         poller: follows the tasks.
-        books: the client's own ledger, where there is one.
+        ledger: the client's own ledger, where there is one.
+        ledgers: all that are open, the client's own and those of its conversions.
         closed: whether it is over.
 
     """
@@ -102,6 +104,7 @@ class Engine:
     calls: Calls = field(init=False)
     poller: Poller = field(init=False)
     ledger: AsyncLedger | None = field(default=None, init=False)
+    ledgers: OpenLedgers = field(init=False)
     closed: bool = field(default=False, init=False)
     _loop: asyncio.AbstractEventLoop = field(init=False)
     _session: aiohttp.ClientSession = field(init=False)
@@ -124,15 +127,14 @@ class Engine:
             for problem in await anyio.to_thread.run_sync(self.settings.key_file_problems):
                 warnings.warn(str(problem), UserWarning, stacklevel=3)
         await self.limiter.open()
+        self.ledgers = OpenLedgers(self.open_ledger)
         if self.given_ledger is not None:
-            ledger = AsyncLedger(as_ledger(self.given_ledger))
-            await self.open_ledger(ledger)
-            self.ledger = ledger
+            self.ledger = await self.ledgers.acquire(self.given_ledger)
         try:
             await self._background.open("suno-video-client")
         except asyncio.CancelledError:
             if self.ledger is not None:
-                await self.ledger.close()
+                await self.ledgers.release(self.ledger)
             raise
         self._make_parts()
         self._background.start_soon(self.poller.run)
@@ -184,7 +186,7 @@ class Engine:
         if self.ledger is not None:
             with contextlib.suppress(LedgerError):
                 await self.ledger.note_place(self.clock.time())
-            await self.ledger.close()
+            await self.ledgers.release(self.ledger)
         await self._downloads.aclose()
         if self._session is not self.given_session:
             await self._session.close()

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from suno_video_async import (
+    NO_LEDGER,
     CallbackReceiver,
     LedgerError,
     Outcome,
@@ -132,7 +133,9 @@ def converted(
         client, _ = client_of(api, rate=rate)
         async with client:
             api.receiver = CallbackReceiver(client, public_url=PUBLIC, trust_callbacks=trust_callbacks)
-            async with client.convert(source, callbacks=api.receiver, **arguments) as outcomes:
+            async with client.convert(
+                source, callbacks=api.receiver, **{"ledger": NO_LEDGER, **arguments}
+            ) as outcomes:
                 return [outcome async for outcome in outcomes], api.receiver
 
     return run_virtual(run())
@@ -193,7 +196,7 @@ def test_a_500_without_a_callback_is_sent_again() -> None:
         client, _ = client_of(api)
         async with client:
             api.receiver = CallbackReceiver(client, public_url=PUBLIC)
-            async with client.convert([track()], callbacks=api.receiver) as outcomes:
+            async with client.convert([track()], ledger=NO_LEDGER, callbacks=api.receiver) as outcomes:
                 (outcome,) = [outcome async for outcome in outcomes]
             return outcome, client.statistics().resent_after_500
 
@@ -217,7 +220,7 @@ def test_a_strict_client_never_sends_again_after_a_500() -> None:
         client, _ = client_of(api, retry=RetryPolicy(strict=True))
         async with client:
             api.receiver = CallbackReceiver(client, public_url=PUBLIC)
-            async with client.convert([track()], callbacks=api.receiver) as outcomes:
+            async with client.convert([track()], ledger=NO_LEDGER, callbacks=api.receiver) as outcomes:
                 (outcome,) = [outcome async for outcome in outcomes]
             return outcome
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from suno_video_async import (
+    NO_LEDGER,
     ClientClosedError,
     DownloadError,
     LedgerError,
@@ -44,7 +45,10 @@ def tracks(count: int) -> list[Track]:
 def outcomes_of(script: Script, count: int, **arguments: Any) -> list[Outcome]:
     async def run() -> list[Outcome]:
         client, _ = client_of(script)
-        async with client, client.convert(tracks(count), **arguments) as outcomes:
+        async with (
+            client,
+            client.convert(tracks(count), **{"ledger": NO_LEDGER, **arguments}) as outcomes,
+        ):
             return [outcome async for outcome in outcomes]
 
     return run_virtual(run())
@@ -115,7 +119,7 @@ def test_a_defect_in_one_row_takes_no_other_with_it(monkeypatch: pytest.MonkeyPa
             return await retry(rows, claim, work)
 
         monkeypatch.setattr(RowProcessor, "_continue", broken)
-        async with client, client.convert(tracks(5)) as outcomes:
+        async with client, client.convert(tracks(5), ledger=NO_LEDGER) as outcomes:
             try:
                 async for outcome in outcomes:
                     states.append(f"{outcome.track and outcome.track.suno_id} {outcome.state}")
@@ -186,7 +190,7 @@ async def test_an_expired_url_is_asked_for_again(tmp_path: Path) -> None:
             return answer(task_data("v1", "success", media=f"{media.url}/{'old' if asked == 1 else 'new'}"))
 
         client, _ = client_of(script, clock=SystemClock(1000))
-        async with client, client.convert(tracks(1), output_dir=tmp_path) as outcomes:
+        async with client, client.convert(tracks(1), ledger=NO_LEDGER, output_dir=tmp_path) as outcomes:
             states = [outcome.state async for outcome in outcomes]
     assert states == ["downloaded"]
     assert asked == 2
@@ -199,7 +203,7 @@ async def test_songs_of_one_name_have_files_of_their_own(tmp_path: Path) -> None
         api.media = media.url
         client, _ = client_of(api, clock=SystemClock(1000))
         catalog = [Track(task_id=name, suno_id="same") for name in ("m1", "m2")]
-        async with client, client.convert(catalog, output_dir=tmp_path) as outcomes:
+        async with client, client.convert(catalog, ledger=NO_LEDGER, output_dir=tmp_path) as outcomes:
             paths = {outcome.path async for outcome in outcomes}
     assert len(paths) == 2
 
@@ -286,7 +290,7 @@ async def test_a_conversion_is_entered_once_and_over_when_it_is_left() -> None:
     """Iterating before, entering twice and iterating afterwards each say so."""
     client, _ = client_of(FakeAPI())
     async with client:
-        conversion = client.convert(tracks(1))
+        conversion = client.convert(tracks(1), ledger=NO_LEDGER)
         with pytest.raises(RuntimeError, match="entered first"):
             await anext(aiter(conversion))
         async with conversion:

@@ -74,11 +74,11 @@ def test_what_comes_later_does_not_trip_a_guard_against_blocking() -> None:
         """
 import asyncio
 from blockbuster import blockbuster_ctx
-from suno_video_async import SunoVideoClient
+from suno_video_async import NO_LEDGER, SunoVideoClient
 
 async def main():
     async with SunoVideoClient(api_key="ak_" + "0" * 32, base_url="http://127.0.0.1:9") as client:
-        async with client.convert([]) as outcomes:
+        async with client.convert([], ledger=NO_LEDGER) as outcomes:
             assert [outcome async for outcome in outcomes] == []
         client.unknowns("ledger.db")
 

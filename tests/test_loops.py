@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from suno_video_async import Limiter, SystemClock, Track, VideoTask
+from suno_video_async import NO_LEDGER, Limiter, SystemClock, Track, VideoTask
 from suno_video_async.ledger import lock
 from suno_video_async.ledger.lock import WriterLock
 from suno_video_async.testing import VideoServer
@@ -179,7 +179,7 @@ async def test_a_fixture_may_leave_from_another_task() -> None:
     """A client that one task has opened is closed by another, also where an error goes through both."""
     client, _ = client_of(FakeAPI(seconds=0.0), clock=SystemClock(1000))
     await asyncio.create_task(client.__aenter__())
-    conversion = client.convert([TRACK])
+    conversion = client.convert([TRACK], ledger=NO_LEDGER)
     outcomes = await asyncio.create_task(conversion.__aenter__())
     assert [outcome.state async for outcome in outcomes] == ["succeeded"]
     await asyncio.create_task(conversion.__aexit__(None, None, None))

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from suno_video_async import RateLimit, RateLimitError, SunoVideoClient, Track, otel
+from suno_video_async import NO_LEDGER, RateLimit, RateLimitError, SunoVideoClient, Track, otel
 from suno_video_async.local import Fault
 from suno_video_async.otel import DURATIONS, SCHEMA, OpenTelemetryHooks
 from suno_video_async.protocol.codec import Operation
@@ -75,7 +75,7 @@ async def generated(client: SunoVideoClient, folder: Path) -> None:
 
 
 async def converted(client: SunoVideoClient, folder: Path) -> None:
-    async with client.convert([TRACK], output_dir=folder) as outcomes:
+    async with client.convert([TRACK], ledger=NO_LEDGER, output_dir=folder) as outcomes:
         assert [outcome.state async for outcome in outcomes] == ["downloaded"]
 
 
@@ -237,7 +237,7 @@ def test_a_conversion_is_below_the_span_that_began_it(seen: Seen) -> None:
         tracks = [Track(task_id="m1", suno_id=f"s{number}") for number in range(5)]
         async with client:
             with trace.use_span(seen.tracers.get_tracer("app").start_span("nightly run"), end_on_exit=True):
-                conversion = client.convert(tracks)
+                conversion = client.convert(tracks, ledger=NO_LEDGER)
                 async with conversion as outcomes:
                     assert len([outcome async for outcome in outcomes]) == 5
             await client.balance()
@@ -261,7 +261,7 @@ def test_ended_tracks_are_forgotten(seen: Seen) -> None:
     async def main() -> None:
         client, _ = client_of(FakeAPI(seconds=1.0), hooks=[seen.hooks], rate=None)
         tracks = (Track(task_id="m", suno_id=str(number)) for number in range(300))
-        async with client, client.convert(tracks) as outcomes:
+        async with client, client.convert(tracks, ledger=NO_LEDGER) as outcomes:
             assert len([outcome async for outcome in outcomes]) == 300
 
     run_virtual(main())

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from suno_video_async import MissingExtraError, Outcome, Track
+from suno_video_async import NO_LEDGER, MissingExtraError, Outcome, Track
 from suno_video_async.progress import Shown, rich_progress, tqdm_progress
 from tests.support.clients import FakeAPI, client_of
 from tests.support.fakes import answer
@@ -41,7 +41,7 @@ def converted(source: Any, show: Callable[[Any], Shown], leave_after: int = 99) 
             lambda request: answer(code=422) if b'"3"' in (request.body or b"") else api(request)
         )
         states = list[str]()
-        async with client, client.convert(source) as outcomes:
+        async with client, client.convert(source, ledger=NO_LEDGER) as outcomes:
             with show(outcomes) as shown:
                 async for outcome in shown:
                     states.append(outcome.state)

@@ -22,6 +22,7 @@ from suno_video_async.api.retry import Backoff, full_jitter, is_closed, retry_af
 from suno_video_async.api.transport import Transport
 from suno_video_async.clock import Clock
 from suno_video_async.errors import (
+    AlreadyBoughtError,
     APIError,
     APITimeoutError,
     BudgetExceeded,
@@ -413,4 +414,4 @@ def _begun(send: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 def _was_begun(error: SunoVideoError | None) -> bool:
     """Whether a send got past the books' first entry."""
-    return not isinstance(error, LedgerError | BudgetExceeded)
+    return not isinstance(error, LedgerError | BudgetExceeded | AlreadyBoughtError)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from functools import partial
 from types import TracebackType
@@ -16,6 +17,7 @@ from attrs import evolve
 
 from suno_video_async._util.aio import run_to_completion
 from suno_video_async.batch.catalog import CatalogSource, Row, count_rows, read_rows
+from suno_video_async.batch.ledgers import GivenLedger, choose_ledger
 from suno_video_async.batch.options import Options, StopSignal
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.batch.row import RowProcessor, Unclaimed, Work
@@ -33,6 +35,13 @@ Handle: TypeAlias = "Callable[[Claim | CatalogError | Unclaimed, str], Coroutine
 
 #: The ledger's note that a run was stopped because the API was out of reach.
 OUT_OF_REACH = "out_of_reach"
+#: Rows that `convert(None)` takes from the ledger. One that is being submitted is another part's of the client.
+_NOT_DONE = (State.PLANNED, State.REFUSED, State.SUBMITTED, State.UNKNOWN, State.FAILED)
+#: Said of a conversion that nobody has told where to keep what it buys.
+FORGETS = (
+    "this conversion keeps no ledger: what it buys is not remembered, and running it again pays again; name a file"
+    " with ledger=, or pass ledger=NO_LEDGER if that is what you want"
+)
 
 
 class Conversion:
@@ -43,22 +52,26 @@ class Conversion:
     submitted stays paid for, stands in the ledger, and is followed again by the next run.
     """
 
+    _ledger: AsyncLedger  # these are made when the conversion is entered
+    _inbox: Inbox | None
+    _run_id: int
+    _rows: RowProcessor
+
     def __init__(
         self,
         client: Engine,
-        source: CatalogSource,
-        ledger: AsyncLedger,
+        source: CatalogSource | None,
+        ledger: GivenLedger,
         options: Options,
         callbacks: CallbackReceiver | None = None,
     ) -> None:
         self._client = client
         self._source = source
-        self._ledger = ledger
+        self._given_ledger = ledger
         self._options = options
-        self._inbox = None if callbacks is None else Inbox(callbacks, ledger, client, client.believe)
+        self._callbacks = callbacks
         self._out_of_reach = False
         self._stop_signal = StopSignal(stopping=options.unknown_grace is not None)
-        self._rows = RowProcessor(client, ledger, options, self._inbox, self._stop_signal)
         self._scope = anyio.CancelScope()
         self._ended = anyio.Event()
         self._room = anyio.Semaphore(2 * client.max_in_flight)
@@ -73,18 +86,28 @@ class Conversion:
         """
         if self._outcomes is not None:
             raise RuntimeError("a conversion is entered once: make another one")
-        await self._client.open_ledger(self._ledger)
+        choice = await choose_ledger(self._source, self._given_ledger, self._client.ledger)
+        if choice.forgets:
+            warnings.warn(FORGETS, UserWarning, stacklevel=2)
+        ledger = self._ledger = await self._client.ledgers.acquire(choice.ledger)
         send, self._outcomes = anyio.create_memory_object_stream[Outcome](self._client.max_in_flight)
         try:
+            self._run_id = await ledger.begin_run()
+            inbox = self._inbox = self._inbox_of(ledger)
+            self._rows = RowProcessor(self._client, ledger, self._options, inbox, self._stop_signal)
             self._client.start_soon(partial(self._run, send))
         except BaseException:  # such as that it was closed while the ledger was opened
             send.close()
             self._outcomes.close()
-            await self._ledger.close()
+            await self._client.ledgers.release(ledger)
             raise
-        if self._inbox is not None:
-            self._inbox.open()
+        if inbox is not None:
+            inbox.open()
         return self
+
+    def _inbox_of(self, ledger: AsyncLedger) -> Inbox | None:
+        receiver, client = self._callbacks, self._client
+        return None if receiver is None else Inbox(receiver, ledger, client, client.believe)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -119,13 +142,14 @@ class Conversion:
     async def count(self) -> int | None:
         """Return how many rows the catalog has, as far as that can be known before they are read.
 
-        A file is read through, and what has a length is asked for it; None for all else, and for `resume`.
+        A file is read through, and what has a length is asked for it; None for all else, such as a ledger's rows.
 
         Raises:
             CatalogError: the file cannot be read as a whole.
 
         """
-        return None if self._options.unknown_grace is not None else await count_rows(self._source)
+        source = self._source
+        return None if source is None or self._options.unknown_grace is not None else await count_rows(source)
 
     def stop(self) -> None:
         """Submit no more; what is submitted is followed to its end, the rest of the rows end as `planned`."""
@@ -138,7 +162,7 @@ class Conversion:
 
     def credits(self) -> tuple[float, float] | None:
         """Return the credits spent and set aside over the ledger's life; None where only its file could tell."""
-        ledger = self._ledger.sync
+        ledger = None if self._outcomes is None else self._ledger.sync
         if not isinstance(ledger, SqliteLedger):
             return None
         spent, reserved = ledger.sums
@@ -184,7 +208,8 @@ class Conversion:
         with contextlib.suppress(LedgerError):
             await self._note_reach()
             await self._ledger.note_place(self._client.clock.time())
-        await self._ledger.close()
+        self._ledger.end_run(self._run_id)
+        await self._client.ledgers.release(self._ledger)
 
     async def _recall_reach(self) -> None:
         """Begin carefully where an earlier run was stopped because the API was out of reach."""
@@ -201,7 +226,8 @@ class Conversion:
 
     async def _pull(self, group: TaskGroup, handle: Handle) -> None:
         try:
-            async with contextlib.aclosing(read_rows(self._source)) as rows:
+            source = self._wanted() if self._source is None else read_rows(self._source)
+            async with contextlib.aclosing(source) as rows:
                 async for row in rows:
                     await self._room.acquire()
                     # Claimed here and not in the row's own task: afterwards it is certain which rows of the ledger
@@ -215,11 +241,17 @@ class Conversion:
             self._stop_signal.stop_if_fatal(error)
             self._stop_signal.fail(error)
 
+    async def _wanted(self) -> AsyncGenerator[Row, None]:
+        """Yield what the ledger holds and is not done, as a catalog of its tracks."""
+        made = () if self._options.output_dir is None else (State.SUCCEEDED,)
+        async for row in self._ledger.in_state(*_NOT_DONE, *made):
+            yield Row(row.location, row.track)
+
     async def _claimed(self, row: Row) -> Claim | CatalogError | Unclaimed:
         if isinstance(row.track, CatalogError):
             return row.track
         try:
-            claim = await self._ledger.claim(row.track, location=row.location)
+            claim = await self._ledger.claim(row.track, location=row.location, run=self._run_id)
         except LedgerError as error:
             return Unclaimed(row.track, error)
         # As the catalog has it now: the ledger may hold other columns of an earlier one.
@@ -235,13 +267,16 @@ class Conversion:
     async def _pick_up(self, group: TaskGroup, handle: Handle, rows: AsyncGenerator[LedgerRow, None]) -> None:
         try:
             async for row in rows:
+                if self._options.unknown_grace is None and self._ledger.register.find(row.id) is not None:
+                    continue  # another part of this client is on it
                 await self._room.acquire()
                 group.start_soon(handle, Claim(row=row), row.location)
         except LedgerError as error:
             self._stop_signal.stop_if_fatal(error)
 
     async def _note_places(self) -> None:
-        if (rate := self._client.rate) is not None:
+        rate = self._client.rate
+        if rate is not None and self._ledger is not self._client.ledger:  # the client sees to its own
             try:
                 await self._ledger.keep_places(self._client.clock, rate.per)
             except LedgerError as error:

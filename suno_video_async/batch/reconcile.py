@@ -15,6 +15,7 @@ from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.aio import AsyncLedger, as_ledger
 from suno_video_async.ledger.journal import origin_problem
 from suno_video_async.ledger.model import DROPPED, Ledger, LedgerRow, Transition, all_rows
+from suno_video_async.ledger.opened import OpenLedgers
 from suno_video_async.ledger.reader import no_ledger
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
@@ -40,18 +41,25 @@ class UnknownsClient(Protocol):
 class Unknowns:
     """The unknown rows of a ledger, open to be settled.
 
-    Use it as `async with client.unknowns("catalog.ledger.db") as unknowns:`; nobody else can write the ledger
+    Use it as `async with client.unknowns("catalog.ledger.db") as unknowns:`; no other client can write the ledger
     meanwhile. What an interrupted run was just sending is unknown from then on.
 
     Args:
         client: whose account it is.
         ledger: the ledger, or its file.
+        ledgers: the ledgers that the client has open, if it is open: its own is not opened for the second time.
 
     """
 
-    def __init__(self, client: UnknownsClient, ledger: Ledger | str | PathLike[str]) -> None:
+    def __init__(
+        self,
+        client: UnknownsClient,
+        ledger: Ledger | str | PathLike[str],
+        ledgers: OpenLedgers | None = None,
+    ) -> None:
         self._client = client
         self._ledger = AsyncLedger(as_ledger(ledger))
+        self._ledgers = ledgers or OpenLedgers(self._open)
 
     async def __aenter__(self) -> Unknowns:
         """Open the ledger.
@@ -64,14 +72,17 @@ class Unknowns:
         path = kept.path if isinstance(kept, SqliteLedger) else None
         if path is not None and not await anyio.Path(path).exists():
             raise no_ledger(path)
-        provider, fingerprint = self._client.account
-        await self._ledger.open(provider=provider, fingerprint=fingerprint)
+        self._ledger = await self._ledgers.acquire(self._ledger)
         return self
+
+    async def _open(self, ledger: AsyncLedger) -> None:
+        provider, fingerprint = self._client.account
+        await ledger.open(provider=provider, fingerprint=fingerprint)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._ledger.close()
+        await self._ledgers.release(self._ledger)
 
     async def rows(self) -> list[LedgerRow]:
         """Return the unknown rows in their order."""

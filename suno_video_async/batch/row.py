@@ -37,6 +37,7 @@ from suno_video_async.hooks import SubmitEvent
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.journal import SubmissionJournal, micro, transition_of
 from suno_video_async.ledger.model import AWAITED, MICRO, Claim, LedgerRow, Transition, is_given_up
+from suno_video_async.ledger.register import RowWork
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import (
     UNKNOWN_GRACE,
@@ -67,6 +68,7 @@ class Work:
     location: str
     started: float
     sends: int = 0
+    claimed: RowWork | None = None
     submission: Submission | None = None
     task: VideoTask | None = None
 
@@ -135,7 +137,7 @@ class RowProcessor:
             self.stop_signal.stop_if_fatal(claim.error)
             return Outcome(track=claim.track, state="planned", error=claim.error)
         try:
-            return await self._continue(claim, work)
+            return await self._work_on(claim, work)
         except LedgerError as error:
             self.stop_signal.stop_if_fatal(error)
             return evolve(_known(claim.row, _state_at(error, work)), error=error)
@@ -152,10 +154,22 @@ class RowProcessor:
             defect.__cause__ = error
             return evolve(_known(claim.row, _state_at(error, work)), error=defect)
 
+    async def _work_on(self, claim: Claim, work: Work) -> Outcome:
+        """Do what a row needs, when no other part of the client works on it."""
+        if claim.repeated:
+            return _known(claim.row, "skipped")
+        async with self.ledger.register.working(claim.row.id) as work.claimed:
+            return await self._continue(await self._current(claim), work)
+
+    async def _current(self, claim: Claim) -> Claim:
+        """Return a claim with its row as it stands now: another part of the client may have worked on it."""
+        row = await self.ledger.row(claim.row.id) if self.ledger.shared else None
+        return claim if row is None else evolve(claim, row=evolve(row, track=claim.row.track))
+
     async def _continue(self, claim: Claim, work: Work) -> Outcome:
         """Do what a row needs, from the state that it is in."""
         row = claim.row
-        if claim.repeated or row.state is State.DOWNLOADED:
+        if row.state is State.DOWNLOADED:
             return _known(row, "skipped")
         match row.state:
             case State.SUBMITTED:
@@ -194,7 +208,7 @@ class RowProcessor:
                 await self._budget.admit(claim.row)
             if self.stop_signal.stopping:
                 return Outcome(track=track, state="planned", error=self.stop_signal.reason)
-            work.submission = self._submission(claim.row, sent_before=work.sends > 0)
+            work.submission = self._submission(claim.row, work)
             work.sends += 1
             work.task = await work.submission.wait()
         except LedgerError:
@@ -256,26 +270,31 @@ class RowProcessor:
             event = SubmitEvent(request=VideoRequest(track=row.track), task_id=row.video_task_id)
             self.client.reporter.emit(lambda hook: hook.on_submit(event))
 
-    def _submission(self, row: LedgerRow, *, sent_before: bool) -> Submission:
+    def _submission(self, row: LedgerRow, work: Work) -> Submission:
         budget = self._budget
         journal = SubmissionJournal(
             self.ledger,
             row,
             reserve=(lambda: 0) if budget is None else partial(budget.reservation, row.track),
             budget=None if budget is None else budget.limit,
+            rebuy_changed=self.options.rebuy_changed,
             strict=self.client.strict,
-            sent_before=sent_before,
+            sent_before=work.sends > 0,
             callback_url=self.inbox.url if self.inbox is not None else None,
         )
         submission = self.client.begin(
             VideoRequest(track=row.track), refused=self.stop_signal.stop_if_fatal, journal=journal, bulk=True
         )
+        if work.claimed is not None:
+            work.claimed.submit(submission.outcome)
         self.stop_signal.watch(submission)
         return submission
 
     def _not_bought(self, track: Track, error: SunoVideoError) -> Outcome:
         if isinstance(error, ClientClosedError) and self.stop_signal.stopping:
             return Outcome(track=track, state="planned", error=self.stop_signal.reason)
+        if isinstance(error, AlreadyBoughtError):
+            return Outcome(track=track, state="skipped", error=error)
         self.stop_signal.stop_if_fatal(error)
         refused = isinstance(error, InvalidRequestError | NotFoundError) and error.operation == "CreateTask"
         return Outcome(track=track, state="refused" if refused else "planned", error=error)
@@ -287,7 +306,7 @@ class RowProcessor:
         work.task = work.task or self.client.follow(row.video_task_id, row.track, bulk=True)
         end = await self._end_of(row, work.task)
         if transition := transition_of(end, now=self.client.clock.time()):
-            row = await self.ledger.move(row, transition)
+            row = await self.ledger.settle(row, transition)
         if self._budget is not None:
             if isinstance(end, Video):
                 await self._budget.note_price(row, end.credits)
@@ -326,7 +345,7 @@ class RowProcessor:
                 saved = await self.client.fetch(_made(outcome), folder, name=name, sha256=sha256)
         except (DownloadError, APIError, TransportError, TaskFailed, TaskEndUnknown, VideoNotReady) as error:
             return evolve(outcome, error=error)
-        await self.ledger.move(row, Transition(state=State.DOWNLOADED, path=saved.path, sha256=saved.sha256))
+        await self.ledger.settle(row, Transition(state=State.DOWNLOADED, path=saved.path, sha256=saved.sha256))
         return evolve(outcome, state="downloaded", path=saved.path, sha256=saved.sha256)
 
     async def _name(self, row: LedgerRow) -> str:

@@ -14,6 +14,8 @@ from suno_video_async.api.submission import Submission
 from suno_video_async.engine import Engine
 from suno_video_async.errors import (
     AlreadyBoughtError,
+    BudgetExceeded,
+    ClientClosedError,
     LedgerError,
     SubmissionUnknown,
     SunoVideoError,
@@ -22,6 +24,7 @@ from suno_video_async.errors import (
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.journal import SubmissionJournal, transition_of
 from suno_video_async.ledger.model import LedgerRow, Transition
+from suno_video_async.ledger.register import RowWork
 from suno_video_async.ledger.states import BOUGHT, State
 from suno_video_async.models import TaskSnapshot, Track, Video, VideoRequest, VideoTaskId
 from suno_video_async.observability.log import fields, logger
@@ -37,7 +40,6 @@ class SingleSubmissions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._one_claim = anyio.Lock()
-        self._submitting = dict[int, Submission]()
         self._settled = dict[VideoTaskId, asyncio.Future[LedgerRow]]()
 
     async def submit(self, request: VideoRequest) -> VideoTask:
@@ -52,17 +54,36 @@ class SingleSubmissions:
         ledger = self._engine.ledger
         if ledger is None:
             return await self._engine.begin(request).wait()
-        async with self._one_claim:
-            claim = await ledger.claim(request.track, location="submit")
-            row = claim.row
-            submission = self._submitting.get(row.id)
-            if submission is None:
-                if row.video_task_id is not None and row.state in _FOUND:
+        while True:
+            async with self._one_claim:
+                claim = await ledger.claim(request.track, location="submit")
+                row, work = claim.row, ledger.register.find(claim.row.id)
+                rebought = work is not None and row.state is State.FAILED
+                if row.video_task_id is not None and row.state in _FOUND and not rebought:
                     return self._resumed(ledger, row)
-                if claim.changed is not None and self._is_bought(claim.changed):
-                    raise AlreadyBoughtError(request.track, claim.changed.track.key)
-                submission = self._begin(ledger, row, request)
+                if work is None:
+                    if claim.changed is not None and self._is_bought(ledger, claim.changed):
+                        raise AlreadyBoughtError(request.track, claim.changed.track.key)
+                    submission = self._begin(ledger, row, request)
+                    break
+            if (task := await self._joined(work)) is not None:
+                self._settle(ledger, row, task)
+                return task
         return await submission.wait()
+
+    async def _joined(self, work: RowWork) -> VideoTask | None:
+        """Wait for what another caller or a conversion makes of a row; None if it is free again and not bought."""
+        outcome = await work.submission()
+        if outcome is None:
+            return None
+        end: VideoTask | SunoVideoError = await asyncio.shield(outcome)
+        if isinstance(end, VideoTask):
+            return end
+        if not isinstance(end, BudgetExceeded | ClientClosedError):
+            raise end
+        await work.ended.wait()  # the other's budget or end is not this caller's
+        self._engine.checked()
+        return None
 
     async def generate(
         self, track: Track, output_dir: str | PathLike[str] | None, wait_at_most: float | None
@@ -85,8 +106,9 @@ class SingleSubmissions:
                 await self._downloaded(ledger, task, path)
             return evolve(video, path=path)
 
-    def _is_bought(self, row: LedgerRow) -> bool:
-        return row.state in BOUGHT or row.id in self._submitting
+    @staticmethod
+    def _is_bought(ledger: AsyncLedger, row: LedgerRow) -> bool:
+        return row.state in BOUGHT or ledger.register.find(row.id) is not None
 
     def _begin(self, ledger: AsyncLedger, row: LedgerRow, request: VideoRequest) -> Submission:
         if row.state in {State.UNKNOWN, State.SUBMITTING}:
@@ -98,14 +120,14 @@ class SingleSubmissions:
         submission = self._engine.begin(
             request, journal=SubmissionJournal(ledger, row, strict=self._engine.strict)
         )
-        self._submitting[row.id] = submission
-        submission.outcome.add_done_callback(partial(self._submitted, row))
+        ledger.register.begin(row.id).submit(submission.outcome)
+        ledger.register.end(row.id)
+        submission.outcome.add_done_callback(self._submitted)
         # Started now and not by that callback: from one, anyio starts no task where sniffio is installed.
         self._engine.start_soon(partial(self._settle_what_is_bought, ledger, row, submission))
         return submission
 
-    def _submitted(self, row: LedgerRow, outcome: asyncio.Future[VideoTask | SunoVideoError]) -> None:
-        del self._submitting[row.id]
+    def _submitted(self, outcome: asyncio.Future[VideoTask | SunoVideoError]) -> None:
         task = outcome.result()
         if isinstance(task, VideoTask):
             self._settled.setdefault(task.id, asyncio.get_running_loop().create_future())
@@ -135,7 +157,10 @@ class SingleSubmissions:
         settled = self._settled[task.id]
         try:
             transition = transition_of(await _end_of(task), now=self._engine.clock.time())
-            settled.set_result(row if transition is None else await ledger.move(row, transition))
+            row = evolve(row, video_task_id=task.id)
+            row = row if transition is None else await ledger.settle(row, transition)
+            if not settled.done():
+                settled.set_result(row)
         except LedgerError:
             # The row stays submitted: the next client follows it again.
             logger.exception(
@@ -160,7 +185,7 @@ class SingleSubmissions:
         """Note that the video of a task is on disk."""
         row = await self._settled_row(task)
         if row is not None and row.state is State.SUCCEEDED:
-            row = await ledger.move(row, Transition(state=State.DOWNLOADED, path=path))
+            row = await ledger.settle(row, Transition(state=State.DOWNLOADED, path=path))
             self._settled[task.id] = asyncio.get_running_loop().create_future()
             self._settled[task.id].set_result(row)
 

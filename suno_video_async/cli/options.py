@@ -14,6 +14,8 @@ from typing import Any, TypeVar, cast
 import click
 from attrs import field, frozen
 
+from suno_video_async.batch import ledgers
+from suno_video_async.batch.ledgers import ledger_beside
 from suno_video_async.callbacks import checked_public_url
 from suno_video_async.cli.errors import UsageProblem
 from suno_video_async.cli.output import Output
@@ -28,8 +30,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 #: Where videos go unless the user says otherwise.
 DEFAULT_OUTPUT_DIR = Path("videos")
-#: What a catalog's name may end with; its ledger's name does without.
-CATALOG_SUFFIXES = frozenset({".csv", ".json", ".jsonl", ".ndjson"})
 #: The catalog's name that means stdin.
 STDIN = Path("-")
 
@@ -227,14 +227,12 @@ def ledger_of(catalog: Path, ledger: Path | None, *, no_ledger: bool) -> Path | 
             f"{catalog} is read from a pipe, and there is no place for a ledger beside it: name one with --ledger"
             " FILE to pay only once however often you run this, or say --no-ledger"
         )
-    stem = catalog.stem if catalog.suffix.lower() in CATALOG_SUFFIXES else catalog.name
-    return catalog.with_name(f"{stem}.ledger.db")
+    return ledger_beside(catalog)
 
 
 def is_stream(catalog: Path) -> bool:
-    """Whether a catalog is no file of its own: stdin, a pipe, a device."""
-    in_system = catalog.is_absolute() and catalog.parts[1:2] in {("dev",), ("proc",)}
-    return in_system or catalog == STDIN or (catalog.exists() and not (catalog.is_file() or catalog.is_dir()))
+    """Whether a catalog is not a file of its own: stdin, a pipe, a device."""
+    return catalog == STDIN or ledgers.is_stream(catalog)
 
 
 def catalog_source(catalog: Path) -> Path:

@@ -31,7 +31,7 @@ from suno_video_async.cli.purchases import Purchases, resume_command
 from suno_video_async.cli.tally import PROBLEMS_SHOWN, Tally, outcome_line
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT, SunoVideoClient
 from suno_video_async.errors import BudgetExceeded, SunoVideoError
-from suno_video_async.ledger.model import LedgerRow, all_rows
+from suno_video_async.ledger.model import NO_LEDGER, LedgerRow, all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.ratelimit.shared import SharedRateLimit
@@ -213,7 +213,7 @@ def _conversion(job: Job, receiver: CallbackReceiver | None) -> Conversion:
         )
     return job.client.convert(
         job.source,
-        ledger=job.ledger,
+        ledger=job.ledger or NO_LEDGER,
         output_dir=job.downloads.output_dir,
         task_timeout=job.task_timeout,
         retry_failed=job.buying.retry_failed,

@@ -10,8 +10,9 @@ from typing import ParamSpec, TypeVar
 from suno_video_async._util.aio import RunBlocking, in_one_thread, inline, run_to_completion
 from suno_video_async.clock import Clock
 from suno_video_async.ledger.model import Attempt, Claim, Ledger, LedgerRow, Totals, Transition
+from suno_video_async.ledger.register import WorkRegister
 from suno_video_async.ledger.sqlite import SqliteLedger
-from suno_video_async.ledger.states import Cause, State
+from suno_video_async.ledger.states import Cause, State, may_move
 from suno_video_async.models import Track, VideoTaskId
 
 P = ParamSpec("P")
@@ -23,8 +24,17 @@ def as_ledger(ledger: Ledger | str | PathLike[str] | None) -> Ledger:
     return SqliteLedger(ledger) if ledger is None or isinstance(ledger, str | PathLike) else ledger
 
 
+#: A task has ended for a row in one of these.
+_ENDED = frozenset({State.SUCCEEDED, State.DOWNLOADED, State.FAILED})
+
+
 class AsyncLedger:
-    """One open ledger.
+    """One open ledger, of one part of a client or of several.
+
+    Attributes:
+        sync: what is kept.
+        register: the rows that are being worked on.
+        shared: whether several parts of a client have used it: a row may then have moved on since it was read.
 
     Args:
         ledger: what is kept.
@@ -35,6 +45,9 @@ class AsyncLedger:
     def __init__(self, ledger: Ledger, run_blocking: RunBlocking | None = None) -> None:
         in_memory = isinstance(ledger, SqliteLedger) and ledger.path is None
         self.sync = ledger
+        self.register = WorkRegister()
+        self.shared = False
+        self._runs = set[int]()
         self._run_blocking = run_blocking or (inline if in_memory else in_one_thread())
 
     async def open(self, *, provider: str, fingerprint: str) -> None:
@@ -49,13 +62,34 @@ class AsyncLedger:
         """Run one blocking call of the ledger beside the event loop."""
         return await self._run_blocking(partial(method, *args, **kwargs))
 
-    async def claim(self, track: Track, *, location: str) -> Claim:
-        """Find or make the row of a track."""
-        return await self._run_blocking(partial(self.sync.claim, track, location=location))
+    async def begin_run(self) -> int:
+        """Return the number of a new run, which goes on until `end_run`."""
+        run = await self._run_blocking(self.sync.begin_run)
+        self._runs.add(run)
+        return run
+
+    def end_run(self, run: int) -> None:
+        """Note that a run has ended: what it leaves is for the others."""
+        self._runs.remove(run)
+
+    async def claim(self, track: Track, *, location: str, run: int = 0) -> Claim:
+        """Find or make the row of a track, for a run or for a single submission."""
+        return await self._run_blocking(partial(self.sync.claim, track, location=location, run=run))
 
     async def move(self, row: LedgerRow, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
         """Commit how a row goes on."""
         return await self._run_blocking(partial(self.sync.move, row.id, transition, cause=cause))
+
+    async def settle(self, row: LedgerRow, transition: Transition) -> LedgerRow:
+        """Commit how the task of a row ended; where another part of the client has done so, leave it at that."""
+        return await self._run_blocking(partial(self._settle, row, transition))
+
+    def _settle(self, row: LedgerRow, transition: Transition) -> LedgerRow:
+        known = self.sync.row(row.id)
+        ended = known is not None and known.state in _ENDED and known.video_task_id == row.video_task_id
+        if known is not None and ended and not may_move(known.state, transition.state):
+            return known
+        return self.sync.move(row.id, transition)
 
     async def row(self, row_id: int) -> LedgerRow | None:
         """Return one row."""
@@ -74,9 +108,11 @@ class AsyncLedger:
             after = page[-1].id
 
     async def untouched(self, state: State) -> AsyncGenerator[LedgerRow, None]:
-        """Yield rows in a state that this run's catalog did not name."""
+        """Yield rows in a state that neither the catalogs of the present runs nor single submissions named."""
         after = 0
-        while page := await self._run_blocking(partial(self.sync.untouched, state, after=after)):
+        while page := await self._run_blocking(
+            partial(self.sync.untouched, state, runs=tuple(self._runs), after=after)
+        ):
             for row in page:
                 yield row
             after = page[-1].id

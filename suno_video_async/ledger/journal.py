@@ -41,6 +41,7 @@ class SubmissionJournal:
         row: the row, as it is known.
         reserve: says how many micro-credits to set aside for it, right before each send.
         budget: the ledger's budget in micro-credits; None for no limit.
+        rebuy_changed: whether it is bought though the same song is bought under another author or brand.
         strict: whether a 500 leaves the row unknown for good.
         sent_before: whether it is sent again after a 500 that was waited out.
         callback_url: makes the URL of an attempt from its nonce; a 500 then waits for it to be called.
@@ -51,6 +52,7 @@ class SubmissionJournal:
     row: LedgerRow
     reserve: Callable[[], int] = field(default=lambda: 0, kw_only=True)
     budget: int | None = field(default=None, kw_only=True)
+    rebuy_changed: bool = field(default=False, kw_only=True)
     strict: bool = field(default=False, kw_only=True)
     sent_before: bool = field(default=False, kw_only=True)
     callback_url: Callable[[str], str] | None = field(default=None, kw_only=True)
@@ -60,7 +62,10 @@ class SubmissionJournal:
         nonce = secrets.token_hex(16)
         begin: Callable[..., int] = self.ledger.sync.begin_attempt
         reserve, most = self.reserve(), self.budget
-        await self.ledger.call(begin, self.row.id, nonce=nonce, at=at, reserve=reserve, most=most)
+        rebuy = self.rebuy_changed
+        await self.ledger.call(
+            begin, self.row.id, nonce=nonce, at=at, reserve=reserve, most=most, rebuy_changed=rebuy
+        )
         return None if self.callback_url is None else self.callback_url(nonce)
 
     @property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from attrs import field, frozen
 
@@ -19,6 +20,19 @@ DROPPED = "Dropped"
 #: The error type of a row that the server answered with a 500, and that its callback may still bring back; when
 #: none comes in good time, it counts as not bought.
 AWAITED = "AwaitsCallback"
+
+
+class NoLedger(Enum):
+    """The type of `NO_LEDGER`."""
+
+    NO_LEDGER = "no ledger"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+#: Passed as `ledger=`: remember nothing, and say nothing about it.
+NO_LEDGER: Final = NoLedger.NO_LEDGER
 
 
 @frozen(kw_only=True)
@@ -59,7 +73,7 @@ class Claim:
 
     Attributes:
         row: the track's row, as it stands.
-        repeated: the track came by in this run before.
+        repeated: the track came by in the same run before.
         changed: the row of the same song under another author or brand, where that is bought already or came by
             in this run.
 
@@ -162,16 +176,31 @@ class Ledger(Protocol):
         """Let go of it; harmless when it is not open."""
         ...
 
-    def claim(self, track: Track, *, location: str) -> Claim:
-        """Find or make the row of a track."""
+    def begin_run(self) -> int:
+        """Return the number of a new run: of one conversion, among others that write the same open ledger."""
         ...
 
-    def begin_attempt(self, row_id: int, *, nonce: str, at: float, reserve: int, most: int | None) -> int:
+    def claim(self, track: Track, *, location: str, run: int = 0) -> Claim:
+        """Find or make the row of a track.
+
+        Args:
+            track: the track.
+            location: its place in the catalog.
+            run: whose claim it is; 0 for what has no run of its own, such as a single submission.
+
+        """
+        ...
+
+    def begin_attempt(
+        self, row_id: int, *, nonce: str, at: float, reserve: int, most: int | None, rebuy_changed: bool = True
+    ) -> int:
         """Commit that a row's CreateTask is about to be sent, and return the attempt's number.
 
         A failed or refused row is planned and begun in one step.
 
         Raises:
+            AlreadyBoughtError: the same song is bought under another author or brand, and `rebuy_changed` is
+                false; nothing changed.
             BudgetExceeded: `reserve` micro-credits more would be over `most`; nothing changed.
             LedgerError: the row may not be submitted as it stands, or the ledger cannot be written.
 
@@ -232,8 +261,10 @@ class Ledger(Protocol):
         """Return rows in these states (any, when none are named) with ids above `after`, in their order."""
         ...
 
-    def untouched(self, state: State, *, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:
-        """Return rows in a state that no `claim` of this run has touched."""
+    def untouched(
+        self, state: State, *, runs: Collection[int] = (), after: int = 0, most: int = 500
+    ) -> Sequence[LedgerRow]:
+        """Return rows in a state that no `claim` of these runs has touched, nor one without a run of its own."""
         ...
 
     def totals(self) -> Totals:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -123,14 +123,18 @@ class SqliteReader:
         )
         return [row_of(values) for values in found]
 
-    def untouched(self, state: State, *, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:
-        """Return rows in a state that no `claim` of this run has touched."""
+    def untouched(
+        self, state: State, *, runs: Collection[int] = (), after: int = 0, most: int = 500
+    ) -> Sequence[LedgerRow]:
+        """Return rows in a state that no `claim` of these runs has touched, nor one without a run of its own."""
         # The state stands in the text: SQLite uses a partial index for literals only.
         found = self._select(
-            f"SELECT {COLUMNS} {FROM} WHERE r.state = '{state.value}' AND r.id > ? AND r.run != ?"
+            f"SELECT {COLUMNS} {FROM} WHERE r.state = '{state.value}' AND r.id > ?"
+            f" AND r.run NOT IN ({', '.join('?' * (1 + len(runs)))})"
             " AND r.state NOT IN ('succeeded', 'downloaded') ORDER BY r.id LIMIT ?",
             after,
             self._run,
+            *runs,
             most,
         )
         return [row_of(values) for values in found]

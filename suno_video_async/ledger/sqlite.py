@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from suno_video_async._util.filesystem import network_file_system
-from suno_video_async.errors import BudgetExceeded, LedgerError
+from suno_video_async.errors import AlreadyBoughtError, BudgetExceeded, LedgerError
 from suno_video_async.ledger.lock import WriterLock
 from suno_video_async.ledger.model import MICRO, Claim, LedgerRow, Transition, check_move
 from suno_video_async.ledger.reader import COLUMNS, FROM, SqliteReader, row_of, sums
@@ -92,8 +92,7 @@ class SqliteLedger(SqliteReader):
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             for name, value in (("provider", provider), ("fingerprint", fingerprint)):
                 db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
-            self._run = int(self._meta("run") or 0) + 1
-            self._set_meta("run", str(self._run))
+            self._run = self._next_run()
             self._recover(db)
             (self._spent, self._reserved) = sums(db)
 
@@ -108,44 +107,58 @@ class SqliteLedger(SqliteReader):
 
     # What a run does
 
-    def claim(self, track: Track, *, location: str) -> Claim:
+    def begin_run(self) -> int:
+        """Return the number of a new run, among others that write the same open ledger."""
+        with self._transaction():
+            return self._next_run()
+
+    def _next_run(self) -> int:
+        run = int(self._meta("run") or 0) + 1
+        self._set_meta("run", str(run))
+        return run
+
+    def claim(self, track: Track, *, location: str, run: int = 0) -> Claim:
         """Find or make the row of a track."""
+        run = run or self._run
         with self._transaction() as db:
             found = db.execute(f"SELECT {COLUMNS}, r.run {FROM} WHERE r.key = ?", (track.key,)).fetchone()
             if found is not None:
-                if found[-1] == self._run:
+                if found[-1] == run:
                     row = row_of(found[:-1])
-                    return Claim(row=row, repeated=True, changed=self._bought_otherwise(db, row))
+                    return Claim(row=row, repeated=True, changed=self._bought_otherwise(db, row, run))
                 db.execute(
                     "UPDATE rows SET run = ?, place = ?, extra = ? WHERE id = ?",
-                    (self._run, _printable(location), json.dumps(dict(track.extra)), found[0]),
+                    (run, _printable(location), json.dumps(dict(track.extra)), found[0]),
                 )
                 row = self._need(found[0])
             else:
-                row = self._insert(db, track, location)
-            return Claim(row=row, changed=self._bought_otherwise(db, row))
+                row = self._insert(db, track, location, run)
+            return Claim(row=row, changed=self._bought_otherwise(db, row, run))
 
-    def _insert(self, db: sqlite3.Connection, track: Track, location: str) -> LedgerRow:
+    def _insert(self, db: sqlite3.Connection, track: Track, location: str, run: int) -> LedgerRow:
         added = db.execute(
             "INSERT INTO rows (key, task_id, suno_id, author, brand, extra, place, state, run, since)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, 'planned', ?, ?)",
             (
                 *(track.key, track.task_id, track.suno_id, track.author or "", track.brand or ""),
-                *(json.dumps(dict(track.extra)), _printable(location), self._run, self._now()),
+                *(json.dumps(dict(track.extra)), _printable(location), run, self._now()),
             ),
         )
         return self._need(int(added.lastrowid or 0))
 
-    def _bought_otherwise(self, db: sqlite3.Connection, row: LedgerRow) -> LedgerRow | None:
-        """Return the row of the same song under another author or brand that is bought, or will be in this run."""
+    @staticmethod
+    def _bought_otherwise(db: sqlite3.Connection, row: LedgerRow, run: int | None) -> LedgerRow | None:
+        """Return the row of the same song under another author or brand that is bought, or will be in a run."""
         found = db.execute(
             f"SELECT {COLUMNS} {FROM} WHERE r.suno_id = ? AND r.task_id = ? AND r.id != ?"
             " AND (r.state NOT IN ('planned', 'refused') OR (r.state = 'planned' AND r.run = ?)) LIMIT 1",
-            (row.track.suno_id, row.track.task_id, row.id, self._run),
+            (row.track.suno_id, row.track.task_id, row.id, run),
         ).fetchone()
         return None if found is None else row_of(found)
 
-    def begin_attempt(self, row_id: int, *, nonce: str, at: float, reserve: int, most: int | None) -> int:
+    def begin_attempt(
+        self, row_id: int, *, nonce: str, at: float, reserve: int, most: int | None, rebuy_changed: bool = True
+    ) -> int:
         """Commit that a row's CreateTask is about to be sent, and return the attempt's number."""
         with self._transaction() as db:
             row = self._need(row_id)
@@ -154,6 +167,9 @@ class SqliteLedger(SqliteReader):
                 check_move(row, State.PLANNED, Cause.RUN)
             else:
                 check_move(row, State.SUBMITTING, Cause.RUN)
+            other = None if rebuy_changed else self._bought_otherwise(db, row, None)
+            if other is not None:  # since it was claimed, by another part of this client
+                raise AlreadyBoughtError(row.track, other.track.key)
             committed = self._spent + self._reserved
             if most is not None and committed + reserve > most:
                 raise BudgetExceeded(

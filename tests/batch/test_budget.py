@@ -12,6 +12,7 @@ import pytest
 from attrs import define, field
 
 from suno_video_async import (
+    NO_LEDGER,
     APIError,
     BudgetExceeded,
     Conversion,
@@ -115,7 +116,7 @@ def convert(shop: Shop, count: int, *, hooks: tuple[Hooks, ...] = (), **argument
 
     async def run() -> list[Outcome]:
         client, _ = client_of(shop, hooks=hooks, rate=None)
-        async with client, client.convert(tracks(count), **arguments) as outcomes:
+        async with client, client.convert(tracks(count), **{"ledger": NO_LEDGER, **arguments}) as outcomes:
             return [outcome async for outcome in outcomes]
 
     return run_virtual(run())
@@ -248,7 +249,7 @@ def test_a_stop_ends_the_rows_that_wait_for_a_place() -> None:
 
     async def run() -> list[Outcome]:
         client, _ = client_of(Shop(lambda _: 2, names=lambda _: None), rate=None)
-        async with client, client.convert(tracks(20), max_credits=100) as outcomes:
+        async with client, client.convert(tracks(20), ledger=NO_LEDGER, max_credits=100) as outcomes:
             ended = [await anext(outcomes)]
             outcomes.stop()
             return [*ended, *[outcome async for outcome in outcomes]]

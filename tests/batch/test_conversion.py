@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from suno_video_async import (
+    NO_LEDGER,
     AlreadyBoughtError,
     AuthenticationError,
     BudgetExceeded,
@@ -48,7 +49,10 @@ def convert(
 
     async def run() -> list[Outcome]:
         client, _ = client_of(script, **(options or {}))
-        async with client, client.convert(source, **arguments) as outcomes:
+        async with (
+            client,
+            client.convert(source, **{"ledger": NO_LEDGER, **arguments}) as outcomes,
+        ):
             return [outcome async for outcome in outcomes]
 
     return run_virtual(run())
@@ -191,7 +195,7 @@ def test_a_server_that_is_closed_for_long_ends_the_buying(code: int) -> None:
 
     async def run() -> tuple[list[Outcome], SunoVideoError | None, float]:
         client, _ = client_of(script, max_connections=1)
-        async with client, client.convert(tracks(40)) as outcomes:
+        async with client, client.convert(tracks(40), ledger=NO_LEDGER) as outcomes:
             got = [outcome async for outcome in outcomes]
             return got, outcomes.stopped_by, asyncio.get_running_loop().time()
 
@@ -243,7 +247,7 @@ def test_a_rejected_key_ends_the_run_after_what_is_paid_for() -> None:
     async def run() -> list[str]:
         client, _ = client_of(script, max_connections=1)
         states: list[str] = []
-        async with client, client.convert(tracks(20)) as outcomes:
+        async with client, client.convert(tracks(20), ledger=NO_LEDGER) as outcomes:
             assert isinstance(await drain(outcomes, into=states), AuthenticationError)
             assert isinstance(outcomes.stopped_by, AuthenticationError)
         return states
@@ -264,7 +268,7 @@ def test_what_waits_in_the_air_of_submissions_is_bounded() -> None:
 
     async def run() -> None:
         client, _ = client_of(FakeAPI(), max_in_flight=5)
-        async with client, client.convert(endless()) as outcomes:
+        async with client, client.convert(endless(), ledger=NO_LEDGER) as outcomes:
             async for _ in outcomes:
                 break
             await asyncio.sleep(10_000)  # nobody takes outcomes any more
@@ -295,7 +299,7 @@ def test_a_source_that_breaks_loses_nothing_before_it() -> None:
     async def run() -> list[str]:
         client, _ = client_of(FakeAPI())
         seen: list[str] = []
-        async with client, client.convert(source()) as outcomes:
+        async with client, client.convert(source(), ledger=NO_LEDGER) as outcomes:
             assert isinstance(await drain(outcomes, into=seen), KeyError)
         return seen
 
@@ -313,7 +317,7 @@ def test_a_task_that_takes_too_long_is_left_as_submitted() -> None:
 
     async def run() -> Outcome:
         client, transport = client_of(FakeAPI(seconds=1e9))
-        async with client, client.convert(tracks(1), task_timeout=600) as outcomes:
+        async with client, client.convert(tracks(1), ledger=NO_LEDGER, task_timeout=600) as outcomes:
             outcome = await anext(aiter(outcomes))
             sent = len(transport.sent)
             await asyncio.sleep(10_000)
@@ -332,7 +336,7 @@ def test_stop_submits_no_more_and_follows_the_rest() -> None:
 
     async def run() -> list[str]:
         client, _ = client_of(FakeAPI(), max_in_flight=3)
-        async with client, client.convert(tracks(10)) as outcomes:
+        async with client, client.convert(tracks(10), ledger=NO_LEDGER) as outcomes:
             await asyncio.sleep(1)
             outcomes.stop()
             return [outcome.state async for outcome in outcomes]
@@ -348,7 +352,7 @@ def test_leaving_early_stops_submitting() -> None:
         api = FakeAPI()
         client, _ = client_of(api, max_in_flight=3)
         async with client:
-            async with client.convert(tracks(10)) as outcomes:
+            async with client.convert(tracks(10), ledger=NO_LEDGER) as outcomes:
                 async for outcome in outcomes:
                     assert outcome.state == "succeeded"
                     break
@@ -367,7 +371,7 @@ def test_closing_the_client_under_a_conversion_is_an_error() -> None:
     async def run() -> None:
         client, _ = client_of(FakeAPI())
         async with client:
-            conversion = client.convert(tracks(3))
+            conversion = client.convert(tracks(3), ledger=NO_LEDGER)
             await conversion.__aenter__()
             await settle()
         with pytest.raises(ClientClosedError, match="while it converted"):
@@ -452,7 +456,10 @@ async def test_failed_tracks_are_tried_again_only_when_asked(tmp_path: Path) -> 
     async def run(retry_failed: int) -> str:
         client, _ = client_of(failing, clock=SystemClock(1000))
         arguments: dict[str, Any] = {"ledger": tmp_path / "l.db", "retry_failed": retry_failed}
-        async with client, client.convert(tracks(1), **arguments) as outcomes:
+        async with (
+            client,
+            client.convert(tracks(1), **{"ledger": NO_LEDGER, **arguments}) as outcomes,
+        ):
             return (await anext(aiter(outcomes))).state
 
     assert [await run(times) for times in (0, 0, 1, 1, 2)] == ["failed", "skipped", "failed", "skipped", "failed"]

@@ -13,6 +13,7 @@ import pytest
 from attrs import frozen
 
 from suno_video_async import (
+    NO_LEDGER,
     APITimeoutError,
     ConfigurationError,
     MalformedResponseError,
@@ -105,7 +106,7 @@ def outage(
         raised: Exception | None = None
         async with client:
             tracks = [Track(task_id="m1", suno_id=f"s{number}") for number in range(rows)]
-            async with client.convert(tracks, task_timeout=4000.0) as outcomes:
+            async with client.convert(tracks, ledger=NO_LEDGER, task_timeout=4000.0) as outcomes:
                 try:
                     async for outcome in outcomes:
                         states[outcome.state] += 1
@@ -221,7 +222,7 @@ def test_an_answer_of_the_api_that_makes_no_sense_does_not_close_the_brake() -> 
     async def main() -> tuple[Mapping[Any, int], object]:
         client, _ = client_of(script)
         tracks = [Track(task_id="m1", suno_id=f"s{number}") for number in range(30)]
-        async with client, client.convert(tracks) as outcomes:
+        async with client, client.convert(tracks, ledger=NO_LEDGER) as outcomes:
             states = Counter([outcome.state async for outcome in outcomes])
             return states, outcomes.stopped_by
 

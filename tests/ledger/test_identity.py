@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from suno_video_async.errors import AlreadyBoughtError
 from suno_video_async.ledger.model import Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
@@ -88,3 +89,32 @@ def test_songs_of_other_tasks_are_no_change(memory: SqliteLedger) -> None:
     """Another music task's track of the same id is a song of its own."""
     row_in(memory, State.SUBMITTED)
     assert memory.claim(track("s2", author="Ava"), location="").changed is None
+
+
+def test_each_run_of_an_open_ledger_has_its_own_repetitions(memory: SqliteLedger) -> None:
+    """What came by in one run did not come by in another, and a new opening is a new run again."""
+    first, second = memory.begin_run(), memory.begin_run()
+    assert [memory.claim(track(), location="", run=run).repeated for run in (first, first, second, second)] == [
+        *(False, True, False, True)
+    ]
+    assert not memory.claim(track(), location="").repeated
+    assert memory.claim(track(author="Ava"), location="", run=first).changed is None
+
+
+def test_a_song_that_was_bought_meanwhile_is_not_begun(memory: SqliteLedger) -> None:
+    """The look at the same song under another author is part of the commit before the send."""
+    one, other = (memory.claim(each, location="", run=memory.begin_run()) for each in (track(), track(author="A")))
+    assert (one.changed, other.changed) == (None, None)
+    memory.begin_attempt(one.row.id, nonce="1", at=0.0, reserve=0, most=None, rebuy_changed=False)
+    with pytest.raises(AlreadyBoughtError, match="another author"):
+        memory.begin_attempt(other.row.id, nonce="2", at=0.0, reserve=0, most=None, rebuy_changed=False)
+    memory.begin_attempt(other.row.id, nonce="3", at=0.0, reserve=0, most=None, rebuy_changed=True)
+
+
+def test_what_present_runs_have_touched_is_not_left_over(memory: SqliteLedger) -> None:
+    """Rows that other runs of the same opening named are theirs."""
+    row = row_in(memory, State.SUBMITTED)
+    mine, others = memory.begin_run(), memory.begin_run()
+    memory.claim(row.track, location="", run=others)
+    assert memory.untouched(State.SUBMITTED, runs=(mine, others)) == []
+    assert [each.id for each in memory.untouched(State.SUBMITTED, runs=(mine,))] == [row.id]

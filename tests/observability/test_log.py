@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import suno_video_async
-from suno_video_async import Track
+from suno_video_async import NO_LEDGER, Track
 from suno_video_async.hooks import METHODS
 from suno_video_async.observability.log import fields, logger
 from suno_video_async.observability.reporter import LOG
@@ -117,7 +117,7 @@ def test_a_conversion_is_told_in_the_log(records: list[logging.LogRecord]) -> No
             return refusals.pop() if refusals and creating else api(request)
 
         client, _ = client_of(script)
-        async with client, client.convert([TRACK]) as outcomes:
+        async with client, client.convert([TRACK], ledger=NO_LEDGER) as outcomes:
             assert [outcome.state async for outcome in outcomes] == ["succeeded"]
 
     run_virtual(main())
@@ -153,7 +153,7 @@ def test_every_record_at_run_time_has_documented_names(records: list[logging.Log
         )
         async with client:
             tracks = [TRACK, Track(task_id="m1", suno_id="no")]
-            async with client.convert(tracks) as outcomes:
+            async with client.convert(tracks, ledger=NO_LEDGER) as outcomes:
                 assert sorted([outcome.state async for outcome in outcomes]) == ["refused", "succeeded"]
 
     run_virtual(main())
@@ -199,7 +199,7 @@ def test_a_handler_that_raises_breaks_nothing() -> None:
 
     async def main() -> None:
         client, _ = client_of(FakeAPI())
-        async with client, client.convert([TRACK]) as outcomes:
+        async with client, client.convert([TRACK], ledger=NO_LEDGER) as outcomes:
             assert [outcome.state async for outcome in outcomes] == ["succeeded"]
 
     logger.addHandler(broken)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from suno_video_async import (
+    NO_LEDGER,
     CallbackReceiver,
     ClientClosedError,
     Hooks,
@@ -98,7 +99,7 @@ async def bought(client: SunoVideoClient) -> None:
 
 
 async def converted(client: SunoVideoClient) -> None:
-    async with client.convert([TRACK]) as outcomes:
+    async with client.convert([TRACK], ledger=NO_LEDGER) as outcomes:
         assert [outcome.state async for outcome in outcomes] == ["succeeded"]
 
 
@@ -155,7 +156,7 @@ def test_a_submission_that_its_callback_brings_back_is_told() -> None:
 
     async def main(client: SunoVideoClient) -> None:
         api.receiver = CallbackReceiver(client, public_url=PUBLIC)
-        async with client.convert([track()], callbacks=api.receiver) as outcomes:
+        async with client.convert([track()], ledger=NO_LEDGER, callbacks=api.receiver) as outcomes:
             assert [outcome.state async for outcome in outcomes] == ["succeeded"]
 
     diary = told(api, main, rate=None)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from suno_video_async import (
+    NO_LEDGER,
     Answer,
     AuthenticationError,
     ClientClosedError,
@@ -499,7 +500,7 @@ def test_an_interactive_task_is_not_starved_by_a_catalog() -> None:
     async def main(client: SunoVideoClient) -> tuple[float, float]:
         rows = [Track(task_id="m", suno_id=f"s{n}") for n in range(400)]
         loop = asyncio.get_running_loop()
-        async with client.convert(rows) as outcomes:
+        async with client.convert(rows, ledger=NO_LEDGER) as outcomes:
             async for _ in outcomes:
                 break
             started = loop.time()

@@ -64,13 +64,17 @@ class WatchedLedger(SqliteLedger):
         """Whether its lock is held."""
         return self._connection is not None
 
-    def claim(self, track: Track, *, location: str) -> Claim:
-        claim = super().claim(track, location=location)
+    def claim(self, track: Track, *, location: str, run: int = 0) -> Claim:
+        claim = super().claim(track, location=location, run=run)
         self._audit.written("claim", track)
         return claim
 
-    def begin_attempt(self, row_id: int, *, nonce: str, at: float, reserve: int, most: int | None) -> int:
-        number = super().begin_attempt(row_id, nonce=nonce, at=at, reserve=reserve, most=most)
+    def begin_attempt(
+        self, row_id: int, *, nonce: str, at: float, reserve: int, most: int | None, rebuy_changed: bool = True
+    ) -> int:
+        number = super().begin_attempt(
+            row_id, nonce=nonce, at=at, reserve=reserve, most=most, rebuy_changed=rebuy_changed
+        )
         row = self.row(row_id)
         assert row is not None
         self._audit.written("begin", row.track)

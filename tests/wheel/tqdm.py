@@ -6,7 +6,7 @@ import asyncio
 import io
 from importlib.util import find_spec
 
-from suno_video_async import SunoVideoClient, SystemClock, Track
+from suno_video_async import NO_LEDGER, SunoVideoClient, SystemClock, Track
 from suno_video_async.local import LocalServer
 from suno_video_async.progress import tqdm_progress
 
@@ -21,7 +21,7 @@ async def main() -> None:
     async with (
         LocalServer(render_seconds=1, time_scale=SCALE) as server,
         SunoVideoClient(api_key=server.api_key, base_url=server.url, clock=SystemClock(SCALE)) as client,
-        client.convert(tracks, output_dir=None) as outcomes,
+        client.convert(tracks, ledger=NO_LEDGER, output_dir=None) as outcomes,
     ):
         async for outcome in tqdm_progress(outcomes, file=screen, mininterval=0):
             assert outcome.state == "succeeded", outcome

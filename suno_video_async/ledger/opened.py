@@ -1,0 +1,80 @@
+"""The ledgers that a client has open: each of them once, however many parts of the client write it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from os import PathLike
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from suno_video_async._util.aio import run_to_completion
+from suno_video_async.ledger.aio import AsyncLedger, as_ledger
+from suno_video_async.ledger.model import Ledger
+from suno_video_async.ledger.sqlite import SqliteLedger
+
+
+class OpenLedgers:
+    """Opens each ledger for its first user, and closes it after the last.
+
+    Args:
+        open_ledger: takes a ledger for writing.
+
+    """
+
+    def __init__(self, open_ledger: Callable[[AsyncLedger], Awaitable[None]]) -> None:
+        self._open_ledger = open_ledger
+        self._users = dict[AsyncLedger, int]()
+        self._one = anyio.Lock()
+
+    async def acquire(self, wanted: AsyncLedger | Ledger | str | PathLike[str]) -> AsyncLedger:
+        """Return a ledger that is open for writing: the one that is open already, where that is the same.
+
+        Args:
+            wanted: a file, by whatever name or link; or the ledger itself.
+
+        Raises:
+            LedgerError: it cannot be used, or belongs to another account.
+
+        """
+        async with self._one:
+            ledger = wanted if isinstance(wanted, AsyncLedger) else AsyncLedger(as_ledger(wanted))
+            for other in self._users:
+                if await _is_same(ledger, other):
+                    self._users[other] += 1
+                    other.shared = True
+                    return other
+            await self._open_ledger(ledger)
+            self._users[ledger] = 1
+            return ledger
+
+    async def release(self, ledger: AsyncLedger) -> None:
+        """Let go of a ledger, whatever is being cancelled; the last user closes it."""
+        await run_to_completion(self._release(ledger))
+
+    async def _release(self, ledger: AsyncLedger) -> None:
+        async with self._one:
+            self._users[ledger] -= 1
+            if not self._users[ledger]:
+                del self._users[ledger]
+                await ledger.close()
+
+
+async def _is_same(one: AsyncLedger, other: AsyncLedger) -> bool:
+    if one.sync is other.sync:
+        return True
+    first, second = file_of(one.sync), file_of(other.sync)
+    return first is not None and second is not None and await anyio.to_thread.run_sync(_same_file, first, second)
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them does not exist yet
+        return one.resolve() == other.resolve()
+
+
+def file_of(ledger: Ledger) -> Path | None:
+    """Return the file of a ledger; None where it is kept elsewhere."""
+    return ledger.path if isinstance(ledger, SqliteLedger) else None

@@ -1,0 +1,74 @@
+"""Which rows of an open ledger are being worked on: each by one part of a client at a time.
+
+Several conversions of a client and its `submit` may share one ledger, and name the same track. Whoever comes first
+works on the row; the others wait for the end of that work, or join its submission, and go on from what the ledger
+says then. So a track is bought once, and no row is mistaken for an interrupted one while it is being submitted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+
+class RowWork:
+    """The work of one part of a client on one row."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self._outcome: asyncio.Future[Any] | None = None
+        self._submits = asyncio.Event()
+
+    def submit(self, outcome: asyncio.Future[Any]) -> None:
+        """Note that the row is being submitted, and what its outcome will be in."""
+        self._outcome = outcome
+        self._submits.set()
+
+    async def submission(self) -> asyncio.Future[Any] | None:
+        """Wait until the row is being submitted, and return the future outcome; None if the work ends without."""
+        await self._submits.wait()
+        return self._outcome
+
+
+class WorkRegister:
+    """The rows of one ledger that are being worked on."""
+
+    def __init__(self) -> None:
+        self._working = dict[int, RowWork]()
+
+    def find(self, row_id: int) -> RowWork | None:
+        """Return the work on a row, if there is any."""
+        return self._working.get(row_id)
+
+    def begin(self, row_id: int) -> RowWork:
+        """Begin to work on a row that is free."""
+        work = self._working[row_id] = RowWork()
+        return work
+
+    def end(self, row_id: int) -> None:
+        """End the work on a row; while it is still being submitted, that is only when this has an outcome."""
+        work = self._working[row_id]
+
+        def free(_: object) -> None:
+            del self._working[row_id]
+            work._submits.set()
+            work.ended.set()
+
+        outcome = work._outcome
+        if outcome is None or outcome.done():
+            free(outcome)
+        else:
+            outcome.add_done_callback(free)
+
+    @asynccontextmanager
+    async def working(self, row_id: int) -> AsyncGenerator[RowWork, None]:
+        """Wait until a row is free, and work on it while the block runs."""
+        while (other := self.find(row_id)) is not None:
+            await other.ended.wait()
+        work = self.begin(row_id)
+        try:
+            yield work
+        finally:
+            self.end(row_id)
