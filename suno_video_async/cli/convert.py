@@ -51,32 +51,32 @@ from suno_video_async.ratelimit.shared import SharedRateLimit
     "--max-credits",
     callback=not_negative,
     metavar="N",
-    help="Spend at most N credits over the ledger's whole life; what is not settled counts with its estimate.",
+    help="Spend at most N credits over the ledger's lifetime; unsettled submissions count with their estimate.",
 )
 @click.option(
     "--retry-failed",
     type=click.IntRange(min=0),
     default=0,
     metavar="N",
-    help="Buy a track again whose task failed, up to N times; without it, never.",
+    help="Buy a track again if its task failed, up to N times; without it, never.",
 )
 @click.option(
     "--rebuy-changed",
     is_flag=True,
-    help="Buy a song again that is bought under another author or brand; without it, it is skipped and told.",
+    help="Buy a song again if it was bought with another author or brand; without it, it is skipped and reported.",
 )
 @click.option(
     "--outcomes",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write the JSON line of each track to FILE too, as it ends; each run begins the file anew.",
+    help="Also write the JSON line of each track to FILE as it finishes; each run overwrites the file.",
 )
 @click.option(
     "--failed",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="At the end, write the tracks that failed, were refused or not submitted to FILE: a CSV catalog to"
-    " convert again, with all your columns, and state and error.",
+    " convert again, with all your columns plus state and error.",
 )
 @dry_run_option
 @rate_option()
@@ -84,14 +84,14 @@ from suno_video_async.ratelimit.shared import SharedRateLimit
     "--share-limit",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Share the rate with the other processes of this machine that name the same FILE and use the same key.",
+    help="Share the rate limit with other processes on this machine that name the same FILE and use the same key.",
 )
 @click.option(
     "--callback-url",
     callback=public_url,
     metavar="URL",
-    help="Let the service call URL, below which this command is reached from outside, when a video is over: it is"
-    " noticed at once, and a submission whose answer was lost comes back by itself.",
+    help="The public URL of this command, which the service calls when a video is finished: completion is noticed"
+    " at once, and a submission whose answer was lost is resolved by its callback.",
 )
 @callback_port_option
 @click.option(
@@ -129,20 +129,20 @@ def convert_command(
     connection: ClientOptions,
     output: Output,
 ) -> int:
-    """Make a music video of every track of a CATALOG.
+    """Make a music video of every track in a CATALOG.
 
-    CATALOG is a CSV file whose first line names its columns (task_id,suno_id, and if you like author,brand and
-    columns of your own), a JSON Lines file (.jsonl) or a JSON array (.json); - is CSV from stdin. task_id is the
-    music task, suno_id the track in it: suno-video tracks lists them.
+    CATALOG is a CSV file whose first line names its columns (task_id,suno_id, and optionally author,brand and your
+    own), a JSON Lines file (.jsonl) or a JSON array (.json); - reads CSV from stdin. task_id is the music task,
+    suno_id the track in it: suno-video tracks lists them.
 
-    What is bought is written down in a ledger before it is sent: catalog.ledger.db beside catalog.csv, unless
-    --ledger names another file. However a run ends, the same command goes on where it stopped, and buys only what
-    is missing: tracks that are over are skipped, those that are bought are followed. Whether a submission was
-    accepted can be unknown, as when its answer is lost: such a track is not sent again by itself, and suno-video
-    unknown settles it. A ledger belongs to one account, and one command at a time writes it.
+    Every submission is recorded in a ledger before it is sent: catalog.ledger.db beside catalog.csv, unless
+    --ledger names another file. However a run ends, the same command continues where it stopped, and buys only
+    what is missing: finished tracks are skipped, bought ones are followed. Whether a submission was accepted can
+    be unknown, for example if its answer is lost: such a track is not submitted again automatically; settle it
+    with suno-video unknown. A ledger belongs to one account, and only one command at a time can write to it.
 
     The key is read from CRUN_API_KEY, or from ~/.crun/.env. Ctrl+C once finishes what is submitted; twice, or
-    SIGTERM, leaves it to the provider, and the same command comes back to it.
+    SIGTERM, exits and leaves it to the provider; the same command continues later.
 
     Exit codes, the first that applies: 130 interrupted, 2 usage or configuration, 3 out of credits or over the
     budget, 4 tracks left unknown, submitted or not submitted, 1 tracks failed or were refused, 0 all done.

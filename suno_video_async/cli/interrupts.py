@@ -1,6 +1,6 @@
-"""Ctrl+C, SIGTERM and SIGHUP: Ctrl+C once is a wish to finish early; twice, or another of them, to leave now.
+"""Ctrl+C, SIGTERM and SIGHUP: one Ctrl+C asks to finish early; a second one, or another signal, to exit now.
 
-A command says what each of them means for it while it can be interrupted; without a word, both leave it.
+A command defines what they do while it can be interrupted; by default, each of them makes it exit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Interrupts:
     """The interruptions of one command.
 
     Attributes:
-        happened: whether there was one.
+        happened: whether there has been one.
 
     """
 
@@ -29,23 +29,23 @@ class Interrupts:
         self.happened: bool = False
         self._gently: Callable[[], object] | None = None
         self._leave: Callable[[], object] = _nothing
-        # A terminal that is closed no longer says that it is one.
+        # Determined now: once closed, a terminal no longer reports that it is one.
         self._terminals = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
 
     def interrupt(self) -> None:
-        """Take a Ctrl+C."""
+        """Handle a Ctrl+C."""
         self.happened = True
         gently, self._gently = self._gently, None
         (gently or self._leave)()
 
     def terminate(self) -> None:
-        """Take a SIGTERM."""
+        """Handle a SIGTERM."""
         self.happened = True
         self._gently = None
         self._leave()
 
     def hang_up(self) -> None:
-        """Take the end of the terminal: nothing can be written to it any more, only to files."""
+        """Handle the closing of the terminal: nothing can be written to it any more, only to files."""
         for descriptor in self._terminals:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, descriptor)
@@ -56,10 +56,10 @@ class Interrupts:
     def meaning(
         self, *, once: Callable[[], object] | None, leave: Callable[[], object]
     ) -> Generator[None, None, None]:
-        """Give the interruptions a meaning for a while.
+        """Set what the interruptions do while the block runs.
 
         Args:
-            once: what the first Ctrl+C does; None to leave at once.
+            once: what the first Ctrl+C does; None to exit at once.
             leave: what the second one, or SIGTERM, does.
 
         """
@@ -72,7 +72,7 @@ class Interrupts:
 
 
 def _nothing() -> None:
-    """Between the commands there is nothing to leave."""
+    """Do nothing: no command is running."""
 
 
 def run_interruptible(command: Callable[[Interrupts], Coroutine[None, None, int]]) -> int:
@@ -94,22 +94,22 @@ async def _guarded(command: Callable[[Interrupts], Coroutine[None, None, int]]) 
 
 @contextmanager
 def _handlers(interrupts: Interrupts) -> Generator[None, None, None]:
-    """Handle the signals, where this thread may."""
+    """Install the signal handlers, if this is the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     loop = asyncio.get_running_loop()
-    meant = {signal.SIGINT: interrupts.interrupt, signal.SIGTERM: interrupts.terminate}
-    # A terminal that is closed; under `nohup` that is ignored, and stays so.
+    actions = {signal.SIGINT: interrupts.interrupt, signal.SIGTERM: interrupts.terminate}
+    # The terminal was closed. `nohup` ignores this signal, and it stays ignored.
     hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
     if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
-        meant[hangup] = interrupts.hang_up
+        actions[hangup] = interrupts.hang_up
 
     def handle(number: int, _: FrameType | None) -> None:
-        loop.call_soon_threadsafe(meant[signal.Signals(number)])
+        loop.call_soon_threadsafe(actions[signal.Signals(number)])
 
-    # Not `loop.add_signal_handler`, which Windows has not.
-    before = {number: signal.signal(number, handle) for number in meant}
+    # Not `loop.add_signal_handler`, which Windows lacks.
+    before = {number: signal.signal(number, handle) for number in actions}
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Writing the provider's key file: one name at a time, all else in it kept, and nobody else can read it."""
+"""Writes the provider's key file: sets single names, keeps everything else, and lets only the owner read it."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from dotenv.parser import parse_stream
 
 from suno_video_async.cli.errors import UsageProblem
 
-#: What needs no quotes in such a file.
+#: Values that need no quotes in a key file.
 _BARE = re.compile(r"[A-Za-z0-9_.:/@%+,-]+")
-#: What stands before a name, empty lines above it included.
+#: What precedes a name, including empty lines above it.
 _HEAD = re.compile(r"\s*(?:export\s+)?")
 
 
 def store(path: Path, values: Mapping[str, str]) -> None:
-    """Write values into a key file; the file's folder becomes 0700 and the file 0600.
+    """Set values in a key file; its folder gets mode 0700, the file 0600.
 
-    The file is replaced in one step: whatever happens, it is the old one or the new one.
+    The file is replaced atomically: it is always either the old one or the new one.
 
     Args:
         path: the file, which need not exist.
-        values: by their names; other lines are kept as they are.
+        values: by name; other lines are kept as they are.
 
     Raises:
-        UsageProblem: it cannot be written, or a link leads elsewhere; the file is as it was.
+        UsageProblem: it cannot be written, or is reached through a symbolic link; it is unchanged.
 
     """
     for place in (path.parent, path):
@@ -45,7 +45,7 @@ def store(path: Path, values: Mapping[str, str]) -> None:
         if os.name == "posix":
             path.parent.chmod(0o700)
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-            raise UsageProblem(f"{path} is no file: move it away")
+            raise UsageProblem(f"{path} is not a regular file: move it away")
         _replace(path, values)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
@@ -54,7 +54,7 @@ def store(path: Path, values: Mapping[str, str]) -> None:
 
 def _replace(path: Path, values: Mapping[str, str]) -> None:
     before = path.read_bytes().decode() if path.exists() else ""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".env-")  # 0600 from its first moment on
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".env-")  # created with mode 0600
     new = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -70,7 +70,7 @@ def _replace(path: Path, values: Mapping[str, str]) -> None:
 
 
 def changed(text: str, values: Mapping[str, str]) -> str:
-    """Return a key file's text with values set: in their old lines where they stand already, else at the end."""
+    """Return a key file's text with values set: in place if the name exists, else appended."""
     left, lines = dict(values), list[str]()
     for line in parse_stream(io.StringIO(text, newline="")):
         if line.key is None or line.key not in values or line.error:

@@ -1,4 +1,4 @@
-"""`suno-video library`: one's own songs for the local server."""
+"""`suno-video library`: checks your own songs for the local server."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 @click.group("library", cls=Verbs, short_help="Your own songs for suno-video serve --library.")
 def library_group() -> None:
-    """Look at a folder of your own songs before suno-video serve --library makes videos of them."""
+    """Check a folder of your own songs before suno-video serve --library turns them into videos."""
 
 
 @library_group.command(
     "check",
-    short_help="What is wrong with a folder of songs.",
+    short_help="List the mistakes in a folder of songs.",
     epilog="\b\nExample:\n  suno-video library check songs",
 )
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @output_options
 def check_command(*, directory: Path, output: Output) -> int:
-    """List the songs of DIR, and name every mistake with its file, its line and what to do.
+    """List the songs in DIR, and every mistake with its file, its line and what to do.
 
-    DIR has one folder a music task, and in it one sub-folder a track, with audio, cover, lyrics and track.toml.
-    Exit code 1 when there is a mistake.
+    DIR has one folder per music task, with one subfolder per track that holds audio, cover, lyrics and track.toml.
+    Exit code 1 if there is a mistake.
     """
-    # Only here: the other commands do without the server.
+    # Imported here, since the other commands do not need it.
     from suno_video_async.lyricvideo.check import check_library  # noqa: PLC0415  of the `local` extra
     from suno_video_async.lyricvideo.errors import LibraryError  # noqa: PLC0415  of the `local` extra
 
@@ -48,7 +48,7 @@ def check_command(*, directory: Path, output: Output) -> int:
     for mistake in checked.mistakes:
         output.result(_mistake(mistake), human=lambda mistake=mistake: plain(str(mistake)))  # type: ignore[misc]
     for note in checked.unseen:
-        output.note(f"not looked at: {note}")
+        output.note(f"not checked: {note}")
     output.hint(f"{len(checked.tracks)} songs, {len(checked.mistakes)} mistakes")
     return Exit.FAILED if checked.mistakes else Exit.DONE
 

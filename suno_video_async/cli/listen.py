@@ -1,4 +1,4 @@
-"""`suno-video listen`: go on with what a ledger's runs have bought, and let the service call."""
+"""`suno-video listen`: finishes what a ledger's runs have bought, and receives callbacks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from suno_video_async.models import UNKNOWN_GRACE, RateLimit
 
 @click.command(
     "listen",
-    short_help="Finish what a LEDGER holds, and take callbacks.",
+    short_help="Finish what a LEDGER holds, and receive callbacks.",
     epilog="\b\nExample:\n  suno-video listen catalog.ledger.db --callback-url https://name.trycloudflare.com/callbacks",
 )
 @click.argument("ledger", type=click.Path(path_type=Path))
@@ -39,7 +39,7 @@ from suno_video_async.models import UNKNOWN_GRACE, RateLimit
     callback=public_url,
     required=True,
     metavar="URL",
-    help="Where the service reaches this command from outside: the same as when the videos were bought.",
+    help="The public URL of this command: the same as when the videos were bought.",
 )
 @callback_port_option
 @click.option(
@@ -68,11 +68,11 @@ def listen_command(
     connection: ClientOptions,
     output: Output,
 ) -> int:
-    """Finish what a LEDGER holds, and take the service's callbacks; nothing is bought.
+    """Finish what a LEDGER holds, and receive the service's callbacks; nothing is bought.
 
-    Videos that were submitted are followed to their end and downloaded, as are those that were made and not
-    downloaded. A submission whose outcome is unknown is found again when its callback comes, or came while an
-    earlier run listened. No catalog is needed.
+    Submitted videos are followed until they finish, then downloaded; so are finished ones that were not downloaded
+    yet. A submission whose outcome is unknown is resolved when its callback arrives, or if it arrived while an
+    earlier run was listening. No catalog is needed.
 
     Exit codes are those of convert.
     """

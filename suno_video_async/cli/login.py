@@ -1,4 +1,4 @@
-"""`suno-video login`: the key goes into the provider's key file, and is seen nowhere on its way there."""
+"""`suno-video login`: stores the key in the provider's key file without ever showing it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from suno_video_async.cli.session import with_client
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.config import check_base_url, check_key, default_key_file, read_key_file
 
-#: No key comes near it: whatever is longer is another file, piped in by mistake.
+#: Far longer than any key: longer input is another file, piped in by mistake.
 _MOST_CHARACTERS = 1000
 
 
@@ -26,8 +26,8 @@ def _no_key_among(context: click.Context, _: click.Parameter, words: tuple[str, 
     """Refuse a key on the command line without repeating it, as a click callback."""
     if words and not context.resilient_parsing:
         raise UsageProblem(
-            "the key is no argument: the shell's history and the list of processes would show it; run suno-video"
-            " login alone and paste the key, or pipe it in (if what you gave was a key, make a new one)"
+            "the key cannot be an argument: the shell's history and the process list would show it; run suno-video"
+            " login alone and paste the key, or pipe it in (if the argument was a key, create a new one)"
         )
 
 
@@ -41,18 +41,16 @@ def _hidden_words(command: Command) -> Command:
     epilog="\b\nExamples:\n  suno-video login\n  suno-video login --check < key.txt",
 )
 @_hidden_words
-@click.option(
-    "--base-url", metavar="URL", help="Store the service's address too, for another one than the official one."
-)
-@click.option("--check", is_flag=True, help="Ask for the account's credits first; a refused key is not stored.")
+@click.option("--base-url", metavar="URL", help="Store the service's address too, if it is not the official one.")
+@click.option("--check", is_flag=True, help="Query the account's credits first; a refused key is not stored.")
 @output_options
 def login_command(*, base_url: str | None, check: bool, output: Output) -> int:
     """Store your API key in ~/.crun/.env, which only you can read.
 
-    The key is asked for and not shown, or read as one line from stdin when that is no terminal. It is never an
-    argument. Other lines of the file stay as they are. CRUN_API_KEY in the environment goes before the file.
+    The key is prompted for without being shown, or read as one line from stdin if that is not a terminal. It is
+    never an argument. Other lines of the file are kept. CRUN_API_KEY in the environment overrides the file.
 
-    Nothing is bought. Exit code 2 when the key, the address or the file cannot be used.
+    Nothing is bought. Exit code 2 if the key, the address or the file cannot be used.
     """
     path = default_key_file()
     url = None if base_url is None else check_base_url(base_url.strip())
@@ -64,7 +62,7 @@ def login_command(*, base_url: str | None, check: bool, output: Output) -> int:
     keyfile.store(path, {"CRUN_API_KEY": key, **({} if url is None else {"CRUN_BASE_URL": url})})
     line = {"key_file": str(path), "replaced": replaced, "base_url": url, "balance": balance}
     output.result(line, human=lambda: _words(path, balance, replaced=replaced))
-    _tell_of_environment(path, key, url, output)
+    _warn_of_environment(path, key, url, output)
     return Exit.DONE
 
 
@@ -78,7 +76,7 @@ def _asked() -> str:
     """Return the key that the user types or pipes in.
 
     Raises:
-        UsageProblem: there is none.
+        UsageProblem: there is none, or it is far too long.
 
     """
     if sys.stdin is not None and sys.stdin.isatty():
@@ -86,14 +84,16 @@ def _asked() -> str:
     else:
         key = "" if sys.stdin is None else sys.stdin.readline(_MOST_CHARACTERS + 1)
         if len(key) > _MOST_CHARACTERS:
-            raise UsageProblem(f"the first line of stdin has over {_MOST_CHARACTERS} characters: that is no key")
+            raise UsageProblem(
+                f"the first line of stdin has over {_MOST_CHARACTERS} characters: that is not a key"
+            )
     if not key.strip():
         raise UsageProblem("no key was given: nothing was stored")
     return key.strip()
 
 
 def _balance(key: str, url: str | None, output: Output) -> float | Exit:
-    """Ask for the credits with a key that is not stored yet; a code where the answer never came."""
+    """Query the credits with a key that is not stored yet; return an exit code if that fails."""
     found = list[float]()
 
     async def ask(client: SunoVideoClient, _: Interrupts) -> int:
@@ -104,13 +104,13 @@ def _balance(key: str, url: str | None, output: Output) -> float | Exit:
     return found[0] if found else Exit(code)
 
 
-def _tell_of_environment(path: Path, key: str, url: str | None, output: Output) -> None:
-    """Say which of the values just stored the environment goes before."""
+def _warn_of_environment(path: Path, key: str, url: str | None, output: Output) -> None:
+    """Warn about each stored value that the environment overrides."""
     for name, value in (("CRUN_API_KEY", key), ("CRUN_BASE_URL", url)):
         own = os.environ.get(name, "").strip()
         if value is not None and own and own != value:
             output.note(
-                f"warning: {name} in the environment is not the one that was stored, and goes before it: unset"
+                f"warning: {name} in the environment differs from the stored one and overrides it: unset"
                 f" {name} to use {path}",
                 style="yellow",
             )

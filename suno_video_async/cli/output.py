@@ -1,7 +1,7 @@
-"""Where a command's words go: results to stdout, everything else to stderr.
+"""A command's output: results go to stdout, everything else to stderr.
 
-Results are JSON lines unless a person is looking at stdout. Nothing that is written shows the API key, and nothing
-that a server said can move the cursor or colour the screen.
+Results are JSON lines unless stdout is a terminal. No output contains the API key, and no text from a server can
+move the cursor or colour the screen.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import click
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-#: Under this length, a "key" is a placeholder that may well stand in honest words.
+#: A shorter "key" is a placeholder, which may well occur in ordinary text.
 _SHORTEST_SECRET = 12
 _KEYS = re.compile(r"\bak_[\x21\x23-\x5b\x5d-\x7e]{32}")
 
 
 def redacted(text: str) -> str:
-    """Return `text` without any API key."""
+    """Return `text` with API keys replaced."""
     own = os.environ.get("CRUN_API_KEY", "").strip()
     if len(own) >= _SHORTEST_SECRET:
         text = text.replace(own, "[api key]")
@@ -33,23 +33,23 @@ def redacted(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return `text` on one line, without API keys and without anything that a terminal would obey."""
+    """Return `text` on one line, without API keys and without terminal control characters."""
     one_line = " ".join(text.split())
     return "".join(mark if mark.isprintable() else _instead_of(mark) for mark in redacted(one_line))
 
 
 def _instead_of(mark: str) -> str:
-    """Return what stands for a mark that is not to be seen: nothing where it would only join or turn others."""
+    """Return the replacement of an unprintable character: nothing if it only joins or reorders others."""
     return "" if unicodedata.category(mark) == "Cf" else "�"
 
 
-#: Who writes lines above what is being redrawn on the terminal; where there is one, nobody else writes.
+#: Functions that write lines above a live view; while there is one, all lines for stderr go through it.
 _above = list[Callable[[Text], None]]()
 
 
 @contextmanager
-def speaking_above(write: Callable[[Text], None]) -> Generator[None, None, None]:
-    """Let all lines for stderr go to `write` while the block runs."""
+def writing_above(write: Callable[[Text], None]) -> Generator[None, None, None]:
+    """Send all lines for stderr to `write` while the block runs."""
     _above.append(write)
     try:
         yield
@@ -58,7 +58,7 @@ def speaking_above(write: Callable[[Text], None]) -> Generator[None, None, None]
 
 
 def say(text: str) -> None:
-    """Write a line to stderr, wherever in the program it comes from."""
+    """Write a line to stderr from anywhere in the program."""
     if _above:
         _above[-1](Text(text))
     else:
@@ -73,9 +73,9 @@ class Output:
         quiet: write no progress and no hints, only results, warnings and errors.
 
     Attributes:
-        human: whether results are for a person.
+        human: whether results are formatted for a person.
         live: whether a display on stderr may redraw itself.
-        gone: whether whoever read stdout has left; results then go to stderr.
+        gone: whether the reader of stdout has closed it; results then go to stderr.
 
     """
 
@@ -93,14 +93,14 @@ class Output:
         self.gone: bool = False
 
     def result(self, value: Mapping[str, object], *, human: Callable[[], RenderableType | None]) -> None:
-        """Write one result: a JSON line, or what `human` makes of it."""
+        """Write one result: a JSON line, or what `human` returns for a person."""
         if not self.human:
             self._line(value)
         elif (shown := human()) is not None:
             self.show(shown)
 
     def show(self, shown: RenderableType) -> None:
-        """Show a person a result."""
+        """Write one result for a person."""
         if isinstance(shown, str):
             self.screen.print(Text(plain(shown)), soft_wrap=True)
         else:
@@ -120,7 +120,7 @@ class Output:
             self.notes.print(line, soft_wrap=True)
 
     def hint(self, text: str) -> None:
-        """Write one line to stderr that nobody misses who wants it quiet."""
+        """Write one line to stderr, unless the command is quiet."""
         if not self._quiet:
             self.note(text)
 
@@ -138,12 +138,12 @@ class Output:
 
     def _lose_stdout(self, error: OSError) -> None:
         self.gone = True
-        self.note(f"stdout cannot be written ({error.strerror}): the results that are left follow here")
+        self.note(f"stdout cannot be written ({error.strerror}): the remaining results follow here")
         discard_stdout()
 
 
 def discard_stdout() -> None:
-    """Let what is left in stdout's buffer go nowhere, so that the exit does not complain about it."""
+    """Discard what is left in stdout's buffer, so that flushing it at exit raises no error."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError):

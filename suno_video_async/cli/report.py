@@ -57,7 +57,7 @@ _LEDGER_SUFFIXES = (".ledger.db", ".db")
     " shows a frame.",
 )
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
-@click.option("--force", is_flag=True, help="Replace FILE even if it is no report.")
+@click.option("--force", is_flag=True, help="Replace FILE even if it is not a report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the totals as JSON, on a terminal too.")
 def report_command(
     *,

@@ -34,7 +34,7 @@ def read_render_seconds(ctx: click.Context, param: click.Parameter, value: str) 
 
 def read_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
     """Read `portrait` or `1080x1920`, as a click callback."""
-    from suno_video_async.lyricvideo.sizes import SIZES_IN_WORDS, size_of  # noqa: PLC0415  the other commands do without it
+    from suno_video_async.lyricvideo.sizes import SIZES_IN_WORDS, size_of  # noqa: PLC0415  only this command needs it
 
     pair = size_of(value)
     if pair is None:
@@ -49,30 +49,32 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[i
         "\b\nExamples:\n  suno-video serve\n  suno-video serve --port 0 --render-seconds 60:0.3 --time-scale 100"
     ),
 )
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="The address to listen on."
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8555,
     show_default=True,
     metavar="PORT",
-    help="Where to listen; 0 picks a free port.",
+    help="The port to listen on; 0 picks a free one.",
 )
 @click.option(
     "--library",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     metavar="DIR",
-    help="Your own songs: one folder a music task, one sub-folder a track. Without it, a few built-in songs.",
+    help="Your own songs: one folder per music task, one subfolder per track. Without it, a few built-in songs.",
 )
-@click.option("--api-key", "api_keys", multiple=True, metavar="KEY", help="A key to accept; made up without it.")
+@click.option("--api-key", "api_keys", multiple=True, metavar="KEY", help="A key to accept; generated without it.")
 @click.option(
     "--keys",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
-    help="A TOML file of keys with credits and limits of their own.",
+    help="A TOML file of keys with their own credits and limits.",
 )
-@click.option("--credits", "credits", callback=above_zero, metavar="N", help="What each account has.")
-@click.option("--cost", callback=above_zero, metavar="N", help="What a video costs.")
+@click.option("--credits", "credits", callback=above_zero, metavar="N", help="The credits of each account.")
+@click.option("--cost", callback=above_zero, metavar="N", help="The credits that a video costs.")
 @rate_option()
 @click.option(
     "--max-running",
@@ -80,7 +82,7 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[i
     default=100,
     show_default=True,
     metavar="N",
-    help="Tasks that may run at once.",
+    help="At most N running tasks at once.",
 )
 @click.option(
     "--time-scale",
@@ -88,7 +90,7 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[i
     default=1.0,
     show_default=True,
     metavar="S",
-    help="Let the server's clock run S times faster.",
+    help="Run the server's clock S times faster.",
 )
 @click.option(
     "--render-seconds",
@@ -96,7 +98,7 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[i
     default="real",
     show_default=True,
     metavar="real|MEAN[:SIGMA]",
-    help="Render, or only take that long: for load tests.",
+    help="Render, or only wait that long: for load tests.",
 )
 @click.option(
     "--faults",
@@ -110,13 +112,13 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[i
     default="landscape",
     show_default=True,
     metavar="NAME|WxH",
-    help="The pictures: landscape (1280x720), portrait (1080x1920), square (1080x1080), or such as 1920x1080; a"
-    " song's track.toml may say otherwise.",
+    help="The size of the videos: landscape (1280x720), portrait (1080x1920), square (1080x1080), or such as"
+    " 1920x1080; a song's track.toml overrides it.",
 )
 @click.option(
     "--constant-rate",
     is_flag=True,
-    help="Encode 30 frames a second, and not only those that differ; some editors need it.",
+    help="Encode 30 frames per second, not only those that differ; some editors need it.",
 )
 @click.option(
     "--grace",
@@ -124,22 +126,22 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[i
     default=3.0,
     show_default=True,
     metavar="S",
-    help="When it is stopped: seconds for answers and callbacks that are on their way.",
+    help="On shutdown: seconds for answers and callbacks in flight.",
 )
-@click.option("--seed", type=int, metavar="N", help="Makes the faults and the durations repeatable.")
+@click.option("--seed", type=int, metavar="N", help="Make faults and durations repeatable.")
 def serve_command(**options: Any) -> int:
     """Run the service on this machine: for development, tests, and lyric videos of your own.
 
-    It speaks the same contract as the hosted service and really renders the videos (that needs the extra
-    suno-video-async[local]). It prints the address and, when it made one up, the key: give them to a client as
-    CRUN_BASE_URL and CRUN_API_KEY. Ctrl+C or SIGTERM stops it; a second one at once.
+    It implements the same API as the hosted service and really renders the videos (this needs the extra
+    suno-video-async[local]). It prints its address and, if it generated one, the key: pass them to a client as
+    CRUN_BASE_URL and CRUN_API_KEY. Ctrl+C or SIGTERM stops it gracefully, a second one at once.
     """
     code = run_interruptible(partial(_serve, options))
     return Exit.DONE if code == Exit.INTERRUPTED else code
 
 
 async def _serve(options: dict[str, Any], interrupts: Interrupts) -> int:
-    from suno_video_async.local.command import serve  # noqa: PLC0415  the other commands do without it
+    from suno_video_async.local.command import serve  # noqa: PLC0415  only this command needs it
     from suno_video_async.local.errors import FaultError, LocalServerError  # noqa: PLC0415  likewise
     from suno_video_async.lyricvideo.errors import LibraryError  # noqa: PLC0415  likewise
 

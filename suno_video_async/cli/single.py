@@ -46,8 +46,8 @@ from suno_video_async.task import video_of
 
 
 @define(eq=False)
-class _TellsId(Hooks):
-    """Tells the id of what is bought the moment it is known, even to a user who has interrupted the command."""
+class _PrintsId(Hooks):
+    """Prints the id of a bought task as soon as it is known, even after the user has interrupted the command."""
 
     output: Output
 
@@ -67,7 +67,7 @@ class _TellsId(Hooks):
 @click.argument("suno_id")
 @click.option("--author", metavar="NAME", help="Shown as the artist; at most 50 characters.")
 @click.option("--brand", metavar="NAME", help="Shown as a watermark; at most 50 characters.")
-@click.option("--callback-url", metavar="URL", help="The service calls this URL of yours when the video is over.")
+@click.option("--callback-url", metavar="URL", help="The service calls this URL when the video is finished.")
 @dry_run_option
 @client_options
 def submit_command(
@@ -98,7 +98,7 @@ def submit_command(
 
     purchases = Purchases()
     with purchases.listening():
-        code = with_client(connection, output, submit, _TellsId(output))
+        code = with_client(connection, output, submit, _PrintsId(output))
     for error in purchases.unclaimed:
         output.note(errors.line(error))
     return code
@@ -115,9 +115,9 @@ def _track(task_id: str, suno_id: str, author: str | None, brand: str | None) ->
 @click.argument("video_task_id")
 @client_options
 def status_command(*, video_task_id: str, connection: ClientOptions, output: Output) -> int:
-    """Ask once how a video stands.
+    """Print the current state of a video.
 
-    The exit code tells whether the question was answered, not how the video stands.
+    The exit code says whether the query succeeded, not whether the video did.
     """
 
     async def status(client: SunoVideoClient, _: Interrupts) -> int:
@@ -129,10 +129,10 @@ def status_command(*, video_task_id: str, connection: ClientOptions, output: Out
 
 
 def checked_id(task_id: str) -> str:
-    """Return an id that a task can have.
+    """Return `task_id` if it has the form of a task id.
 
     Raises:
-        UsageProblem: no task can have it.
+        UsageProblem: it does not.
 
     """
     if not (
@@ -171,7 +171,7 @@ def _status_table(snapshot: TaskSnapshot) -> Table:
     epilog="\b\nExample:\n  suno-video tracks task_12345678 --csv > catalog.csv",
 )
 @click.argument("music_task_ids", metavar="MUSIC_TASK_ID...", nargs=-1, required=True)
-@click.option("--csv", "as_csv", is_flag=True, help="A catalog for suno-video convert.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a catalog for suno-video convert.")
 @client_options
 def tracks_command(
     *,
@@ -182,7 +182,7 @@ def tracks_command(
 ) -> int:
     """List the tracks of finished music tasks.
 
-    With --csv the list is a catalog: fill in the columns author and brand if you like, and convert it.
+    With --csv the list is a catalog: optionally fill in the columns author and brand, and convert it.
     """
 
     async def tracks(client: SunoVideoClient, _: Interrupts) -> int:
@@ -190,15 +190,15 @@ def tracks_command(
         for music_task_id in music_task_ids:
             listed = await client.tracks(checked_id(music_task_id))
             if not listed:
-                output.note(f"{music_task_id} has no tracks: it is not finished, or no music task")
+                output.note(f"{music_task_id} has no tracks: it is not finished, or not a music task")
             found.extend(listed)
-        _tell_tracks(found, output, as_csv=as_csv)
+        _print_tracks(found, output, as_csv=as_csv)
         return Exit.DONE if found else Exit.FAILED
 
     return with_client(connection, output, tracks)
 
 
-def _tell_tracks(tracks: Sequence[SunoTrack], output: Output, *, as_csv: bool) -> None:
+def _print_tracks(tracks: Sequence[SunoTrack], output: Output, *, as_csv: bool) -> None:
     if as_csv:
         output.text(_csv(tracks))
     elif output.human:
@@ -254,13 +254,13 @@ def balance_command(*, connection: ClientOptions, output: Output) -> int:
 @click.argument("task_id", metavar="VIDEO_TASK_ID")
 @client_options
 def watch_command(*, task_id: str, connection: ClientOptions, output: Output) -> int:
-    """Print each change of a video's state until it is over.
+    """Print each change of a video's state until it is finished.
 
-    The exit code is 0 when the video is made and 1 when it failed. Ctrl+C leaves; the video goes on.
+    The exit code is 0 if the video was made and 1 if it failed. Ctrl+C stops watching; the video continues.
     """
 
     async def watch(client: SunoVideoClient, _: Interrupts) -> int:
-        await client.status(checked_id(task_id))  # gives up soon where the service is not there at all
+        await client.status(checked_id(task_id))  # fails fast if the service cannot be reached
         async for update in client.attach(task_id):
             output.result(_update_line(update), human=partial(_update_text, update))
             if update.is_final:
@@ -291,11 +291,11 @@ def _update_text(update: TaskUpdate) -> str:
 
 @click.command(
     "wait",
-    short_help="Wait for videos that were submitted before.",
+    short_help="Wait for videos submitted earlier.",
     epilog="\b\nExample:\n  suno-video wait VIDEO_TASK_ID --output-dir videos",
 )
 @click.argument("task_ids", metavar="VIDEO_TASK_ID...", nargs=-1, required=True)
-@output_dir_option(None, says="Download the videos into this folder; without it their URLs are printed.")
+@output_dir_option(None, says="Download the videos to this folder; without it, print their URLs.")
 @client_options
 def wait_command(
     *,
@@ -304,23 +304,23 @@ def wait_command(
     connection: ClientOptions,
     output: Output,
 ) -> int:
-    """Wait for videos that were submitted before, and print them as they end.
+    """Wait for videos submitted earlier, and print each one as it finishes.
 
-    Exit codes: 0 all are made, 1 some failed, 4 some could not be followed to their end, 130 interrupted. Ctrl+C
-    leaves; the videos go on.
+    Exit codes: 0 all were made, 1 some failed, 4 some could not be followed to the end, 130 interrupted. Ctrl+C
+    stops waiting; the videos continue.
     """
     waiting = _Waiting(output=output, output_dir=output_dir, left=list(dict.fromkeys(map(checked_id, task_ids))))
     folder = [] if output_dir is None else ["--output-dir", str(writable_folder(output_dir))]
     code = with_client(connection, output, waiting.run)
     if waiting.left and code == Exit.INTERRUPTED:
         again = resume_command(waiting.left, options=[*folder, *connection.repeated()])
-        output.note(f"{len(waiting.left)} videos go on at the provider; to follow them: {again}")
+        output.note(f"{len(waiting.left)} videos continue at the provider; to follow them: {again}")
     return code
 
 
 @define(eq=False, kw_only=True)
 class _Waiting:
-    """Follows tasks to their ends, and downloads their videos."""
+    """Follows tasks until they finish, and downloads their videos."""
 
     output: Output
     output_dir: Path | None
@@ -331,21 +331,21 @@ class _Waiting:
 
     async def run(self, client: SunoVideoClient, _: Interrupts) -> int:
         """Wait for all of them."""
-        # A first question alone gives up soon where the service is not there at all; following would go on.
-        with contextlib.suppress(NotFoundError):  # told with the others
+        # A single query fails fast if the service cannot be reached; following would keep trying.
+        with contextlib.suppress(NotFoundError):  # reported with the others
             await client.status(self.left[0])
-        # All are attached before the first of them is awaited: a task belongs to the poller, not to its reader.
+        # All are attached before the first one is awaited: the poller owns a task, not its reader.
         running = [asyncio.ensure_future(self._outcome(client, task_id)) for task_id in self.left]
         try:
             for ended in asyncio.as_completed(running):
-                self._tell(await ended)
+                self._report(await ended)
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
         return self._tally.exit_code(interrupted=False)
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _report(self, outcome: Outcome) -> None:
         self._tally.add(outcome)
         if outcome.video_task_id is not None and outcome.state != "submitted":
             self.left.remove(outcome.video_task_id)
@@ -377,7 +377,7 @@ class _Waiting:
         return evolve(outcome, state="downloaded", path=path)
 
     def _name(self, video: Video) -> str:
-        """Return a file name that no other video of this run has."""
+        """Return a file name that is unique within this run."""
         suno_id = video.suno_id or video.task_id
         first = self._names.setdefault(suno_id, video.task_id)
         return file_name(suno_id, marked_by=None if first == video.task_id else video.task_id)
@@ -397,7 +397,7 @@ def _outcome_text(outcome: Outcome) -> str:
 
 
 def track_of(snapshot: TaskSnapshot) -> Track | None:
-    """Return the track that a task was made from, where the server repeats it in full."""
+    """Return the track that a task was made from, if the server echoes it in full."""
     said: Mapping[str, Any] = snapshot.input
     try:
         return Track(
@@ -409,7 +409,7 @@ def track_of(snapshot: TaskSnapshot) -> Track | None:
 
 @click.command("download", epilog="\b\nExample:\n  suno-video download VIDEO_TASK_ID --output-dir videos")
 @click.argument("task_id", metavar="VIDEO_TASK_ID")
-@output_dir_option(says="The folder for the video, {suno_id}.mp4.")
+@output_dir_option(says="The folder to save the video to, as {suno_id}.mp4.")
 @client_options
 def download_command(
     *,
@@ -418,9 +418,9 @@ def download_command(
     connection: ClientOptions,
     output: Output,
 ) -> int:
-    """Fetch a video that is made.
+    """Download a finished video.
 
-    The file appears under its name only when it is whole. The service keeps videos for about 14 days.
+    The file appears under its final name only once it is complete. The service keeps videos for about 14 days.
     """
     writable_folder(output_dir)
 
@@ -428,7 +428,8 @@ def download_command(
         snapshot = await client.status(checked_id(task_id))
         if not snapshot.is_final and not snapshot.awaits_video:
             raise UsageProblem(
-                f"{task_id} is not over yet ({snapshot.raw_status}): suno-video wait --output-dir does both"
+                f"{task_id} is not finished yet ({snapshot.raw_status}):"
+                " suno-video wait --output-dir waits and downloads"
             )
         video = video_of(snapshot)
         path = await client.download(video, output_dir)

@@ -1,4 +1,4 @@
-"""What a conversion has come to so far, and the exit code and the summary that follow from it."""
+"""Counts a conversion's outcomes, and derives its exit code and summary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from suno_video_async.client import ClientStatistics
 from suno_video_async.errors import BudgetExceeded, InsufficientCreditsError, SubmissionUnknown, TaskFailed
 from suno_video_async.models import Track, VideoTaskId
 
-#: Problems that are shown to a person; all of them stand in the JSON lines.
+#: Problems shown to a person; the JSON lines contain all of them.
 PROBLEMS_SHOWN = 20
 
 _LEFT = ("unknown", "submitted", "planned")
@@ -27,15 +27,15 @@ class Tally:
     """Counts outcomes.
 
     Attributes:
-        total: the rows to come, or None where they cannot be counted beforehand; it grows where an earlier run's
-            submissions come out, too.
+        total: the expected number of rows, or None if they cannot be counted beforehand; it grows if submissions
+            of an earlier run are resolved, too.
         failed_before: rows that are skipped because they failed in an earlier run.
         problems: the first outcomes that went wrong.
         undelivered: the tasks whose videos are made and paid for, but could not be downloaded.
-        failure: what broke the conversion off, if anything.
-        stopped_by: what ended the submissions early, if anything.
-        double_charges: attempts that counted as not bought, and that a callback named a task for;
-            None where nobody could call back.
+        failure: the error that aborted the conversion, if any.
+        stopped_by: the error that stopped the submissions early, if any.
+        double_charges: attempts that counted as not bought, although a callback named a task for them;
+            None without callbacks.
 
     """
 
@@ -51,12 +51,12 @@ class Tally:
 
     @property
     def ended(self) -> int:
-        """How many rows have come out."""
+        """How many rows have an outcome."""
         return self.counts.total()
 
     @property
     def done(self) -> int:
-        """How many videos are made."""
+        """How many videos were made."""
         return self.counts["downloaded"] + self.counts["succeeded"]
 
     def add(self, outcome: Outcome) -> None:
@@ -66,7 +66,7 @@ class Tally:
         if self.total is not None:
             self.total = max(self.total, self.ended)
         if outcome.state in _SETTLED and outcome.requests:
-            # Without a request for it, it was settled by an earlier run.
+            # An outcome without requests was settled by an earlier run.
             self.credits += outcome.credits or 0.0
         if outcome.state == "succeeded" and outcome.error is not None and outcome.video_task_id is not None:
             self.undelivered.append(outcome.video_task_id)
@@ -74,7 +74,7 @@ class Tally:
             self.problems.append(outcome)
 
     def leave_rest_planned(self) -> None:
-        """Count the rows that never came out as planned."""
+        """Count the rows without an outcome as `planned`."""
         if self.total is not None:
             self.counts["planned"] += max(0, self.total - self.ended)
 
@@ -114,13 +114,13 @@ class Tally:
 
 
 def is_problem(outcome: Outcome) -> bool:
-    """Whether an outcome is one that a person has to hear of by itself."""
+    """Whether an outcome has to be reported to a person individually."""
     troubled = outcome.error is not None or outcome.state in {"failed", "refused", "unknown"}
     return troubled and outcome.state != "planned"
 
 
 def outcome_line(outcome: Outcome) -> dict[str, object]:
-    """Return one outcome as it stands in a JSON line."""
+    """Return one outcome as the object of a JSON line."""
     track = outcome.track
     return {
         "row": outcome.location,
@@ -137,7 +137,7 @@ def outcome_line(outcome: Outcome) -> dict[str, object]:
 
 
 def name_of(outcome: Outcome) -> str:
-    """Return what a person calls a row: its place in the catalog and its track."""
+    """Return a row's name for a person: its place in the catalog and its track."""
     parts = (outcome.location, outcome.track.suno_id if outcome.track else None)
     return ": ".join(part for part in parts if part) or outcome.video_task_id or "?"
 
@@ -149,7 +149,7 @@ def _track(track: Track | None) -> dict[str, str | None] | None:
 
 
 def _task_id(outcome: Outcome) -> str | None:
-    """Return the task's id; that of an unknown submission where one stood in the broken answer."""
+    """Return the task's id; for an unknown submission, the id found in the broken answer, if any."""
     kept = outcome.error.task_id if isinstance(outcome.error, SubmissionUnknown) else None
     return outcome.video_task_id or kept
 

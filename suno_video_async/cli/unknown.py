@@ -1,4 +1,4 @@
-"""`suno-video unknown`: submissions that may be paid for, listed and settled by hand."""
+"""`suno-video unknown`: list the submissions that may have been paid for, and settle them by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from suno_video_async.client import SunoVideoClient
 from suno_video_async.ledger.model import LedgerRow
 from suno_video_async.ledger.states import State
 
-_IN_THE_AIR = "being submitted: in the air while a convert runs, unknown when it was interrupted"
+_SUBMITTING = "being submitted: in flight while a convert is running, unknown if it was interrupted"
 
 
 def _ledger_option(command: Command) -> Command:
@@ -32,7 +32,7 @@ def _ledger_option(command: Command) -> Command:
         type=click.Path(path_type=Path, dir_okay=False),
         required=True,
         metavar="FILE",
-        help="The ledger: catalog.ledger.db beside catalog.csv, unless convert was told another one.",
+        help="The ledger: catalog.ledger.db beside catalog.csv, unless convert was given another one.",
     )(command)
 
 
@@ -51,26 +51,26 @@ def _rows_argument(command: Command) -> Command:
 def unknown_group() -> None:
     """Settle submissions whose outcome is unknown.
 
-    When the answer of a submission is lost, or a run is killed while it waits for one, nobody on this side can
-    know whether a video was bought. convert leaves such tracks alone. Look into your account: if there is a task
-    for a track, adopt it. If there is none, resend buys the video with the next convert, and drop gives it up.
+    When the answer to a submission is lost, or a run is killed while waiting for it, the client cannot know
+    whether a video was bought. convert does not submit such tracks again. Check your account: if there is a task
+    for a track, adopt it. If there is none, resend lets the next convert buy the video, and drop gives it up.
     """
 
 
 @unknown_group.command(
     "list",
-    short_help="Which tracks may be paid for, since when and why.",
+    short_help="List the tracks that may have been paid for.",
     epilog="\b\nExample:\n  suno-video unknown list --ledger catalog.ledger.db",
 )
 @_ledger_option
 @output_options
 def list_command(*, ledger: Path, output: Output) -> int:
-    """List the tracks that may be paid for: row, track, since when, why, and an id where one is known.
+    """List the tracks that may have been paid for: row, track, since when, why, and the task id if known.
 
-    Works beside a running convert. The row's number is what the other verbs take.
+    This works while a convert is running. The other verbs take the row's number.
     """
 
-    async def tell(_: Interrupts) -> int:
+    async def show(_: Interrupts) -> int:
         rows = await unknown_rows(ledger)
         for row in rows:
             output.result(_line(row), human=partial(_text, row))
@@ -78,12 +78,12 @@ def list_command(*, ledger: Path, output: Output) -> int:
             output.note("nothing is unknown")
         return Exit.DONE
 
-    return run_interruptible(tell)
+    return run_interruptible(show)
 
 
 @unknown_group.command(
     "adopt",
-    short_help="There is a task for it: follow that.",
+    short_help="A task exists: follow it.",
     epilog="\b\nExample:\n  suno-video unknown adopt 3 VIDEO_TASK_ID --ledger catalog.ledger.db",
 )
 @click.argument("row", type=click.IntRange(min=1))
@@ -98,16 +98,16 @@ def adopt_command(
     connection: ClientOptions,
     output: Output,
 ) -> int:
-    """Take a video task as the one that a ROW bought; the next convert follows it and costs nothing for it.
+    """Record a video task as the one that ROW bought; the next convert follows it at no extra cost.
 
-    The service is asked first: the task must be made from exactly the row's track, author and brand.
+    The task is looked up first: it must have been made from exactly the row's track, author and brand.
     """
 
     async def adopt(client: SunoVideoClient, _: Interrupts) -> int:
         known = checked_id(task_id)
         async with client.unknowns(ledger) as unknowns:
             settled = await unknowns.adopt(row, known)
-        _tell([settled], "is adopted; the next convert follows its task", output)
+        _print([settled], "is adopted; the next convert follows its task", output)
         return Exit.DONE
 
     return with_client(connection, output, adopt)
@@ -115,22 +115,22 @@ def adopt_command(
 
 @unknown_group.command(
     "resend",
-    short_help="Buy it again, whatever was bought before.",
+    short_help="Buy it again, even if it was bought before.",
     epilog="\b\nExamples:\n  suno-video unknown resend 3 4 --ledger catalog.ledger.db --dry-run\n"
     "  suno-video unknown resend 3 4 --ledger catalog.ledger.db",
 )
 @_rows_argument
 @_ledger_option
-@click.option("--yes", is_flag=True, help="Do not ask; needed where there is no terminal to ask on.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation; required if stdin is not a terminal.")
 @dry_run_option
 @connection_options("base_url")
 def resend_command(
     *, rows: tuple[int, ...], ledger: Path, yes: bool, dry_run: bool, connection: ClientOptions, output: Output
 ) -> int:
-    """Let the next convert buy the videos of these ROWs. If they were bought, they are then paid for twice.
+    """Let the next convert buy the videos of these ROWs. If they were bought already, they are paid for twice.
 
-    Nothing is sent by this command itself. What was set aside for the lost submission counts as spent, since it
-    may have been.
+    This command itself sends nothing. The credits reserved for the lost submission count as spent, since they may
+    have been.
     """
     if dry_run:
         found = _unknown_among(rows, ledger)
@@ -150,17 +150,17 @@ def resend_command(
 
 def _confirmed(rows: Sequence[int], ledger: Path, output: Output) -> bool:
     if not sys.stdin.isatty():
-        raise UsageProblem("resending can pay twice: say --yes to do it without being asked")
+        raise UsageProblem("resending can pay twice: pass --yes to do it without confirmation")
     found = {row.id: row for row in _unknown_rows(ledger)}
     if not found.keys() >= set(rows):
-        return True  # which ends in the error that says which row is not unknown
+        return True  # the caller then fails with an error that names the row
     for number in dict.fromkeys(rows):
         output.note(_text(found[number]))
-    return click.confirm("Each of these is bought again and costs credits again. Go on?", err=True)
+    return click.confirm("Each of these is bought again and costs credits again. Continue?", err=True)
 
 
 def _unknown_among(rows: Sequence[int], ledger: Path) -> list[LedgerRow]:
-    """Return the rows of these numbers.
+    """Return the rows with these numbers.
 
     Raises:
         UsageProblem: one of them is not unknown.
@@ -187,16 +187,16 @@ def _unknown_rows(ledger: Path) -> Sequence[LedgerRow]:
 
 @unknown_group.command(
     "drop",
-    short_help="Give it up.",
+    short_help="Give the video up.",
     epilog="\b\nExample:\n  suno-video unknown drop 3 4 --ledger catalog.ledger.db",
 )
 @_rows_argument
 @_ledger_option
 @connection_options("base_url")
 def drop_command(*, rows: tuple[int, ...], ledger: Path, connection: ClientOptions, output: Output) -> int:
-    """Give the videos of these ROWs up: they count as failed, and no convert buys them any more.
+    """Give up the videos of these ROWs: they count as failed, and convert never buys them again.
 
-    This cannot be taken back. What was set aside for the lost submission counts as spent, since it may have been.
+    This cannot be undone. The credits reserved for the lost submission count as spent, since they may have been.
     """
     return _settle(ledger, connection, output, lambda unknowns: unknowns.drop(*rows), "is given up")
 
@@ -208,19 +208,19 @@ def _settle(
     decision: Callable[[Unknowns], Awaitable[list[LedgerRow]]],
     words: str,
 ) -> int:
-    """Carry out a decision that needs no answer of the service, which may not even be there."""
+    """Carry out a decision that needs no answer from the service, so that it works offline."""
     client = connection.client()
 
     async def settle(_: Interrupts) -> int:
         async with Unknowns(client, ledger) as unknowns:
             settled = await decision(unknowns)
-        _tell(settled, words, output)
+        _print(settled, words, output)
         return Exit.DONE
 
     return run_interruptible(settle)
 
 
-def _tell(rows: Sequence[LedgerRow], words: str, output: Output) -> None:
+def _print(rows: Sequence[LedgerRow], words: str, output: Output) -> None:
     for row in rows:
         output.result(_line(row), human=partial(_done, row, words))
 
@@ -249,7 +249,7 @@ def _line(row: LedgerRow) -> dict[str, object]:
 
 def _reason(row: LedgerRow) -> str | None:
     if row.state is State.SUBMITTING:
-        return _IN_THE_AIR
+        return _SUBMITTING
     return row.error[2] if row.error else None
 
 

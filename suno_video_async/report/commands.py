@@ -1,4 +1,4 @@
-"""The commands that go on from what a report shows, ready to be pasted into a shell."""
+"""The follow-up commands that a report shows, ready to be pasted into a shell."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from suno_video_async.ledger.model import LedgerRow
 from suno_video_async.report.facts import Facts, Item
 from suno_video_async.report.reasons import Reason, Way
 
-#: What a catalog's name may end with, in the order in which one is looked for beside its ledger.
+#: The suffixes of a catalog, in the order in which they are tried beside its ledger.
 SUFFIXES = (".csv", ".jsonl", ".json", ".ndjson")
-#: Task ids that one command names.
+#: Maximum task ids in one command.
 MOST_IDS = 20
 _LEDGER = ".ledger.db"
 
 
 @frozen(kw_only=True)
 class Commands:
-    """Makes commands that reach one ledger.
+    """Builds the commands for one ledger.
 
     Attributes:
         ledger: its file.
-        catalog: the catalog; a name in capitals where it is not known.
-        output_dir: where the videos are; None where none was downloaded.
-        base_url: the service, where it is not the official one.
+        catalog: the catalog's file; a placeholder in capitals if it is not known.
+        output_dir: the folder of the videos; None if none was downloaded.
+        base_url: the service's address, if it is not the official one.
 
     """
 
@@ -37,11 +37,11 @@ class Commands:
     base_url: str | None = None
 
     def convert(self, *options: str) -> str:
-        """Return the command that goes on with everything."""
+        """Return the command that continues the conversion."""
         return _joined("convert", self.catalog, "--ledger", self.ledger, *options, *self._folder(), *self._reach())
 
     def after(self, reason: Reason) -> str | None:
-        """Return the command that goes on after a reason, if any does."""
+        """Return the command that resolves a reason, if there is one."""
         match reason.way:
             case Way.RETRY:
                 return self.convert("--retry-failed", str(max(1, reason.failures)))
@@ -51,7 +51,7 @@ class Commands:
                 return None
 
     def settle(self, row: LedgerRow) -> tuple[str, str, str]:
-        """Return what adopts an unknown row's task, what buys it again, and what gives it up."""
+        """Return the commands that adopt an unknown row's task, buy it again, and give it up."""
         task = row.video_task_id or "VIDEO_TASK_ID"
         dashes = ("--",) if task.startswith("-") else ()
         ends = ("--ledger", self.ledger, *self._reach())
@@ -62,11 +62,11 @@ class Commands:
         )
 
     def list_unknown(self) -> str:
-        """Return the command that lists what is unknown now."""
+        """Return the command that lists the unknown rows."""
         return _joined("unknown", "list", "--ledger", self.ledger)
 
     def fetch(self, items: Iterable[Item]) -> str | None:
-        """Return the command that downloads some videos again; of many, the first ones."""
+        """Return the command that downloads some videos again, at most the first `MOST_IDS`."""
         ids = [item.row.video_task_id for item in items if item.row.video_task_id is not None][:MOST_IDS]
         dashes = ("--",) if any(task.startswith("-") for task in ids) else ()
         folder = ("--output-dir", self.output_dir or "videos")
@@ -83,9 +83,9 @@ def commands(facts: Facts, *, catalog: Path | None, base_url: str | None) -> Com
     """Return the commands for a ledger. Blocks.
 
     Args:
-        facts: what the ledger tells.
-        catalog: the catalog that it belongs to; None looks for it beside the ledger, by the names of both.
-        base_url: the service's address, where a command has to name it.
+        facts: the ledger's contents.
+        catalog: its catalog; None looks for it beside the ledger, by its name.
+        base_url: the service's address, if the commands have to name it.
 
     """
     return Commands(
@@ -107,7 +107,7 @@ def _catalog_beside(ledger: Path) -> Path | None:
 
 
 def _named_catalog(facts: Facts) -> Path | None:
-    """Return the file that the newest row names as its place, if that is beside the ledger."""
+    """Return the catalog that the newest row's location names, beside the ledger if it is there."""
     for item in reversed(facts.items):
         name, comma, _ = item.row.location.rpartition(", ")
         if comma and Path(name).suffix.lower() in SUFFIXES:
@@ -117,7 +117,7 @@ def _named_catalog(facts: Facts) -> Path | None:
 
 
 def _output_dir(facts: Facts) -> str | None:
-    """Return the folder of the newest video: earlier runs may have had another."""
+    """Return the folder of the newest video: earlier runs may have used another."""
     return next((str(item.row.path.parent) for item in reversed(facts.items) if item.row.path is not None), None)
 
 

@@ -1,4 +1,4 @@
-"""What a ledger tells of its videos, as one value. Reading hinders nobody who writes it, and changes nothing."""
+"""A ledger's contents for a report, as one value. Reading changes nothing, and does not block a writer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from suno_video_async.ledger.states import State
 from suno_video_async.models import Track
 from suno_video_async.report.reasons import Reason, Reasons
 
-#: Rows that are listed one by one; a page of more would not open any more. Sums and reasons count all of them.
+#: Maximum rows that are listed one by one: a larger page would not open. Sums and reasons count all of them.
 MOST_LISTED = 50_000
 
 #: Columns of a catalog that may hold a song's title, in the order of preference.
@@ -34,9 +34,9 @@ class Item:
 
     Attributes:
         sends: how often it was submitted.
-        submitted: Unix seconds; None where it never was.
-        ended: Unix seconds; None where it has not, or that was not kept.
-        took: seconds; by the service's word, else from the submission to the end.
+        submitted: Unix seconds; None if it never was.
+        ended: Unix seconds; None if it has not ended, or the time was not recorded.
+        took: seconds; as the service reports them, else from the submission to the end.
 
     """
 
@@ -49,22 +49,23 @@ class Item:
 
 @frozen(kw_only=True)
 class Facts:
-    """All that a report says.
+    """Everything that a report shows.
 
     Attributes:
         ledger: the file, as it was named.
         provider: the service's address.
-        at: Unix seconds of the reading.
+        at: when it was read, in Unix seconds.
         items: the rows in their order, at most `MOST_LISTED`.
         states: how many rows are in each state.
-        spent: micro-credits, and of them what tasks without a video cost.
-        reserved: micro-credits set aside for what is not settled.
-        unknown: the rows that may be bought, each of which waits for a person; all of them.
-        reasons: what stands in the way of the others, the most frequent first.
+        spent: micro-credits.
+        wasted: those of them that tasks without a video cost.
+        reserved: micro-credits reserved for unsettled submissions.
+        unknown: all rows that may have been bought, each of which needs a decision.
+        reasons: what stopped the other rows, the most frequent first.
         sent: Unix seconds of all submissions, in order.
-        ended: Unix seconds of all ends that are known, in order.
-        took: seconds of all tasks of which it is known, in order.
-        undated: tasks that have ended, nobody kept when.
+        ended: Unix seconds of all known ends, in order.
+        took: seconds of all tasks with a known duration, in order.
+        undated: ended tasks whose end was not recorded.
 
     """
 
@@ -90,37 +91,37 @@ class Facts:
 
     @property
     def made(self) -> int:
-        """How many videos are made."""
+        """How many videos were made."""
         return sum(self.states.get(state, 0) for state in MADE)
 
     @property
     def to_buy(self) -> int:
-        """How many rows the next run buys by itself: planned and refused ones."""
+        """How many rows the next run buys: planned and refused ones."""
         return self.states.get(State.PLANNED, 0) + self.states.get(State.REFUSED, 0)
 
     @property
     def price(self) -> float | None:
-        """Micro-credits that a made video cost, on average; None where none is made or no price was named."""
+        """The average micro-credits of a video; None if none was made or no price is known."""
         useful = self.spent - self.wasted
         return useful / self.made if self.made and useful else None
 
 
 def title_of(track: Track) -> str:
-    """Return the title that the catalog has for a track, or nothing."""
+    """Return the catalog's title of a track, or an empty string."""
     named = {name.lower(): value for name, value in track.extra.items()}
     return next((named[name] for name in _TITLES if named.get(name)), "")
 
 
 def read(ledger: str | PathLike[str], *, now: float | None = None, clean: Callable[[str], str] = str) -> Facts:
-    """Read a ledger as it stands at one moment, beside whoever writes it. Blocks.
+    """Read a consistent snapshot of a ledger, even while another process writes it. Blocks.
 
     Args:
         ledger: its file.
-        now: Unix seconds, where they are not the system's.
-        clean: takes out of a text what must not be shown.
+        now: Unix seconds; None for the system's time.
+        clean: removes from a text what must not be shown.
 
     Raises:
-        LedgerError: there is none, it is no ledger, of a newer version, or damaged.
+        LedgerError: it does not exist, is not a ledger, is of a newer version, or is damaged.
 
     """
     kept = SqliteLedger(ledger)
@@ -157,7 +158,7 @@ def _facts(ledger: SqliteLedger, path: Path, now: float, clean: Callable[[str], 
 
 @define(eq=False)
 class _Sums:
-    """What is added up while the rows go by, so that no more of them is kept than is shown."""
+    """The totals, added up row by row, so that no more rows are kept than are shown."""
 
     items: list[Item] = field(factory=list[Item])
     unknown: list[Item] = field(factory=list[Item])
@@ -199,7 +200,7 @@ class _Sums:
 
 
 def _items(ledger: SqliteLedger, sums: _Sums, clean: Callable[[str], str]) -> Iterator[Item]:
-    """Yield the rows with their times; both come in the order of the rows' numbers."""
+    """Yield the rows with their times; both are read in the order of the rows' numbers."""
     groups = groupby(ledger.times(), key=lambda times: times.row_id)
     number, attempts = _next(groups)
     for row in all_rows(ledger):
@@ -219,7 +220,7 @@ def _items(ledger: SqliteLedger, sums: _Sums, clean: Callable[[str], str]) -> It
 
 
 def _cleaned(row: LedgerRow, clean: Callable[[str], str]) -> LedgerRow:
-    """Return a row whose free texts, which others wrote, are fit to be shown."""
+    """Return a row with its free text cleaned, so that it can be shown."""
     kind, code, words = row.error or ("", None, "")
     track = row.track
     return evolve(
@@ -246,5 +247,5 @@ def _next(groups: Iterator[tuple[int, Iterator[AttemptTimes]]]) -> tuple[int | N
 def _took(attempt: AttemptTimes) -> float | None:
     if attempt.took is not None:
         return attempt.took
-    # Two clocks may disagree: an end before its submission tells nothing.
+    # Two clocks may disagree: an end before its submission says nothing.
     return attempt.ended - attempt.at if attempt.ended is not None and attempt.ended >= attempt.at else None

@@ -9,17 +9,17 @@ from math import ceil, floor, log10
 
 from attrs import frozen
 
-#: Seconds that a bar of the time line can stand for, and how many bars it has at the most.
+#: The possible seconds per bar of the time line, and its maximum number of bars.
 _STEPS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 604800)
 MOST_BARS = 90
-#: Nothing happened for this long, in seconds: it was another run, and the line is cut there.
+#: After this many idle seconds another run begins, and the time line is split.
 IDLE = 900.0
 MOST_BINS = 36
 
 
 @frozen(kw_only=True)
 class Stretch:
-    """A time in which something happened: counts, one for each step from `start` on (Unix seconds)."""
+    """A period of activity: counts for each step, from `start` on (Unix seconds)."""
 
     start: float
     sent: tuple[int, ...]
@@ -28,10 +28,10 @@ class Stretch:
 
 @frozen(kw_only=True)
 class TimeLine:
-    """Submissions and ends over time, without the idle hours between.
+    """Submissions and ends over time, without idle periods.
 
     Attributes:
-        step: seconds of one count.
+        step: seconds per count.
 
     """
 
@@ -45,9 +45,9 @@ class Durations:
 
     Attributes:
         start, width: seconds; the first bin's left edge, and each bin's width.
-        counts: tasks in each bin; the last one holds all that took longer, too.
-        open_end: whether it does.
-        median, most: the seconds within which half, and nine of ten, were done.
+        counts: tasks in each bin; the last one includes all that took longer.
+        open_end: whether there are any.
+        median, most: the seconds within which half, and nine out of ten, finished.
         longest: seconds.
 
     """
@@ -67,7 +67,7 @@ def time_line(sent: Sequence[float], ended: Sequence[float], *, window: float) -
     Args:
         sent: of the submissions.
         ended: of the ends.
-        window: seconds of the rate limit's window: within one step no less, or bursts look like excess.
+        window: the rate limit's window in seconds; a step is no shorter, or bursts look like excess.
 
     """
     moments = sorted([*sent, *ended])
@@ -88,7 +88,7 @@ def _step(moments: Sequence[float], window: float) -> float:
 
 
 def _runs(moments: Sequence[float], step: float) -> list[tuple[float, float]]:
-    """Return the first and last moments of what happened without a long pause."""
+    """Return the first and last moments of each period without a long pause."""
     idle = max(IDLE, 6 * step)
     cuts = [n for n, (one, other) in enumerate(pairwise(moments), 1) if other - one > idle]
     return [(moments[first], moments[last - 1]) for first, last in pairwise([0, *cuts, len(moments)])]
@@ -111,11 +111,11 @@ def _counted(times: Sequence[float], start: float, bars: int, step: float) -> tu
 
 
 def durations(took: Sequence[float]) -> Durations | None:
-    """Return the distribution of ordered seconds, or None of nothing."""
+    """Return the distribution of ordered seconds, or None if there are none."""
     if not took:
         return None
     most = share(took, 0.9)
-    # A few that took many times as long would press all others into one bin.
+    # A few extreme values would squeeze all others into one bin.
     end = min(took[-1], max(1.5 * most, share(took, 0.99)))
     width = _nice((end - took[0]) / (MOST_BINS - 2)) if end > took[0] else max(1.0, _nice(end / 10 or 1.0))
     start = floor(took[0] / width) * width
@@ -136,11 +136,11 @@ def durations(took: Sequence[float]) -> Durations | None:
 
 
 def share(ordered: Sequence[float], part: float) -> float:
-    """Return the smallest of some ordered figures that `part` of them do not exceed."""
+    """Return the smallest ordered value that a share `part` of the values do not exceed."""
     return ordered[max(0, ceil(part * len(ordered)) - 1)]
 
 
 def _nice(width: float) -> float:
-    """Return the next 1, 2 or 5 times a power of ten."""
+    """Round up to 1, 2 or 5 times a power of ten."""
     power = 10.0 ** floor(log10(width))
     return next(nice * power for nice in (1, 2, 5, 10) if nice * power >= width * (1 - 1e-9))

@@ -9,7 +9,7 @@
   };
   const urgent = ["unknown", "submitting", "failed", "refused", "planned", "submitted", "succeeded", "downloaded"];
 
-  // Nothing here parses HTML: all that others wrote goes in as text.
+  // Nothing here parses HTML: foreign text is only inserted as text.
   const make = (tag, attributes = {}, ...children) => {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
@@ -40,7 +40,7 @@
   };
   const bytes = (size) => size < 1e6 ? `${plain(size / 1e3, 0)} kB` : `${plain(size / 1e6, 1)} MB`;
 
-  // Times are written in UTC; where there is a script, in the reader's own.
+  // Times are written in UTC; the script shows them in the reader's time zone.
   for (const time of document.querySelectorAll("time[datetime]")) {
     const seconds = Date.parse(time.dateTime) / 1000;
     if (!Number.isNaN(seconds)) { time.title = time.textContent; time.textContent = moment(seconds); }
@@ -92,7 +92,7 @@
     return { svg, area, y, width };
   };
   const tip = make("div", { class: "tip", hidden: true });
-  const tell = (box, hit, text) => {
+  const tooltip = (box, hit, text) => {
     hit.append(draw("title", {}, text));
     hit.addEventListener("pointerenter", () => {
       hit.querySelector("title")?.remove();
@@ -109,7 +109,7 @@
     if (!stretches.length) { box.append(make("p", { class: "none" }, "Nothing was submitted yet.")); return; }
     const rate = (count) => count * 60 / step;
     const peak = Math.max(...stretches.map((s) => Math.max(...s.sent, ...s.ended)));
-    // Far below the limit, the line at the top would press everything else flat.
+    // Far below the limit, the line at the top would flatten everything else.
     const far = rate(peak) < limit / 5, top = nice(far ? Math.max(rate(peak) * 1.25, 1) : Math.max(limit, rate(peak)) * 1.02);
     const { svg, area, y } = frame(box, top, "a minute");
     const bars = stretches.reduce((sum, s) => sum + s.sent.length, 0), gap = stretches.length > 1 ? 16 : 0;
@@ -123,7 +123,7 @@
         if (sent) svg.append(draw("rect", { class: "sent", x: x + unit * 0.1, width: unit * 0.8, y: y(sent), height: area.bottom - y(sent), rx: Math.min(2, unit / 4) }));
         points.push(`${x + unit / 2},${y(ended)}`);
         const hit = draw("rect", { class: "hit", x, width: unit, y: area.top, height: area.bottom - area.top });
-        tell(box, hit, `${moment(start, step < 60)}\n${plain(stretch.sent[bar])} submitted, ${plain(stretch.ended[bar])} ended\n`
+        tooltip(box, hit, `${moment(start, step < 60)}\n${plain(stretch.sent[bar])} submitted, ${plain(stretch.ended[bar])} ended\n`
           + `${plain(sent, 1)} and ${plain(ended, 1)} a minute`);
         hit.dataset.late = ""; svg.append(hit);
       }
@@ -162,7 +162,7 @@
       const from = took.start + n * took.width, left = area.left + n * unit, open = took.open_end && n === took.counts.length - 1;
       if (count) svg.append(draw("rect", { class: "bin", x: left + unit * 0.06, width: unit * 0.88, y: y(count), height: area.bottom - y(count), rx: Math.min(2, unit / 4) }));
       const hit = draw("rect", { class: "hit", x: left, width: unit, y: area.top, height: area.bottom - area.top });
-      tell(box, hit, `${open ? `${span(from)} or more` : `${span(from)} to ${span(from + took.width)}`}\n${plain(count)} videos`);
+      tooltip(box, hit, `${open ? `${span(from)} or more` : `${span(from)} to ${span(from + took.width)}`}\n${plain(count)} videos`);
       svg.append(hit);
     });
     const close = x(took.most) - x(took.median) < 78;
@@ -226,7 +226,7 @@
 
   const browser = document.getElementById("browser");
   const search = make("input", { type: "search", placeholder: "Search titles, artists, ids, errors…", "aria-label": "Search", autocomplete: "off" });
-  const orders = [["id up", "Catalog order"], ["id down", "Newest rows first"], ["title up", "Title"], ["author up", "Artist"], ["state up", "Needs attention first"], ["took down", "Slowest first"], ["took up", "Fastest first"], ["credits down", "Dearest first"], ["submitted down", "Last submitted first"]];
+  const orders = [["id up", "Catalog order"], ["id down", "Newest rows first"], ["title up", "Title"], ["author up", "Artist"], ["state up", "Needs attention first"], ["took down", "Slowest first"], ["took up", "Fastest first"], ["credits down", "Most expensive first"], ["submitted down", "Last submitted first"]];
   const orderWords = { title: "Title", author: "Artist", state: "State", took: "Time taken", credits: "Credits", submitted: "Submitted", id: "Row" };
   for (const key of Object.keys(orderWords)) for (const way of ["up", "down"]) {
     if (!orders.some(([value]) => value === `${key} ${way}`)) orders.push([`${key} ${way}`, `${orderWords[key]}, ${way === "up" ? "ascending" : "descending"}`]);
@@ -266,7 +266,7 @@
   });
 
   // Only what is on the screen is in the document.
-  let before = null; // the view that a print interrupts
+  let before = null; // the view that printing interrupts
   const shown = new Map();
   let shape = { across: 1, high: 56, wide: 0, gap: 0 };
   const layout = () => {
@@ -301,7 +301,7 @@
     const last = Math.min(state.found.length, (Math.ceil((innerHeight - box.top + spare) / pitch)) * shape.across);
     for (const [place, element] of shown) if (place < first || place >= last) {
       const video = element.querySelector("video");
-      if (video && !video.paused) continue; // what plays goes on
+      if (video && !video.paused) continue; // a playing video continues
       element.remove(); shown.delete(place);
     }
     for (let place = first; place < last; place += 1) {
@@ -339,7 +339,7 @@
   const stage = (row) => {
     const box = make("div", { class: "stage" }), still = stills[get(row, "id")], href = get(row, "href");
     if (!href || get(row, "size") === null) {
-      const why = href ? "The file is not where it was put" : get(row, "words") || { succeeded: "Made, not on disk", submitted: "Being made", submitting: "Being submitted", planned: "To be bought" }[get(row, "state")] || "No video";
+      const why = href ? "The file is not where it was saved" : get(row, "words") || { succeeded: "Made, not on disk", submitted: "Being made", submitting: "Being submitted", planned: "To be bought" }[get(row, "state")] || "No video";
       box.append(own(why.length > 140 ? `${why.slice(0, 140)}…` : why, "div"));
       box.lastChild.className = "why";
       return box;
@@ -377,7 +377,7 @@
     put("Ended", get(row, "ended") ? moment(get(row, "ended"), true) : get(row, "submitted") && ["succeeded", "downloaded", "failed"].includes(get(row, "state")) && "not known");
     put("Took", get(row, "took") !== null && span(get(row, "took")));
     put("Credits", get(row, "credits") !== null && plain(get(row, "credits"), 6));
-    put("File", get(row, "href") && (get(row, "size") === null ? `${decoded(get(row, "href"))} (not there)` : make("a", { href: get(row, "href") }, `${decoded(get(row, "href"))}, ${bytes(get(row, "size"))}`)));
+    put("File", get(row, "href") && (get(row, "size") === null ? `${decoded(get(row, "href"))} (missing)` : make("a", { href: get(row, "href") }, `${decoded(get(row, "href"))}, ${bytes(get(row, "size"))}`)));
     put("At the service", get(row, "url") && make("a", { href: get(row, "url"), rel: "noreferrer noopener", target: "_blank" }, "the video, as long as it is kept"));
     put("Catalog", get(row, "extra"));
     const player = get(row, "size") === null ? null : stage(row);
@@ -411,7 +411,7 @@
   new ResizeObserver(() => { if (view.clientWidth !== width) { width = view.clientWidth; layout(); } else soon(); }).observe(view);
   addEventListener("resize", soon);
 
-  // On paper there is no scrolling: the first rows as a list, and how many more there are.
+  // Paper does not scroll: print the first rows as a list, and the number of further ones.
   const printed = 200;
   addEventListener("beforeprint", () => {
     if (before !== null) return;

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else: no network, no other file but the videos."""
+"""A report as one self-contained HTML file: no network, and no other files except the videos."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from suno_video_async.report.facts import Facts, Item, title_of
 from suno_video_async.report.pace import durations, time_line
 from suno_video_async.report.videos import File
 
-#: Marks a file as a report of ours, which another report may replace.
+#: Marks a file as a report of this program, which another report may replace.
 GENERATOR = "suno-video report"
-#: Characters that a table and a search need of one field.
+#: Maximum characters of one field, for table and search.
 MOST_TEXT = 400
 _COLUMNS = (
     *(
@@ -49,7 +49,7 @@ _SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 @frozen(kw_only=True)
 class Page:
-    """What a page shows beside the facts.
+    """Everything a page is rendered from.
 
     Attributes:
         rate: the limit that the time line is drawn against.
@@ -79,12 +79,12 @@ def render(page: Page) -> str:
         "data": _embedded(data(page)),
         "stills": _embedded({number: base64.b64encode(jpeg).decode() for number, jpeg in page.stills.items()}),
     }
-    # In one pass: what is put in is never looked at again.
+    # In one pass: inserted text is never expanded again.
     return _SLOT.sub(lambda slot: slots[slot[1]], _resource("page.html"))
 
 
 def data(page: Page) -> dict[str, Any]:
-    """Return what the page's script draws, as JSON takes it."""
+    """Return what the page's script draws, as JSON values."""
     facts = page.facts
     took = durations(facts.took)
     return {
@@ -139,7 +139,7 @@ def _short(text: str | None) -> str | None:
 
 
 def _link(url: str | None) -> str | None:
-    """Return a URL that may stand in a page: of the web, and without a signature that opens what it names."""
+    """Return a URL that may be published: http or https, without a signature that grants access; else None."""
     fit = url is not None and re.match(r"https?://", url) and len(url) < _LONGEST_URL
     return url if fit and url == without_secrets(url or "") else None
 
@@ -156,7 +156,7 @@ def _moment(seconds: float) -> str:
 
 
 def _embedded(value: object) -> str:
-    """Return JSON that cannot end the element that it stands in, whatever it holds."""
+    """Return JSON that cannot close its enclosing element, whatever it contains."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # ASCII: nothing that an encoding could break
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -1,4 +1,4 @@
-"""A small still of each video, taken by PyAV (extra `local`), as a JPEG to be embedded."""
+"""A small still of each video, taken by PyAV (extra `local`), as an embeddable JPEG."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-#: Pixels, and bytes of all stills of a page together.
+#: Width in pixels, and maximum bytes of all stills of a page together.
 WIDTH, MOST_BYTES = 320, 12_000_000
 _QUALITY = 62
-#: The share of the video that has gone by in its still: titles are over, the end has not begun.
+#: The position of the still as a share of the video: after the titles, before the end.
 _WHERE = 1 / 3
 
 
@@ -30,7 +30,7 @@ def posters(videos: Mapping[int, Path], *, most: int, threads: int = 4) -> dict[
 
     Args:
         videos: the files by their rows' numbers.
-        most: stills to take at the most, of the first files.
+        most: maximum number of stills, of the first files.
         threads: how many are taken at once.
 
     """
@@ -57,11 +57,11 @@ def _still_or_none(path: Path) -> bytes | None:
     try:
         return still(path)
     except (FFmpegError, OSError, ValueError):
-        return None  # the page says nothing of it: the video itself will
+        return None  # not reported: playing the video will show the problem
 
 
 def still(path: Path) -> bytes | None:
-    """Return one frame of a video as a JPEG, or None where it has none.
+    """Return one frame of a video as a JPEG, or None if it has none.
 
     Raises:
         av.error.FFmpegError: it cannot be read as a video.

@@ -1,4 +1,4 @@
-"""Why rows have no video yet: the same reason once, however many ids and numbers its words carry."""
+"""Why rows have no video yet: errors that differ only in ids and numbers count as one reason."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from attrs import define, field, frozen
 from suno_video_async.ledger.model import DROPPED, LedgerRow
 from suno_video_async.ledger.states import State
 
-#: Row numbers that a reason names.
+#: Maximum row numbers listed for a reason.
 MOST_NAMED = 12
-#: Characters of an error that are looked at, and that are shown.
+#: Characters of an error that are examined, and that are shown.
 _MOST_READ, MOST_SHOWN = 2_000, 300
 _VARYING = re.compile(
     r"""(?:https?://\S+)|(?:"[^"]*")|(?:(?<!\w)'[^']*'(?!\w))|(?:[^\s:;,()]*[0-9_-][^\s:;,()]*)""", re.VERBOSE
@@ -20,29 +20,29 @@ _VARYING = re.compile(
 
 
 class Way(StrEnum):
-    """What goes on from a reason."""
+    """How to resolve a reason."""
 
     RETRY = "retry"
-    """Buy it again, which is paid for again."""
+    """Buy it again, at a new cost."""
     AGAIN = "again"
-    """The same command: nothing was bought."""
+    """Run the same command again: nothing was bought."""
     NEVER = "never"
-    """Nothing: it was given up by hand."""
+    """Do nothing: it was given up by hand."""
 
 
 @frozen(kw_only=True)
 class Reason:
-    """One reason, and the rows that it holds up.
+    """One reason, and the rows that it stopped.
 
     Attributes:
         state: of its rows.
         kind: the error's type.
-        code: the service's code, where it named one.
-        words: the reason, in the words of the first of its rows, without that row's ids.
+        code: the service's code, if there is one.
+        words: the error's message in the first of its rows, without that row's ids.
         count: how many rows.
         rows: the numbers of the first of them.
         cost: micro-credits that they cost.
-        failures: the most failed tasks that one of them has.
+        failures: the maximum number of failed tasks of any of them.
 
     """
 
@@ -57,7 +57,7 @@ class Reason:
 
     @property
     def way(self) -> Way:
-        """How to go on."""
+        """How to resolve it."""
         if self.state is not State.FAILED:
             return Way.AGAIN
         return Way.NEVER if self.kind == DROPPED else Way.RETRY
@@ -74,14 +74,14 @@ class _Gathered:
 
 @define(eq=False)
 class Reasons:
-    """Gathers rows by what stopped them."""
+    """Groups rows by what stopped them."""
 
     _found: dict[tuple[State, str, int | None, str], _Gathered] = field(
         factory=dict[tuple[State, str, "int | None", str], _Gathered], init=False
     )
 
     def add(self, row: LedgerRow) -> None:
-        """Add a row; one that nothing stopped is left out."""
+        """Add a row; it is ignored if nothing stopped it."""
         if row.state not in {State.FAILED, State.REFUSED} and (
             row.state is not State.PLANNED or row.error is None
         ):
@@ -116,12 +116,12 @@ class Reasons:
 
 
 def normal(words: str, row: LedgerRow) -> str:
-    """Return an error's words without what differs from row to row: ids, numbers, quotations and URLs."""
+    """Return an error's message without what differs from row to row: ids, numbers, quoted text and URLs."""
     return " ".join(_VARYING.sub("…", without_ids(words, row)).split())
 
 
 def without_ids(words: str, row: LedgerRow) -> str:
-    """Return an error's words, as far as they are looked at, without the ids of its row."""
+    """Return the examined part of an error's message, without the ids of its row."""
     words = words[:_MOST_READ]
     for own in (row.video_task_id, row.track.suno_id, row.track.task_id):
         if own and len(own) > 2:

@@ -1,4 +1,4 @@
-"""A report's file: whole or not at all, and never over something that is no report."""
+"""Writes a report's file: atomically, and never over a file that is not a report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from suno_video_async.report.page import GENERATOR
 
-#: What a ledger's own files are called beside it.
+#: The suffixes of a ledger's own files.
 _BESIDE = ("", "-wal", "-shm", ".lock")
 _READ = 2_000
 
@@ -18,23 +18,23 @@ class NotOursError(Exception):
 
 
 def check_place(place: Path, ledger: Path, *, force: bool) -> None:
-    """Refuse to write over what is no report. Blocks.
+    """Refuse to overwrite a file that is not a report. Blocks.
 
     Raises:
         NotOursError: the place is a folder, one of the ledger's files, or another program's file without `force`.
-        OSError: it cannot be looked at.
+        OSError: it cannot be read.
 
     """
     if place.is_dir():
         raise NotOursError(f"{place} is a folder: name a file for the report")
     if place.exists() and not place.is_file():
-        raise NotOursError(f"{place} is no plain file: name one for the report, or - for stdout")
+        raise NotOursError(f"{place} is not a regular file: name one for the report, or - for stdout")
     real, kept = place.resolve(), ledger.resolve()
     same = place.exists() and ledger.exists() and place.samefile(ledger)
     if same or real in {kept.with_name(kept.name + suffix) for suffix in _BESIDE}:
         raise NotOursError(f"{place} belongs to the ledger: name another file for the report")
     if place.exists() and not force and not is_report(place):
-        raise NotOursError(f"{place} is there, and no report of this program: name another file, or say --force")
+        raise NotOursError(f"{place} exists and is not a report: name another file, or pass --force")
 
 
 def is_report(place: Path) -> bool:
@@ -45,10 +45,10 @@ def is_report(place: Path) -> bool:
 
 
 def write(text: str, place: Path) -> int:
-    """Write a report's file in one step, and return its size in bytes. Blocks.
+    """Write a report's file atomically, and return its size in bytes. Blocks.
 
     Raises:
-        OSError: it cannot be written; what was there is left.
+        OSError: it cannot be written; an existing file is kept.
 
     """
     place = place.resolve()  # a link stays a link

@@ -1,4 +1,4 @@
-"""The parts of a report that are read without its script: totals, cost, what waits for a person, what failed."""
+"""The parts of a report that work without its script: totals, cost, what needs a decision, what failed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from suno_video_async.report.pace import Durations, durations
 from suno_video_async.report.reasons import MOST_NAMED, MOST_SHOWN, Reason, Way
 from suno_video_async.report.videos import File
 
-#: Unknown rows that are shown with their commands; a command lists the others.
+#: Maximum unknown rows shown with their commands; a command lists the others.
 MOST_UNKNOWN = 50
 
 #: In the order in which they are shown.
@@ -40,20 +40,20 @@ _WORDS = {
     State.REFUSED: "refused",
 }
 _NEXT = {
-    Way.RETRY: "Another try is paid for again; without the option nothing is bought again.",
-    Way.AGAIN: "Nothing was bought: the same command tries again, for the first time to be paid for.",
+    Way.RETRY: "Another try costs credits again; without the option, nothing is bought again.",
+    Way.AGAIN: "Nothing was bought: the same command tries again, and nothing is paid for twice.",
     Way.NEVER: "Given up by hand: no command buys it again.",
 }
 
 
 def escaped(text: str) -> str:
     """Return text as HTML."""
-    # A lone surrogate, from a name that is no UTF-8, can be encoded nowhere.
+    # A lone surrogate, from a file name that is not UTF-8, cannot be encoded.
     return html.escape(text.encode(errors="replace").decode())
 
 
 def body(facts: Facts, commands: Commands, rate: RateLimit, files: Mapping[int, File]) -> str:
-    """Return the page's body, but for what its script draws."""
+    """Return the page's body, without what its script draws."""
     took = durations(facts.took)
     missing = [item for item in facts.items if (file := files.get(item.row.id)) and file.size is None]
     parts = [
@@ -120,7 +120,7 @@ def _figures(facts: Facts, share: str) -> Iterator[tuple[str, str, str, str]]:
         ("alert" if unknown else ""),
         "Unknown",
         f"{unknown:,}",
-        "may be paid for" if unknown else "nothing to settle",
+        "may have been paid for" if unknown else "nothing to settle",
     )
     failed, refused = states.get(State.FAILED, 0), states.get(State.REFUSED, 0)
     yield (
@@ -144,9 +144,10 @@ def _unknown(facts: Facts, commands: Commands) -> str:
     more = len(facts.unknown) - len(shown)
     rest = f"<p>And {more:,} more: {_command(commands.list_unknown())}</p>" if more else ""
     return (
-        f'<section class="notice alert" id="unknown"><h2>{_many(len(facts.unknown), "row")} may be paid for</h2>'
-        "<p>The answer to the submission was lost, so nobody on this side can know. Nothing is sent again by"
-        " itself. Look into your account: is there a task for the track?</p>"
+        f'<section class="notice alert" id="unknown"><h2>{_many(len(facts.unknown), "row")} may have been paid'
+        " for</h2>"
+        "<p>The answer to the submission was lost, so it is not known whether a video was bought. Nothing is sent"
+        " again automatically. Check your account: is there a task for the track?</p>"
         f"{''.join(_unknown_row(item, commands, opened=item is shown[0]) for item in shown)}{rest}</section>"
     )
 
@@ -158,7 +159,7 @@ def _unknown_row(item: Item, commands: Commands, *, opened: bool) -> str:
     signed = " · ".join(f"<bdi>{_short(part)}</bdi>" for part in names if part)
     reason = row.error[2] if row.error else "no reason known"
     if row.state is State.SUBMITTING:
-        reason = "in the air while a convert runs; unknown when it was interrupted"
+        reason = "in flight while a convert is running; unknown if it was interrupted"
     task = f" Its task may be <code>{escaped(row.video_task_id)}</code>." if row.video_task_id else ""
     return (
         f'<details class="row"{" open" if opened else ""}><summary><b>Row {row.id}</b>'
@@ -199,7 +200,7 @@ def _reason(reason: Reason, commands: Commands) -> str:
 def _open(facts: Facts, commands: Commands, missing: list[Item]) -> str:
     parts = list[str]()
     waiting = [
-        (facts.states.get(State.SUBMITTED, 0), "bought and not over: the same command follows"),
+        (facts.states.get(State.SUBMITTED, 0), "bought and not finished: the same command follows"),
         (facts.states.get(State.SUCCEEDED, 0), "made and not on disk: the same command downloads"),
         (facts.states.get(State.PLANNED, 0), "not bought yet: the same command buys"),
     ]
@@ -215,7 +216,7 @@ def _open(facts: Facts, commands: Commands, missing: list[Item]) -> str:
             f" (rows {named}{more}). The service keeps videos for about 14 days:</p>"
             + (_command(fetch) if fetch else "")
         )
-    return f'<section class="notice"><h2>To go on</h2>{"".join(parts)}</section>' if parts else ""
+    return f'<section class="notice"><h2>To continue</h2>{"".join(parts)}</section>' if parts else ""
 
 
 def _waiting(count: int, words: str) -> str:
@@ -224,10 +225,10 @@ def _waiting(count: int, words: str) -> str:
 
 def _charts(facts: Facts, rate: RateLimit, took: Durations | None) -> str:
     limit = rate.requests / rate.per * 60
-    undated = f" Of {_many(facts.undated, 'task')} it is not known when they ended." if facts.undated else ""
+    undated = f" For {_many(facts.undated, 'task')}, the end was not recorded." if facts.undated else ""
     pace = (
         f"The limit is {rate.requests} requests in any {rate.per:g} s, {limit:g} a minute. A video needs at least"
-        f" two: its submission and one question. So at most {limit / 2:g} videos a minute can be made.{undated}"
+        f" two: its submission and one poll. So at most {limit / 2:g} videos a minute can be made.{undated}"
     )
     spread = (
         "How long tasks took is not known."
@@ -252,7 +253,7 @@ def _gallery(facts: Facts) -> str:
     )
     return (
         f'<section id="tracks" tabindex="-1"><h2>Videos</h2>{cut}<div id="browser" hidden></div>'
-        "<noscript><p>The list and the gallery of the videos need JavaScript; all else is above.</p></noscript>"
+        "<noscript><p>The list and the gallery of the videos need JavaScript; the rest is above.</p></noscript>"
         "</section>"
     )
 
@@ -260,8 +261,8 @@ def _gallery(facts: Facts) -> str:
 def _foot(facts: Facts) -> str:
     return (
         f"<footer><p>Read from <bdi>{escaped(str(facts.ledger))}</bdi> {_time(facts.at)}"
-        f" at <bdi>{_short(facts.provider)}</bdi>. This page is one file: it asks no server for anything,"
-        " and plays the videos from their own place on disk.</p></footer>"
+        f" at <bdi>{_short(facts.provider)}</bdi>. This page is one file: it contacts no server,"
+        " and plays the videos from where they are on disk.</p></footer>"
     )
 
 

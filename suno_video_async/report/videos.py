@@ -1,4 +1,4 @@
-"""The videos on disk: where a page finds them, and a still of each."""
+"""The videos on disk, and where a page finds them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class File:
     """One video's file.
 
     Attributes:
-        path: where it is looked for.
-        href: its address for the page, percent-encoded: relative to the page's folder where that is possible.
-        size: in bytes; None where it is not there.
+        path: where it is expected.
+        href: its address for the page, percent-encoded: relative to the page's folder if possible.
+        size: in bytes; None if it is missing.
 
     """
 
@@ -31,11 +31,11 @@ class File:
 def files(facts: Facts, *, page: Path) -> Mapping[int, File]:
     """Return the files of the rows that have one, by the rows' numbers. Blocks.
 
-    A path that is not absolute is looked for from here, then from the ledger's folder: runs keep it as named.
+    A relative path is tried from the current folder, then from the ledger's: runs record it as given.
 
     Args:
-        facts: what the ledger tells.
-        page: where the page will be.
+        facts: the ledger's contents.
+        page: where the page will be written.
 
     """
     folder = _absolute(page).parent
@@ -57,7 +57,7 @@ def _places(path: Path, ledger: Path) -> Iterable[Path]:
 
 
 def _absolute(path: Path) -> Path:
-    """Return a path from the root, by its names alone as a browser goes: links are not followed."""
+    """Return an absolute path without following links, as a browser resolves it."""
     return Path(os.path.abspath(path))  # noqa: PTH100  `resolve` would follow links
 
 
@@ -74,5 +74,5 @@ def href(path: Path, folder: Path) -> str:
         relative = Path(os.path.relpath(path, folder))
     except ValueError:  # on another drive
         return path.as_uri()
-    # A name with a colon in it would be taken for a scheme without the dot.
+    # Without the dot, a name with a colon would be taken for a URL scheme.
     return "./" + quote_from_bytes(os.fsencode(relative.as_posix()), safe="/")

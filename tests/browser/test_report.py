@@ -258,7 +258,7 @@ def test_without_a_script(browser: Browser, page: Path) -> None:
         browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
     for words in (
         "videos are made",
-        "may be paid for",
+        "may have been paid for",
         "suno-video unknown adopt",
         "--retry-failed 1",
         "need JavaScript",

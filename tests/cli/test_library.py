@@ -60,7 +60,7 @@ def test_every_mistake_is_named(home: Home) -> None:
 
 
 def test_what_is_no_folder(home: Home) -> None:
-    """A path that is no folder is a usage error."""
+    """A path that is not a folder is a usage error."""
     ran = home.run("library", "check", "nowhere")
     assert ran.code == 2
     assert "is not a folder" in ran.err

@@ -108,7 +108,7 @@ def test_a_link_is_not_followed(home: Home, monkeypatch: pytest.MonkeyPatch, lin
     [
         ("", "no key was given"),
         (" \n", "no key was given"),
-        ("x" * 2000, "that is no key"),
+        ("x" * 2000, "that is not a key"),
         ("ak_ä\n", "no HTTP header can carry"),
     ],
 )
@@ -147,7 +147,7 @@ def test_a_key_as_an_argument_is_refused_unseen(home: Home, monkeypatch: pytest.
     ran = login(home, monkeypatch, "secret-of-another-shape")
     assert ran.code == 2
     assert "secret" not in ran.err
-    assert "the key is no argument" in ran.err
+    assert "the key cannot be an argument" in ran.err
     assert not key_file(home).exists()
 
 
@@ -175,7 +175,7 @@ def test_a_folder_that_cannot_be_written(home: Home, monkeypatch: pytest.MonkeyP
     assert (ran.code, "cannot be written" in ran.err) == (2, True)
     (home.folder / ".crun").unlink()
     key_file(home).mkdir(parents=True)
-    with pytest.raises(UsageProblem, match="is no file"):
+    with pytest.raises(UsageProblem, match="is not a regular file"):
         keyfile.store(key_file(home), {"CRUN_API_KEY": KEY})
 
 

@@ -49,12 +49,12 @@ def test_where_it_goes(home: Home) -> None:
 
 
 def test_what_is_not_replaced(home: Home) -> None:
-    """A file that is no report is left unless it is forced, and the ledger always."""
+    """A file that is not a report is left alone unless it is forced, and the ledger always."""
     lived_in(home.folder / "app.db", 5)
     (home.folder / "mine.html").write_text("mine")
     ran = home.run("report", "app.db", "-o", "mine.html")
     assert ran.code == 2
-    assert "mine.html is there, and no report of this program" in ran.err
+    assert "mine.html exists and is not a report" in ran.err
     assert (home.folder / "mine.html").read_text() == "mine"
     assert home.run("report", "app.db", "-o", "mine.html", "--force").code == 0
     ran = home.run("report", "app.db", "-o", "app.db", "--force")

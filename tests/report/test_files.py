@@ -175,14 +175,14 @@ def test_a_report_replaces_a_report_alone(tmp_path: Path) -> None:
         place.write_text(text)
         check_place(place, ledger, force=False)
     place.write_text("<html>my own page")
-    with pytest.raises(NotOursError, match="no report of this program: name another file, or say --force"):
+    with pytest.raises(NotOursError, match="exists and is not a report: name another file, or pass --force"):
         check_place(place, ledger, force=False)
     check_place(place, ledger, force=True)
     with pytest.raises(NotOursError, match="is a folder"):
         check_place(tmp_path, ledger, force=True)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
-        with pytest.raises(NotOursError, match="is no plain file"):
+        with pytest.raises(NotOursError, match="is not a regular file"):
             check_place(tmp_path / "pipe", ledger, force=True)
 
 

@@ -216,7 +216,9 @@ def test_what_is_read_without_a_script() -> None:
     )
     text = " ".join(read_page.text.split())
     assert "1 of 4 videos are made" in text
-    assert text.index("1 row may be paid for") < text.index("What stopped the others") < text.index("Videos")
+    assert (
+        text.index("1 row may have been paid for") < text.index("What stopped the others") < text.index("Videos")
+    )
     assert "suno-video unknown adopt --ledger catalog.ledger.db 3 'v 3'" in text
     assert "suno-video unknown resend 3 --ledger catalog.ledger.db" in text
     assert "suno-video unknown drop 3 --ledger catalog.ledger.db" in text
@@ -237,7 +239,7 @@ def test_an_empty_ledger_and_a_whole_one() -> None:
     assert "Nothing was submitted yet" in page_of(facts_of())
     assert "All 2 videos are made" in page_of(facts_of(item(1), item(2)))
     assert "How long tasks took is not known." in page_of(facts_of(item(1), undated=1))
-    assert "Of 1 task it is not known when" in page_of(facts_of(item(1), undated=1))
+    assert "For 1 task, the end was not recorded" in page_of(facts_of(item(1), undated=1))
 
 
 def test_files_that_are_missing() -> None:
@@ -308,7 +310,7 @@ def test_a_track_and_its_columns() -> None:
 def test_rows_in_the_air_are_told_as_such() -> None:
     """A row that is being submitted may be in the air: the page does not call it lost."""
     flying = item(1, State.SUBMITTING)
-    assert "in the air while a convert runs; unknown when it was interrupted" in page_of(
+    assert "in flight while a convert is running; unknown if it was interrupted" in page_of(
         facts_of(flying, unknown=(flying,))
     )
 
@@ -322,9 +324,9 @@ def test_every_state_of_a_real_ledger(tmp_path: Path) -> None:
     ledger.close()
     text = Read(page_of(read(path))).text
     for words in (
-        "1 is bought and not over",
+        "1 is bought and not finished",
         "1 is made and not on disk",
         "1 is not bought yet",
-        "2 rows may be paid for",
+        "2 rows may have been paid for",
     ):
         assert words in text

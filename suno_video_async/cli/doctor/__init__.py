@@ -1,1 +1,1 @@
-"""`suno-video doctor`: what would keep a conversion from working."""
+"""`suno-video doctor`: checks what could keep a conversion from working."""

@@ -1,4 +1,4 @@
-"""`suno-video doctor`: what stands between this machine and a good run, one line each."""
+"""`suno-video doctor`: checks this machine and the service, and prints one line per check."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from suno_video_async.config import Settings
 from suno_video_async.errors import ConfigurationError
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
-#: Stands in for a key where only the address is looked for; it is never sent.
+#: A placeholder for the key if only the address is needed; it is never sent.
 _NO_KEY = "ak_" + "-" * 32
 
 
 @click.command(
     "doctor",
-    short_help="What may be wrong with key, network, clock, disk, ledger.",
+    short_help="Check key, network, clock, disk and ledger.",
     epilog="\b\nExamples:\n  suno-video doctor\n  suno-video doctor catalog.ledger.db --output-dir videos",
 )
 @click.argument("ledger", required=False, type=click.Path(path_type=Path))
-@output_dir_option(says="The folder that videos would go to.")
-@click.option("--offline", is_flag=True, help="Ask nobody: look at this machine alone.")
+@output_dir_option(says="The folder that videos would be saved to.")
+@click.option("--offline", is_flag=True, help="Do not contact the service: check only this machine.")
 @connection_options("base_url", "timeout")
 def doctor_command(
     *,
@@ -42,57 +42,57 @@ def doctor_command(
     connection: ClientOptions,
     output: Output,
 ) -> int:
-    """Look at what a conversion needs: Python, key, host, clock, disk, extras and, if named, a LEDGER.
+    """Check what a conversion needs: Python, key, host, clock, disk, extras and, if named, a LEDGER.
 
-    One line for each, and what to do where it is not well. The service gets one question that costs nothing;
-    nothing is bought and nothing is changed. A ledger is looked at beside a running convert too.
+    Prints one line per check, and what to do if something is wrong. The service gets one request that costs
+    nothing; nothing is bought or changed. A ledger can be checked while a convert is running.
 
-    Exit code 1 when something fails, else 0.
+    Exit code 1 if a check fails, else 0.
     """
     report = _Report(output)
-    report.tell(machine.check_python())
+    report.add(machine.check_python())
     found, settings = machine.check_key(connection.base_url)
-    report.tell(found)
+    report.add(found)
     if offline:
-        report.tell([skip("host", "not asked: --offline")])
+        report.add([skip("host", "not checked: --offline")])
     elif (address := settings or _address(connection.base_url)) is not None:
 
         async def ask(_: Interrupts) -> int:
             async for check in check_service(address, connection.network_timeout(), with_key=settings is not None):
-                report.tell([check])
+                report.add([check])
             return Exit.DONE
 
         if code := run_interruptible(ask):
             return code
-    report.tell([machine.check_folder("output", output_dir, for_ledger=False)])
-    report.tell(
+    report.add([machine.check_folder("output", output_dir, for_ledger=False)])
+    report.add(
         [machine.check_folder("ledger folder", Path() if ledger is None else ledger.parent, for_ledger=True)]
     )
-    report.tell(machine.check_extras())
+    report.add(machine.check_extras())
     if ledger is not None:
-        report.tell(machine.check_ledger(ledger, settings))
+        report.add(machine.check_ledger(ledger, settings))
     return Exit.FAILED if report.failed else Exit.DONE
 
 
 def _address(base_url: str | None) -> Settings | None:
-    """Return where the service is when there is no key; None where the address cannot be used."""
+    """Return settings with the address but no real key; None if the address cannot be used."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return Settings.find(_NO_KEY, base_url)
     except ConfigurationError:
-        return None  # told as the key's problem
+        return None  # reported by the key's check
 
 
 class _Report:
-    """Tells checks as they come."""
+    """Prints checks as they complete."""
 
     def __init__(self, output: Output) -> None:
         self.failed = False
         self._output = output
 
-    def tell(self, checks: Iterable[Check]) -> None:
-        """Tell some checks."""
+    def add(self, checks: Iterable[Check]) -> None:
+        """Print some checks."""
         for check in checks:
             self.failed = self.failed or check.status == "fail"
             line = {"check": check.name, "status": check.status, "text": plain(check.text), "fix": check.fix}
@@ -100,7 +100,7 @@ class _Report:
 
 
 def _text(check: Check) -> Table:
-    """Return a check for people: long words go on below their own beginning, on narrow terminals too."""
+    """Return a check for a person: long text wraps within its own column, on narrow terminals too."""
     table = Table.grid(padding=(0, 1))
     table.add_column(width=4)
     table.add_column(width=13)

@@ -1,4 +1,4 @@
-"""What `suno-video doctor` looks at on this machine: nothing here sends anything, nothing is changed."""
+"""The checks of `suno-video doctor` on this machine: they send nothing and change nothing."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from suno_video_async.ledger.schema import MIGRATIONS
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 
-#: Free bytes under which a catalog's videos may not fit, and under which not even one may.
+#: Free bytes below which a catalog's videos may not fit, and below which not even one may.
 LITTLE, TOO_LITTLE = 2e9, 1e8
-#: The Pythons that the tests run on.
+#: The range of Python versions that the tests run on.
 _TESTED = ((3, 11), (3, 13))
 _PROJECT = "suno-video-async"
 _REQUIREMENT = re.compile(r"([\w.-]+)[^;]*(?:;\s*extra\s*==\s*['\"](\w+)['\"])?\s*$")
@@ -39,13 +39,13 @@ Status: TypeAlias = "Literal['ok', 'warn', 'fail', 'skip']"
 
 @frozen
 class Check:
-    """What one look came to.
+    """The result of one check.
 
     Attributes:
-        name: what was looked at.
-        status: how it is; `skip` where nobody looked.
+        name: what was checked.
+        status: the result; `skip` if it was not checked.
         text: what was found, in one line.
-        fix: what to do where it is not well.
+        fix: what to do if something is wrong.
 
     """
 
@@ -56,27 +56,27 @@ class Check:
 
 
 def ok(name: str, text: str) -> Check:
-    """Return what is as it should be."""
+    """Return a check that passed."""
     return Check(name, "ok", text)
 
 
 def warn(name: str, text: str, fix: str | None) -> Check:
-    """Return what a run may get along with."""
+    """Return a check that found a problem which a run may survive."""
     return Check(name, "warn", text, fix)
 
 
 def fail(name: str, text: str, fix: str | None) -> Check:
-    """Return what no run can get along with."""
+    """Return a check that found a problem which no run survives."""
     return Check(name, "fail", text, fix)
 
 
 def skip(name: str, text: str) -> Check:
-    """Return what was not looked at, and why."""
+    """Return a check that was not made, and why."""
     return Check(name, "skip", text)
 
 
 def check_python() -> Iterator[Check]:
-    """Look at the interpreter and at the packages that everything needs."""
+    """Check the interpreter and the packages that everything needs."""
     here = sys.version_info[:2]
     needed = ", ".join(f"{name} {found or 'missing'}" for name, found in _packages(None).items())
     tested = " to ".join(".".join(map(str, pair)) for pair in _TESTED)
@@ -92,15 +92,15 @@ def check_python() -> Iterator[Check]:
 
 
 def check_extras() -> Iterator[Check]:
-    """Say which extras are there, and whether the renderer's libraries work."""
+    """Check which extras are installed, and whether the renderer's libraries work."""
     for extra in ("local", "asgi", "otel"):
         found = _packages(extra)
         there = {name: number for name, number in found.items() if number}
         if not there:
-            yield ok(f"extra {extra}", f"not installed; to have it: {_install(extra)}")
+            yield ok(f"extra {extra}", f"not installed; to install it: {_install(extra)}")
         elif len(there) < len(found):
             missing = ", ".join(sorted(found.keys() - there.keys()))
-            text = f"only a part of it is installed; missing: {missing}"
+            text = f"only partly installed; missing: {missing}"
             yield warn(f"extra {extra}", text, _install(extra))
         else:
             text = ", ".join(f"{name} {number}" for name, number in there.items())
@@ -125,7 +125,7 @@ def _check_ffmpeg() -> Check:
 
 
 def _packages(extra: str | None) -> Mapping[str, str | None]:
-    """Return the packages of an extra (None: the core) by name, with the versions of the installed."""
+    """Return the packages of an extra (None: the core) by name, with their installed versions."""
     try:
         needed = requires(_PROJECT) or []
     except PackageNotFoundError:
@@ -146,15 +146,15 @@ def _install(extra: str) -> str:
 
 
 def check_key(base_url: str | None) -> tuple[list[Check], Settings | None]:
-    """Look for the key; nothing of it is told but its length.
+    """Check the key; only its length is ever shown.
 
     Returns:
-        What was found, and the settings where they can be used.
+        The checks, and the settings if they can be used.
 
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # told below
+            warnings.simplefilter("ignore")  # reported below
             settings = Settings.find(base_url=base_url)
     except ConfigurationError as error:
         fix = "suno-video login" if isinstance(error, MissingKeyError) else "see suno-video login --help"
@@ -165,18 +165,18 @@ def check_key(base_url: str | None) -> tuple[list[Check], Settings | None]:
         checks.append(ok("key", f"found in {where}, of the usual shape"))
     else:
         text = f"found in {where}, {len(settings.api_key)} characters long, which is not the usual shape"
-        checks.append(warn("key", text, "see that you have copied all of it"))
+        checks.append(warn("key", text, "make sure that you copied all of it"))
     for problem in settings.key_file_problems():
         checks.append(warn("key file", problem.problem, problem.fix))
     return checks, settings
 
 
 def check_folder(name: str, folder: Path, *, for_ledger: bool) -> Check:
-    """Look whether a folder can be written and has room; one that does not exist yet is not made."""
+    """Check whether a folder can be written and has room; a missing one is not created."""
     there = next((one for one in (folder, *folder.resolve().parents) if one.is_dir()), Path("/"))
     shown, other = str(folder), f"choose another folder with {'--ledger' if for_ledger else '--output-dir'}"
     if folder.exists() and not folder.is_dir():
-        return fail(name, f"{shown} is no folder", other)
+        return fail(name, f"{shown} is not a folder", other)
     if problem := _unwritable(there):
         return fail(name, f"{there} cannot be written: {problem}", other)
     free = shutil.disk_usage(there).free
@@ -188,8 +188,8 @@ def check_folder(name: str, folder: Path, *, for_ledger: bool) -> Check:
         return warn(name, f"{text}; downloads may be slow", other)
     if free < LITTLE:
         found = fail if free < TOO_LITTLE else warn
-        return found(name, f"{shown}: only {room}", f"make room, or {other}")
-    made = "" if folder.exists() else " (does not exist yet, and can be made)"
+        return found(name, f"{shown}: only {room}", f"free some space, or {other}")
+    made = "" if folder.exists() else " (does not exist yet, but can be created)"
     return ok(name, f"{shown} can be written{made}, {room}")
 
 
@@ -202,7 +202,7 @@ def _unwritable(folder: Path) -> str | None:
 
 
 def check_ledger(path: Path, settings: Settings | None) -> Iterator[Check]:
-    """Look at a ledger beside whoever writes it: whether it is whole, whose it is, what is unsettled in it."""
+    """Check a ledger, even while another process writes it: its integrity, account and unsettled rows."""
     name = "ledger"
     ledger = SqliteLedger(path)
     try:
@@ -222,11 +222,11 @@ def check_ledger(path: Path, settings: Settings | None) -> Iterator[Check]:
         yield fail(name, f"{path} is damaged: {problems[0]}", "restore it from a copy")
         return
     whose = "of this key's account" if settings else "no key to compare its account with"
-    old = "" if schema == len(MIGRATIONS) else f" (the next convert brings it to {len(MIGRATIONS)})"
-    yield ok(name, f"{path} is whole, {whose}, schema {schema}{old}")
+    old = "" if schema == len(MIGRATIONS) else f" (the next convert upgrades it to {len(MIGRATIONS)})"
+    yield ok(name, f"{path} is intact, {whose}, schema {schema}{old}")
     yield _check_rows(path, states)
     holder = held_by(path)
-    yield ok("ledger lock", f"being written by {holder}" if holder else "nobody writes it")
+    yield ok("ledger lock", f"being written by {holder}" if holder else "not being written")
 
 
 def _check_rows(path: Path, states: Mapping[State, int]) -> Check:
@@ -234,5 +234,5 @@ def _check_rows(path: Path, states: Mapping[State, int]) -> Check:
     unsettled: Sequence[State] = (State.UNKNOWN, State.SUBMITTING)
     if any(states.get(state) for state in unsettled):
         fix = shlex.join(["suno-video", "unknown", "list", "--ledger", str(path)])
-        return warn("ledger rows", f"{counts}; the unknown ones may be paid for", fix)
+        return warn("ledger rows", f"{counts}; the unknown ones may have been paid for", fix)
     return ok("ledger rows", counts)

@@ -1,4 +1,4 @@
-"""What `suno-video doctor` asks the service: one connection, and one question that costs nothing."""
+"""The checks of `suno-video doctor` against the service: one connection, and one request that costs nothing."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from suno_video_async.protocol import codec
 from suno_video_async.protocol.codec import Answer
 from suno_video_async.ratelimit.limiter import DEFAULT_RATE
 
-#: Seconds by which the clocks may differ: the server's `Date` has whole seconds, and the way takes its time.
+#: Seconds by which the clocks may differ: the server's `Date` has whole seconds, and the network adds latency.
 TOLERATED = 5.0
 _SECONDS_A_DAY = 86400.0
-#: Days before its end at which a certificate is mentioned.
+#: Days before its expiry from which a certificate gets a warning.
 _SOON = 7.0
 
 
 @frozen(kw_only=True)
 class _Asked:
-    """One answer, or the error in its place, and when it was asked for and came, in Unix seconds."""
+    """One answer or error, and the Unix seconds at which it was requested and arrived."""
 
     answer: Answer | None
     error: SunoVideoError | None
@@ -42,13 +42,13 @@ class _Asked:
 async def check_service(
     settings: Settings, timeout: Timeout, *, with_key: bool, rate: RateLimit = DEFAULT_RATE
 ) -> AsyncIterator[Check]:
-    """Connect, and with a key ask for the balance; the clock and the rate are told from that answer."""
+    """Connect and, with a key, query the balance; clock and rate are checked from that answer."""
     host = await _check_host(settings.base_url, timeout)
     yield host
     if host.status == "fail" or not with_key:
-        why = "the service cannot be reached" if with_key else "there is no key to ask with"
+        why = "the service cannot be reached" if with_key else "there is no key"
         for name in ("balance", "clock", "rate"):
-            yield skip(name, f"not looked at: {why}")
+            yield skip(name, f"not checked: {why}")
         return
     asked = await _ask(settings, timeout)
     for check in judge(asked.answer, asked.error, asked.sent, asked.came, rate):
@@ -61,25 +61,25 @@ async def _check_host(base_url: str, timeout: Timeout) -> Check:
     except OSError as error:
         fix = "check the network, and --base-url or CRUN_BASE_URL"
         if proxies := [name for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY") if os.environ.get(name)]:
-            fix += f"; {proxies[0]} is set, and not used by this command"
+            fix += f"; {proxies[0]} is set, but this command does not use it"
         return fail("host", f"{base_url}: {failure(error, timeout)}", fix)
-    text = f"{base_url} is reached in {connected.seconds:.2f} s"
+    text = f"{base_url} was reached in {connected.seconds:.2f} s"
     if connected.certificate is None:
         return ok("host", f"{text}, on this machine and without TLS")
     return judge_certificate(text, connected.protocol, connected.certificate)
 
 
 def judge_certificate(text: str, protocol: str | None, certificate: Mapping[str, object]) -> Check:
-    """Say how long a certificate is valid, after `text`."""
+    """Check how long a certificate is still valid; `text` begins the result."""
     days = (ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()) / _SECONDS_A_DAY
     text = f"{text}, {protocol}, its certificate is valid for {days:.0f} days"
     if days < _SOON:
-        return warn("host", text, "nothing yet: the provider has to renew it")
+        return warn("host", text, "nothing to do yet: the provider has to renew it")
     return ok("host", text)
 
 
 async def _ask(settings: Settings, timeout: Timeout) -> _Asked:
-    """Ask for the balance, once."""
+    """Query the balance once."""
     answer, problem = None, None
     async with make_session() as session:
         transport = AiohttpTransport(settings.base_url, settings.api_key, timeout=timeout, session=session)
@@ -94,14 +94,14 @@ async def _ask(settings: Settings, timeout: Timeout) -> _Asked:
 def judge(
     answer: Answer | None, error: SunoVideoError | None, sent: float, came: float, rate: RateLimit
 ) -> Iterator[Check]:
-    """Say what an answer to the question for the balance tells.
+    """Check what the answer to a balance query shows.
 
     Args:
-        answer: it, or None where none came.
-        error: what came in its place.
-        sent: Unix seconds, by this machine's clock, at which it was asked for.
-        came: likewise, at which it came.
-        rate: what the key may send.
+        answer: the answer, or None if none came.
+        error: the error that came instead.
+        sent: when it was requested, in Unix seconds of this machine's clock.
+        came: likewise, when it arrived.
+        rate: the rate limit of the key.
 
     """
     balance = 0.0
@@ -124,14 +124,14 @@ def judge(
 def _check_clock(answer: Answer | None, sent: float, came: float) -> Check:
     said = None if answer is None else _date(answer.headers.get("Date"))
     if said is None:
-        return skip("clock", "the service does not say what time it is")
+        return skip("clock", "the service does not send its time")
     # The header has whole seconds, rounded down.
     ahead = (sent + came) / 2 - (said + 0.5)
     if abs(ahead) <= TOLERATED + (came - sent) / 2:
         return ok("clock", f"agrees with the service's to {TOLERATED:g} s")
     word = "ahead of" if ahead > 0 else "behind"
-    text = f"this machine's is {abs(ahead):.0f} s {word} the service's: waits and expiring URLs go wrong by it"
-    return warn("clock", text, "set it, such as with timedatectl set-ntp true")
+    text = f"{abs(ahead):.0f} s {word} the service's: waits and expiring URLs are off by as much"
+    return warn("clock", text, "set it, for example with timedatectl set-ntp true")
 
 
 def _date(text: str | None) -> float | None:
@@ -148,5 +148,5 @@ def _check_rate(error: SunoVideoError | None, round_trip: float, rate: RateLimit
     if isinstance(error, RateLimitError):
         text, fix = f"over the limit at present ({limit})", errors.advice(error)
         return warn("rate", text, fix)
-    text = f"{limit}; at {round_trip:.2f} s a round trip, {usable:.0%} of it can be used"
+    text = f"{limit}; with a round trip of {round_trip:.2f} s, {usable:.0%} of it can be used"
     return ok("rate", text)

@@ -1,4 +1,4 @@
-"""How far a conversion is, on stderr: redrawn on a terminal, a line now and then elsewhere."""
+"""Shows a conversion's progress on stderr: redrawn on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from rich.text import Text
 from suno_video_async.cli.live import frame as view
 from suno_video_async.cli.live.frame import Frame, about
 from suno_video_async.cli.live.state import LiveState
-from suno_video_async.cli.output import Output, speaking_above
+from suno_video_async.cli.output import Output, writing_above
 from suno_video_async.cli.tally import Tally
 from suno_video_async.client import ClientStatistics, SunoVideoClient
 from suno_video_async.clock import Clock, SystemClock
 
-#: Real seconds between two drawings, between two looks ahead, and between two lines where nothing can be redrawn.
+#: Real seconds between two frames, between two forecasts, and between two lines where nothing can be redrawn.
 REDRAW, FORESEE, REPEAT = 0.25, 1.0, 30.0
-#: Real seconds that the last frame may take to be written.
+#: Maximum real seconds for writing the last frame.
 CLOSING = 2.0
-#: Tasks that are shown as the slowest, and the share of all that counts as most.
+#: How many of the slowest tasks are shown.
 _SLOWEST = 3
 
 
@@ -38,14 +38,14 @@ class Progress:
     """The state of a conversion, as a person sees it.
 
     Attributes:
-        title: what is going on.
-        tally: what has come out.
-        scene: what goes on.
-        client: asked for its state; it must be open.
-        sums: returns the credits spent and reserved over the ledger's life, where it knows them.
-        budget: the most credits.
-        clock: the time of a person who looks on.
-        word: a last line, such as what an interruption led to.
+        title: the heading.
+        tally: the outcomes so far.
+        state: what is in progress.
+        client: the client whose statistics are shown; it must be open.
+        sums: returns the credits spent and reserved over the ledger's lifetime, or None if not known.
+        budget: the maximum credits.
+        clock: the real time, which paces the redrawing.
+        word: a last line, such as the effect of an interruption.
 
     """
 
@@ -61,7 +61,7 @@ class Progress:
     _foreseen: tuple[float, str | None, float | None, float | None] | None = field(default=None, init=False)
 
     def states(self) -> dict[str, int]:
-        """Return how many tracks stand where; what is nought is left out."""
+        """Return the number of tracks in each state, without zeros."""
         counts, in_flight, downloading = self.tally.counts, self._statistics.in_flight, self.state.downloading
         states = {
             "waiting": self._waiting(in_flight + downloading),
@@ -81,7 +81,7 @@ class Progress:
         return 0 if self.tally.total is None else max(0, self.tally.total - self.tally.ended - live)
 
     def frame(self) -> Frame:
-        """Return all that there is to see."""
+        """Return the current frame."""
         now, states = self._statistics, self.states()
         if self._began is None:
             self._began = self.client.clock.now()
@@ -111,7 +111,7 @@ class Progress:
         )
 
     def _ahead(self, waiting: int) -> tuple[str | None, float | None, float | None]:
-        """Return the forecast in words, and the ages of a stuck and of a usual task; looked at now and then."""
+        """Return the forecast in words, and the ages of a stuck and of a usual task; refreshed now and then."""
         now = self.clock.now()
         if self._foreseen is None or now - self._foreseen[0] >= FORESEE:
             self._foreseen = (now, *self._foresee(0 if self.word else waiting))
@@ -120,8 +120,8 @@ class Progress:
     def _foresee(self, waiting: int) -> tuple[str | None, float | None, float | None]:
         ahead = self.client.forecast(waiting)
         if not ahead.known:
-            told = waiting and ahead.seconds >= 1  # of those in flight alone nothing is known
-            return (f"at least {about(ahead.seconds)} left" if told else None), None, None
+            useful = waiting and ahead.seconds >= 1  # about those in flight alone, nothing is known
+            return (f"at least {about(ahead.seconds)} left" if useful else None), None, None
         words = f"about {about(ahead.seconds)} left" if ahead.seconds > 0 else ""
         if self.tally.total is None and words:
             words += " for what is in flight"
@@ -130,7 +130,7 @@ class Progress:
         return words or None, ahead.stuck_after, ahead.usual
 
     def _money(self, in_flight: int) -> tuple[float, float]:
-        """Return the credits spent and reserved: the ledger's where there is a budget, else those of this run."""
+        """Return the credits spent and reserved: the ledger's if there is a budget, else those of this run."""
         sums = self.sums() if self.budget is not None else None
         if sums is not None:
             return sums
@@ -138,13 +138,13 @@ class Progress:
         return self.state.spent, in_flight * each
 
     def line(self) -> str:
-        """Return the most of it in one line."""
+        """Return a summary of the frame in one line."""
         seen = self.frame()
         of = "" if seen.total is None else f" of {seen.total}"
         states = ", ".join(f"{n} {name}" for name, n in seen.states.items())
         used = "" if seen.rate is None else f", {seen.used} of {seen.rate.requests} in use"
         left = f"; {seen.left}" if seen.left else ""
-        return f"{seen.ended}{of} tracks over ({states or 'starting'}); {seen.requests} requests{used}{left}"
+        return f"{seen.ended}{of} tracks finished ({states or 'starting'}); {seen.requests} requests{used}{left}"
 
 
 @asynccontextmanager
@@ -160,21 +160,21 @@ async def shown(progress: Progress, output: Output) -> AsyncGenerator[None, None
     screen = _Screen(output.notes)
     drawing = asyncio.create_task(_redraw(progress, screen))
     try:
-        with speaking_above(screen.above.append):
+        with writing_above(screen.above.append):
             try:
                 yield
             finally:
                 await _cancelled(drawing)
     finally:
-        # Whatever ended the block; but a terminal that is still held up must not keep a user who leaves.
+        # However the block ended; but a terminal that is paused must not keep the command from exiting.
         with anyio.move_on_after(CLOSING, shield=True), suppress(Exception):
-            await _draw(progress, screen)  # the last of it
+            await _draw(progress, screen)  # the last frame
         with anyio.move_on_after(CLOSING, shield=True), suppress(OSError):
             await anyio.to_thread.run_sync(screen.close, abandon_on_cancel=True)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
-    """End a drawing; whatever it met, such as a terminal that is gone, must not break a run."""
+    """Stop drawing; an error in it, such as a closed terminal, must not break a run."""
     task.cancel()
     with suppress(asyncio.CancelledError, Exception):
         await task
@@ -189,8 +189,8 @@ async def _redraw(progress: Progress, screen: _Screen) -> None:
 async def _draw(progress: Progress, screen: _Screen) -> None:
     """Draw the newest state.
 
-    What is drawn is made here, on the event loop, to which the client's state belongs. It is written by a thread:
-    a terminal that is held up (Ctrl+S) must not hold up the client.
+    The frame is made here, on the event loop, which owns the client's state. A thread writes it: a paused terminal
+    (Ctrl+S) must not block the client.
     """
     frame = view.lines(progress.frame(), width=screen.width, height=screen.height, letters=screen.letters)
     screen.above.extend(progress.state.take_news())
@@ -204,10 +204,10 @@ async def _repeat(progress: Progress, output: Output) -> None:
 
 
 class _Screen:
-    """The lowest lines of a terminal, drawn over again and again. Its calls block, but for the attributes.
+    """The bottom lines of a terminal, redrawn in place. Its methods block.
 
     Attributes:
-        above: lines that are to be written above them, with the next frame: nobody else writes to the terminal.
+        above: lines to write above the frame when it is drawn next; nothing else writes to the terminal.
 
     """
 
@@ -219,31 +219,31 @@ class _Screen:
         self._live = Live(
             console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
         )
-        # As on Windows' old consoles, and where the locale has no Unicode.
+        # On legacy Windows consoles, and if the locale's encoding is not Unicode.
         self.letters: bool = console.legacy_windows or "utf" not in console.encoding.lower()
 
     @property
     def width(self) -> int:
-        """Columns that may be used: the last stays free, since some terminals go on to the next line there."""
+        """Usable columns: the last one stays free, since some terminals wrap there."""
         return max(1, self._console.width - 1)
 
     @property
     def height(self) -> int:
-        """Lines that may be used, with one left for the prompt that was there."""
+        """Usable lines: one stays free for the shell's prompt."""
         return max(1, self._console.height - 1)
 
     def draw(self, frame: Sequence[Text]) -> None:
-        """Draw a frame in the place of the last one, and what is to go above it."""
+        """Draw a frame in place of the last one, and the pending lines above it."""
         self._live.start()
-        self._make_up_for_wrapping()
+        self._erase_wrapped_lines()
         self._drawn = view.widths(frame)
         self._live.update(Group(*frame))
         self._write_above()
         self._live.refresh()
 
     def close(self) -> None:
-        """Take the frame away, and leave what went above it."""
-        self._make_up_for_wrapping()
+        """Erase the frame, and keep the lines above it."""
+        self._erase_wrapped_lines()
         self._write_above()
         self._live.stop()
 
@@ -251,8 +251,8 @@ class _Screen:
         while self.above:
             self._console.print(self.above.popleft(), soft_wrap=True)
 
-    def _make_up_for_wrapping(self) -> None:
-        """Wipe the lines into which a terminal that became narrower has broken those of the last frame."""
+    def _erase_wrapped_lines(self) -> None:
+        """Erase the extra lines that the last frame occupies after the terminal became narrower."""
         columns = max(1, self._console.width)
         more = sum(max(0, (cells - 1) // columns) for cells in self._drawn)
         if more:

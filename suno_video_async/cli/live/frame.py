@@ -1,7 +1,7 @@
-"""How a conversion looks: lines that fit any terminal, made of values alone.
+"""Renders a conversion as lines that fit any terminal; pure functions of values.
 
-Each line is cut to the terminal's width by the cells that it takes, and the least important ones go where there is
-no room: nothing wraps, so that it can be drawn over again, whatever a track is called.
+Each line is truncated to the terminal's width, measured in cells, and the least important lines are dropped if
+there is no room: nothing wraps, so that the frame can be redrawn in place, whatever the tracks' names are.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from rich.text import Text
 from suno_video_async.cli.live.state import InFlight
 from suno_video_async.models import RateLimit
 
-#: From this width on there is room for labels, and for a task's id beside its name.
+#: The minimum width for labels, and for a task's id beside its name.
 _WIDE = 60
 _LABEL, _ID = 9, 13
-#: A state's style, and how its part of the bar is drawn, also where there are letters only.
+#: A state's style, and the characters of its part of the bar, in Unicode and in ASCII.
 _LOOKS: Mapping[str, tuple[str, str, str]] = {
     "done": ("green", "█", "#"),
     "skipped": ("green dim", "█", "#"),
@@ -40,24 +40,24 @@ class Frame:
 
     Attributes:
         title: what is converted.
-        ended: tracks that are over.
-        total: all tracks, where they can be counted.
-        states: how many tracks stand where.
-        elapsed: since the beginning.
+        ended: finished tracks.
+        total: all tracks, if they can be counted.
+        states: the number of tracks in each state.
+        elapsed: since the start.
         left: the forecast in words, or None.
-        rate: the limit.
+        rate: the rate limit.
         used: requests that count against it at present.
         requests: all requests so far.
         refused: how many of them were over the limit.
-        paused_for: what is left of a pause that the server asked for.
+        paused_for: the rest of a pause that the server asked for.
         spent: credits.
-        reserved: credits for what is not settled.
-        budget: the most credits.
+        reserved: credits for unsettled submissions.
+        budget: the maximum credits.
         slowest: the oldest tasks, the oldest first.
-        stuck_after: the age from which on a task counts as stuck, where it is known.
-        usual: the age by which most tasks are over, where it is known.
-        troubles: what went wrong last, the newest at the end.
-        word: a last line, such as what an interruption led to.
+        stuck_after: the age from which a task counts as stuck, if known.
+        usual: the age by which most tasks are finished, if known.
+        troubles: the latest problems, the newest last.
+        word: a last line, such as the effect of an interruption.
 
     """
 
@@ -83,13 +83,13 @@ class Frame:
 
 
 def lines(frame: Frame, *, width: int, height: int, letters: bool = False) -> list[Text]:
-    """Return a sight as lines of at most `width` cells, at most `height` of them.
+    """Return a frame as at most `height` lines of at most `width` cells.
 
     Args:
-        sight: what is to be seen.
+        frame: what to show.
         width: the terminal's columns.
-        height: how many lines there is room for.
-        letters: draw with ASCII alone.
+        height: the available lines.
+        letters: draw in ASCII only.
 
     """
     labelled = width >= _WIDE
@@ -114,7 +114,7 @@ def lines(frame: Frame, *, width: int, height: int, letters: bool = False) -> li
 
 
 def _in_letters(frame: Frame) -> Frame:
-    """Return a sight without what the terminal could write only as an escape, which would take more cells."""
+    """Return a frame without characters that the terminal could only write as escapes, which take more cells."""
     return evolve(
         frame,
         title=_letters(frame.title),
@@ -128,7 +128,7 @@ def _letters(text: str) -> str:
 
 
 def _progress(frame: Frame, width: int, *, letters: bool) -> Text:
-    """Return the title, a bar of the states, and how many tracks are over."""
+    """Return the title, a bar of the states, and the number of finished tracks."""
     of = "" if frame.total is None else f"/{frame.total}"
     share = f" {frame.ended / frame.total:4.0%}" if frame.total else ""
     right = f" {frame.ended}{of}{share}"
@@ -151,7 +151,7 @@ def _bar(states: Mapping[str, int], room: int, *, letters: bool) -> Text:
 
 
 def _shares(numbers: Sequence[int], room: int) -> list[int]:
-    """Return cells for numbers: all of `room`, by their shares, and one for the smallest where there is room."""
+    """Divide `room` cells among numbers by their shares, with at least one each if there is room."""
     total = sum(numbers)
     cells = [max(1, n * room // total) for n in numbers]
     exact = [n * room / total for n in numbers]
@@ -178,7 +178,7 @@ def _states(frame: Frame, width: int, *, labelled: bool) -> list[Text]:
 
 
 def _labelled(label: str, parts: Sequence[Text | str], width: int, *, labelled: bool) -> Text:
-    """Return as many parts as fit, after a label where there is room for one; the first is always there."""
+    """Return as many parts as fit, after a label if there is room for one; the first is always included."""
     line = Text(f"{label:{_LABEL}}" if labelled else "", style="")
     line.stylize("dim")
     first = True
@@ -247,7 +247,7 @@ def _troubles(frame: Frame, *, labelled: bool) -> list[Text]:
 
 
 def in_words(seconds: float) -> str:
-    """Return a time as people say it: two units at the most."""
+    """Return a duration in words, in two units at most."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -264,7 +264,7 @@ def in_words(seconds: float) -> str:
 
 
 def about(seconds: float) -> str:
-    """Return a forecast as people say it, no finer than it can be."""
+    """Return a forecast in words, rounded to a plausible precision."""
     for most, step in ((60.0, 5.0), (600.0, 30.0), (3600.0, 60.0), (86400.0, 300.0)):
         if seconds < most:
             return in_words(max(step, step * round(seconds / step)))
@@ -272,5 +272,5 @@ def about(seconds: float) -> str:
 
 
 def widths(shown: Sequence[Text]) -> list[int]:
-    """Return the cells that lines take."""
+    """Return the widths of lines in cells."""
     return [cell_len(text.plain) for text in shown]

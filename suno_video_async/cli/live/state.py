@@ -1,4 +1,4 @@
-"""What goes on in a conversion, heard from hooks: what is in flight since when, and what went wrong."""
+"""What is going on in a conversion, collected by hooks: what is in flight since when, and what went wrong."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from suno_video_async.errors import APIError
 from suno_video_async.hooks import Hooks, RetryEvent, SpendEvent, Stage
 from suno_video_async.models import TaskUpdate, Track, VideoTaskId
 
-#: The newest troubles that are kept.
+#: How many of the latest problems are kept.
 _TROUBLES = 3
 
 
 @frozen
 class InFlight:
-    """A task that is followed: what a person calls it, its age, and that at which it was last seen unfinished."""
+    """A task being followed: its name for a person, its age, and its age when last seen unfinished."""
 
     task_id: VideoTaskId
     name: str
@@ -40,14 +40,14 @@ class _Followed:
 
 @define(eq=False)
 class LiveState(Hooks):
-    """Keeps what a live view shows beside the counts; each event costs it next to nothing.
+    """Keeps what a live view shows besides the counts; handling an event is cheap.
 
     Attributes:
-        now: the client's time.
-        downloading: how many videos are being fetched.
-        spent: what the tasks that ended in this run cost, in credits.
-        priced: how many of them named their cost.
-        troubles: what went wrong last, the newest at the end.
+        now: returns the client's time.
+        downloading: how many videos are being downloaded.
+        spent: the cost of the tasks that ended in this run, in credits.
+        priced: how many of them reported their cost.
+        troubles: the latest problems, the newest last.
 
     """
 
@@ -62,40 +62,40 @@ class LiveState(Hooks):
     _advised: set[type] = field(factory=set[type], init=False)
 
     def on_begin(self, stage: Stage) -> None:
-        """Note what begins."""
+        """Record the start of a stage."""
         if stage.name == "download":
             self.downloading += 1
         elif stage.name == "follow" and stage.task_id is not None:
             self._followed[stage.task_id] = _Followed(stage.track, stage.since)
 
     def on_end(self, stage: Stage) -> None:
-        """Note what is over."""
+        """Record the end of a stage."""
         if stage.name == "download":
             self.downloading -= 1
         elif stage.name == "follow" and stage.task_id is not None:
             self._followed.pop(stage.task_id, None)
 
     def on_update(self, update: TaskUpdate) -> None:
-        """Learn a task's age from the server: an earlier run may have submitted it."""
+        """Take a task's age from the server: an earlier run may have submitted it."""
         followed = self._followed.get(update.task_id)
         if followed is not None and self.now is not None:
             followed.born, followed.seen = self.now() - update.elapsed, update.elapsed
 
     def on_spend(self, event: SpendEvent) -> None:
-        """Note what a task cost."""
+        """Record the cost of a task."""
         self.spent += event.credits
         self.priced += 1
 
     def on_retry(self, event: RetryEvent) -> None:
-        """Note that a call goes wrong for now."""
+        """Record that a call failed and will be retried."""
         why = errors.brief(event.error)
         named = why if why.startswith(event.operation) else f"{event.operation}: {why}"
         if isinstance(event.error, APIError) and event.error.task_id:
-            named = named.replace(f" {event.error.task_id}", "", 1)  # there is no room for it
+            named = named.replace(f" {event.error.task_id}", "", 1)  # too long to show
         self.troubles.append(plain(f"{named}; again in {event.wait:.0f} s"))
 
     def add(self, outcome: Outcome) -> None:
-        """Note how a row went wrong, if it did; the first of them are news for `take_news`."""
+        """Record how a row went wrong, if it did; the first of them are queued for `take_news`."""
         if not is_problem(outcome):
             return
         self.troubles.append(
@@ -105,10 +105,10 @@ class LiveState(Hooks):
         if self._shown <= PROBLEMS_SHOWN:
             self._news.append(Text(plain(self._news_of(outcome)), style="red"))
         elif self._shown == PROBLEMS_SHOWN + 1:
-            self._news.append(Text("there is more that went wrong: --outcomes FILE and --json tell all of it"))
+            self._news.append(Text("more rows went wrong: --outcomes FILE and --json list all of them"))
 
     def _news_of(self, outcome: Outcome) -> str:
-        """Return how a row went wrong, with what to do the first time that it is said."""
+        """Return how a row went wrong, with advice the first time that an error of its type occurs."""
         kind = type(outcome.error)
         if kind in self._advised:
             return f"{name_of(outcome)} {outcome.state}: {_what(outcome)}"
@@ -116,7 +116,7 @@ class LiveState(Hooks):
         return problem_line(outcome)
 
     def take_news(self) -> Sequence[Text]:
-        """Return what was not taken yet."""
+        """Return the queued lines, and empty the queue."""
         news, self._news = self._news, []
         return news
 
@@ -135,12 +135,12 @@ def problem_line(outcome: Outcome) -> str:
 
 def _what(outcome: Outcome) -> str:
     said = errors.brief(outcome.error) if outcome.error else ""
-    # A row that is no track names its place by itself, and a failed task its id.
+    # The error of an invalid row already names its place, and that of a failed task its id.
     return said.removeprefix(f"{outcome.location}: ").removeprefix(f"task {outcome.video_task_id} failed: ")
 
 
 def _name(track: Track | None) -> str:
-    """Return what a person calls a track: its title where the catalog has one."""
+    """Return a track's name for a person: its title if the catalog has one."""
     if track is None:
         return ""
     return plain(track.extra.get("title") or track.suno_id)

@@ -125,7 +125,7 @@ def test_why_a_host_cannot_be_reached(
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.test")
     host = found(home.run("doctor", "--base-url", "https://api.example.test"))["host"]
     assert (host["status"], says in host["text"]) == ("fail", True)
-    assert "HTTPS_PROXY is set, and not used" in host["fix"]
+    assert "HTTPS_PROXY is set, but this command does not use it" in host["fix"]
 
 
 def test_an_address_that_no_key_may_go_to(home: Home) -> None:
@@ -223,7 +223,7 @@ def _refuse(**_: object) -> None:
 
 
 def test_a_healthy_ledger(home: Home) -> None:
-    """It is whole, of this account, and counted; one that is being written names its writer."""
+    """It is intact, of this account, and counted; one that is being written names its writer."""
     with served() as server:
         convert = home.run("convert", home.catalog("s1", "s2"), "--base-url", server.url, "--time-scale", 20)
         ran = home.run("doctor", "catalog.ledger.db", "--offline", "--base-url", server.url)
@@ -232,9 +232,9 @@ def test_a_healthy_ledger(home: Home) -> None:
         busy = home.run("doctor", "catalog.ledger.db", "--offline", "--base-url", server.url)
         ledger.close()
     assert (convert.code, ran.code, busy.code) == (0, 0, 0)
-    assert "is whole, of this key's account" in found(ran)["ledger"]["text"]
+    assert "is intact, of this key's account" in found(ran)["ledger"]["text"]
     assert found(ran)["ledger rows"]["text"] == "2 downloaded"
-    assert found(ran)["ledger lock"]["text"] == "nobody writes it"
+    assert found(ran)["ledger lock"]["text"] == "not being written"
     assert "being written by process " in found(busy)["ledger lock"]["text"]
 
 
@@ -284,10 +284,10 @@ def test_a_ledger_of_another_account(home: Home) -> None:
 
 
 def test_unknown_rows_are_a_warning(home: Home) -> None:
-    """They may be paid for: the command that lists them is named."""
+    """They may have been paid for: the command that lists them is named."""
     ledger_of(home, "UPDATE rows SET state = 'unknown'")
     rows = list(machine.check_ledger(home.folder / "l.db", None))[1]
-    assert (rows.status, rows.text) == ("warn", "1 unknown; the unknown ones may be paid for")
+    assert (rows.status, rows.text) == ("warn", "1 unknown; the unknown ones may have been paid for")
     assert rows.fix == f"suno-video unknown list --ledger {home.folder / 'l.db'}"
 
 

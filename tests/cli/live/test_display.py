@@ -18,7 +18,7 @@ from suno_video_async.cli.live import display as module
 from suno_video_async.cli.live import frame as view
 from suno_video_async.cli.live.display import Progress
 from suno_video_async.cli.live.state import LiveState
-from suno_video_async.cli.output import Output, say, speaking_above
+from suno_video_async.cli.output import Output, say, writing_above
 from suno_video_async.cli.tally import PROBLEMS_SHOWN, Tally
 from suno_video_async.clock import SystemClock
 from suno_video_async.errors import RateLimitError
@@ -295,7 +295,7 @@ async def test_a_view_that_fails_breaks_no_run() -> None:
 def test_words_from_elsewhere_go_above_the_frame(capsys: pytest.CaptureFixture[str]) -> None:
     """While something is drawn, warnings, the log and notes are written by whoever draws."""
     heard = list[Text]()
-    with speaking_above(heard.append):
+    with writing_above(heard.append):
         say("a warning")
         Output(as_json=False).note("a note", style="red")
     assert [(line.plain, line.style) for line in heard] == [("a warning", ""), ("a note", "red")]
@@ -348,6 +348,6 @@ def test_elsewhere_a_line_now_and_then(home: Home, monkeypatch: pytest.MonkeyPat
         told = home.run(*arguments)
         quiet = home.run(*arguments, "--quiet")
     assert (told.code, quiet.code) == (0, 0)
-    assert "of 2 tracks over (" in told.err
+    assert "of 2 tracks finished (" in told.err
     assert "requests, " in told.err
     assert quiet.err == ""
