@@ -34,13 +34,14 @@ _MOVES = {
     ("submitted", "succeeded"),
     ("submitted", "failed"),
     ("submitted", "unknown"),
+    ("unknown", "submitted"),  # by evidence: an id in the answer, or a callback
     ("refused", "planned"),
     ("failed", "planned"),
     ("refused", "submitting"),  # by way of planned, in one step
     ("failed", "submitting"),
 }
-#: Those that a callback makes, or that it never comes.
-_CALLED = {("unknown", "submitted"), ("unknown", "planned")}
+#: That which a callback makes that never comes.
+_CALLED = {("unknown", "planned")}
 
 
 class WatchedLedger(SqliteLedger):
@@ -211,7 +212,7 @@ class Audit:
         """A task is given up as unknown only where the API itself does not know it."""
         flight = self.latest[key]
         named = self.all_rows()[key][1]
-        if named in self.service._videos and "code:404" not in self._kinds():
+        if named in self.service._videos and not {"code:404", "unknown-end"} & self._kinds():
             raise Violation(f"{key} is given up as unknown, but the server knows its task {named} ({flight})")
 
     def _check_found(self, key: Key, new: str) -> None:
@@ -352,7 +353,7 @@ class Audit:
         if state == "unknown" and key not in self.excused:
             flight = self.latest.get(key)
             seen = flight.seen if flight else "nothing"
-            missing = task is None or "code:404" in self._kinds()
+            missing = task is None or {"code:404", "unknown-end"} & self._kinds()
             if seen in {"refused", "not sent"} or (seen == "accepted" and not missing):
                 raise Violation(f"{key} is unknown, but was seen as {seen}")
 

@@ -225,15 +225,18 @@ def _delivered(reply: Reply) -> Answer | Exception:
 
 def _meaning(answer: Answer) -> tuple[str, str | None]:
     """Read an answer to a CreateTask by the words of the contract, without the client's own decoder."""
+    named = b'"task_id": "' in answer.body or b'"task_id":"' in answer.body
     try:
-        said: Any = json.loads(answer.body)
+        said: Any = json.loads(answer.body.decode())
         code, data = said["code"], said["data"]
     except (ValueError, TypeError, KeyError):
-        return ("refused" if answer.status == 429 else "unknown"), None
+        return ("refused" if answer.status == 429 and not named else "unknown"), None
     good = 200 <= answer.status < 300
+    if not isinstance(said["message"], str) or (named and not (good and code == 200)):
+        return "unknown", None  # an id in any answer is evidence
     if good and code == 200:
-        named = data.get("task_id") if isinstance(data, dict) else None
-        return ("accepted", named) if isinstance(named, str) and named else ("unknown", None)
+        task_id = data.get("task_id") if isinstance(data, dict) else None
+        return ("accepted", task_id) if isinstance(task_id, str) and task_id else ("unknown", None)
     if answer.status == 429:
         return "refused", None
     if not good and answer.status != code:

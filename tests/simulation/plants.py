@@ -17,7 +17,7 @@ from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import RateLimit, VideoTaskId
-from suno_video_async.protocol import verdicts
+from suno_video_async.protocol import codec, verdicts
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.protocol.verdicts import Verdict
 from suno_video_async.ratelimit.limiter import Limiter, Place
@@ -127,6 +127,13 @@ def forget_interrupted() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def ignore_evidence() -> Iterator[None]:
+    """A refusal that names a task is a refusal like any other."""
+    with patch.object(codec, "created_id", lambda *_: None):
+        yield
+
+
 PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "resend-after-timeout": resend_after_timeout,
     "commit-late": commit_late,
@@ -135,6 +142,7 @@ PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "window-from-send": window_from_send,
     "absent-differs": absent_differs,
     "forget-interrupted": forget_interrupted,
+    "ignore-evidence": ignore_evidence,
 }
 
 

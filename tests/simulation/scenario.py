@@ -48,6 +48,19 @@ _ON_CREATE_RARELY: Sequence[tuple[str, dict[str, object]]] = [
     ("code:402", {}),
     ("code:505", {}),
 ]
+#: Odd dresses of a good answer.
+_DRESSES: Sequence[str] = ("byte-order-mark", "invalid-byte", "null-message", "text-code")
+#: What the world does, beside what a laboratory does.
+_WORLD_ON_CREATE: Sequence[str] = (
+    *_DRESSES,
+    *(f"code-with-data:{code}" for code in (401, 402, 409, 422, 429, 455, 500)),
+)
+_WORLD_ON_INFO: Sequence[str] = (
+    *_DRESSES,
+    *("late-url:8", "late-url:300", "late-url:900", "image-first", "spaced-url", "unknown-end"),
+    *("clock-offset:-3600", "clock-offset:3600", "code-with-data:501"),
+)
+_OUTAGES: Sequence[str] = ("html:502", "html:403", "html:200", "drop-before", "drop-after", "hang:90")
 _ON_INFO: Sequence[tuple[str, dict[str, object]]] = [*_CODES, ("unknown-status", {}), ("code:404", {})]
 
 
@@ -127,6 +140,7 @@ class Scenario:
         calling = _calling(apart)
         if calling is not None and apart.random() < 0.5:
             faults = (*faults, Fault(on="CreateTask", kind="commit-then-500", rate=0.1))
+        faults = (*faults, *_world(stream(seed, "the world")))
         return cls(
             seed=seed,
             lives=tuple(lives),
@@ -179,6 +193,22 @@ def _faults(rng: random.Random, *, strict: bool) -> tuple[Fault, ...]:
     # Without `strict` the risk that a 500 was carried out is taken by design: that is met, but seldom.
     if not strict and rng.random() < 0.9:
         rules = [rule for rule in rules if rule.name != "commit-then-500"]
+    return tuple(rules)
+
+
+def _world(rng: random.Random) -> tuple[Fault, ...]:
+    """Return the faults of the world as it is: outages, late URLs, ids in refusals, odd dresses, wrong clocks."""
+    rules: list[Fault] = []
+    if rng.random() < 0.4:
+        begin = rng.choice([0.0, rng.uniform(0.0, 60.0)])
+        during = (begin, begin + rng.choice([10.0, 60.0, 600.0, 5000.0]))
+        on = rng.choice(["all", "all", "CreateTask"])
+        rules.append(Fault(on=on, kind=rng.choice(_OUTAGES), during=during))
+    for on, kinds in (("CreateTask", _WORLD_ON_CREATE), ("TaskInfo", _WORLD_ON_INFO)):
+        if rng.random() < 0.4:
+            kind = rng.choice(kinds)
+            whole = kind.startswith(("clock", "late", "image", "spaced", "unknown"))
+            rules.append(Fault(on=on, kind=kind, rate=1.0 if whole else rng.choice([0.03, 0.1, 0.3])))
     return tuple(rules)
 
 

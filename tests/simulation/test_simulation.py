@@ -29,6 +29,7 @@ FOUND_AT = {
     "window-from-send": 0,
     "absent-differs": 0,
     "forget-interrupted": 0,
+    "ignore-evidence": 50,
 }
 IN_A_ROW = 10
 
