@@ -21,6 +21,7 @@ from suno_video_async.batch.ledgers import GivenLedger, choose_ledger
 from suno_video_async.batch.options import Options, StopSignal
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.batch.row import RowProcessor, Unclaimed, Work
+from suno_video_async.batch.witness import FACT, Evidence, to_fact
 from suno_video_async.callbacks import CallbackReceiver, Inbox
 from suno_video_async.engine import Engine
 from suno_video_async.errors import CatalogError, ClientClosedError, LedgerError, SunoVideoError
@@ -28,6 +29,7 @@ from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.model import MICRO, Claim, LedgerRow
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
+from suno_video_async.ratelimit.brake import Phase
 
 #: Works on one row, which stands at a place in a catalog.
 Handle: TypeAlias = "Callable[[Claim | CatalogError | Unclaimed, str], Coroutine[Any, Any, None]]"
@@ -72,6 +74,8 @@ class Conversion:
         self._callbacks = callbacks
         self._out_of_reach = False
         self._stop_signal = StopSignal(stopping=options.unknown_grace is not None)
+        #: What the balance says about the rows that this run left unknown; None until its end.
+        self.evidence: Evidence | None = None
         self._scope = anyio.CancelScope()
         self._ended = anyio.Event()
         self._room = anyio.Semaphore(2 * client.max_in_flight)
@@ -182,11 +186,13 @@ class Conversion:
             with self._scope:
                 async with anyio.create_task_group() as background:
                     background.start_soon(self._note_places)
+                    background.start_soon(self._read_after_outages)
                     async with anyio.create_task_group() as rows:
                         handle = partial(self._handle, send)
                         await self._pull(rows, handle)
                         await self._pick_up(rows, handle, self._left())
                     background.cancel_scope.cancel()
+                await self._testify()
         except Exception as error:
             self._stop_signal.failure = error
         except BaseException:
@@ -210,6 +216,29 @@ class Conversion:
             await self._ledger.note_place(self._client.clock.time())
         self._ledger.end_run(self._run_id)
         await self._client.ledgers.release(self._ledger)
+
+    async def _read_after_outages(self) -> None:
+        """Read the balance whenever the brake has opened again."""
+        brake, changed, held = self._client.limiter.brake, asyncio.Event(), False
+        brake.listeners[changed.set] = None
+        try:
+            while True:
+                await changed.wait()
+                changed.clear()
+                if held and brake.phase is Phase.RELEASED:
+                    await self._rows.read_balance()
+                held = brake.phase is not Phase.RELEASED
+        finally:
+            del brake.listeners[changed.set]
+
+    async def _testify(self) -> None:
+        """Write down what the balance says about the rows that this run leaves unknown."""
+        self.evidence = await self._rows.evidence()
+        if self.evidence is not None:
+            with contextlib.suppress(LedgerError):
+                ledger = self._ledger.sync
+                earlier = await self._ledger.call(ledger.fact, FACT)
+                await self._ledger.call(ledger.note_fact, FACT, to_fact(earlier, self.evidence))
 
     async def _recall_reach(self) -> None:
         """Begin carefully where an earlier run was stopped because the API was out of reach."""

@@ -11,6 +11,7 @@ from typing import Protocol
 import anyio
 
 from suno_video_async._util.aio import in_one_thread
+from suno_video_async.batch.witness import FACT, Evidence, still_open
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.aio import AsyncLedger, as_ledger
 from suno_video_async.ledger.journal import origin_problem
@@ -158,6 +159,26 @@ async def unknown_rows(ledger: SqliteLedger | str | PathLike[str]) -> list[Ledge
     path = ledger.path if isinstance(ledger, SqliteLedger) else ledger
     # A connection of its own: the one that was given may be in use.
     return await in_one_thread()(partial(_read, SqliteLedger(path)))
+
+
+async def balance_evidence(ledger: SqliteLedger | str | PathLike[str]) -> list[Evidence]:
+    """Return what the balance says about rows of a ledger that are still unknown, by run; nothing is written.
+
+    Raises:
+        LedgerError: there is no ledger, or it cannot be read.
+
+    """
+    path = ledger.path if isinstance(ledger, SqliteLedger) else ledger
+    return await in_one_thread()(partial(_read_evidence, SqliteLedger(path)))
+
+
+def _read_evidence(ledger: SqliteLedger) -> list[Evidence]:
+    try:
+        if not ledger.open_to_read():
+            raise no_ledger(ledger.path)
+        return still_open(ledger.fact(FACT), {row.id for row in all_rows(ledger, State.UNKNOWN)})
+    finally:
+        ledger.close()
 
 
 def _read(ledger: SqliteLedger) -> list[LedgerRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from suno_video_async.batch.budget import Budget
 from suno_video_async.batch.options import Options, StopSignal
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.batch.reach import ReachCheck
+from suno_video_async.batch.witness import Evidence, Known, Witness
 from suno_video_async.callbacks import Inbox
 from suno_video_async.engine import Engine
 from suno_video_async.errors import (
@@ -109,6 +111,7 @@ class RowProcessor:
     _budget: Budget | None = field(init=False)
     _titles: TitleCache = field(init=False)
     _reach: ReachCheck = field(init=False)
+    _witness: Witness = field(factory=Witness, init=False)
     _downloads: anyio.CapacityLimiter = field(factory=lambda: anyio.CapacityLimiter(DOWNLOADS), init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -153,6 +156,24 @@ class RowProcessor:
             defect = SunoVideoError(f"a defect of this library: {error!r}")
             defect.__cause__ = error
             return evolve(_known(claim.row, _state_at(error, work)), error=defect)
+
+    async def read_balance(self) -> None:
+        """Read the balance as a witness of what was charged; where nothing answers, there is no reading."""
+        before = self._witness.known()
+        with contextlib.suppress(SunoVideoError):
+            balance = await self.client.calls.probe()
+            after = self._witness.known(sending=len(self.stop_signal.submissions))
+            self._witness.read(balance, before=before, after=after)
+
+    async def evidence(self) -> Evidence | None:
+        """Return how many of this run's unknown rows the balance explains; None if there is none."""
+        if not self._witness.unknown:
+            return None
+        taken = len(self._witness.readings)
+        await self.read_balance()
+        if len(self._witness.readings) == taken:
+            self._witness.readings.clear()  # without one at the end, the earlier ones say nothing of the end
+        return self._witness.evidence(resent=self.client.statistics.resent_after_500)
 
     async def _work_on(self, claim: Claim, work: Work) -> Outcome:
         """Do what a row needs, when no other part of the client works on it."""
@@ -204,6 +225,8 @@ class RowProcessor:
             return Outcome(track=track, state="skipped", error=error)
         try:
             await self._reach.pass_once()
+            if not self._witness.readings:
+                self._witness.read(self._reach.balance, before=Known(), after=Known())
             if self._budget is not None:
                 await self._budget.admit(claim.row)
             if self.stop_signal.stopping:
@@ -211,10 +234,12 @@ class RowProcessor:
             work.submission = self._submission(claim.row, work)
             work.sends += 1
             work.task = await work.submission.wait()
+            self._witness.accepted(claim.row.id)
         except LedgerError:
             raise
         except SubmissionUnknown as error:
             row = await self.ledger.row(claim.row.id) or claim.row
+            self._witness.lost(row.id)
             return await self._resolve_unknown(evolve(claim, row=row), work, error)
         except SunoVideoError as error:
             return self._not_bought(track, error)
@@ -236,6 +261,7 @@ class RowProcessor:
             self._budget.leave(claim.row)  # whatever becomes of it, TaskInfo cannot name its price yet
         row = await self._adopted(claim.row)
         if row.state is State.SUBMITTED:
+            self._witness.found(row.id)
             self._emit_submit(row)
             return await self._follow(evolve(claim, row=row), work)
         if row.state is State.PLANNED:
@@ -307,6 +333,7 @@ class RowProcessor:
         end = await self._end_of(row, work.task)
         if transition := transition_of(end, now=self.client.clock.time()):
             row = await self.ledger.settle(row, transition)
+        self._witness.ended(row.id, end, unknown=row.state is State.UNKNOWN)
         if self._budget is not None:
             if isinstance(end, Video):
                 await self._budget.note_price(row, end.credits)

@@ -198,6 +198,7 @@ async def _follow_all(
                     leave()
                 await _take(outcomes, job, tally, output)
     tally.stopped_by = conversion.stopped_by
+    tally.evidence = conversion.evidence
 
 
 def _conversion(job: Job, receiver: CallbackReceiver | None) -> Conversion:
@@ -363,9 +364,15 @@ def _note_end(job: Job, tally: Tally, output: Output) -> None:
         settle = f"; {command} lists them, and unknown adopt, resend or drop settles each" if job.ledger else ""
         output.note(
             f"{tally.counts['unknown']} submissions have an unknown outcome: see in your account whether a task"
-            f" was made and charged before you submit them again{settle}",
+            f" was made and charged before you submit them again{settle}{_evidence(tally)}",
             style="red",
         )
+
+
+def _evidence(tally: Tally) -> str:
+    if tally.evidence is None:
+        return ""
+    return f". Of this run's {len(tally.evidence.rows)} unknown: {tally.evidence}"
 
 
 def _summary_line(summary: dict[str, object]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import define, field
 
 from suno_video_async.batch.outcome import Outcome
+from suno_video_async.batch.witness import Evidence
 from suno_video_async.cli import errors
 from suno_video_async.cli.errors import Exit
 from suno_video_async.client import ClientStatistics
@@ -34,6 +35,7 @@ class Tally:
         undelivered: the tasks whose videos are made and paid for, but could not be downloaded.
         failure: the error that aborted the conversion, if any.
         stopped_by: the error that stopped the submissions early, if any.
+        evidence: what the balance says about the unknown ones.
         double_charges: attempts that counted as not bought, although a callback named a task for them;
             None without callbacks.
 
@@ -47,6 +49,7 @@ class Tally:
     undelivered: list[VideoTaskId] = field(factory=list[VideoTaskId], init=False)
     failure: Exception | None = field(default=None, init=False)
     stopped_by: Exception | None = field(default=None, init=False)
+    evidence: Evidence | None = field(default=None, init=False)
     double_charges: int | None = field(default=None, init=False)
 
     @property

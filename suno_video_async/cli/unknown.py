@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from suno_video_async.batch.reconcile import Unknowns, unknown_rows
+from suno_video_async.batch.reconcile import Unknowns, balance_evidence, unknown_rows
 from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
@@ -72,8 +72,14 @@ def list_command(*, ledger: Path, output: Output) -> int:
 
     async def show(_: Interrupts) -> int:
         rows = await unknown_rows(ledger)
+        evidence = await balance_evidence(ledger)
         for row in rows:
-            output.result(_line(row), human=partial(_text, row))
+            said = next((one for one in reversed(evidence) if row.id in one.rows), None)
+            line = {**_line(row), "balance": None if said is None else str(said)}
+            output.result(line, human=partial(_text, row))
+        for one in evidence:
+            numbers = ", ".join(map(str, one.rows))
+            output.note(f"rows {numbers} ({len(one.rows)} unknown after one run): {one}")
         if not rows and output.human:
             output.note("nothing is unknown")
         return Exit.DONE

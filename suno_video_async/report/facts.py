@@ -11,6 +11,7 @@ from pathlib import Path
 
 from attrs import define, evolve, field, frozen
 
+from suno_video_async.batch.witness import FACT, Evidence, still_open
 from suno_video_async.ledger.model import AttemptTimes, LedgerRow, all_rows
 from suno_video_async.ledger.reader import no_ledger
 from suno_video_async.ledger.sqlite import SqliteLedger
@@ -61,6 +62,7 @@ class Facts:
         wasted: those of them that tasks without a video cost.
         reserved: micro-credits reserved for unsettled submissions.
         unknown: all rows that may have been bought, each of which needs a decision.
+        evidence: what the balance says about the unknown rows.
         reasons: what stopped the other rows, the most frequent first.
         sent: Unix seconds of all submissions, in order.
         ended: Unix seconds of all known ends, in order.
@@ -78,6 +80,7 @@ class Facts:
     wasted: int = 0
     reserved: int = 0
     unknown: tuple[Item, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
     reasons: tuple[Reason, ...] = ()
     sent: tuple[float, ...] = ()
     ended: tuple[float, ...] = ()
@@ -148,6 +151,7 @@ def _facts(ledger: SqliteLedger, path: Path, now: float, clean: Callable[[str], 
         wasted=sums.wasted,
         reserved=sums.reserved,
         unknown=tuple(sums.unknown),
+        evidence=tuple(still_open(ledger.fact(FACT), {item.row.id for item in sums.unknown})),
         reasons=sums.reasons.ordered(),
         sent=tuple(sorted(sums.sent)),
         ended=tuple(sorted(sums.ended)),

@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
+from suno_video_async.batch.witness import Evidence
 from suno_video_async.ledger.model import MICRO
 from suno_video_async.ledger.states import State
 from suno_video_async.models import RateLimit
@@ -148,8 +149,14 @@ def _unknown(facts: Facts, commands: Commands) -> str:
         " for</h2>"
         "<p>The answer to the submission was lost, so it is not known whether a video was bought. Nothing is sent"
         " again automatically. Check your account: is there a task for the track?</p>"
+        f"{''.join(map(_evidence, facts.evidence))}"
         f"{''.join(_unknown_row(item, commands, opened=item is shown[0]) for item in shown)}{rest}</section>"
     )
+
+
+def _evidence(evidence: Evidence) -> str:
+    rows = ", ".join(map(str, evidence.rows[:MOST_NAMED])) + (", …" if len(evidence.rows) > MOST_NAMED else "")
+    return f'<p class="evidence">Rows {rows}: {len(evidence.rows):,} unknown; {escaped(str(evidence))}.</p>'
 
 
 def _unknown_row(item: Item, commands: Commands, *, opened: bool) -> str:
