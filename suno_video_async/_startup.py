@@ -1,7 +1,7 @@
 """Ctrl+C while the command `suno-video` is still being imported, which takes a moment: no traceback, code 130.
 
 It must come before all other imports of the package. Nothing happens in any other program, and from `cli.main` on
-an interruption is what it always is.
+an interruption works as usual.
 """
 
 import os
@@ -11,9 +11,9 @@ import threading
 from pathlib import PurePath
 from types import FrameType
 
-#: What the command's own process is called; a program of somebody else's may begin with the same letters.
+#: What the command's own process is called; another program's name may begin with the same letters.
 _OURS = ("suno-video", "suno-video.exe", "suno-video-script.py")
-#: What it is called while `python -m` looks for what it is to run.
+#: Its name while `python -m` looks for the module to run.
 _MODULE = "-m"
 
 
@@ -36,6 +36,6 @@ if (
 
 
 def over() -> None:
-    """Let an interruption be a `KeyboardInterrupt` again, for whoever can take it."""
+    """Let an interruption raise `KeyboardInterrupt` again."""
     if signal.getsignal(signal.SIGINT) is _leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)

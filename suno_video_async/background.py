@@ -15,10 +15,10 @@ from suno_video_async.observability.log import fields, logger
 
 @define(eq=False)
 class Background:
-    """One task owns a task group from its opening to its end.
+    """One task owns a task group from opening to closing.
 
-    So an `async with` may be left from another task than it was entered from, as test fixtures and web frameworks
-    do, which a task group of one's own would not survive.
+    So an `async with` may be exited from a different task than it was entered from, as test fixtures and web
+    frameworks do, which a plain task group does not support.
     """
 
     _group: TaskGroup | None = field(default=None, init=False)
@@ -26,7 +26,7 @@ class Background:
     _closing: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     async def open(self, name: str) -> None:
-        """Begin; `name` is the task's."""
+        """Open the group; `name` is the name of its task."""
         loop = asyncio.get_running_loop()
         opened: asyncio.Future[TaskGroup] = loop.create_future()
         self._owner = loop.create_task(self._own(opened), name=name)
@@ -43,7 +43,7 @@ class Background:
         self._group.start_soon(run, *args)
 
     async def aclose(self) -> None:
-        """Cancel what runs and wait for its end."""
+        """Cancel what is running and wait for it to end."""
         self._closing.set()
         if self._owner is not None:
             await asyncio.wait([self._owner])

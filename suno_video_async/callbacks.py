@@ -1,7 +1,7 @@
-"""`CallbackReceiver`: takes what the service calls when a task ends, as a hint and never as the truth.
+"""`CallbackReceiver`: receives the service's callbacks, and treats them as hints, never as the truth.
 
-A callback carries no signature. What makes it worth anything is its URL, of which each attempt has its own, with a
-random nonce in it: whoever knows it may say "ask again about this attempt", and nothing more.
+A callback carries no signature. Its only credential is its URL: each attempt has its own, which contains a random
+nonce. Knowing the nonce permits a caller to say "poll this attempt again", and nothing more.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from suno_video_async.observability.log import fields, logger
 from suno_video_async.polling.schedule import HINTED_AGAIN
 from suno_video_async.protocol import codec
 
-if TYPE_CHECKING:  # a part of aiohttp that only those who listen need
+if TYPE_CHECKING:  # a part of aiohttp that only listeners need
     from aiohttp import web
     from starlette.applications import Starlette
     from starlette.requests import Request
 
-#: The most bytes of one callback.
+#: Maximum bytes of one callback.
 MAX_BODY = 256 * 1024
-#: Callbacks at once; one more is told to come again.
+#: Maximum concurrent callbacks; further ones are answered with 503, and sent again.
 AT_ONCE = 32
-#: Real seconds that a callback may take to arrive whole.
+#: Maximum real seconds for a callback to arrive completely.
 READING = 10.0
-#: Real seconds that a callback in the air has when the receiver stops listening.
+#: Real seconds that callbacks in flight have when the receiver stops listening.
 LEAVING = 1.0
-#: The most different tasks that callbacks may name for one submission, between two looks.
+#: Maximum different tasks that callbacks may name for one submission between two checks.
 CANDIDATES = 8
 _NONCE = re.compile(r"[0-9a-f]{32}")
 #: How much of a nonce the log may show.
@@ -54,7 +54,7 @@ _SHOWN = 6
 
 
 class HintedClient(Protocol):
-    """What a receiver needs of a client."""
+    """What a receiver needs from a client."""
 
     @property
     def clock(self) -> Clock:
@@ -62,11 +62,11 @@ class HintedClient(Protocol):
         ...
 
     def hint(self, task_id: VideoTaskId) -> None:
-        """Ask about a followed task soon."""
+        """Poll a followed task soon."""
         ...
 
     async def status(self, task_id: VideoTaskId) -> TaskSnapshot:
-        """Ask once about a task."""
+        """Query a task once."""
         ...
 
 
@@ -75,10 +75,10 @@ class CallbackStatistics:
     """What a receiver has seen so far.
 
     Attributes:
-        accepted: callbacks that were answered with 200, repeated ones included.
+        accepted: callbacks that were answered with 200, including repeated ones.
         refused: those answered with another status.
-        adopted: submissions whose answer was lost, and whose task a callback brought back.
-        double_charges: attempts that counted as not bought, and for which a callback named a task after all.
+        adopted: submissions whose answer was lost, and whose task was found through a callback.
+        double_charges: attempts that counted as not bought, but for which a callback named a task.
 
     """
 
@@ -92,7 +92,7 @@ def checked_public_url(url: str) -> str:
     """Return a URL that the nonce of an attempt can be added to.
 
     Raises:
-        ValueError: this is no such URL.
+        ValueError: it is not such a URL.
 
     """
     parts = urlsplit(url)
@@ -118,7 +118,7 @@ class CallbackReceiver:
             log of your proxy, can say that a task failed, what it cost, or name another file of that host.
 
     Raises:
-        ValueError: this is no such URL.
+        ValueError: it is not such a URL.
 
     """
 
@@ -134,7 +134,7 @@ class CallbackReceiver:
         return f"<CallbackReceiver {self._public} {self._accepted} accepted, {self._refused} refused>"
 
     def statistics(self) -> CallbackStatistics:
-        """Return what was seen until now."""
+        """Return the counts so far."""
         return CallbackStatistics(
             accepted=self._accepted,
             refused=self._refused,
@@ -150,7 +150,7 @@ class CallbackReceiver:
 
     def app(self) -> web.Application:
         """Return an aiohttp application that takes callbacks as POST to `/{nonce}`."""
-        from aiohttp import web  # noqa: PLC0415  a part of aiohttp that only those who listen need
+        from aiohttp import web  # noqa: PLC0415  a part of aiohttp that only listeners need
 
         async def handle(request: web.Request) -> web.Response:
             return web.Response(status=await self.handle(request.match_info["nonce"], request.read))
@@ -167,7 +167,7 @@ class CallbackReceiver:
             MissingExtraError: Starlette is not installed.
 
         """
-        try:  # what only those who mount it need
+        try:  # only needed to mount it
             from starlette.applications import Starlette  # noqa: PLC0415  of the `asgi` extra
             from starlette.responses import Response  # noqa: PLC0415  of the `asgi` extra
             from starlette.routing import Route  # noqa: PLC0415  of the `asgi` extra
@@ -212,7 +212,7 @@ class CallbackReceiver:
             await run_to_completion(runner.cleanup())
 
     async def handle(self, nonce: str, read: Callable[[], Awaitable[bytes]]) -> int:
-        """Take one callback and return the HTTP status to answer with.
+        """Handle one callback and return the HTTP status to answer with.
 
         Args:
             nonce: the last segment of its path.
@@ -255,7 +255,7 @@ class CallbackReceiver:
         except TimeoutError:
             raise CallbackRejected(408, f"it did not arrive whole in {READING:g} seconds") from None
         if len(body) > MAX_BODY:
-            raise CallbackRejected(413, f"it is over {MAX_BODY} bytes")
+            raise CallbackRejected(413, f"it is longer than {MAX_BODY} bytes")
         return codec.read_callback(body)
 
     async def _attempt(self, nonce: str) -> tuple[Inbox, Attempt]:
@@ -265,7 +265,7 @@ class CallbackReceiver:
         raise CallbackRejected(404, "no attempt has this nonce")
 
     async def _note(self, inbox: Inbox, attempt: Attempt, nonce: str, said: TaskSnapshot) -> None:
-        """Commit what a callback says about an attempt before it is answered, and let it be looked at."""
+        """Commit what a callback says about an attempt before answering it, and have the task polled."""
         row, task_id = attempt.row, said.task_id
         in_doubt = attempt.newest and row.state in {State.SUBMITTING, State.UNKNOWN}
         if attempt.video_task_id is not None and not in_doubt:
@@ -320,7 +320,7 @@ class Inbox:
         self._receiver._inboxes.append(self)
 
     def close(self) -> None:
-        """Accept none of them any more."""
+        """Stop accepting them."""
         self._receiver._inboxes.remove(self)
 
     def url(self, nonce: str) -> str:
@@ -328,19 +328,19 @@ class Inbox:
         return self._receiver.url(nonce)
 
     def put(self, row_id: int, nonce: str, task_id: VideoTaskId) -> None:
-        """Give a callback to whatever waits for it."""
+        """Pass a callback to the code that waits for it."""
         if (waiting := self._waiting.get(row_id)) is not None:
             with contextlib.suppress(asyncio.QueueFull):
                 waiting.put_nowait((nonce, task_id))
 
     async def catch_up(self, row: LedgerRow) -> None:
-        """Look at a callback that came before the answer of its submission."""
+        """Take up a callback that arrived before the answer of its submission."""
         found = await self.ledger.candidate(row)
         if found is not None and found[1] == row.video_task_id:
             self._client.hint(found[1])
 
     async def adopt(self, row: LedgerRow, seconds: float) -> LedgerRow | None:
-        """Wait for the callback of an unknown row and return the row as submitted, or None when none came.
+        """Wait for the callback of an unknown row and return the row as submitted, or None if none came.
 
         Args:
             row: the row, unknown.
@@ -383,7 +383,7 @@ class Inbox:
         return None if getter.cancelled() else getter.result()
 
     async def _confirmed(self, row: LedgerRow, nonce: str, task_id: VideoTaskId) -> LedgerRow | None:
-        """Ask the service whether a task is what an attempt bought, and commit that it is."""
+        """Ask the service whether an attempt bought a task, and if so commit it."""
         try:
             snapshot = await self._client.status(task_id)
             problem = origin_problem(snapshot, row)
@@ -403,7 +403,7 @@ class Inbox:
 
 
 async def _bounded(request: Request) -> bytes:
-    """Read a body; of one that is too long no more than shows it."""
+    """Read a body, at most just past the limit."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -1,4 +1,4 @@
-"""Where the key and the base URL come from: the argument, the environment, the provider's key file."""
+"""Finds the key and the base URL: in the arguments, the environment or the provider's key file."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class Settings:
     base_url: str
     api_key: str = field(repr=False)
     is_given: bool = True
-    """Whether the key was given by hand, and neither the environment nor the key file was asked for it."""
+    """Whether the key was given as an argument, not found in the environment or the key file."""
     key_file: Path | None = None
     """The key file; None is the provider's own."""
 
     @property
     def account(self) -> tuple[str, str]:
-        """The provider, and a fingerprint that tells keys apart and nothing about them.
+        """The provider, and a fingerprint that distinguishes keys without revealing them.
 
-        On this machine the port does not count: a local server listens on another one each time.
+        On this machine the port is ignored: a local server may listen on a different one each time.
         """
         parts = urlsplit(self.base_url)
         host = parts.hostname or ""
@@ -57,7 +57,7 @@ class Settings:
         environment: Mapping[str, str] = os.environ,
         key_file: Path | None = None,
     ) -> Settings:
-        """Return the settings: an argument goes before the environment, and that before the key file.
+        """Return the settings: an argument overrides the environment, which overrides the key file.
 
         Args:
             api_key: the key, or None to look for `CRUN_API_KEY`.
@@ -73,7 +73,7 @@ class Settings:
         key = api_key or environment.get("CRUN_API_KEY")
         url = base_url or environment.get("CRUN_BASE_URL")
         if not key or not url:
-            # Read only where it decides something: it is a small blocking read, perhaps on an event loop.
+            # Read only if needed: it is a small blocking read, perhaps on an event loop.
             file = read_key_file(key_file or default_key_file())
             key, url = key or file.get("CRUN_API_KEY"), url or file.get("CRUN_BASE_URL", DEFAULT_BASE_URL)
         if not key or not key.strip():
@@ -81,14 +81,14 @@ class Settings:
         return cls(check_base_url(url.strip()), check_key(key.strip()), bool(api_key), key_file)
 
     def key_file_problems(self) -> Sequence[ConfigurationError]:
-        """Return what a user should know about the key file; it blocks. No key is named."""
+        """Return problems with the key file that a user should know of, without showing keys. Blocks."""
         if self.is_given:
             return ()
         try:
             path = self.key_file or default_key_file()
             kept = read_key_file(path).get("CRUN_API_KEY", "").strip()
         except ConfigurationError:
-            return ()  # where it was needed, this was said
+            return ()  # reported earlier, if it was needed
         problems = list[ConfigurationError]()
         if kept and _is_open_to_others(path):
             problem = f"the key file {path} can be read or changed by others"
@@ -104,7 +104,7 @@ def default_key_file() -> Path:
     """Return where the provider's own tool keeps the key.
 
     Raises:
-        ConfigurationError: nobody knows where the user's home is.
+        ConfigurationError: the user's home directory is unknown.
 
     """
     try:
@@ -114,7 +114,7 @@ def default_key_file() -> Path:
 
 
 def read_key_file(path: Path) -> Mapping[str, str]:
-    """Return the names in a key file that have a value; none where there is no such file.
+    """Return the names in a key file that have a value; empty if the file does not exist.
 
     Raises:
         ConfigurationError: it cannot be read.
@@ -128,7 +128,7 @@ def read_key_file(path: Path) -> Mapping[str, str]:
 
 
 def _is_open_to_others(path: Path) -> bool:
-    """Whether other users of this machine may read or change a file, as far as this system tells."""
+    """Whether other users of this machine may read or change a file, as far as the system reveals it."""
     try:
         return os.name == "posix" and bool(path.stat().st_mode & 0o077)
     except OSError:
@@ -136,12 +136,12 @@ def _is_open_to_others(path: Path) -> bool:
 
 
 def has_usual_shape(key: str) -> bool:
-    """Whether a key looks as the provider's do; the server decides about those that do not."""
+    """Whether a key looks like the provider's; the server decides about others."""
     return _KEY_SHAPE.fullmatch(key) is not None
 
 
 def check_key(key: str) -> str:
-    """Return a key that a header can carry; one of an unusual shape is a warning.
+    """Return a key that a header can carry; an unusual shape causes a warning.
 
     Raises:
         ConfigurationError: no header can carry it.
@@ -163,7 +163,7 @@ def check_base_url(url: str) -> str:
     """Return a base URL that a key may be sent to: https, or plain http to this machine itself.
 
     Raises:
-        ConfigurationError: it is another kind of URL.
+        ConfigurationError: it is any other URL.
 
     """
     try:

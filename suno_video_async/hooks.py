@@ -1,4 +1,4 @@
-"""What a user hears of a client: the hooks, and the events that they are told."""
+"""Hooks, and the events that a client reports to them."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from suno_video_async.models import OutcomeState, TaskUpdate, Track, VideoReques
 
 @define(eq=False, kw_only=True)
 class Stage:
-    """A part of a track's way, told when it begins and when it ends.
+    """A stage in the processing of a track, reported when it begins and when it ends.
 
     Attributes:
-        name: `"track"` for the whole way; within it `"submit"`, `"follow"` and `"download"`.
-        via: what began a whole way: `"convert"`, `"generate"` or `"submit"`.
-        parent: the stage that this one is a part of; None for a whole way, and for what is called by itself.
-        track: what it is about, as far as known.
+        name: `"track"` for the whole processing; within it `"submit"`, `"follow"` and `"download"`.
+        via: what started a whole processing: `"convert"`, `"generate"` or `"submit"`.
+        parent: the stage that this one is a part of; None for a whole processing, and for a separate call.
+        track: the track, if known.
         task_id: the video task, once known.
         started: when it began, in Unix seconds of the client's clock.
-        seconds: how long it took, of the client's clock; None until the end.
-        state: how a whole way ended, as `Outcome.state`; None until the end.
-        error: how it went wrong, or None; a cancellation too.
+        seconds: how long it took, by the client's clock; None until the end.
+        state: how a whole processing ended, as `Outcome.state`; None until the end.
+        error: the error that ended it, including a cancellation, or None.
 
     """
 
     name: str
     started: float
     since: float = field(repr=False)
-    """The same as `started`, of the clock's `now`."""
+    """The same as `started`, by the clock's `now`."""
     via: str | None = None
     parent: Stage | None = None
     track: Track | None = None
@@ -43,21 +43,21 @@ class Stage:
 
 @frozen(kw_only=True)
 class RequestEvent:
-    """One physical send is over.
+    """One physical send has finished.
 
     Attributes:
-        operation: the call, such as `"TaskInfo"`; `"media"` for the file of a video, which is no call of the API
+        operation: the call, such as `"TaskInfo"`; `"media"` for the file of a video, which is not an API call
             and does not count against its limit.
-        method: of HTTP.
-        url: without its query: what is signed or secret in a URL stands there.
+        method: the HTTP method.
+        url: without its query: that part may be signed or secret.
         started: when it was sent, in Unix seconds of the client's clock.
-        seconds: how long it took, of the client's clock.
-        status: of HTTP; None where no answer came.
-        resend: how many times the same thing was sent before.
-        waited: seconds that it waited for its place within the limit; None for polls, which wait for nobody.
-        task_id: the task that it asks about.
-        stage: what it is a part of, if of a track's way.
-        error: how it went wrong, or None.
+        seconds: how long it took, by the client's clock.
+        status: the HTTP status; None if no answer came.
+        resend: how many times the same request was sent before.
+        waited: seconds that it waited for its place within the limit; None for polls, which do not queue.
+        task_id: the task that it queries.
+        stage: the stage that it belongs to, if any.
+        error: the error, or None.
 
     """
 
@@ -91,7 +91,7 @@ class RetryEvent:
 class SubmitEvent:
     """A submission was accepted: from here on it is paid for.
 
-    One whose answer was lost is told when its callback has brought it back.
+    One whose answer was lost is reported when its callback has resolved it.
     """
 
     request: VideoRequest
@@ -100,13 +100,13 @@ class SubmitEvent:
 
 @frozen(kw_only=True)
 class SpendEvent:
-    """The API said what a task cost, at the task's end.
+    """The API reported the cost of a task, at the task's end.
 
     Attributes:
         task_id: the video task.
-        track: what it was made from, where that is known.
+        track: what it was made from, if known.
         credits: what it cost; may be 0 or fractional.
-        new: whether this client submitted it. Another one may have told the cost of the others already.
+        new: whether this client submitted it. Another client may already have reported the cost of the others.
 
     """
 
@@ -138,9 +138,9 @@ class PriceEvent:
 
 @frozen(kw_only=True)
 class PauseEvent:
-    """The server asked for less: calls of the `lane` (`"create"` or `"all"`) wait for `seconds`.
+    """The server asked to slow down: calls of the `lane` (`"create"` or `"all"`) wait for `seconds`.
 
-    Told once for each refusal. The `wait` of a retry may make the pause longer.
+    Reported once for each refusal. The `wait` of a retry may make the pause longer.
     """
 
     lane: str
@@ -149,50 +149,50 @@ class PauseEvent:
 
 
 class Hooks:
-    """Told what a client does; override what you want to hear.
+    """Receives the events of a client; override the methods that you need.
 
     The methods are plain functions and run on the event loop, so they must be quick. What they raise is logged and
-    changes nothing, `CancelledError` included; `KeyboardInterrupt` and `SystemExit` alone pass.
+    changes nothing, `CancelledError` included; only `KeyboardInterrupt` and `SystemExit` propagate.
     """
 
     def on_begin(self, stage: Stage) -> None:
-        """Hear that a part of a track's way begins."""
+        """Called when a stage begins."""
 
     def on_end(self, stage: Stage) -> None:
-        """Hear that a part of a track's way is over: the same object, with its end."""
+        """Called when a stage ends, with the same object, now complete."""
 
     def on_request(self, event: RequestEvent) -> None:
-        """Hear that a request was answered, or not."""
+        """Called when a request was answered, or failed."""
 
     def on_retry(self, event: RetryEvent) -> None:
-        """Hear that a call will be tried again."""
+        """Called when a call will be retried."""
 
     def on_submit(self, event: SubmitEvent) -> None:
-        """Hear that a video was bought."""
+        """Called when a video was bought."""
 
     def on_update(self, update: TaskUpdate) -> None:
-        """Hear what the server said about a followed task, by an answer or a trusted callback."""
+        """Called with each state of a followed task, from an answer or a trusted callback."""
 
     def on_spend(self, event: SpendEvent) -> None:
-        """Hear what a task cost."""
+        """Called when the cost of a task is known."""
 
     def on_price(self, event: PriceEvent) -> None:
-        """Hear that a price differs from its estimate."""
+        """Called when a price differs from its estimate."""
 
     def on_pause(self, event: PauseEvent) -> None:
-        """Hear that calls are held up."""
+        """Called when calls are paused."""
 
 
-#: The names of all that a hook can be told by.
+#: The names of all hook methods.
 METHODS: tuple[str, ...] = tuple(name for name in vars(Hooks) if name.startswith("on_"))
 
 
 def checked_hooks(hooks: Iterable[Hooks]) -> tuple[Hooks, ...]:
-    """Return hooks that can be told.
+    """Return valid hooks.
 
     Raises:
-        TypeError: one is no hook, or has a coroutine function for a method, which nobody would await.
-        ValueError: one stands there twice, and would hear, and count, everything twice.
+        TypeError: one is not a hook, or has a coroutine function as a method, which would never be awaited.
+        ValueError: one is listed twice, and would receive, and count, everything twice.
 
     """
     if isinstance(hooks, Hooks):
@@ -201,7 +201,9 @@ def checked_hooks(hooks: Iterable[Hooks]) -> tuple[Hooks, ...]:
     for hook in hooks:
         _check(hook)
         if any(hook is other for other in checked):
-            raise ValueError(f"a {type(hook).__name__} is among the hooks twice: it would hear everything twice")
+            raise ValueError(
+                f"a {type(hook).__name__} is among the hooks twice: it would receive everything twice"
+            )
         checked.append(hook)
     return tuple(checked)
 
@@ -209,7 +211,7 @@ def checked_hooks(hooks: Iterable[Hooks]) -> tuple[Hooks, ...]:
 def _check(hook: object) -> None:
     if not isinstance(hook, Hooks):
         fix = f"pass an object, {hook.__name__}()" if isinstance(hook, type) else "derive its class from Hooks"
-        raise TypeError(f"{hook!r:.80} is no hook: {fix}")
+        raise TypeError(f"{hook!r:.80} is not a hook: {fix}")
     for name in METHODS:
         if inspect.iscoroutinefunction(getattr(hook, name)):
             raise TypeError(

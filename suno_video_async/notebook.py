@@ -1,4 +1,4 @@
-"""What a notebook shows of a value: a few lines of HTML that read well in light and dark, and carry no secret."""
+"""Renders values for notebooks: a few lines of HTML, readable in light and dark, without secrets."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from suno_video_async._util.netaddr import without_secrets
 
-#: Bytes of a video that are put into the page itself, where it does not lie below the notebook's folder.
+#: Maximum bytes of a video that is embedded in the page, if it is outside the notebook's folder.
 EMBEDDED = 5_000_000
-#: Characters of a value that are shown: a server's message may be long.
+#: Maximum characters shown of a value: a server's message may be long.
 SHOWN = 300
 _URL = re.compile(r"https?://\S+", re.IGNORECASE)
 
@@ -31,9 +31,9 @@ def card(title: str, state: str | None, facts: Mapping[str, object], *, path: Pa
 
     Args:
         title: what it is, and which.
-        state: how it stands, in a word that may have a colour.
-        facts: what is known of it, in this order; what is None is left out, of `progress` a bar is drawn.
-        path: a video on this disk, which plays in place.
+        state: its state, in a word that may have a colour.
+        facts: the rows to show, in order; None is left out, and `progress` is drawn as a bar.
+        path: a video on disk, which plays in place.
 
     """
     rows = "".join(_row(name, value) for name, value in facts.items() if value is not None)
@@ -76,7 +76,7 @@ def _player(path: Path | None) -> str:
 
 
 def _source(path: Path) -> str | None:
-    """Return where a page finds a file: beside the notebook by its path, elsewhere in the page itself."""
+    """Return the source of a video: its path if below the notebook's folder, otherwise its embedded data."""
     try:
         whole, here = path.resolve(), Path.cwd().resolve()
         if whole.is_relative_to(here) and whole.is_file():
@@ -84,5 +84,5 @@ def _source(path: Path) -> str | None:
         if whole.stat().st_size <= EMBEDDED:
             return "data:video/mp4;base64," + base64.b64encode(whole.read_bytes()).decode()
     except OSError:
-        return None  # it was moved away since
+        return None  # it has been moved since
     return None

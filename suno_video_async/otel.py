@@ -1,7 +1,7 @@
 """OpenTelemetry: spans and metrics of what a client does. Needs the extra `otel`.
 
-Names follow the semantic conventions for HTTP clients (1.23 and later); what is this package's own begins with
-`suno_video.`. All times are the client's clock's, so that a client in accelerated time tells one consistent story.
+Names follow the semantic conventions for HTTP clients (1.23 and later); this package's own begin with
+`suno_video.`. All times are by the client's clock, so that they are consistent in accelerated time.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ except ImportError as _error:  # pragma: no cover  the tests have it
 NAME = "suno_video_async"
 #: The version of the semantic conventions whose names are used.
 SCHEMA = "https://opentelemetry.io/schemas/1.27.0"
-#: Of the conventions, in seconds.
+#: The bucket boundaries of the conventions, in seconds.
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-#: Seconds that a call may wait for its place, up to an hour of maintenance; what is shorter is no wait.
+#: Seconds that a call may wait for its place, up to an hour of maintenance; shorter waits are not counted.
 WAITS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 #: Ended tasks whose download, asked for by itself, still finds the span that it belongs to.
 REMEMBERED = 1000
@@ -41,7 +41,7 @@ _ERROR = Status(StatusCode.ERROR)
 class OpenTelemetryHooks(Hooks):
     """Makes spans and metrics: `SunoVideoClient(hooks=[OpenTelemetryHooks()])`.
 
-    One track's way is one span; below it are its submission, following and download, and below those each request.
+    Each track is one span; below it are its submission, following and download, and below those each request.
 
     Args:
         tracer_provider: whose tracer makes the spans; None takes the global one.
@@ -102,7 +102,7 @@ class OpenTelemetryHooks(Hooks):
             return
         span.set_attributes(_of_stage(stage))
         if stage.error is not None:
-            # No message: the server's and the media server's words may hold anything.
+            # No message: it may contain anything that a server sent.
             span.set_status(_ERROR)
         span.end(_nanoseconds(stage.started + (stage.seconds or 0.0)))
         context = self._contexts.get(stage.parent or stage)
@@ -146,7 +146,7 @@ class OpenTelemetryHooks(Hooks):
         self._pauses.add(1, {"suno_video.lane": event.lane, "error.type": type(event.error).__name__})
 
     def _parent(self, stage: Stage) -> Context | None:
-        """Return where a stage's span belongs; None is the caller's own span."""
+        """Return the parent of a stage's span; None for the caller's own span."""
         if stage.parent is not None:
             return self._contexts.get(stage.parent)
         return self._ended.get(stage.task_id) if stage.name == "download" and stage.task_id is not None else None
@@ -162,7 +162,7 @@ def _nanoseconds(unix: float) -> int:
 
 
 def _of_stage(stage: Stage) -> dict[str, AttributeValue]:
-    """Return what is known of a stage at its end."""
+    """Return a stage's attributes at its end."""
     track = stage.track
     known = {
         "suno_video.via": stage.via,
@@ -197,7 +197,7 @@ def _of_request(
 
 
 def _of_send(event: RequestEvent) -> dict[str, AttributeValue]:
-    """Return what is known of one send alone."""
+    """Return the attributes of a single send."""
     attributes: dict[str, AttributeValue] = {}
     if event.resend:
         attributes["http.request.resend_count"] = event.resend

@@ -25,20 +25,20 @@ class _Bar(Protocol):
     """What is drawn."""
 
     def show(self, ended: int, total: int | None, states: dict[str, int]) -> None:
-        """Draw how far it is."""
+        """Draw the progress."""
         ...
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Finish the bar in its current state."""
         ...
 
     def give_up(self) -> None:
-        """Draw nothing more."""
+        """Stop drawing."""
         ...
 
 
 class Shown:
-    """Outcomes that pass by a bar, unchanged: `async for outcome in tqdm_progress(outcomes): …`.
+    """Passes outcomes on unchanged while a bar shows them: `async for outcome in tqdm_progress(outcomes): …`.
 
     The bar is closed with the last outcome, and with whatever ends the iteration, a cancellation too. Used as
     `with tqdm_progress(outcomes) as shown:` it is closed where a loop is left early as well. A bar that fails is
@@ -81,7 +81,7 @@ class Shown:
         return outcome
 
     def close(self) -> None:
-        """Leave the bar as it stands; closing twice is harmless."""
+        """Finish the bar in its current state; closing twice is harmless."""
         if self._bar is not None:
             self._draw(self._bar.close)
             self._bar = None
@@ -103,7 +103,7 @@ class Shown:
             self._bar.show(ended, self._total, _states(self._counts))
 
     def _draw(self, draw: Callable[[], None]) -> None:
-        """Draw; a screen that is gone is no reason to leave tracks."""
+        """Draw; an error in the display must not stop the conversion."""
         try:
             draw()
         except Exception as error:
@@ -114,7 +114,7 @@ class Shown:
 
 
 def tqdm_progress(outcomes: AsyncIterable[Outcome], *, total: int | None = None, **options: Any) -> Shown:
-    """Let outcomes pass by a bar of tqdm's, in a terminal or a notebook.
+    """Show outcomes on a tqdm bar, in a terminal or a notebook.
 
     Args:
         outcomes: of a conversion.
@@ -137,13 +137,13 @@ def rich_progress(
     total: int | None = None,
     description: str = "tracks",
 ) -> Shown:
-    """Let outcomes pass by a bar of rich's.
+    """Show outcomes on a rich bar.
 
     Args:
         outcomes: of a conversion.
         progress: a running `rich.progress.Progress` of your own, which gets a task; None draws one of its own.
         total: how many there will be; None as for `tqdm_progress`.
-        description: what stands before the counts.
+        description: the text before the counts.
 
     Raises:
         MissingExtraError: rich is not installed.
@@ -195,7 +195,7 @@ class _Rich:
 
 
 def _states(counts: Counter[str]) -> dict[str, int]:
-    """Return how many ended how, what went well first; what is nought is left out."""
+    """Return the number of outcomes by state, successes first, without zeros."""
     found = {"done": sum(counts[state] for state in _DONE)} | {state: counts[state] for state in _REST}
     return {state: count for state, count in found.items() if count}
 

@@ -1,7 +1,7 @@
 """For the tests of applications: a pytest plugin with a local server, a client for it, a clock and assertions.
 
-The plugin is found by pytest itself where this package is installed. Its fixtures are plain ones, so that they
-work beside pytest-asyncio, anyio's plugin and pytest-aiohttp, and in tests without a loop.
+pytest finds the plugin if this package is installed. Its fixtures are synchronous, so that they work
+with pytest-asyncio, anyio's plugin and pytest-aiohttp, and in tests without a loop.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from suno_video_async.models import Track
 
 T = TypeVar("T")
 
-#: How many times faster than real time the fixtures' server and client live, where nothing else is said.
+#: The default time scale of the fixtures' server and client: how many times faster than real time they run.
 TIME_SCALE = 100.0
-#: Seconds that a task of the fixtures' server takes, of its own clock.
+#: Seconds that a task of the fixtures' server takes, by its own clock.
 RENDER_SECONDS = 30.0
-#: Tracks that a failed assertion shows.
+#: Maximum tracks that a failed assertion shows.
 _SHOWN = 20
 #: Real seconds that the server's thread may take to answer a question.
 _PATIENCE = 30.0
 
 
 class VideoServer:
-    """A `LocalServer` in a thread of its own, so that it serves tests of any kind.
+    """A `LocalServer` in its own thread, so that it serves tests of any kind.
 
     Attributes:
         url: its address, for `base_url` or `CRUN_BASE_URL`.
@@ -95,14 +95,14 @@ class VideoServer:
         self._call(self._server.service.reset)
 
     def set_faults(self, *faults: Fault, seed: int = 0) -> None:
-        """Let other things go wrong from now on; without any, nothing. Calls are counted from 1 again.
+        """Replace the faults; without any, nothing goes wrong. Calls are counted from 1 again.
 
         Args:
             faults: the rules.
             seed: makes their rates repeatable.
 
         Raises:
-            FaultError: a rule names a key that there is not.
+            FaultError: a rule names a key that does not exist.
 
         """
         self._call(lambda: self._server.service.set_faults(faults, seed=seed))
@@ -110,14 +110,14 @@ class VideoServer:
 
     @contextmanager
     def faults(self, *faults: Fault, seed: int = 0) -> Generator[None, None, None]:
-        """Let other things go wrong while the block runs, and then again what went wrong before.
+        """Replace the faults while the block runs, then restore the previous ones.
 
         Args:
             faults: the rules; their calls are counted from 1.
             seed: makes their rates repeatable.
 
         Raises:
-            FaultError: a rule names a key that there is not.
+            FaultError: a rule names a key that does not exist.
 
         """
         before, seed_before = self._faults
@@ -207,7 +207,7 @@ class FakeClock:
         return self._now + self._offset
 
     async def sleep(self, seconds: float) -> None:
-        """Return when the clock was moved that far."""
+        """Return when the clock has been moved that far."""
         over = asyncio.get_running_loop().create_future()
         timer = self.call_later(seconds, lambda: None if over.done() else over.set_result(None))
         try:
@@ -216,14 +216,14 @@ class FakeClock:
             timer.cancel()
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> _Timer:
-        """Call `callback` when the clock was moved that far."""
+        """Call `callback` when the clock has been moved that far."""
         timer = _Timer(callback)
         heapq.heappush(self._timers, (self._now + max(0.0, seconds), next(self._order), timer))
         return timer
 
     @property
     def waiting(self) -> int:
-        """How many timers are to come."""
+        """The number of pending timers."""
         return sum(timer.callback is not None for _, _, timer in self._timers)
 
     async def advance(self, seconds: float) -> None:
@@ -253,7 +253,7 @@ class _Timer:
 
 
 async def _settle() -> None:
-    """Let whatever can run do so: what was woken wakes others in turn."""
+    """Let all ready tasks run, including those that they wake."""
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -304,7 +304,7 @@ def assert_rate_kept(server: VideoServer, requests: int = 20, *, key: str | None
 def assert_fault_struck(
     server: VideoServer, kind: str, times: int | None = None, *, key: str | None = None
 ) -> None:
-    """Assert that a fault did strike: a test in which nothing goes wrong shows nothing.
+    """Assert that a fault occurred: otherwise the test proves nothing.
 
     Args:
         server: the server.
@@ -340,7 +340,7 @@ def _key(track: Track) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell pytest of the marker."""
+    """Register the marker with pytest."""
     config.addinivalue_line(
         "markers",
         "suno_video_server(**options): how the fixture suno_video_server is made; as LocalServer takes them, and"

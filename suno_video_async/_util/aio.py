@@ -1,4 +1,4 @@
-"""Waiting for what must not be cut short, whoever cancels; and blocking calls beside the event loop."""
+"""Runs work to completion despite cancellation, and blocking calls outside the event loop."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
                 cancelled = error
     if cancelled is not None:
         if not task.cancelled():
-            task.exception()  # seen, so that nobody complains about it
+            task.exception()  # retrieved, so that asyncio does not log it
         raise cancelled
     return task.result()
 
@@ -49,7 +49,7 @@ async def stop_listening(server: asyncio.Server) -> None:
 
 
 class RunBlocking(Protocol):
-    """Runs a blocking call beside the event loop, and returns only when it is over."""
+    """Runs a blocking call outside the event loop, and returns only when it has finished."""
 
     def __call__(self, call: Callable[[], T], /) -> Awaitable[T]:
         """Run one call."""
@@ -62,11 +62,11 @@ async def inline(call: Callable[[], T], /) -> T:
 
 
 def in_one_thread() -> RunBlocking:
-    """Return a hop that runs one call at a time in a worker thread."""
+    """Return a runner that runs one call at a time in a worker thread."""
     limiter = anyio.CapacityLimiter(1)
 
     async def run_blocking(call: Callable[[], T], /) -> T:
-        # To its end, whoever cancels: a commit that goes on in its thread must not be overtaken by the next call.
+        # To completion, even if cancelled: the next call must not overtake a commit still running in its thread.
         return await run_to_completion(anyio.to_thread.run_sync(call, limiter=limiter))
 
     return run_blocking

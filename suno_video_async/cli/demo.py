@@ -86,7 +86,7 @@ async def _demo(folder: Path, size: tuple[int, int], output: Output, interrupts:
     library = BuiltinLibrary()
     async with LocalServer(library=library, size=size) as server:
         output.hint(f"a local server listens on {server.url}")
-        limiter = Limiter()  # one for both clients: the server counts the requests of a key, whoever sends them
+        limiter = Limiter()  # one for both clients: the server counts the requests per key
         songs = await _songs(server, library, limiter)
         shelf = _Shelf(output=output, songs=songs)
         purchases, state = Purchases(), LiveState()

@@ -122,7 +122,7 @@ def brief(error: Exception) -> str:
 
 
 def as_json(error: Exception | None) -> dict[str, object] | None:
-    """Return `error` as it stands in a JSON line."""
+    """Return `error` as the value of a JSON line."""
     if error is None:
         return None
     return {"type": type(error).__name__, "code": _code(error), "message": str(error)}

@@ -1,1 +1,1 @@
-"""What hooks and logs are given."""
+"""Reports to hooks and logs."""

@@ -1,4 +1,4 @@
-"""The logger that all modules share, and the names of the facts that its records carry."""
+"""The logger shared by all modules, and the fields of its records."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ def fields(
     path: str | None = None,
     hook: str | None = None,
 ) -> dict[str, object]:
-    """Return what a record carries beside its message, as `extra`; what is not known is left out.
+    """Return a record's `extra` fields; unknown ones are left out.
 
     None of the names is one of `logging.LogRecord`'s own, and all values are text or numbers.
 
     Args:
         event: what happened, in a word that does not change.
         track: gives `music_task_id` and `suno_id`.
-        error: gives `error`, its type's name, and what it knows of the call.
+        error: gives `error`, the name of its type, and its facts about the call.
         operation: the call, `"media"` or `"download"`.
-        method: of HTTP.
-        url: without its query: what is signed or secret in a URL stands there.
+        method: the HTTP method.
+        url: without its query: that part may be signed or secret.
         music_task_id: what the video is made from.
         suno_id: the track inside it.
         task_id: the video task.
-        row: where the row stands in its catalog.
-        state: how it stands, or ended.
+        row: the row's location in its catalog.
+        state: its current or final state.
         attempt: how many times it was tried.
-        wait: seconds until it is tried again, or until calls go on.
+        wait: seconds until it is retried, or until calls resume.
         seconds: how long it took.
-        http_status: of the answer.
+        http_status: the status of the answer.
         lane: which calls wait.
         credits: what a task cost.
         path: a file, or a folder.
@@ -80,12 +80,12 @@ def fields(
         "path": path,
         "hook": hook,
     }
-    told = {name: value for name, value in known.items() if value is not None}
-    return {**_of_error(error), **told}
+    given = {name: value for name, value in known.items() if value is not None}
+    return {**_of_error(error), **given}
 
 
 def _of_error(error: BaseException | None) -> dict[str, object]:
-    """Return what an error knows; its message may hold anything, and is no field."""
+    """Return an error's facts; its message may contain anything, so it is not a field."""
     if error is None:
         return {}
     known: dict[str, object | None] = {"error": type(error).__name__}

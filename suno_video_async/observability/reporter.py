@@ -1,4 +1,4 @@
-"""What a client tells about itself: hooks that cannot break a run; the log is told by one of them."""
+"""Reports a client's events to hooks, which cannot break a run; one of them writes the log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from suno_video_async.observability.log import fields, logger
 
 
 class _Log(Hooks):
-    """Writes what it hears into the log: what costs or delays as `INFO`, each request and update as `DEBUG`."""
+    """Logs events: costs and delays as `INFO`, each request and update as `DEBUG`."""
 
     def on_end(self, stage: Stage) -> None:
         whole = stage.name == "track"
@@ -92,7 +92,7 @@ _current: ContextVar[Stage | None] = ContextVar("suno_video_async_stage", defaul
 
 @define(eq=False)
 class Reporter:
-    """Tells the hooks of a client, and the log.
+    """Reports to the hooks of a client, and to the log.
 
     Attributes:
         clock: the client's time.
@@ -104,12 +104,12 @@ class Reporter:
 
     @property
     def hooks(self) -> tuple[Hooks, ...]:
-        """Who is told; where there is nobody, nothing is measured."""
+        """The hooks to notify; if there are none, nothing is measured."""
         return (LOG, *self._own) if logger.isEnabledFor(logging.INFO) else self._own
 
     def emit(self, say: Callable[[Hooks], None]) -> None:
-        """Say something to every hook; none of them can break a run."""
-        told = _current.set(None)  # a task that a hook starts is no part of what it is told of
+        """Notify every hook; none of them can break a run."""
+        token = _current.set(None)  # a task that a hook starts is not part of the stage
         try:
             for hook in self.hooks:
                 try:
@@ -119,7 +119,7 @@ class Reporter:
                 except BaseException as error:  # nothing is awaited: a CancelledError is the hook's own, too
                     _complain(hook, error)
         finally:
-            _current.reset(told)
+            _current.reset(token)
 
     def begin(
         self, name: str, *, via: str | None = None, track: Track | None = None, task_id: VideoTaskId | None = None
@@ -142,7 +142,7 @@ class Reporter:
         return stage
 
     def end(self, stage: Stage, error: BaseException | None = None) -> None:
-        """End a stage, and with the following of a single submission its whole way: nobody else knows the end."""
+        """End a stage; the end of following a single submission also ends its whole processing."""
         stage.seconds = self.clock.now() - stage.since
         stage.error = error or stage.error
         if stage.name == "track":
@@ -171,9 +171,9 @@ class Reporter:
 
     @contextmanager
     def submitting(self, track: Track) -> Generator[Stage, None, None]:
-        """Make a block the submission of a track; where it is not part of a whole way, one begins.
+        """Make a block the submission of a track; outside a `track` stage, start one.
 
-        Set `task_id` of the stage where it is accepted: the whole way then ends with the following.
+        Set the stage's `task_id` if it is accepted: the `track` stage then ends with the following.
         """
         whole = None if _current.get() is not None else self.begin("track", via="submit", track=track)
         with nullcontext() if whole is None else within(whole):
@@ -190,16 +190,16 @@ class Reporter:
                         self.end(whole, stage.error)
 
     def sending(self, operation: str, method: str, url: str, about: About, task_id: str | None = None) -> Sending:
-        """Make a block one physical send; its end is told."""
+        """Make a block one physical send; its end is reported."""
         return Sending(self, (operation, method, url, task_id), about)
 
     def about(self, resend: int = 0, *, since: float | None = None, stage: Stage | None = None) -> About | None:
-        """Return what is told of a send beside the send itself; None where nobody is told.
+        """Return the context of a send for its event; None if no hook needs it.
 
         Args:
             resend: how many times it was sent before.
-            since: when it began to wait for its place, of the clock's `now`.
-            stage: what it is a part of; None for the running one.
+            since: when it began to wait for its place, by the clock's `now`.
+            stage: the stage that it belongs to; None for the running one.
 
         """
         if not self._own and not logger.isEnabledFor(logging.DEBUG):
@@ -228,7 +228,7 @@ def within(stage: Stage) -> Generator[None, None, None]:
 
 @define
 class About:
-    """What a send is, beside a request."""
+    """The context of a send."""
 
     resend: int = 0
     waited: float | None = None
@@ -236,10 +236,10 @@ class About:
 
 
 class Sending:
-    """One physical send, from the moment it leaves; a class, for it is made for every request.
+    """One physical send; a class, because it is created for every request.
 
     Attributes:
-        status: of HTTP, once an answer came.
+        status: the HTTP status, once an answer came.
 
     """
 
@@ -278,7 +278,7 @@ class Sending:
 
 
 def _state_after(stage: Stage) -> OutcomeState:
-    """Return how a whole way ended that nobody has called by a name: it broke off, or its following ended."""
+    """Return the final state of a `track` stage that has none: it was aborted, or its following ended."""
     error = stage.error
     if isinstance(error, SubmissionUnknown):
         return "unknown"
