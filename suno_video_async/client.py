@@ -83,7 +83,7 @@ class SunoVideoClient:
         base_url: the API's origin; None looks for `CRUN_BASE_URL` likewise. Plain http is for this machine only.
         timeout: of the network, in real seconds.
         rate: what the key may send; None for no bound.
-        max_connections: the most requests in the air at once.
+        max_connections: the maximum number of requests in flight.
         max_in_flight: the most unfinished videos of this client's own; `submit` waits for room.
         retry: how failures are tried again.
         ledger: a file (or a `Ledger`) in which `submit`, `generate` and `convert` keep what they buy: a track that
@@ -93,7 +93,7 @@ class SunoVideoClient:
         limiter: what several clients of one key share, instead of `rate` and `max_connections`: a `Limiter` on
             this loop, or a `SharedRateLimit` over processes. It is not closed.
         clock: the time of the window, the backoff, the polls and the waits.
-        hooks: told what the client does.
+        hooks: receive the client's events.
 
     Raises:
         ConfigurationError: no key, or a base URL that it cannot be sent to.
@@ -195,7 +195,7 @@ class SunoVideoClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the client; submissions in the air are waited for, at most for the network's timeout.
+        """Close the client; submissions in flight are awaited, at most for the network's timeout.
 
         Tasks that are not over go on at the provider; `attach` follows them again. Closing twice is harmless.
         """
@@ -321,7 +321,7 @@ class SunoVideoClient:
             name: the file's name, without a folder; None is `{suno_id}.mp4`.
 
         Raises:
-            DownloadError: it could not be fetched or written, or is no whole MP4 file.
+            DownloadError: it could not be fetched or written, or is not a complete MP4 file.
 
         """
         return (await self.fetch(video, output_dir, name=name)).path
@@ -341,7 +341,7 @@ class SunoVideoClient:
             sha256: also compute the file's digest.
 
         Raises:
-            DownloadError: it could not be fetched or written, or is no whole MP4 file.
+            DownloadError: it could not be fetched or written, or is not a complete MP4 file.
             TaskFailed: the URL has run out, and the task names no fresh one.
             APIError: the URL has run out, and the service does not answer for a fresh one.
             TransportError: likewise.
@@ -480,7 +480,7 @@ class SunoVideoClient:
 
         Raises:
             CatalogError: the catalog as a whole cannot be read.
-            LedgerError: the file is no ledger, or cannot be read.
+            LedgerError: the file is not a ledger, or cannot be read.
             APIError: a question was refused.
             TransportError: no readable answer came.
 

@@ -85,7 +85,7 @@ class Engine:
         poller: follows the tasks.
         ledger: the client's own ledger, where there is one.
         ledgers: all that are open, the client's own and those of its conversions.
-        closed: whether it is over.
+        closed: whether it has been closed.
 
     """
 
@@ -173,7 +173,7 @@ class Engine:
         )
 
     async def aclose(self) -> None:
-        """Wait for the submissions in the air, and close everything; a cancellation does not cut it short."""
+        """Wait for the submissions in flight, and close everything; a cancellation does not interrupt it."""
         self.closed = True
         await run_to_completion(self._close())
 

@@ -251,7 +251,7 @@ class TaskUpdate:
     Attributes:
         snapshot: what the server said.
         elapsed: seconds since the submission, by the server's times once the task has ended.
-        progress: estimated share of the task's time that is over, 0 to 1; it never falls back. None as long as
+        progress: estimated share of the task's time that has passed, 0 to 1; it never falls back. None as long as
             too little is known of how long tasks take.
         eta: the seconds until the end, as a median; None likewise.
 

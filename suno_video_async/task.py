@@ -58,7 +58,7 @@ class VideoTask:
 
     @property
     def done(self) -> bool:
-        """Whether the task is over, or can no longer be followed."""
+        """Whether the task has ended, or can no longer be followed."""
         return self._feed.error is not None or (self._feed.latest is not None and self._feed.latest.is_final)
 
     def __aiter__(self) -> AsyncIterator[TaskUpdate]:
@@ -90,7 +90,7 @@ class VideoTask:
         return self.video()
 
     def video(self) -> Video:
-        """Return the video of a task that is over.
+        """Return the video of a finished task.
 
         Raises:
             TaskFailed: it has failed.

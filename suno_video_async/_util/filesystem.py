@@ -1,4 +1,4 @@
-"""What a machine tells of its disks, and of the boot that it is in."""
+"""Facts about a machine's file systems and its current boot."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def network_file_system(path: Path, mounts: str = "/proc/self/mounts") -> str | 
 
 
 def boot_id() -> str:
-    """Return what tells this boot of the machine from others, to which its monotonic time means nothing."""
+    """Return an id of the machine's current boot; monotonic times of different boots are not comparable."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""Which addresses a server may send us to (none of this machine or its network), and what of a URL may be told."""
+"""Which addresses a server may send us to (none of this machine or its network); URLs without their secrets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 def without_secrets(url: str) -> str:
-    """Return a URL without its query, fragment and user: what is signed or secret stands there."""
+    """Return a URL without its query, fragment and user: these may be signed or secret."""
     try:
         parts = urlsplit(url)
     except ValueError:  # such as a bracket that is not closed

@@ -18,7 +18,7 @@ _PENDING_AT_MOST, _PENDING_SHARE = 2.0, 0.1
 
 @frozen
 class Failure:
-    """The reason why there is no video; shown to the client."""
+    """Why no video was made; shown to the client."""
 
     message: str
 

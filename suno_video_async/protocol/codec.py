@@ -56,7 +56,7 @@ MAX_URLS = 16
 
 _JSON = json.JSONDecoder()
 _JOB = "/api/v1/client/job/"
-#: A tuple, since a union would be built anew at every call of `isinstance`.
+#: A tuple, since a union would be rebuilt at every call of `isinstance`.
 _NUMBERS = (int, float)
 _TIMES_AND_COST = ("create_at", "complete_at", "duration_s", "credits")
 _SECONDS = re.compile(r"[0-9]{1,2000}(?:\.[0-9]{0,30})?", re.ASCII)
@@ -168,7 +168,7 @@ def read_created(answer: Answer, request: Request) -> VideoTaskId:
     Raises:
         APIError: the submission was refused.
         MalformedResponseError: the answer is broken, or is a refusal that names a task: whether a task was created
-            is unknown, and `task_id` is the id that stands in it.
+            is unknown, and `task_id` is the id that it contains.
 
     """
     try:

@@ -55,7 +55,7 @@ def lenient_envelope(body: bytes, content_type: str = "") -> Mapping[str, Any]:
 
 
 def created_id(body: bytes, content_type: str, sent: bytes | None) -> VideoTaskId | None:
-    """Return the id of a video task that stands in an answer to CreateTask.
+    """Return the id of a video task that an answer to CreateTask contains.
 
     Args:
         body: the answer's.

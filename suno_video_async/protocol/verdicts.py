@@ -3,7 +3,7 @@
 A read (TaskInfo, EstimateTask, balance) costs nothing and changes nothing: whatever is temporary is tried again.
 
 A CreateTask is a charge. It is sent again only where nothing was done, or where no byte left; that the outcome is
-*unknown* is a verdict of its own, and whoever gets it does not send again. A 500 in a well-formed envelope is the
+*unknown* is a verdict of its own, and the caller does not send again. A 500 in a well-formed envelope is the
 one grey row: the API documents it as "an unexpected error occurred", so it is tried again unless the caller is
 strict about paying once.
 """
@@ -28,7 +28,7 @@ class Verdict(Enum):
     """A CreateTask may have been carried out: never send it again by itself."""
 
 
-#: Codes in a well-formed answer; a code that stands in neither table falls to the default beside it.
+#: Codes in a well-formed answer; a code in neither table gets the default beside it.
 READ_VERDICTS: Mapping[int, Verdict] = {429: Verdict.RETRY, 455: Verdict.RETRY, 500: Verdict.RETRY}
 READ_DEFAULT = Verdict.STOP
 
