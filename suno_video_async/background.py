@@ -23,10 +23,18 @@ class Background:
 
     _group: TaskGroup | None = field(default=None, init=False)
     _owner: asyncio.Task[None] | None = field(default=None, init=False)
+    _on_failure: Callable[[Exception], None] = field(default=lambda _: None, init=False)
     _closing: asyncio.Event = field(factory=asyncio.Event, init=False)
 
-    async def open(self, name: str) -> None:
-        """Open the group; `name` is the name of its task."""
+    async def open(self, name: str, on_failure: Callable[[Exception], None]) -> None:
+        """Open the group.
+
+        Args:
+            name: the task's.
+            on_failure: called when the work breaks off, before the rest of it is cancelled.
+
+        """
+        self._on_failure = on_failure
         loop = asyncio.get_running_loop()
         opened: asyncio.Future[TaskGroup] = loop.create_future()
         self._owner = loop.create_task(self._own(opened), name=name)
@@ -37,10 +45,30 @@ class Background:
             raise
 
     def start_soon(self, run: Callable[..., Any], *args: object) -> None:
-        """Run a coroutine function in the group."""
+        """Run a coroutine function in the group; a defect in it is its own and ends nothing else."""
+        self._begun().start_soon(self._contain, run, *args)
+
+    def start_essential(self, run: Callable[..., Any]) -> None:
+        """Run a coroutine function without which nothing else can go on."""
+        self._begun().start_soon(self._report, run)
+
+    def _begun(self) -> TaskGroup:
         if self._group is None:
             raise RuntimeError("the background work has not begun")
-        self._group.start_soon(run, *args)
+        return self._group
+
+    async def _contain(self, run: Callable[..., Any], *args: object) -> None:
+        try:
+            await run(*args)
+        except Exception:
+            logger.exception("a part of the client's background work broke off", extra=fields("defect"))
+
+    async def _report(self, run: Callable[..., Any]) -> None:
+        try:
+            await run()
+        except Exception as error:
+            self._on_failure(error)
+            raise
 
     async def aclose(self) -> None:
         """Cancel what is running and wait for it to end."""
@@ -57,4 +85,3 @@ class Background:
                 group.cancel_scope.cancel()
         except Exception:
             logger.exception("the client's background work broke off: this is a defect", extra=fields("defect"))
-            raise

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from suno_video_async._util.aio import run_to_completion, stop_listening
+from suno_video_async._util.aio import OwnLoop, run_to_completion, stop_listening
 from suno_video_async.clock import Clock
 from suno_video_async.errors import (
     CallbackRejected,
@@ -126,6 +126,7 @@ class CallbackReceiver:
         self._client = client
         self._public = checked_public_url(public_url)
         self._trusting = trust_callbacks
+        self._own_loop = OwnLoop("CallbackReceiver")
         self._inboxes = list[Inbox]()
         self._busy = 0
         self._accepted = self._refused = self._adopted = self._double = 0
@@ -189,8 +190,10 @@ class CallbackReceiver:
 
         Raises:
             OSError: the address is taken, or not this machine's.
+            RuntimeError: this is another event loop than the client's.
 
         """
+        self._own_loop.check()
         from aiohttp import web  # noqa: PLC0415  as above
 
         app, path = self.app(), urlsplit(self._public).path
@@ -218,7 +221,11 @@ class CallbackReceiver:
             nonce: the last segment of its path.
             read: reads its body, whole.
 
+        Raises:
+            RuntimeError: this is another event loop than the client's.
+
         """
+        self._own_loop.check()
         try:
             await self._take(nonce, read)
         except CallbackRejected as error:
@@ -314,6 +321,15 @@ class Inbox:
         self._receiver = receiver
         self._client = client
         self._waiting = dict[int, asyncio.Queue[tuple[str, VideoTaskId]]]()
+
+    def check_loop(self) -> None:
+        """Return if callbacks are received on this event loop, which is the client's.
+
+        Raises:
+            RuntimeError: they are received on another one.
+
+        """
+        self._receiver._own_loop.check()
 
     def open(self) -> None:
         """Accept callbacks for the attempts of the ledger."""

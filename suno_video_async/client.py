@@ -198,6 +198,10 @@ class SunoVideoClient:
         """Close the client; submissions in flight are awaited, at most for the network's timeout.
 
         Tasks that are not over go on at the provider; `attach` follows them again. Closing twice is harmless.
+
+        Raises:
+            RuntimeError: this is another event loop than the client was opened on.
+
         """
         if self._engine is not None and not self._engine.closed:
             await self._engine.aclose()

@@ -18,10 +18,9 @@ from typing import Any
 
 import aiohttp
 import anyio
-import anyio.to_thread
 from attrs import define, field
 
-from suno_video_async._util.aio import run_to_completion
+from suno_video_async._util.aio import in_one_thread, run_to_completion
 from suno_video_async.api.calls import Calls, CallStatistics
 from suno_video_async.api.submission import Submission
 from suno_video_async.api.transport import AiohttpTransport, Transport, make_session
@@ -86,6 +85,7 @@ class Engine:
         ledger: the client's own ledger, where there is one.
         ledgers: all that are open, the client's own and those of its conversions.
         closed: whether it has been closed.
+        broken: why it cannot go on, if its background work broke off.
 
     """
 
@@ -106,6 +106,7 @@ class Engine:
     ledger: AsyncLedger | None = field(default=None, init=False)
     ledgers: OpenLedgers = field(init=False)
     closed: bool = field(default=False, init=False)
+    broken: ClientClosedError | None = field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop = field(init=False)
     _session: aiohttp.ClientSession = field(init=False)
     _downloads: Downloads = field(init=False)
@@ -124,20 +125,20 @@ class Engine:
         """Open the ledger, begin the background work and make what carries the calls."""
         self._loop = running_loop()
         if not self.settings.is_given:
-            for problem in await anyio.to_thread.run_sync(self.settings.key_file_problems):
+            for problem in await in_one_thread()(self.settings.key_file_problems):
                 warnings.warn(str(problem), UserWarning, stacklevel=3)
         await self.limiter.open()
         self.ledgers = OpenLedgers(self.open_ledger)
         if self.given_ledger is not None:
             self.ledger = await self.ledgers.acquire(self.given_ledger)
         try:
-            await self._background.open("suno-video-client")
+            await self._background.open("suno-video-client", self._break_off)
         except asyncio.CancelledError:
             if self.ledger is not None:
                 await self.ledgers.release(self.ledger)
             raise
         self._make_parts()
-        self._background.start_soon(self.poller.run)
+        self._background.start_essential(self.poller.run)
         if self.ledger is not None:
             self._background.start_soon(self._note_places, self.ledger)
 
@@ -172,8 +173,18 @@ class Engine:
             reporter=self.reporter,
         )
 
+    def _break_off(self, error: Exception) -> None:
+        """Give all that wait for the background work the reason why it has ended."""
+        self.broken = ClientClosedError(f"the client's background work broke off ({error!r}): open a new client")
+        self.broken.__cause__ = error
+        self.poller.fail_submissions(self.broken)
+        self.poller.stop(self.broken)
+        for submission in list(self._submissions):
+            submission.break_off(self.broken)
+
     async def aclose(self) -> None:
         """Wait for the submissions in flight, and close everything; a cancellation does not interrupt it."""
+        self.on_own_loop()
         self.closed = True
         await run_to_completion(self._close())
 
@@ -208,11 +219,22 @@ class Engine:
         """
         if self.closed:
             raise ClientClosedError("the client is closed")
+        self.on_own_loop()
+        if self.broken is not None:
+            raise self.broken.with_traceback(None)
+        return self
+
+    def on_own_loop(self) -> None:
+        """Return if this is the event loop that it was opened on.
+
+        Raises:
+            RuntimeError: it is another one.
+
+        """
         if running_loop() is not self._loop:
             raise RuntimeError(
                 "a SunoVideoClient belongs to the event loop it was opened on: open one on this loop"
             )
-        return self
 
     # Whose it is
 

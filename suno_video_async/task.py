@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+from suno_video_async._util.aio import OwnLoop
 from suno_video_async.clock import Clock
 from suno_video_async.errors import TaskEndUnknown, TaskFailed, VideoNotReady, WaitTimeout
 from suno_video_async.models import TaskSnapshot, TaskUpdate, Track, Video, VideoTaskId
@@ -76,6 +77,7 @@ class VideoTask:
             TaskEndUnknown: the task has ended without a video and has not failed.
             WaitTimeout: the wait ended first; the task goes on.
             SunoVideoError: the task can no longer be followed.
+            RuntimeError: this is another event loop than the client's.
 
         """
         seen = 0
@@ -110,6 +112,7 @@ class TaskFeed:
         self.error: Exception | None = None
         self.requests = 0
         self.clock = clock
+        self._own_loop = OwnLoop("VideoTask")
         self._version = 0
         self._changed = dict[asyncio.Future[None], None]()  # in the order in which they began to wait
         self.task: VideoTask = VideoTask(task_id, self, track)
@@ -137,6 +140,7 @@ class TaskFeed:
         """Wait until there is a newer version than `seen` and return it; None if `deadline` comes first."""
         if self._version != seen:
             return self._version
+        self._own_loop.check()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._changed[future] = None
         timer = None

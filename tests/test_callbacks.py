@@ -27,6 +27,7 @@ from suno_video_async import (
     SystemClock,
     TransportError,
 )
+from suno_video_async._util.aio import OwnLoop
 from suno_video_async.batch.row import SENDS_AFTER_500
 from suno_video_async.callbacks import AT_ONCE, MAX_BODY, Inbox
 from suno_video_async.errors import MissingExtraError, SubmissionUnknown
@@ -405,6 +406,7 @@ class Scene:
         async def read() -> bytes:
             return body if isinstance(body, bytes) else await body()
 
+        self.receiver._own_loop = OwnLoop("CallbackReceiver")  # each call is on a loop of its own
         return run_virtual(self.receiver.handle(nonce, read))
 
 

@@ -48,6 +48,35 @@ async def stop_listening(server: asyncio.Server) -> None:
     server.close()
 
 
+class OwnLoop:
+    """The event loop that an object belongs to: the one it was made on, or else the one it is first used on.
+
+    Args:
+        what: names the object in the error.
+
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._loop: asyncio.AbstractEventLoop | None = None
+        with contextlib.suppress(RuntimeError):  # made before any loop runs
+            self._loop = asyncio.get_running_loop()
+
+    def check(self) -> None:
+        """Return if this is the object's event loop.
+
+        Raises:
+            RuntimeError: it is another one.
+
+        """
+        loop = asyncio.get_running_loop()
+        self._loop = self._loop or loop
+        if self._loop is not loop:
+            raise RuntimeError(
+                f"a {self._what} belongs to the event loop of its client: use it there, or make one on this loop"
+            )
+
+
 class RunBlocking(Protocol):
     """Runs a blocking call outside the event loop, and returns only when it has finished."""
 
@@ -63,7 +92,16 @@ async def inline(call: Callable[[], T], /) -> T:
 
 def in_one_thread() -> RunBlocking:
     """Return a runner that runs one call at a time in a worker thread."""
-    limiter = anyio.CapacityLimiter(1)
+    return in_threads(1)
+
+
+def in_threads(at_once: int) -> RunBlocking:
+    """Return a runner that runs up to `at_once` calls at a time in worker threads.
+
+    They are not counted among the threads of the application: where those all wait for this library, as the sync
+    endpoints of a web framework do, a call that queued behind them would never begin.
+    """
+    limiter = anyio.CapacityLimiter(at_once)
 
     async def run_blocking(call: Callable[[], T], /) -> T:
         # To completion, even if cancelled: the next call must not overtake a commit still running in its thread.

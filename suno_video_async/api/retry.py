@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 from attrs import frozen
+
+# Imported when a client opens, and not at the first failure: that may be a shortage of descriptors.
+from tenacity import AsyncRetrying, RetryCallState
 
 from suno_video_async.clock import Clock
 from suno_video_async.errors import APIError, MaintenanceError, SunoVideoError, TransportError
 from suno_video_async.models import RetryPolicy
-
-if TYPE_CHECKING:
-    from tenacity import RetryCallState
 
 T = TypeVar("T")
 
@@ -136,8 +136,6 @@ async def retry_after_failure(
     def may_retry(state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
         return isinstance(error, SunoVideoError) and retryable(error)
-
-    from tenacity import AsyncRetrying  # noqa: PLC0415  most programs never see a failure
 
     controller = AsyncRetrying(
         sleep=clock.sleep,

@@ -91,6 +91,13 @@ class Submission:
                         self._slots.release()
         except SunoVideoError as raised:
             error = raised
+        except Exception as raised:
+            # A shortage of the machine, or a defect: it must not take the other submissions with it. Nothing is in
+            # flight at this point: what was sent ends in a task of its own, and with an error of this library.
+            track = self.request.track
+            logger.exception("the submission of %s broke off", track.suno_id, extra=fields("defect", track=track))
+            error = SunoVideoError(f"the submission of {track.suno_id} broke off: {raised!r}")
+            error.__cause__ = raised
         finally:
             if not self._claimed:
                 self._log_unclaimed(error)
@@ -117,6 +124,11 @@ class Submission:
         if isinstance(outcome, SunoVideoError):
             raise outcome
         return outcome
+
+    def break_off(self, reason: SunoVideoError) -> None:
+        """Give the caller the reason why this is not sent any more; what is in flight is not touched."""
+        if not self._in_air and not self.outcome.done():
+            self.outcome.set_result(reason)
 
     def abandon(self) -> None:
         """Do not send, or not again; what is in the air stays there."""

@@ -15,6 +15,7 @@ from aiohttp.payload import BytesPayload
 from multidict import CIMultiDict
 from yarl import URL
 
+from suno_video_async._util.resolver import ThreadResolver
 from suno_video_async._version import USER_AGENT
 from suno_video_async.errors import APITimeoutError, MalformedResponseError, TransportError
 from suno_video_async.models import Timeout
@@ -55,7 +56,7 @@ def make_session() -> aiohttp.ClientSession:
     """Return a session as this library likes it: no cookies, no bound on connections, one send a call."""
     session = aiohttp.ClientSession(
         # Idle connections are closed soon: one that the server has closed makes a healthy submission unknown.
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2),
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2, resolver=ThreadResolver()),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
     if _sends_again(session):

@@ -15,9 +15,11 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
 
+import anyio
 import anyio.to_thread
 from attrs import frozen
 
+from suno_video_async._util.aio import in_one_thread
 from suno_video_async.errors import CatalogError
 from suno_video_async.models import Track
 
@@ -52,7 +54,8 @@ async def read_rows(source: CatalogSource) -> AsyncGenerator[Row, None]:
     """
     if isinstance(source, str | PathLike):
         rows = _file_rows(Path(source))
-        while batch := await anyio.to_thread.run_sync(partial(_next_rows, rows)):
+        limiter = anyio.CapacityLimiter(1)  # our own: the application's threads may all wait for these rows
+        while batch := await anyio.to_thread.run_sync(partial(_next_rows, rows), limiter=limiter):
             for row in batch:
                 yield row
     elif isinstance(source, AsyncIterable):
@@ -74,7 +77,7 @@ async def count_rows(source: CatalogSource) -> int | None:
     """
     if not isinstance(source, str | PathLike):
         return len(source) if isinstance(source, Sized) else None
-    if await anyio.to_thread.run_sync(_is_stream, Path(source)):
+    if await in_one_thread()(partial(_is_stream, Path(source))):
         return None
     rows = 0
     async with contextlib.aclosing(read_rows(source)) as found:

@@ -98,6 +98,8 @@ class Conversion:
         try:
             self._run_id = await ledger.begin_run()
             inbox = self._inbox = self._inbox_of(ledger)
+            if inbox is not None:
+                inbox.check_loop()
             self._rows = RowProcessor(self._client, ledger, self._options, inbox, self._stop_signal)
             self._client.start_soon(partial(self._run, send))
         except BaseException:  # such as that it was closed while the ledger was opened
@@ -116,6 +118,7 @@ class Conversion:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._client.on_own_loop()
         self._scope.cancel()
         await run_to_completion(self._ended.wait())
         self._receiving.close()
@@ -133,6 +136,7 @@ class Conversion:
             LedgerError: the ledger broke; likewise.
 
         """
+        self._client.on_own_loop()
         try:
             return await self._receiving.receive()
         except anyio.ClosedResourceError:
@@ -196,7 +200,9 @@ class Conversion:
         except Exception as error:
             self._stop_signal.failure = error
         except BaseException:
-            self._stop_signal.failure = ClientClosedError("the client was closed while it converted a catalog")
+            self._stop_signal.failure = self._client.broken or ClientClosedError(
+                "the client was closed while it converted a catalog"
+            )
             raise
         finally:
             with anyio.CancelScope(shield=True):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
 
-import anyio.to_thread
 from attrs import frozen
 
+from suno_video_async._util.aio import in_one_thread
 from suno_video_async.batch.catalog import CatalogSource
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.model import NO_LEDGER, Ledger, NoLedger
@@ -48,7 +49,7 @@ async def choose_ledger(
         return LedgerChoice(ledger=given)
     if clients is not None:
         return LedgerChoice(ledger=clients)
-    if isinstance(source, str | PathLike) and not await anyio.to_thread.run_sync(is_stream, Path(source)):
+    if isinstance(source, str | PathLike) and not await in_one_thread()(partial(is_stream, Path(source))):
         return LedgerChoice(ledger=ledger_beside(Path(source)), is_default=True)
     return LedgerChoice(ledger=SqliteLedger(), forgets=True)
 

@@ -54,8 +54,6 @@ from suno_video_async.models import (
 from suno_video_async.observability.log import fields, logger
 from suno_video_async.task import VideoTask
 
-#: Downloads at once, beside the videos in flight: they do not count against the API's limit.
-DOWNLOADS = 4
 #: A submission in doubt waits for its callback twice as long as this share of the tasks takes: one task in a
 #: hundred takes longer than the share says.
 ALMOST_ALL = 0.99
@@ -112,7 +110,6 @@ class RowProcessor:
     _titles: TitleCache = field(init=False)
     _reach: ReachCheck = field(init=False)
     _witness: Witness = field(factory=Witness, init=False)
-    _downloads: anyio.CapacityLimiter = field(factory=lambda: anyio.CapacityLimiter(DOWNLOADS), init=False)
 
     def __attrs_post_init__(self) -> None:
         self._titles = TitleCache(self.client)
@@ -368,8 +365,7 @@ class RowProcessor:
         folder, sha256 = self.options.output_dir or Path(), self.options.sha256
         try:
             name = await self._name(row)
-            async with self._downloads:
-                saved = await self.client.fetch(_made(outcome), folder, name=name, sha256=sha256)
+            saved = await self.client.fetch(_made(outcome), folder, name=name, sha256=sha256)
         except (DownloadError, APIError, TransportError, TaskFailed, TaskEndUnknown, VideoNotReady) as error:
             return evolve(outcome, error=error)
         await self.ledger.settle(row, Transition(state=State.DOWNLOADED, path=saved.path, sha256=saved.sha256))

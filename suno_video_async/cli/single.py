@@ -17,7 +17,6 @@ from rich.table import Table
 from rich.text import Text
 
 from suno_video_async.batch.outcome import Outcome
-from suno_video_async.batch.row import DOWNLOADS
 from suno_video_async.cli import errors
 from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
@@ -326,7 +325,6 @@ class _Waiting:
     output_dir: Path | None
     left: list[str]
     _tally: Tally = field(factory=Tally, init=False)
-    _downloads: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(DOWNLOADS), init=False)
     _names: dict[str, str] = field(factory=dict[str, str], init=False)
 
     async def run(self, client: SunoVideoClient, _: Interrupts) -> int:
@@ -370,8 +368,7 @@ class _Waiting:
         if self.output_dir is None:
             return outcome
         try:
-            async with self._downloads:
-                path = await client.download(video, self.output_dir, name=self._name(video))
+            path = await client.download(video, self.output_dir, name=self._name(video))
         except SunoVideoError as error:
             return evolve(outcome, error=error)
         return evolve(outcome, state="downloaded", path=path)

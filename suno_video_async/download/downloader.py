@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
+import anyio
 
+from suno_video_async._util.aio import in_threads
 from suno_video_async.clock import Clock
-from suno_video_async.download.fetch import MediaFetcher, make_media_session
+from suno_video_async.download.fetch import DOWNLOADS, MediaFetcher, make_media_session
 from suno_video_async.download.filenames import file_name
 from suno_video_async.download.partial import Saved
 from suno_video_async.errors import DownloadError, SunoVideoError
@@ -56,6 +58,9 @@ class Downloads:
         self._longest = longest
         self._status = status
         self._reporter = reporter
+        # A connection pool has a queue, too, but a wait there is taken off the time to connect.
+        self._queue = anyio.CapacityLimiter(_room(session))
+        self._run_blocking = in_threads(DOWNLOADS)
         self._underway = dict[tuple[Path, VideoTaskId, bool], asyncio.Future[Saved | SunoVideoError]]()
 
     async def fetch(self, video: Video, folder: Path, *, name: str | None = None, sha256: bool = False) -> Saved:
@@ -84,7 +89,8 @@ class Downloads:
         waits, tries = iter(WAITS), 0
         while True:
             try:
-                return await server.download(url, path, sha256=sha256, resend=tries)
+                async with self._queue:
+                    return await server.download(url, path, sha256=sha256, resend=tries)
             except DownloadError as error:
                 tries += 1
                 if error.status in EXPIRED and not fresh:
@@ -106,12 +112,19 @@ class Downloads:
         session = self._given or self._own
         if session is None:
             session = self._own = make_media_session(local=self._local)
-        return MediaFetcher(session, self._timeout, self._local, self._reporter)
+        return MediaFetcher(session, self._timeout, self._local, self._reporter, self._run_blocking)
 
     async def aclose(self) -> None:
         """Close the session that was made here."""
         if self._own is not None:
             await self._own.close()
+
+
+def _room(session: aiohttp.ClientSession | None) -> int:
+    """Return how many downloads go at once: no more than a session of the user's own has connections for."""
+    connector: aiohttp.BaseConnector | None = getattr(session, "connector", None)  # a test's session may have none
+    bounds = (connector.limit, connector.limit_per_host) if connector is not None else ()
+    return min([DOWNLOADS, *filter(None, bounds)])
 
 
 def _value(outcome: Saved | SunoVideoError) -> Saved:

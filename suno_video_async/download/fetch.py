@@ -6,21 +6,19 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
-import anyio
-import anyio.to_thread
 from aiohttp.abc import AbstractResolver, ResolveResult
 from attrs import define, field
 from yarl import URL
 
-from suno_video_async._util.aio import run_to_completion
+from suno_video_async._util.aio import RunBlocking, in_threads
 from suno_video_async._util.netaddr import is_private, without_secrets
+from suno_video_async._util.resolver import ThreadResolver
 from suno_video_async._version import USER_AGENT
 from suno_video_async.clock import SystemClock
 from suno_video_async.download.partial import Entity, PartFile, Saved
@@ -34,11 +32,10 @@ MAX_BYTES = 8 * 1024**3
 MAX_REDIRECTS = 3
 #: A whole download may take this many times the network timeout: an hour by default.
 SLOWEST = 60
-#: Connections for downloads, separate from the API's.
-CONNECTIONS = 8
+#: Downloads at once, over connections separate from the API's.
+DOWNLOADS = 8
 _CHUNK = 256 * 1024
 
-T = TypeVar("T")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: Errors of a full disk, for which retrying does not help.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -53,6 +50,8 @@ class MediaFetcher:
         timeout: `connect` bounds the connection and `total` each wait for more bytes, in real seconds.
         local: accept plain http and addresses of this machine and its network, because the API itself is there.
         reporter: reports each request.
+        run_blocking: runs what goes to disk beside the event loop, and always to completion: a cancellation must
+            not overtake it, nor leave open what it opened.
 
     """
 
@@ -60,6 +59,7 @@ class MediaFetcher:
     timeout: Timeout
     local: bool = False
     reporter: Reporter = field(factory=lambda: Reporter((), SystemClock()))
+    run_blocking: RunBlocking = field(factory=lambda: in_threads(DOWNLOADS))
 
     async def download(self, url: str, path: Path, *, sha256: bool = False, resend: int = 0) -> Saved:
         """Download a video; nothing appears at `path` until the whole file is checked.
@@ -78,7 +78,7 @@ class MediaFetcher:
 
         """
         try:
-            await anyio.Path(path.parent).mkdir(parents=True, exist_ok=True)
+            await self.run_blocking(partial(path.parent.mkdir, parents=True, exist_ok=True))
             with _one_at_a_time(path, url):
                 return await self._download(url, PartFile(path), sha256=sha256, resend=resend)
         except aiohttp.InvalidURL as error:
@@ -97,9 +97,9 @@ class MediaFetcher:
     async def _download(self, url: str, part: PartFile, *, sha256: bool, resend: int) -> Saved:
         keep = False
         try:
-            have = await _in_a_thread(partial(part.open, url))
+            have = await self.run_blocking(partial(part.open, url))
             await self._fetch(url, part, have, resend)
-            return await _in_a_thread(partial(part.finish, url, sha256))
+            return await self.run_blocking(partial(part.finish, url, sha256))
         except DownloadError as error:
             keep = error.temporary
             raise
@@ -111,7 +111,7 @@ class MediaFetcher:
             raise
         finally:
             with contextlib.suppress(OSError):
-                await _in_a_thread(partial(part.close, keep))
+                await self.run_blocking(partial(part.close, keep))
 
     async def _fetch(self, url: str, part: PartFile, have: Entity | None, resend: int) -> None:
         for hop in range(MAX_REDIRECTS + 1):
@@ -176,13 +176,13 @@ class MediaFetcher:
             entity, start = Entity.of(response), 0
         if entity.length is not None and entity.length > MAX_BYTES:
             raise DownloadError(f"the video is larger than {MAX_BYTES} bytes", url=url)
-        await _in_a_thread(partial(part.begin, entity, start))
+        await self.run_blocking(partial(part.begin, entity, start))
         received = start
         async for chunk in response.content.iter_chunked(_CHUNK):
             received += len(chunk)
             if received > MAX_BYTES:
                 raise DownloadError(f"the video is larger than {MAX_BYTES} bytes", url=url)
-            await _in_a_thread(partial(part.write, chunk))
+            await self.run_blocking(partial(part.write, chunk))
         if entity.length is not None and received != entity.length:
             raise DownloadError(f"received {received} of {entity.length} bytes", url=url, temporary=True)
 
@@ -195,7 +195,7 @@ class PublicResolver(AbstractResolver):
     """Resolves names to public addresses only: a server must not lead its users into their own networks."""
 
     def __init__(self) -> None:
-        self._resolver = aiohttp.DefaultResolver()
+        self._resolver = ThreadResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -219,16 +219,11 @@ class PublicResolver(AbstractResolver):
 
 def make_media_session(*, local: bool) -> aiohttp.ClientSession:
     """Return a session for downloads: a pool of its own, no cookies, and public addresses only unless `local`."""
-    resolver = None if local else PublicResolver()
+    resolver = ThreadResolver() if local else PublicResolver()
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS, resolver=resolver),
+        connector=aiohttp.TCPConnector(limit=DOWNLOADS, resolver=resolver),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
-
-
-async def _in_a_thread(call: Callable[[], T]) -> T:
-    """Run a blocking call to completion: a cancellation must not overtake it, nor leave open what it opened."""
-    return await run_to_completion(anyio.to_thread.run_sync(call))
 
 
 #: The files that are being fetched in this process.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 
-from suno_video_async._util.aio import run_to_completion
+from suno_video_async._util.aio import in_one_thread, run_to_completion
 from suno_video_async.ledger.aio import AsyncLedger, as_ledger
 from suno_video_async.ledger.model import Ledger
 from suno_video_async.ledger.sqlite import SqliteLedger
@@ -65,7 +65,7 @@ async def _is_same(one: AsyncLedger, other: AsyncLedger) -> bool:
     if one.sync is other.sync:
         return True
     first, second = file_of(one.sync), file_of(other.sync)
-    return first is not None and second is not None and await anyio.to_thread.run_sync(_same_file, first, second)
+    return first is not None and second is not None and await in_one_thread()(partial(_same_file, first, second))
 
 
 def _same_file(one: Path, other: Path) -> bool:

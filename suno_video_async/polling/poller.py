@@ -276,6 +276,16 @@ class Poller:
             return None
 
     def _on_answer(self, task_id: VideoTaskId, result: Result[TaskSnapshot]) -> None:
+        try:
+            self._process(task_id, result)
+        except Exception as defect:  # it must not leave the task's consumers waiting for ever
+            logger.exception("following task %s broke off", task_id, extra=fields("defect", task_id=task_id))
+            error = SunoVideoError(f"following task {task_id} broke off: {defect!r}")
+            error.__cause__ = defect
+            if (followed := self._followed.get(task_id)) is not None:
+                self._end(followed, error)
+
+    def _process(self, task_id: VideoTaskId, result: Result[TaskSnapshot]) -> None:
         if result.error is not None:
             self._on_error(task_id, result.error)
             return

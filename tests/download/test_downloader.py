@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
 from suno_video_async import DownloadError, SunoVideoClient, TaskSnapshot, Timeout, Video, VideoTaskId
 from suno_video_async.api.transport import make_session
-from suno_video_async.download.fetch import MediaFetcher
+from suno_video_async.download.downloader import _room
+from suno_video_async.download.fetch import DOWNLOADS, MediaFetcher
 from suno_video_async.download.filenames import file_name
 from suno_video_async.download.mp4 import mp4_problem
 from tests.support.clients import KEY
 from tests.support.fakes import MP4, box
 from tests.support.raw import http, raw_server, says
+
+
+def video_at(url: str, suno_id: str) -> Video:
+    snapshot = TaskSnapshot(task_id=VideoTaskId(suno_id), status="success")
+    return Video(task_id=snapshot.task_id, url=url, suno_id=suno_id, snapshot=snapshot)
 
 
 async def fetch(url: str, path: Path, *, local: bool = True) -> Path:
@@ -146,3 +154,32 @@ def test_other_ids_become_safe_and_stay_apart(suno_id: str) -> None:
     assert len(name) < 130
     assert name != file_name(suno_id + "x")
     assert file_name("s", marked_by="k1") != file_name("s", marked_by="k2") != file_name("s")
+
+
+async def test_a_download_waits_for_its_turn_before_its_connect_timeout_begins(tmp_path: Path) -> None:
+    """A healthy but slow media server fails no download, however many there are; ours are eight at a time."""
+    here = most = 0
+
+    async def behave(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal here, most
+        here, most = here + 1, max(most, here + 1)
+        await asyncio.sleep(0.3)
+        here -= 1
+        writer.write(http(MP4))
+
+    async with raw_server(behave) as server, aiohttp.ClientSession() as session:
+        for own in (None, session):
+            options: Any = {"timeout": Timeout(connect=0.2, total=5), "session": own}
+            async with SunoVideoClient(api_key=KEY, base_url=server.url, **options) as client:
+                videos = [video_at(f"{server.url}/{number}.mp4", f"s{number}") for number in range(20)]
+                folder_of = tmp_path / str(own is None)
+                paths = await asyncio.gather(*(client.download(video, folder_of) for video in videos))
+            assert (len(paths), most) == (20, DOWNLOADS)
+
+
+@pytest.mark.parametrize(("limits", "room"), [({"limit": 2}, 2), ({"limit_per_host": 3}, 3), ({"limit": 0}, 8)])
+async def test_a_session_of_ones_own_bounds_the_downloads_at_once(limits: dict[str, Any], room: int) -> None:
+    """No download waits inside a connection pool of the user's own, where its connect timeout would run."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(**limits)) as session:
+        assert _room(session) == room
+    assert _room(session) == DOWNLOADS  # it is closed, and the download says so

@@ -367,8 +367,7 @@ async def test_a_name_of_a_private_address_is_not_asked(tmp_path: Path, monkeypa
     async def resolve(*_: Any) -> list[dict[str, Any]]:
         return [{"host": "10.0.0.7", "hostname": "media.test", "port": 443, "family": 2, "proto": 0, "flags": 0}]
 
-    monkeypatch.setattr("aiohttp.ThreadedResolver.resolve", resolve)
-    monkeypatch.setattr("aiohttp.DefaultResolver.resolve", resolve)
+    monkeypatch.setattr("suno_video_async._util.resolver.ThreadResolver.resolve", resolve)
     async with fetching.make_media_session(local=False) as session:
         media = MediaFetcher(session, Timeout(connect=1, total=2))
         with pytest.raises(DownloadError, match=r"media\.test, which has no public address") as caught:
@@ -382,7 +381,7 @@ async def test_public_addresses_are_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     async def resolve(*_: Any) -> list[dict[str, Any]]:
         return [{"host": "10.0.0.7"}, {"host": "93.184.216.34"}]
 
-    monkeypatch.setattr("aiohttp.DefaultResolver.resolve", resolve)
+    monkeypatch.setattr("suno_video_async._util.resolver.ThreadResolver.resolve", resolve)
     resolver = PublicResolver()
     assert [one["host"] for one in await resolver.resolve("media.test", 443)] == ["93.184.216.34"]
     await resolver.close()
