@@ -11,6 +11,7 @@ from suno_video_async.client import ClientStatistics, SunoVideoClient
 from suno_video_async.clock import Clock, SystemClock
 from suno_video_async.errors import (
     AlreadyBoughtError,
+    AnotherKeyError,
     APIError,
     APITimeoutError,
     AuthenticationError,
@@ -19,11 +20,13 @@ from suno_video_async.errors import (
     CatalogError,
     ClientClosedError,
     ConfigurationError,
+    DoubtfulLedgerError,
     DownloadError,
     FeatureDisabledError,
     InsufficientCreditsError,
     InvalidRequestError,
     LedgerError,
+    LedgerLost,
     MaintenanceError,
     MalformedResponseError,
     MissingExtraError,
@@ -119,10 +122,10 @@ else:  # hidden from type checkers, to which a name that is misspelt stays an er
 
 
 __all__ = [
-    "NO_LEDGER",
     "APIError",
     "APITimeoutError",
     "AlreadyBoughtError",
+    "AnotherKeyError",
     "Answer",
     "AuthenticationError",
     "BudgetExceeded",
@@ -136,6 +139,7 @@ __all__ = [
     "Clock",
     "ConfigurationError",
     "Conversion",
+    "DoubtfulLedgerError",
     "DownloadError",
     "Estimate",
     "FeatureDisabledError",
@@ -145,6 +149,7 @@ __all__ = [
     "InvalidRequestError",
     "Ledger",
     "LedgerError",
+    "LedgerLost",
     "LedgerRow",
     "Limiter",
     "LimiterStatistics",
@@ -153,6 +158,7 @@ __all__ = [
     "MissingExtraError",
     "MissingKeyError",
     "MusicTaskId",
+    "NO_LEDGER",
     "NotFoundError",
     "Outcome",
     "OutcomeState",

@@ -25,8 +25,8 @@ from suno_video_async.errors import (
     SunoVideoError,
 )
 from suno_video_async.ledger.aio import AsyncLedger
-from suno_video_async.ledger.journal import origin_problem
 from suno_video_async.ledger.model import Attempt, LedgerRow, Transition
+from suno_video_async.ledger.origin import origin_problem
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import TaskSnapshot, VideoTaskId
 from suno_video_async.observability.log import fields, logger

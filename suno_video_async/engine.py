@@ -129,15 +129,14 @@ class Engine:
                 warnings.warn(str(problem), UserWarning, stacklevel=3)
         await self.limiter.open()
         self.ledgers = OpenLedgers(self.open_ledger)
-        if self.given_ledger is not None:
-            self.ledger = await self.ledgers.acquire(self.given_ledger)
-        try:
-            await self._background.open("suno-video-client", self._break_off)
-        except asyncio.CancelledError:
-            if self.ledger is not None:
-                await self.ledgers.release(self.ledger)
-            raise
         self._make_parts()
+        try:
+            if self.given_ledger is not None:
+                self.ledger = await self.ledgers.acquire(self.given_ledger)
+            await self._background.open("suno-video-client", self._break_off)
+        except BaseException:
+            await run_to_completion(self._close_parts())
+            raise
         self._background.start_essential(self.poller.run)
         if self.ledger is not None:
             self._background.start_soon(self._note_places, self.ledger)
@@ -197,6 +196,10 @@ class Engine:
         if self.ledger is not None:
             with contextlib.suppress(LedgerError):
                 await self.ledger.note_place(self.clock.time())
+        await self._close_parts()
+
+    async def _close_parts(self) -> None:
+        if self.ledger is not None:
             await self.ledgers.release(self.ledger)
         await self._downloads.aclose()
         if self._session is not self.given_session:
@@ -264,7 +267,7 @@ class Engine:
         """
         provider, fingerprint = self.checked().account
         try:
-            await ledger.open(provider=provider, fingerprint=fingerprint)
+            await ledger.open(provider=provider, fingerprint=fingerprint, ask=self.status)
             last = await ledger.last_place()
             durations = await ledger.durations(RECALLED)
         except BaseException:

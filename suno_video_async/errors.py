@@ -332,12 +332,52 @@ class LedgerError(SunoVideoError):
 
     Attributes:
         sent: whether a submission had been sent when the ledger failed; the message then says what came of it.
+        task_id: the task that the submission became, where it was accepted.
+        temporary: whether the same may succeed later: another program has it locked, or the disk is full.
 
     """
 
-    def __init__(self, message: str, *, sent: bool = False) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        problem: str,
+        *,
+        fix: str | None = None,
+        sent: bool = False,
+        task_id: VideoTaskId | None = None,
+        temporary: bool = False,
+    ) -> None:
+        super().__init__(problem, fix=fix)
         self.sent = sent
+        self.task_id = task_id
+        self.temporary = temporary
+
+
+class LedgerLost(LedgerError):  # noqa: N818  a fixed public name
+    """The ledger's file was deleted, replaced or taken over while it was written: nothing more is bought."""
+
+
+class DoubtfulLedgerError(LedgerError):
+    """The ledger's file may lack what was bought, or be written through another name; nothing was changed.
+
+    Attributes:
+        check: what a person has to check before it is taken as it is.
+
+    """
+
+    def __init__(self, problem: str, check: str) -> None:
+        super().__init__(problem, fix=f"{check}; SqliteLedger(path, accept=True) then takes it as it is")
+        self.check = check
+
+
+class AnotherKeyError(LedgerError):
+    """The ledger belongs to another key of the same service, which may be an earlier one of the same account."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            problem,
+            fix="use its key, or another file for this account; if the key of its account was changed,"
+            " SqliteLedger(path, same_account=True) asks for one of its tasks and goes on with it",
+        )
 
 
 class CallbackRejected(SunoVideoError):  # noqa: N818  a fixed public name

@@ -3,26 +3,66 @@
 from __future__ import annotations
 
 import platform
+import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-#: File systems whose locks and syncs cannot be trusted across machines.
-_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "ceph", "glusterfs", "fuse.sshfs"})
+#: File systems whose locks and syncs cannot be trusted across machines, or between a virtual machine and its host.
+_SHARED = frozenset(
+    {
+        *(
+            "9p",
+            "afs",
+            "beegfs",
+            "ceph",
+            "cifs",
+            "coda",
+            "davfs",
+            "drvfs",
+            "fakeowner",
+            "fuse",
+            "gfs2",
+            "glusterfs",
+        ),
+        *("gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "prl_fs", "smb2", "smb3", "smbfs"),
+        *("vboxsf", "virtiofs", "vmhgfs"),
+    }
+)
+#: What runs in user space is mostly the network; these keep their files on a local disk.
+_LOCAL_FUSE = frozenset(
+    f"fuse.{name}" for name in ("bindfs", "cryfs", "encfs", "fuse-overlayfs", "gocryptfs", "mergerfs")
+)
+_MOUNTS = "/proc/self/mounts"
+#: How that table writes spaces, tabs, newlines and backslashes.
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
-def network_file_system(path: Path, mounts: str = "/proc/self/mounts") -> str | None:
+def network_file_system(path: Path, mounts: str = _MOUNTS) -> str | None:
     """Return the kind of network file system that `path` is on, as far as this system tells."""
+    resolved, best = str(path.resolve()), ("", "")
+    for point, kind in _mounted(mounts):
+        if (resolved + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(best[0]):
+            best = (point, kind)
+    shared = best[1] in _SHARED or (best[1].startswith("fuse.") and best[1] not in _LOCAL_FUSE)
+    return best[1] if shared else None
+
+
+def is_mount_point(path: Path, mounts: str = _MOUNTS) -> bool:
+    """Whether something is mounted exactly on `path`, such as a single file in a container."""
+    resolved = str(path.resolve())
+    return any(point == resolved for point, _ in _mounted(mounts))
+
+
+def _mounted(mounts: str) -> Iterator[tuple[str, str]]:
+    """Yield the points and kinds of what is mounted, in order; nothing where this system does not tell."""
     try:
         table = Path(mounts).read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return None
-    resolved, best = str(path.resolve()), ("", "")
+        return
     for line in table.splitlines():
         _, point, kind, *_ = [*line.split(" "), "", "", ""]
-        point = point.replace("\\040", " ")
-        if (resolved + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(best[0]):
-            best = (point, kind)
-    return best[1] if best[1] in _NETWORK else None
+        yield _ESCAPED.sub(lambda code: chr(int(code[1], 8)), point), kind
 
 
 def boot_id() -> str:

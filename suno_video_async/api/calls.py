@@ -49,6 +49,9 @@ T = TypeVar("T")
 
 #: Seconds between the questions whether the API is back, at first and at most.
 FIRST_PROBE, LAST_PROBE = 1.0, 30.0
+#: Seconds to try to write down what a submission came to, while the disk is full or another program has the ledger
+#: locked: what is not written down is unknown to the next run.
+RECORDING = 120.0
 
 
 @define  # frozen ones take four times as long to make, and this is made for every request
@@ -332,7 +335,7 @@ class Calls:
     async def _written(self, journal: SubmissionJournal, result: Result[Any]) -> Result[Any]:
         """Write down what a submission came to; a ledger that fails now must not hide what was bought."""
         try:
-            await journal.record_result(result.value, result.error)
+            await self._record(journal, result)
         except LedgerError as failure:
             came = f"accepted as task {result.value}" if result.error is None else f"answered with: {result.error}"
             logger.exception(
@@ -340,8 +343,20 @@ class Calls:
                 came,
                 extra=fields("ledger_failed", operation="CreateTask", task_id=result.value),
             )
-            return Result(None, LedgerError(f"{failure} (the submission was sent and {came})", sent=True))
+            problem = f"{failure} (the submission was sent and {came})"
+            return Result(None, LedgerError(problem, sent=True, task_id=result.value))
         return result
+
+    async def _record(self, journal: SubmissionJournal, result: Result[Any]) -> None:
+        """Write down what a submission came to, for as long as the ledger may still take it."""
+        until = self.clock.now() + RECORDING
+        while True:
+            try:
+                return await journal.record_result(result.value, result.error)
+            except LedgerError as failure:
+                if not failure.temporary or self.closed or self.clock.now() >= until:
+                    raise
+            await self.clock.sleep(1.0)
 
     def _note_refusal(self, operation: Operation, error: SunoVideoError) -> None:
         """Hold up the others before the place of a refused request is free for one of them."""

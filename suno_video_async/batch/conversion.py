@@ -24,7 +24,7 @@ from suno_video_async.batch.row import RowProcessor, Unclaimed, Work
 from suno_video_async.batch.witness import FACT, Evidence, to_fact
 from suno_video_async.callbacks import CallbackReceiver, Inbox
 from suno_video_async.engine import Engine
-from suno_video_async.errors import CatalogError, ClientClosedError, LedgerError, SunoVideoError
+from suno_video_async.errors import CatalogError, ClientClosedError, LedgerError, LedgerLost, SunoVideoError
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.model import MICRO, Claim, LedgerRow
 from suno_video_async.ledger.sqlite import SqliteLedger
@@ -217,9 +217,13 @@ class Conversion:
         for submission in self._stop_signal.submissions:
             submission.abandon()
             await asyncio.wait([submission.outcome])
-        with contextlib.suppress(LedgerError):
+        try:
             await self._note_reach()
             await self._ledger.note_place(self._client.clock.time())
+        except LedgerLost as error:  # after the last submission: the next run must not buy it all again
+            self._stop_signal.stop_if_fatal(error)
+        except LedgerError:
+            pass
         self._ledger.end_run(self._run_id)
         await self._client.ledgers.release(self._ledger)
 

@@ -14,9 +14,9 @@ from suno_video_async._util.aio import in_one_thread
 from suno_video_async.batch.witness import FACT, Evidence, still_open
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.aio import AsyncLedger, as_ledger
-from suno_video_async.ledger.journal import origin_problem
 from suno_video_async.ledger.model import DROPPED, Ledger, LedgerRow, Transition, all_rows
 from suno_video_async.ledger.opened import OpenLedgers
+from suno_video_async.ledger.origin import origin_problem
 from suno_video_async.ledger.reader import no_ledger
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State

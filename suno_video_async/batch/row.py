@@ -140,7 +140,9 @@ class RowProcessor:
             return await self._work_on(claim, work)
         except LedgerError as error:
             self.stop_signal.stop_if_fatal(error)
-            return evolve(_known(claim.row, _state_at(error, work)), error=error)
+            known = _known(claim.row, _state_at(error, work))
+            task_id = error.task_id if work.task is None else work.task.id
+            return evolve(known, video_task_id=known.video_task_id or task_id, error=error)
         except ClientClosedError as error:
             state: OutcomeState = "submitted" if claim.row.state is State.SUBMITTED else "planned"
             return evolve(_known(claim.row, state), error=error)

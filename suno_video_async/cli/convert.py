@@ -14,6 +14,7 @@ from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import (
     ClientOptions,
     Downloads,
+    Trust,
     callback_port_option,
     catalog_source,
     client_options,
@@ -25,6 +26,7 @@ from suno_video_async.cli.options import (
     public_url,
     rate_option,
     task_timeout_option,
+    trust_options,
     writable_folder,
 )
 from suno_video_async.cli.outcome_files import OutcomeFiles
@@ -46,6 +48,7 @@ from suno_video_async.ratelimit.shared import SharedRateLimit
 )
 @click.argument("catalog", type=click.Path(path_type=Path))
 @ledger_options
+@trust_options
 @download_options
 @click.option(
     "--max-credits",
@@ -112,6 +115,7 @@ def convert_command(
     catalog: Path,
     ledger: Path | None,
     no_ledger: bool,
+    trust: Trust,
     downloads: Downloads,
     max_credits: float | None,
     retry_failed: int,
@@ -172,6 +176,7 @@ def convert_command(
         downloads=downloads,
         task_timeout=task_timeout,
         ledger=kept,
+        trust=trust,
         buying=buying,
         again=("suno-video", *(context.find_root().obj or ["convert", str(catalog)])),
         files=files,

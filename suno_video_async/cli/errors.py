@@ -8,11 +8,13 @@ from enum import IntEnum
 
 from suno_video_async.errors import (
     AlreadyBoughtError,
+    AnotherKeyError,
     APIError,
     AuthenticationError,
     BudgetExceeded,
     CatalogError,
     ConfigurationError,
+    DoubtfulLedgerError,
     DownloadError,
     FeatureDisabledError,
     InsufficientCreditsError,
@@ -116,6 +118,13 @@ def brief(error: Exception) -> str:
         return f"{call}: {reason}" if colon else reason
     if isinstance(error, MissingKeyError):  # on the command line the key is never an argument
         return f"{error.problem}: set CRUN_API_KEY, or run suno-video login, which writes it into ~/.crun/.env"
+    if isinstance(error, DoubtfulLedgerError):
+        return f"{error.problem}: {error.check}; --accept-ledger then takes it as it is"
+    if isinstance(error, AnotherKeyError):
+        return (
+            f"{error.problem}: use its key, or another file for this account; if the key of its account was"
+            " changed, --same-account asks for one of its tasks and goes on with it"
+        )
     if isinstance(error, AlreadyBoughtError):
         return f"{error.problem}: convert it with --rebuy-changed to pay for a second video"
     return text

@@ -13,6 +13,7 @@ from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import (
     ClientOptions,
     Downloads,
+    Trust,
     callback_port_option,
     client_options,
     download_options,
@@ -20,6 +21,7 @@ from suno_video_async.cli.options import (
     public_url,
     rate_option,
     task_timeout_option,
+    trust_options,
     writable_folder,
 )
 from suno_video_async.cli.output import Output
@@ -50,6 +52,7 @@ from suno_video_async.models import UNKNOWN_GRACE, RateLimit
     metavar="S",
     help="Wait S seconds for the callbacks of unknown submissions.",
 )
+@trust_options
 @download_options
 @rate_option()
 @task_timeout_option
@@ -62,6 +65,7 @@ def listen_command(
     callback_url: str,
     callback_port: int,
     wait: float,
+    trust: Trust,
     downloads: Downloads,
     rate: RateLimit,
     task_timeout: float,
@@ -91,6 +95,7 @@ def listen_command(
         downloads=downloads,
         task_timeout=task_timeout,
         ledger=ledger,
+        trust=trust,
         again=("suno-video", *(context.find_root().obj or ["listen", str(ledger)])),
         callbacks=Callbacks(url=callback_url, port=callback_port),
         unknown_grace=wait,

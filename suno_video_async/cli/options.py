@@ -23,6 +23,7 @@ from suno_video_async.client import DEFAULT_TASK_TIMEOUT, SunoVideoClient
 from suno_video_async.clock import SystemClock
 from suno_video_async.download.filenames import DEFAULT_TEMPLATE, NameTemplate
 from suno_video_async.hooks import Hooks
+from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import RateLimit, RetryPolicy, Timeout
 from suno_video_async.ratelimit.limiter import DEFAULT_RATE, RateLimiter
 
@@ -194,6 +195,45 @@ def _decorated(command: Command, *options: Callable[[Command], Command]) -> Comm
     for option in reversed(options):
         command = option(command)
     return command
+
+
+@frozen(kw_only=True)
+class Trust:
+    """In spite of what a ledger is written; see `SqliteLedger`."""
+
+    accept: bool = False
+    same_account: bool = False
+
+    def ledger(self, path: Path | None) -> SqliteLedger:
+        """Return a ledger that is not open yet."""
+        return SqliteLedger(path, accept=self.accept, same_account=self.same_account)
+
+
+def trust_options(command: Command) -> Command:
+    """Give a command that buys the switches that take a ledger in spite of a doubt, as `trust`."""
+
+    @wraps(command)
+    def with_trust(*arguments: Any, accept_ledger: bool, same_account: bool, **options: Any) -> Any:
+        return command(*arguments, trust=Trust(accept=accept_ledger, same_account=same_account), **options)
+
+    return _decorated(
+        cast("Command", with_trust),
+        accept_ledger_option,
+        click.option(
+            "--same-account",
+            is_flag=True,
+            help="Go on with the ledger of an earlier key of this account, if one of its tasks is found with this"
+            " key.",
+        ),
+    )
+
+
+#: For the commands that write a ledger.
+accept_ledger_option: Callable[[Command], Command] = click.option(
+    "--accept-ledger",
+    is_flag=True,
+    help="Take a ledger that was refused as it is, once you have checked what the refusal says.",
+)
 
 
 def ledger_options(command: Command) -> Command:

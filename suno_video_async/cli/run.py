@@ -23,7 +23,7 @@ from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.live.display import Progress, shown
 from suno_video_async.cli.live.state import LiveState, problem_line
-from suno_video_async.cli.options import ClientOptions, Downloads
+from suno_video_async.cli.options import ClientOptions, Downloads, Trust
 from suno_video_async.cli.outcome_files import OutcomeFiles
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.cli.probe import check_reachable
@@ -70,6 +70,7 @@ class Job:
         total: the number of its rows, if they can be counted.
         downloads: where the videos go.
         ledger: the file that remembers what was bought; None keeps it in memory.
+        trust: in spite of what it is taken as it is.
         buying: what may be bought.
         again: the command as it was given: with a ledger, running it again resumes.
         connection: how to reach the same service, for the commands that are suggested.
@@ -91,6 +92,7 @@ class Job:
     downloads: Downloads = field(factory=Downloads)
     task_timeout: float = DEFAULT_TASK_TIMEOUT
     ledger: Path | None = None
+    trust: Trust = field(factory=Trust)
     buying: Buying = field(factory=Buying)
     again: tuple[str, ...] = ()
     connection: ClientOptions = field(factory=ClientOptions)
@@ -204,7 +206,7 @@ async def _follow_all(
 def _conversion(job: Job, receiver: CallbackReceiver | None) -> Conversion:
     if job.ledger is not None and job.unknown_grace is not None:
         return job.client.resume(
-            job.ledger,
+            job.trust.ledger(job.ledger),
             output_dir=job.downloads.output_dir,
             task_timeout=job.task_timeout,
             callbacks=receiver,
@@ -214,7 +216,7 @@ def _conversion(job: Job, receiver: CallbackReceiver | None) -> Conversion:
         )
     return job.client.convert(
         job.source,
-        ledger=job.ledger or NO_LEDGER,
+        ledger=NO_LEDGER if job.ledger is None else job.trust.ledger(job.ledger),
         output_dir=job.downloads.output_dir,
         task_timeout=job.task_timeout,
         retry_failed=job.buying.retry_failed,

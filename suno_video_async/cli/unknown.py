@@ -14,13 +14,21 @@ from suno_video_async.batch.reconcile import Unknowns, balance_evidence, unknown
 from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import ClientOptions, Command, client_options, connection_options, output_options
+from suno_video_async.cli.options import (
+    ClientOptions,
+    Command,
+    accept_ledger_option,
+    client_options,
+    connection_options,
+    output_options,
+)
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.plan import dry_run_option, quote_tracks
 from suno_video_async.cli.session import with_client
 from suno_video_async.cli.single import checked_id
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.ledger.model import LedgerRow
+from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 
 _SUBMITTING = "being submitted: in flight while a convert is running, unknown if it was interrupted"
@@ -95,12 +103,14 @@ def list_command(*, ledger: Path, output: Output) -> int:
 @click.argument("row", type=click.IntRange(min=1))
 @click.argument("task_id", metavar="VIDEO_TASK_ID")
 @_ledger_option
+@accept_ledger_option
 @client_options
 def adopt_command(
     *,
     row: int,
     task_id: str,
     ledger: Path,
+    accept_ledger: bool,
     connection: ClientOptions,
     output: Output,
 ) -> int:
@@ -111,7 +121,7 @@ def adopt_command(
 
     async def adopt(client: SunoVideoClient, _: Interrupts) -> int:
         known = checked_id(task_id)
-        async with client.unknowns(ledger) as unknowns:
+        async with client.unknowns(SqliteLedger(ledger, accept=accept_ledger)) as unknowns:
             settled = await unknowns.adopt(row, known)
         _print([settled], "is adopted; the next convert follows its task", output)
         return Exit.DONE
@@ -127,11 +137,19 @@ def adopt_command(
 )
 @_rows_argument
 @_ledger_option
+@accept_ledger_option
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation; required if stdin is not a terminal.")
 @dry_run_option
 @connection_options("base_url")
 def resend_command(
-    *, rows: tuple[int, ...], ledger: Path, yes: bool, dry_run: bool, connection: ClientOptions, output: Output
+    *,
+    rows: tuple[int, ...],
+    ledger: Path,
+    accept_ledger: bool,
+    yes: bool,
+    dry_run: bool,
+    connection: ClientOptions,
+    output: Output,
 ) -> int:
     """Let the next convert buy the videos of these ROWs. If they were bought already, they are paid for twice.
 
@@ -146,7 +164,7 @@ def resend_command(
         return Exit.FAILED
 
     return _settle(
-        ledger,
+        SqliteLedger(ledger, accept=accept_ledger),
         connection,
         output,
         lambda unknowns: unknowns.resend(*rows),
@@ -198,17 +216,21 @@ def _unknown_rows(ledger: Path) -> Sequence[LedgerRow]:
 )
 @_rows_argument
 @_ledger_option
+@accept_ledger_option
 @connection_options("base_url")
-def drop_command(*, rows: tuple[int, ...], ledger: Path, connection: ClientOptions, output: Output) -> int:
+def drop_command(
+    *, rows: tuple[int, ...], ledger: Path, accept_ledger: bool, connection: ClientOptions, output: Output
+) -> int:
     """Give up the videos of these ROWs: they count as failed, and convert never buys them again.
 
     This cannot be undone. The credits reserved for the lost submission count as spent, since they may have been.
     """
-    return _settle(ledger, connection, output, lambda unknowns: unknowns.drop(*rows), "is given up")
+    kept = SqliteLedger(ledger, accept=accept_ledger)
+    return _settle(kept, connection, output, lambda unknowns: unknowns.drop(*rows), "is given up")
 
 
 def _settle(
-    ledger: Path,
+    ledger: SqliteLedger,
     connection: ClientOptions,
     output: Output,
     decision: Callable[[Unknowns], Awaitable[list[LedgerRow]]],

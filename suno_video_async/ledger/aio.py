@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from functools import partial
 from os import PathLike
 from typing import ParamSpec, TypeVar
 
 from suno_video_async._util.aio import RunBlocking, in_one_thread, inline, run_to_completion
 from suno_video_async.clock import Clock
+from suno_video_async.errors import AnotherKeyError, LedgerError, NotFoundError
 from suno_video_async.ledger.model import Attempt, Claim, Ledger, LedgerRow, Totals, Transition
+from suno_video_async.ledger.origin import origin_problem
 from suno_video_async.ledger.register import WorkRegister
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State, may_move
-from suno_video_async.models import Track, VideoTaskId
+from suno_video_async.models import TaskSnapshot, Track, VideoTaskId
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,9 +52,54 @@ class AsyncLedger:
         self._runs = set[int]()
         self._run_blocking = run_blocking or (inline if in_memory else in_one_thread())
 
-    async def open(self, *, provider: str, fingerprint: str) -> None:
-        """Take the ledger for writing."""
-        await self._run_blocking(partial(self.sync.open, provider=provider, fingerprint=fingerprint))
+    async def open(
+        self,
+        *,
+        provider: str,
+        fingerprint: str,
+        ask: Callable[[VideoTaskId], Awaitable[TaskSnapshot]] | None = None,
+    ) -> None:
+        """Take the ledger for writing.
+
+        Args:
+            provider: the service's address.
+            fingerprint: of the key.
+            ask: asks about a task with this key, where the ledger may go on with another key of its account.
+
+        Raises:
+            LedgerError: it cannot be used, or belongs to another account.
+            SunoVideoError: the service gave no answer about its task.
+
+        """
+        opening = partial(self.sync.open, provider=provider, fingerprint=fingerprint)
+        try:
+            await self._run_blocking(opening)
+        except AnotherKeyError as error:
+            kept = self.sync
+            if ask is None or not isinstance(kept, SqliteLedger) or not kept.same_account:
+                raise
+            await self._prove_same_account(kept, ask, error)
+            kept.proven = fingerprint
+            await self._run_blocking(opening)
+
+    async def _prove_same_account(
+        self, kept: SqliteLedger, ask: Callable[[VideoTaskId], Awaitable[TaskSnapshot]], error: AnotherKeyError
+    ) -> None:
+        """Find a task of the ledger with the new key: an account is told of its own tasks only."""
+        witness = await self._run_blocking(kept.witness)
+        if witness is None or witness.video_task_id is None:
+            raise LedgerError(
+                f"{error.problem}, and it has no task to ask for with this key",
+                fix="use another file for this key",
+            ) from error
+        try:
+            problem = origin_problem(await ask(witness.video_task_id), witness)
+        except NotFoundError:
+            problem = f"this account has no task {witness.video_task_id}, which row {witness.id} has bought"
+        if problem is not None:
+            raise LedgerError(
+                f"{error.problem}, and not to this account: {problem}", fix="use another file for this account"
+            ) from error
 
     async def close(self) -> None:
         """Let go of it, whatever is being cancelled."""

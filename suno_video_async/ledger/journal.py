@@ -23,7 +23,6 @@ from suno_video_async.ledger.model import AWAITED, MICRO, LedgerRow, Transition
 from suno_video_async.ledger.states import State
 from suno_video_async.models import TaskSnapshot, Video, VideoTaskId
 from suno_video_async.protocol.codec import Operation
-from suno_video_async.protocol.origin import differences
 from suno_video_async.protocol.verdicts import Verdict, verdict
 
 #: No video and no account comes near it: a larger figure is an error of the server's.
@@ -132,14 +131,3 @@ def described(error: Exception) -> tuple[str, int | None, str]:
 def micro(amount: float | None) -> int | None:
     """Return an amount of credits in whole micro-credits; one that makes no sense counts as not said."""
     return None if amount is None or not 0 <= amount <= MOST_CREDITS else round(amount * MICRO)
-
-
-def origin_problem(snapshot: TaskSnapshot, row: LedgerRow) -> str | None:
-    """Return why a task cannot be what a row bought, or None where it is made from exactly what the row says."""
-    if not snapshot.input:
-        return (
-            f"the service does not say what task {snapshot.task_id} is made from,"
-            f" so that it cannot be taken for row {row.id}"
-        )
-    found = "; ".join(differences(snapshot, row.track))
-    return f"task {snapshot.task_id} is not of row {row.id}: {found}" if found else None

@@ -12,6 +12,11 @@ from weakref import WeakSet
 from suno_video_async.errors import LedgerError
 
 
+def lock_of(ledger: Path) -> Path:
+    """Return where the lock of a ledger is."""
+    return ledger.with_name(ledger.name + ".lock")
+
+
 class WriterLock:
     """Held while a ledger is open for writing; it goes with its process, however that ends.
 
@@ -20,7 +25,7 @@ class WriterLock:
     """
 
     def __init__(self, ledger: Path, shown: Path | None = None) -> None:
-        self.path: Path = ledger.with_name(ledger.name + ".lock")
+        self.path: Path = lock_of(ledger)
         self._ledger = shown or ledger
         self._descriptor: int | None = None
 
@@ -64,9 +69,8 @@ class WriterLock:
 
 def held_by(ledger: Path) -> str | None:
     """Return who writes a ledger at present, in words, or None; nothing is made where there is no lock file."""
-    path = ledger.resolve()
     try:
-        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR)
+        descriptor = os.open(lock_of(ledger.resolve()), os.O_RDWR)
     except OSError:
         return None  # whoever writes it has made the file, and this user may write it
     try:

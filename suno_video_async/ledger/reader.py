@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import warnings
 from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from os import PathLike
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from suno_video_async.errors import LedgerError
+from suno_video_async.ledger.copies import doubt_about_content
 from suno_video_async.ledger.model import Attempt, AttemptTimes, LedgerRow, Totals
 from suno_video_async.ledger.schema import examine, read_only, translated, up_to_date
 from suno_video_async.ledger.states import State
@@ -49,21 +51,25 @@ class SqliteReader:
     def open_to_read(self, account: tuple[str, str] | None = None) -> bool:
         """Open it beside whoever writes; return False when there is no such ledger yet.
 
-        A ledger of an older version stays as it is: what is read is a copy in memory, brought up to date.
+        A ledger of an older version stays as it is: what is read is a copy in memory, brought up to date. Of one
+        that may lack what was bought it is warned: nothing is bought by reading.
 
         Args:
             account: the provider and the fingerprint that it must belong to, or None for any.
 
         Raises:
-            LedgerError: the file is no ledger of ours, or of another account, or cannot be read.
+            LedgerError: the file is not a ledger of ours, or of another account, or cannot be read.
 
         """
         if self._connection is not None:
             raise LedgerError(f"{self!r} is open already")
-        if self.path is None or not self.path.exists():
+        if self.path is None:
             return False
         with translated(self.path):
-            if not examine(self.path, account):
+            facts = examine(self.path, account)
+            if doubt := doubt_about_content(facts):
+                warnings.warn(f"the ledger {self.path} {doubt.problem}: {doubt.check}", UserWarning, stacklevel=2)
+            if not facts.exists:
                 return False
             self._connection = up_to_date(read_only(self.path))
             (self._spent, self._reserved) = sums(self._connection)
@@ -81,6 +87,24 @@ class SqliteReader:
                 candidate=None if candidate is None else VideoTaskId(candidate),
             )
         return None
+
+    def witness(self) -> LedgerRow | None:
+        """Return the row whose task was bought last, of a ledger that is not open.
+
+        Raises:
+            LedgerError: it cannot be read.
+
+        """
+        if not self.open_to_read():
+            return None
+        try:
+            found = self._select(
+                f"SELECT {COLUMNS} {FROM} WHERE a.video_task_id IS NOT NULL AND a.state != 'unknown'"
+                " ORDER BY a.at DESC LIMIT 1"
+            )
+        finally:
+            self.close()
+        return row_of(found[0]) if found else None
 
     def bought_by(self, task_id: VideoTaskId) -> int | None:
         """Return the number of the row that bought a task."""

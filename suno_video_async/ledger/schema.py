@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from suno_video_async.errors import LedgerError
+from suno_video_async.errors import AnotherKeyError, DoubtfulLedgerError, LedgerError
+from suno_video_async.ledger.copies import Facts, doubt_about_content, is_uncounted
+from suno_video_async.ledger.files import counter_of, has_log, read_counter, read_mark
 
 #: "SVAL": marks the file as a ledger of ours.
 APPLICATION_ID = 0x5356414C
@@ -92,19 +95,28 @@ def migrate(db: sqlite3.Connection) -> None:
         db.execute(f"PRAGMA user_version = {number}")
 
 
-def examine(path: Path, account: tuple[str, str] | None = None) -> bool:
-    """Refuse a file that is not a ledger, or not this account's, without writing to it; False when it is empty."""
+def examine(path: Path, account: tuple[str, str] | None = None, *, same_account: bool = False) -> Facts:
+    """Return what a file shows, and refuse one that is not a ledger, or not this account's; nothing is written.
+
+    Args:
+        path: the file.
+        account: the provider and the fingerprint that it must belong to, or None for any.
+        same_account: whether another fingerprint of the provider is the same account's.
+
+    """
     if path.is_dir():
         raise LedgerError(f"{path} is a folder: name a file for the ledger")
+    nothing = Facts(exists=False, counter=read_counter(path))  # before the mark, which never is older
     if not path.exists() or path.stat().st_size == 0:
-        return False
+        return nothing
+    had_log = has_log(path)
     connection = read_only(path)
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         if tables == 0:
-            return False
+            return nothing
         if application != APPLICATION_ID:
             raise LedgerError(f"{path} is a database of another program: choose another file for the ledger")
         if version > len(MIGRATIONS):
@@ -113,12 +125,34 @@ def examine(path: Path, account: tuple[str, str] | None = None) -> bool:
         if health != "ok":
             raise LedgerError(f"the ledger {path} is damaged ({health}): restore it from a copy")
         meta = dict(connection.execute("SELECT name, value FROM meta"))
+        mark = read_mark(connection)
     finally:
         connection.close()
-    if account is not None and (meta.get("provider"), meta.get("fingerprint")) != account:
-        whose = "another key" if meta.get("provider") == account[0] else str(meta.get("provider"))
+    if account is not None and meta.get("provider") != account[0]:
+        whose = str(meta.get("provider"))
         raise LedgerError(f"the ledger {path} belongs to {whose}: use its account, or another file for this one")
-    return True
+    if account is not None and meta.get("fingerprint") != account[1] and not same_account:
+        raise AnotherKeyError(f"the ledger {path} belongs to another key")
+    # A writer that has just begun has its log by now, and one that was there before may just have closed it.
+    return Facts(mark=mark, alone=None, has_log=had_log or has_log(path), counter=nothing.counter)
+
+
+def refuse_doubtful(path: Path, facts: Facts) -> None:
+    """Refuse a file that may lack what was bought; warn of one whose age cannot be known.
+
+    Raises:
+        DoubtfulLedgerError: it may.
+
+    """
+    if doubt := doubt_about_content(facts):
+        raise DoubtfulLedgerError(f"the ledger {path} {doubt.problem}", doubt.check)
+    if is_uncounted(facts):
+        warnings.warn(
+            f"the ledger {path} was written before, but {counter_of(path).name} is not beside it: if this is a"
+            " copy, make sure that it is the newest one, or what was bought since is bought again",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 @contextmanager
@@ -128,8 +162,17 @@ def translated(path: Path | None) -> Generator[None, None, None]:
         yield
     except sqlite3.DatabaseError as error:
         where = path or "in memory"
-        raise LedgerError(f"the ledger {where} cannot be used: {error}") from error
+        raise LedgerError(f"the ledger {where} cannot be used: {error}", temporary=_is_temporary(error)) from error
     except OSError as error:
         raise LedgerError(f"the ledger {path} cannot be read: {error.strerror}") from error
     except (UnicodeError, OverflowError) as error:
         raise LedgerError(f"the ledger {path or 'in memory'} cannot take a value: {error}") from error
+
+
+#: Another program has it locked, the disk is full, or a write failed.
+_TEMPORARY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+
+
+def _is_temporary(error: sqlite3.DatabaseError) -> bool:
+    """Whether the same may succeed later; an extended code has the plain one in its lowest byte."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _TEMPORARY

@@ -7,19 +7,33 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-from suno_video_async._util.filesystem import network_file_system
-from suno_video_async.errors import AlreadyBoughtError, BudgetExceeded, LedgerError
-from suno_video_async.ledger.lock import WriterLock
+from attrs import evolve
+
+from suno_video_async.errors import (
+    AlreadyBoughtError,
+    BudgetExceeded,
+    DoubtfulLedgerError,
+    LedgerError,
+    LedgerLost,
+)
+from suno_video_async.ledger.copies import Facts, Mark, Phase, doubt_about_place
+from suno_video_async.ledger.files import MARK, Identity, facts_of_place, log_of, mark_alone, write_counter
+from suno_video_async.ledger.lock import WriterLock, lock_of
 from suno_video_async.ledger.model import MICRO, Claim, LedgerRow, Transition, check_move
 from suno_video_async.ledger.reader import COLUMNS, FROM, SqliteReader, row_of, sums
-from suno_video_async.ledger.schema import APPLICATION_ID, examine, migrate, translated
+from suno_video_async.ledger.schema import APPLICATION_ID, examine, migrate, refuse_doubtful, translated
 from suno_video_async.ledger.states import UNSETTLED, Cause, State
 from suno_video_async.models import Track, VideoTaskId
+
+#: Seconds to wait while another program has the database locked; the caller is in a thread of its own.
+LOCKED = 60.0
+#: Submissions after which the log is brought into the database file.
+CHECKPOINT_AFTER = 32
 
 
 class SqliteLedger(SqliteReader):
@@ -27,6 +41,9 @@ class SqliteLedger(SqliteReader):
 
     Args:
         path: the file; None keeps everything in memory.
+        accept: take a file that may lack what was bought, or that may be written through another name, as it is.
+        same_account: go on with the ledger of another key of the same service, if a task of the ledger is found
+            with this one; the ledger belongs to this key from then on.
         synchronous: how hard a commit is made to last. "FULL" survives a power cut; "OFF" is for benchmarks.
         now: Unix seconds.
 
@@ -36,52 +53,91 @@ class SqliteLedger(SqliteReader):
         self,
         path: str | PathLike[str] | None = None,
         *,
+        accept: bool = False,
+        same_account: bool = False,
         synchronous: Literal["FULL", "OFF"] = "FULL",
         now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(path)
+        self.accept = accept
+        self.same_account = same_account
+        self.proven: str | None = None  # the fingerprint of a key that is known to be of the same account
         self._synchronous = synchronous
         self._now = now
         self._lock: WriterLock | None = None
+        self._file: Path | None = None
+        self._identity = Identity()
+        self._mark = Mark()
+        self._submissions = 0
+        self._process = os.getpid()
 
     # Opening and closing
 
     def open(self, *, provider: str, fingerprint: str) -> None:
-        """Take the ledger for writing; what an interrupted run left in `submitting` becomes `unknown`."""
+        """Take the ledger for writing; what an interrupted run left in `submitting` becomes `unknown`.
+
+        Args:
+            provider: the service's address.
+            fingerprint: of the key.
+
+        Raises:
+            AnotherKeyError: it belongs to another key.
+            DoubtfulLedgerError: it may lack what was bought, or be written through another name.
+            LedgerError: it cannot be used, or is being written.
+
+        """
         if self._connection is not None:
             raise LedgerError(f"{self!r} is in use: one run at a time")
         if self.path is not None:
             self._take(self.path)
         try:
             with translated(self.path):
-                if self.path is not None:
-                    examine(self.path, (provider, fingerprint))
+                facts = Facts(exists=False)
+                if self._file is not None and self.path is not None:
+                    facts = examine(self.path, (provider, fingerprint), same_account=self.proven == fingerprint)
+                    facts = evolve(facts, alone=mark_alone(self._file))
+                    if not self.accept:
+                        refuse_doubtful(self.path, facts)
+                self._process = os.getpid()
                 self._connection = self._connect()
+                self._mark = facts.newest
                 self._prepare(provider=provider, fingerprint=fingerprint)
+                self._go_live()
         except BaseException:
-            self.close()
+            self._close()
             raise
 
     def _take(self, path: Path) -> None:
         if path.is_dir():
             raise LedgerError(f"{path} is a folder: name a file for the ledger")
         real = path.resolve()  # a link to a ledger is no second ledger
-        if kind := network_file_system(real.parent):
-            raise LedgerError(f"the ledger {path} is on a network file system ({kind}): use a local disk")
+        if not self.accept and (doubt := doubt_about_place(facts_of_place(real))):
+            raise DoubtfulLedgerError(f"the ledger {path} {doubt.problem}", doubt.check)
         lock = WriterLock(real, path)
         lock.acquire()
-        self._lock = lock
+        self._lock, self._file = lock, real
 
     def close(self) -> None:
         """Let go of it, and let others write; harmless when it is not open."""
+        if self._connection is not None and self._file is not None:
+            # What cannot be marked as closed is whole as well, as long as its log stays with it.
+            with suppress(LedgerError), translated(self.path):
+                self._begin_period(self._file, Phase.CLOSED)
+        self._close()
+
+    def _close(self) -> None:
         super().close()
-        lock, self._lock = self._lock, None
+        lock, self._lock, self._file = self._lock, None, None
+        self._identity = Identity()
         if lock is not None:
             lock.release()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path or ":memory:", isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            self._file or ":memory:", timeout=LOCKED, isolation_level=None, check_same_thread=False
+        )
         connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # each begins with a mark: `_checkpoint`
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
@@ -90,11 +146,71 @@ class SqliteLedger(SqliteReader):
         with self._transaction() as db:
             migrate(db)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            for name, value in (("provider", provider), ("fingerprint", fingerprint)):
-                db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
+            db.execute("INSERT OR IGNORE INTO meta VALUES ('provider', ?)", (provider,))
+            self._set_meta("fingerprint", fingerprint)
             self._run = self._next_run()
+            mark = self._mark.next(Phase.OPEN)
+            self._set_meta(MARK, str(mark))
             self._recover(db)
             (self._spent, self._reserved) = sums(db)
+        self._mark = mark
+
+    # The mark, by the theory in `copies`
+
+    def _go_live(self) -> None:
+        """Make sure that the database file itself says that it is in use, before anything is bought."""
+        if self._file is None:
+            return
+        self._db.execute("PRAGMA wal_checkpoint(FULL)")
+        if mark_alone(self._file) != self._mark:
+            raise LedgerError(
+                f"the ledger {self.path} cannot be made safe: another program keeps reading an earlier state",
+                fix="close that program, and run this again",
+                temporary=True,
+            )
+        write_counter(self._file, self._mark.period)
+        self._set_mark(self._mark.next(Phase.LIVE))
+        self._identity.keep(self._file, log_of(self._file), lock_of(self._file))
+
+    def _checkpoint_at_times(self) -> None:
+        """Keep the log short: what is in the database file cannot be lost with the log."""
+        self._submissions += 1
+        if self._file is not None and self._submissions % CHECKPOINT_AFTER == 0:
+            with translated(self.path):
+                if self._begin_period(self._file, Phase.OPEN):
+                    self._set_mark(self._mark.next(Phase.LIVE))
+
+    def _begin_period(self, file: Path, phase: Phase) -> bool:
+        """Bring everything so far into the database file under a new mark; False where a reader is in the way."""
+        self._set_mark(self._mark.next(phase))
+        write_counter(file, self._mark.period)
+        _, written, moved = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return bool(written == moved)
+
+    def _set_mark(self, mark: Mark) -> None:
+        with self._transaction():
+            self._refuse_lost()
+            self._set_meta(MARK, str(mark))
+        self._mark = mark
+
+    def _refuse_lost(self) -> None:
+        """Refuse to go on with a file that is not there any more, or that another program writes.
+
+        Raises:
+            LedgerLost: what is bought from now on would be forgotten.
+
+        """
+        lost = self._identity.lost()
+        if lost is not None:
+            problem = f"{lost[0]} {lost[1]}: it was moved, deleted or replaced"
+        elif self._meta(MARK) != str(self._mark):
+            problem = "another program has opened it: its lock file was deleted"
+        else:
+            return
+        raise LedgerLost(
+            f"the ledger {self.path} was lost while it was written: {problem}",
+            fix="nothing more is bought; keep the outcomes of this run, and put the ledger back before the next",
+        )
 
     def _recover(self, db: sqlite3.Connection) -> None:
         """Nobody knows whether what was being sent when a run was interrupted was bought."""
@@ -160,7 +276,9 @@ class SqliteLedger(SqliteReader):
         self, row_id: int, *, nonce: str, at: float, reserve: int, most: int | None, rebuy_changed: bool = True
     ) -> int:
         """Commit that a row's CreateTask is about to be sent, and return the attempt's number."""
+        self._checkpoint_at_times()
         with self._transaction() as db:
+            self._refuse_lost()
             row = self._need(row_id)
             if row.state in {State.FAILED, State.REFUSED}:
                 # In one step with the attempt: a row that is not begun must not be left as planned.
@@ -263,6 +381,7 @@ class SqliteLedger(SqliteReader):
     def note_place(self, at: float) -> None:
         """Note that a request is being sent."""
         with self._transaction():
+            self._refuse_lost()
             self._set_meta("last_place", repr(at))
 
     # Beneath
@@ -271,6 +390,10 @@ class SqliteLedger(SqliteReader):
     def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
         """Commit what the block does, or nothing of it."""
         db = self._db
+        if self._process != os.getpid():
+            raise LedgerError(
+                f"the ledger {self.path or 'in memory'} was opened before a fork: open it in the child"
+            )
         with translated(self.path):
             db.execute("BEGIN IMMEDIATE")
             try:

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+import suno_video_async.ledger.files as files_module
 import suno_video_async.ledger.lock as lock_module
-import suno_video_async.ledger.sqlite as sqlite_module
-from suno_video_async._util.filesystem import network_file_system
+from suno_video_async._util.filesystem import is_mount_point, network_file_system
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.lock import WriterLock, held_by
 from suno_video_async.ledger.sqlite import SqliteLedger
@@ -154,6 +154,31 @@ def test_network_file_systems_are_known(mounts: str, folder: str, kind: str | No
     assert network_file_system(Path(folder), mounts) == kind
 
 
+@pytest.mark.parametrize(
+    "kind", ["fuse", "fuse.rclone", "fuse.s3fs", "virtiofs", "lustre", "9p", "vboxsf", "davfs"]
+)
+def test_file_systems_that_others_write(tmp_path: Path, kind: str) -> None:
+    """What runs over a network, or between a machine and its host, is refused by every name that it has."""
+    table = tmp_path / "mounts"
+    table.write_text(f"/dev/vda / ext4 rw 0 0\nx /mnt/work {kind} rw 0 0\n")
+    assert network_file_system(Path("/mnt/work"), str(table)) == kind
+
+
+@pytest.mark.parametrize("kind", ["ext4", "btrfs", "zfs", "overlay", "tmpfs", "fuseblk", "fuse.gocryptfs"])
+def test_local_file_systems(tmp_path: Path, kind: str) -> None:
+    """A local disk is taken, encrypted in user space or not."""
+    table = tmp_path / "mounts"
+    table.write_text(f"/dev/vda / ext4 rw 0 0\nx /mnt/work {kind} rw 0 0\n")
+    assert network_file_system(Path("/mnt/work"), str(table)) is None
+
+
+def test_mount_points(mounts: str) -> None:
+    """A path is a mount point only as a whole, and with the spaces that it has."""
+    assert is_mount_point(Path("/home/me/local disk"), mounts)
+    assert not is_mount_point(Path("/home/me"), mounts)
+    assert not is_mount_point(Path("/home/me"), mounts + "-none")
+
+
 def test_no_table_of_mounts(tmp_path: Path) -> None:
     """Where the system does not tell, nothing is refused."""
     assert network_file_system(tmp_path, str(tmp_path / "none")) is None
@@ -168,7 +193,7 @@ def test_a_ledger_on_a_network_file_system_is_refused(
     table = tmp_path / "mounts"
     table.write_text(f"/dev/vda / ext4 rw 0 0\nserver:/x {tmp_path} nfs rw 0 0\n")
     found = functools.partial(network_file_system, mounts=str(table))
-    monkeypatch.setattr(sqlite_module, "network_file_system", found)
+    monkeypatch.setattr(files_module, "network_file_system", found)
     with pytest.raises(LedgerError, match=r"on a network file system \(nfs\): use a local disk"):
         opened(path)
     assert list(tmp_path.iterdir()) == [table]

@@ -120,7 +120,7 @@ def test_what_is_no_ledger_of_ours(
     assert path.read_bytes() == before
     beside = {file.name.removeprefix(path.name): file.stat().st_size for file in path.parent.iterdir()}
     # Whoever reads a database with a write-ahead log makes an empty one, and its index.
-    assert set(beside) <= {"", ".lock", "-wal", "-shm"}
+    assert set(beside) <= {"", ".lock", ".run", "-wal", "-shm"}
     assert beside.get("-wal", 0) == 0
 
 
@@ -444,9 +444,10 @@ def test_how_long_the_last_tasks_took(memory: SqliteLedger) -> None:
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ledger that cannot be brought up to date stays what it was, whole."""
     made(path)
-    ledger = opened(path)
-    before = everything(ledger)
-    ledger.close()
+    reader = SqliteLedger(path)
+    assert reader.open_to_read()
+    before = everything(reader)
+    reader.close()
     with monkeypatch.context() as patch:
         patch.setattr(schema_module, "MIGRATIONS", (*MIGRATIONS, f"{SECOND}; NONSENSE"))
         with pytest.raises(LedgerError, match="syntax error"):
