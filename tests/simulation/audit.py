@@ -43,6 +43,9 @@ _MOVES = {
 #: That which a callback makes that never comes.
 _CALLED = {("unknown", "planned")}
 
+#: Purchases of a run whose price is not named yet, by the documentation, and the estimate of the service.
+OUTSTANDING, ESTIMATE = 4, 2.0
+
 
 class WatchedLedger(SqliteLedger):
     """The real ledger; somebody looks at its file after every write."""
@@ -295,8 +298,25 @@ class Audit:
         if most is None or any(self._is_risk_by_design(item) for items in self.bought.values() for item in items):
             return
         spent = self.scenario.credits - next(iter(self.service._accounts._by_key.values())).balance
-        if spent > most + 1e-6:
-            raise Violation(f"{spent:g} credits are spent of a budget of {most:g}")
+        bound = most + self._overshoot()
+        if spent > bound + 1e-6:
+            raise Violation(f"{spent:g} credits are spent of a budget of {most:g}, the bound is {bound:g}")
+        self.met["charged over the budget, within its bound"] += spent > most + 1e-6
+
+    def _overshoot(self) -> float:
+        """Return what a budget may be exceeded by: the purchases whose price nobody has named yet cost more.
+
+        Beside the four that a run may have outstanding, these are what is unknown, and what other lives left.
+        """
+        flights = [flight for items in self.bought.values() for flight in items]
+        dearest = max(self.service._videos[flight.created or ""].credits for flight in flights)
+        newest = max(flight.life for flight in flights)
+        apart = [
+            key
+            for key, items in self.bought.items()
+            if self.read(key) == "unknown" or (self.read(key) == "submitted" and items[-1].life < newest)
+        ]
+        return (OUTSTANDING + len(apart)) * max(0.0, dearest - ESTIMATE)
 
     def _status(self, flight: Flight) -> str:
         task = self.service._videos.get(flight.created or "")

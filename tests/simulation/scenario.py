@@ -141,6 +141,7 @@ class Scenario:
         if calling is not None and apart.random() < 0.5:
             faults = (*faults, Fault(on="CreateTask", kind="commit-then-500", rate=0.1))
         faults = (*faults, *_world(stream(seed, "the world")))
+        faults = (*faults, *_prices(stream(seed, "prices")))
         return cls(
             seed=seed,
             lives=tuple(lives),
@@ -165,6 +166,16 @@ class Scenario:
             calling=calling,
             called=tuple(calling is not None and apart.random() < 0.85 for _ in lives),
         )
+
+
+def _prices(rng: random.Random) -> tuple[Fault, ...]:
+    """Return prices that differ from their estimate: of some videos, or of all from some point on."""
+    if rng.random() < 0.6:
+        return ()
+    kind = f"price:{rng.choice([0.5, 3, 9])}"
+    if rng.random() < 0.5:
+        return (Fault(on="CreateTask", kind=kind, rate=rng.choice([0.1, 0.5, 1.0])),)
+    return (Fault(on="CreateTask", kind=kind, calls=tuple(range(rng.randint(1, 12), 400))),)
 
 
 def _calling(rng: random.Random) -> Calling | None:
