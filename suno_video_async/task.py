@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from suno_video_async._util.aio import OwnLoop
 from suno_video_async.clock import Clock
-from suno_video_async.errors import TaskEndUnknown, TaskFailed, VideoNotReady, WaitTimeout
+from suno_video_async.errors import SunoVideoError, TaskEndUnknown, TaskFailed, VideoNotReady, WaitTimeout
 from suno_video_async.models import TaskSnapshot, TaskUpdate, Track, Video, VideoTaskId
 from suno_video_async.notebook import card
 
@@ -207,3 +207,12 @@ def video_of(snapshot: TaskSnapshot, track: Track | None = None) -> Video:
         took=snapshot.duration_s,
         snapshot=snapshot,
     )
+
+
+def failure_of(snapshot: TaskSnapshot) -> SunoVideoError | None:
+    """Return why a task has no video; None if it has one."""
+    try:
+        video_of(snapshot)
+    except SunoVideoError as error:
+        return error
+    return None

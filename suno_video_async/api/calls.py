@@ -336,6 +336,8 @@ class Calls:
         """Write down what a submission came to; a ledger that fails now must not hide what was bought."""
         try:
             await self._record(journal, result)
+        except MalformedResponseError as taken:
+            return Result(None, taken)
         except LedgerError as failure:
             came = f"accepted as task {result.value}" if result.error is None else f"answered with: {result.error}"
             logger.exception(

@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from suno_video_async.api.calls import Calls
+from suno_video_async.api.evidence import evidence_problem
 from suno_video_async.errors import (
     APIError,
     ClientClosedError,
+    LedgerError,
     MalformedResponseError,
     ServerError,
     ServiceUnreachable,
@@ -71,6 +73,7 @@ class Submission:
         self._after_500 = journal is not None and journal.sent_before
         self._since = 0.0
         self._task: VideoTask | None = None
+        self._unknown: SubmissionUnknown | None = None
         self._stage: Stage | None = None
         self._wanted = True
         self._claimed = True
@@ -100,11 +103,11 @@ class Submission:
             error.__cause__ = raised
         finally:
             if not self._claimed:
-                self._log_unclaimed(error)
+                self._log_unclaimed(error or self._unknown)
             if not self.outcome.done():
                 # An error goes first: that of a ledger which could not take the answer has the task's id in it.
                 given_up = ClientClosedError("the submission was given up before it was sent")
-                self.outcome.set_result(error or self._task or given_up)
+                self.outcome.set_result(error or self._task or self._unknown or given_up)
 
     async def wait(self) -> VideoTask:
         """Wait for the end as the caller; a cancelled caller abandons the submission.
@@ -131,8 +134,14 @@ class Submission:
             self.outcome.set_result(reason)
 
     def abandon(self) -> None:
-        """Do not send, or not again; what is in the air stays there."""
+        """Do not send, or not again; what is in flight is left to finish, and so are questions about its id."""
         self._wanted = False
+        if not self._in_air and self._unknown is None:
+            self._scope.cancel()
+
+    def leave(self) -> None:
+        """Abandon it, and ask no more about the id in an answer either: a later run does."""
+        self.abandon()
         if not self._in_air:
             self._scope.cancel()
 
@@ -140,7 +149,8 @@ class Submission:
         """Send CreateTask, by the rule of paying once.
 
         Raises:
-            SubmissionUnknown: it was sent, and whether it was accepted cannot be known.
+            SubmissionUnknown: it was sent, and whether it was accepted cannot be known, not even by asking about
+                an id in the answer.
             APIError: it was refused.
             TransportError: it was not sent.
             LedgerError: it could not be written down; the message says whether it was sent.
@@ -164,7 +174,35 @@ class Submission:
             if self._verdict(error) is not Verdict.UNKNOWN:
                 raise
             kept = error.task_id if isinstance(error, MalformedResponseError) else None
-            raise SubmissionUnknown(self.request.track, self._since, str(error), task_id=kept) from error
+            track, since = self.request.track, self._since
+            self._unknown = SubmissionUnknown(track, since, str(error), task_id=kept)
+            if kept is None or self._task is not None:
+                raise self._unknown from error
+            if (problem := await self._accept_evidence(VideoTaskId(kept))) is not None:
+                raise SubmissionUnknown(track, since, f"{error}; {problem}", task_id=kept) from error
+
+    async def _accept_evidence(self, task_id: VideoTaskId) -> str | None:
+        """Take the task that a broken answer named as if the answer had accepted it; return why it cannot be.
+
+        The slot stays taken meanwhile: the task may be running.
+        """
+        problem = await evidence_problem(self._calls, task_id, self.request.track, patient=True)
+        if problem is not None:
+            return problem
+        try:
+            self._task = self._accepted(task_id, self.sends)
+        except MalformedResponseError as error:
+            return str(error)
+        if self._stage is not None:
+            self._stage.task_id = task_id
+        if self._journal is not None:
+            with anyio.CancelScope(shield=True):
+                try:
+                    await self._journal.record_evidence(task_id)
+                except LedgerError as error:
+                    said = f"{error} (the submission was sent and accepted as task {task_id})"
+                    raise LedgerError(said, sent=True, task_id=task_id) from error
+        return None
 
     async def _attempt(self) -> VideoTaskId:
         calls = self._calls

@@ -215,7 +215,7 @@ class Conversion:
         if self._inbox is not None:
             self._inbox.close()
         for submission in self._stop_signal.submissions:
-            submission.abandon()
+            submission.leave()
             await asyncio.wait([submission.outcome])
         try:
             await self._note_reach()

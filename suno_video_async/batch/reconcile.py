@@ -21,6 +21,7 @@ from suno_video_async.ledger.reader import no_ledger
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import TaskSnapshot, VideoTaskId, video_task_id
+from suno_video_async.protocol.origin import disagreement
 
 #: Type, code and message of a row that a person gave up.
 GIVEN_UP = (DROPPED, None, "given up by hand")
@@ -92,7 +93,8 @@ class Unknowns:
     async def adopt(self, row_id: int, task_id: VideoTaskId | str) -> LedgerRow:
         """Take a video task as the one that an unknown row bought; the next conversion follows it.
 
-        The service is asked first: the task must be made from exactly what the row says.
+        The service is asked first: the task must be made from exactly what the row says. If it is the id that the
+        row has, it is enough that the service names no other track.
 
         Args:
             row_id: the row's number.
@@ -108,7 +110,10 @@ class Unknowns:
         """
         known = video_task_id(task_id)
         row = await self._unknown(row_id)
-        if problem := origin_problem(await self._client.status(known), row):
+        snapshot = await self._client.status(known)
+        # The id that stood in the row's own answer needs less than one that a person has found.
+        own = known == row.video_task_id
+        if problem := disagreement(snapshot, row.track) if own else origin_problem(snapshot, row):
             raise LedgerError(problem)
         return await self._move(row, Transition(state=State.SUBMITTED, video_task_id=known))
 

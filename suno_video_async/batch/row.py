@@ -12,6 +12,7 @@ from attrs import define, evolve, field, frozen
 
 from suno_video_async.api.submission import Submission
 from suno_video_async.batch.budget import Budget
+from suno_video_async.batch.evidence import confirmed_row, emit_found
 from suno_video_async.batch.options import Options, StopSignal
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.batch.reach import ReachCheck
@@ -35,7 +36,6 @@ from suno_video_async.errors import (
     VideoNotReady,
     WaitTimeout,
 )
-from suno_video_async.hooks import SubmitEvent
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.journal import SubmissionJournal, micro, transition_of
 from suno_video_async.ledger.model import AWAITED, MICRO, Claim, LedgerRow, Transition, is_given_up
@@ -249,8 +249,10 @@ class RowProcessor:
 
     async def _find(self, claim: Claim, work: Work) -> Outcome:
         """Go on with a row of an earlier run that may be bought."""
-        row = claim.row
         work.sends = 1
+        row = await confirmed_row(self.client, self.ledger, claim.row)
+        if row.state is State.SUBMITTED:
+            return await self._follow(evolve(claim, row=row), work)
         error = SubmissionUnknown(row.track, row.since, row.error[2] if row.error else "interrupted")
         return await self._resolve_unknown(claim, work, error)
 
@@ -261,7 +263,7 @@ class RowProcessor:
         row = await self._adopted(claim.row)
         if row.state is State.SUBMITTED:
             self._witness.found(row.id)
-            self._emit_submit(row)
+            emit_found(self.client, row)
             return await self._follow(evolve(claim, row=row), work)
         if row.state is State.PLANNED:
             if work.sends < SENDS_AFTER_500:
@@ -288,12 +290,6 @@ class RowProcessor:
         # A callback that came at the last moment has kept it as it was.
         called = None if row.state is State.PLANNED else await self.inbox.adopt(row, 0.0)
         return called or row
-
-    def _emit_submit(self, row: LedgerRow) -> None:
-        """Tell of a submission whose answer was lost, and which has come back."""
-        if row.video_task_id is not None:
-            event = SubmitEvent(request=VideoRequest(track=row.track), task_id=row.video_task_id)
-            self.client.reporter.emit(lambda hook: hook.on_submit(event))
 
     def _submission(self, row: LedgerRow, work: Work) -> Submission:
         budget = self._budget

@@ -11,6 +11,7 @@ import anyio
 from attrs import evolve
 
 from suno_video_async.api.submission import Submission
+from suno_video_async.batch.evidence import confirmed_row
 from suno_video_async.engine import Engine
 from suno_video_async.errors import (
     AlreadyBoughtError,
@@ -54,6 +55,7 @@ class SingleSubmissions:
         ledger = self._engine.ledger
         if ledger is None:
             return await self._engine.begin(request).wait()
+        asked = False
         while True:
             async with self._one_claim:
                 claim = await ledger.claim(request.track, location="submit")
@@ -64,8 +66,13 @@ class SingleSubmissions:
                 if work is None:
                     if claim.changed is not None and self._is_bought(ledger, claim.changed):
                         raise AlreadyBoughtError(request.track, claim.changed.track.key)
-                    submission = self._begin(ledger, row, request)
-                    break
+                    if asked or row.state is not State.UNKNOWN or row.video_task_id is None:
+                        submission = self._begin(ledger, row, request)
+                        break
+            if work is None:
+                asked = True
+                await confirmed_row(self._engine, ledger, row)
+                continue
             if (task := await self._joined(work)) is not None:
                 self._settle(ledger, row, task)
                 return task
@@ -112,7 +119,8 @@ class SingleSubmissions:
 
     def _begin(self, ledger: AsyncLedger, row: LedgerRow, request: VideoRequest) -> Submission:
         if row.state in {State.UNKNOWN, State.SUBMITTING}:
-            raise SubmissionUnknown(row.track, row.since, row.error[2] if row.error else "interrupted")
+            reason = row.error[2] if row.error else "interrupted"
+            raise SubmissionUnknown(row.track, row.since, reason, task_id=row.video_task_id)
         if row.state is State.FAILED or row.failures:
             how = "has failed before" if row.failures else "was given up by hand"
             snapshot = TaskSnapshot(task_id=VideoTaskId("-"), status="failed")

@@ -10,6 +10,7 @@ from attrs import define, field
 from suno_video_async.errors import (
     APIError,
     InvalidRequestError,
+    LedgerError,
     MalformedResponseError,
     NotFoundError,
     ServerError,
@@ -20,7 +21,7 @@ from suno_video_async.errors import (
 )
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.model import AWAITED, MICRO, LedgerRow, Transition
-from suno_video_async.ledger.states import State
+from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import TaskSnapshot, Video, VideoTaskId
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.protocol.verdicts import Verdict, verdict
@@ -78,8 +79,31 @@ class SubmissionJournal:
         return self.strict or self.callback_url is not None
 
     async def record_result(self, task_id: VideoTaskId | None, error: SunoVideoError | None) -> None:
-        """Commit what the send came to."""
-        self.row = await self.ledger.move(self.row, self._ending(task_id, error))
+        """Commit what the send came to.
+
+        Raises:
+            MalformedResponseError: the answer names the task of another row; this one is unknown now.
+            LedgerError: the ledger cannot be written.
+
+        """
+        transition = self._ending(task_id, error)
+        try:
+            self.row = await self.ledger.move(self.row, transition)
+        except LedgerError:
+            named = transition.video_task_id
+            owner = None if named is None else await self.ledger.bought_by(named)
+            if owner is None or owner == self.row.id:
+                raise
+            taken = MalformedResponseError(
+                f"CreateTask: the answer names task {named}, which is row {owner}'s already", http_status=200
+            )
+            self.row = await self.ledger.move(self.row, Transition(state=State.UNKNOWN, error=described(taken)))
+            raise taken from None
+
+    async def record_evidence(self, task_id: VideoTaskId) -> None:
+        """Commit that the task which a broken answer named is this row's, as TaskInfo has confirmed."""
+        transition = Transition(state=State.SUBMITTED, video_task_id=task_id)
+        self.row = await self.ledger.move(self.row, transition, cause=Cause.EVIDENCE)
 
     def _ending(self, task_id: VideoTaskId | None, error: SunoVideoError | None) -> Transition:
         if task_id is not None or error is None:

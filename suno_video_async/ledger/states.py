@@ -7,8 +7,8 @@ A row is one track. What it must never do is be bought twice, so the moves are f
 - Back to `planned` goes only what is known not to have been bought: no byte left, or the server refused. The
   process that sent it knows; nobody else does, which is why `unknown` has no such move but by a person's hand, or
   where the server answered with an error 500 and no callback came within the time that almost all tasks take.
-- `unknown` ends by evidence (`adopt`, or a callback: a task was found that is this row's) or by decision
-  (`resend`, `drop`).
+- `unknown` ends by evidence (`adopt`, a callback, or an id in the answer: a task was found that is this row's) or
+  by decision (`resend`, `drop`).
 - A refused row cost nothing, so the next run may try it again; a failed one only when somebody asks for it.
 """
 
@@ -50,6 +50,8 @@ class Cause(StrEnum):
     """Somebody who looked and decided."""
     CALLBACK = "callback"
     """A callback that named a task, which TaskInfo confirmed."""
+    EVIDENCE = "evidence"
+    """An id in the answer to the submission, which TaskInfo did not disown."""
     SILENCE = "silence"
     """No callback came, in good time, for a submission that the server answered with a 500."""
 
@@ -67,7 +69,7 @@ MOVES: Mapping[tuple[State, State], frozenset[Cause]] = {
     (State.SUCCEEDED, State.DOWNLOADED): frozenset({Cause.RUN}),
     (State.REFUSED, State.PLANNED): frozenset({Cause.RUN}),
     (State.FAILED, State.PLANNED): frozenset({Cause.RUN}),
-    (State.UNKNOWN, State.SUBMITTED): frozenset({Cause.PERSON, Cause.CALLBACK}),
+    (State.UNKNOWN, State.SUBMITTED): frozenset({Cause.PERSON, Cause.CALLBACK, Cause.EVIDENCE}),
     (State.UNKNOWN, State.PLANNED): frozenset({Cause.PERSON, Cause.SILENCE}),
     (State.UNKNOWN, State.FAILED): frozenset({Cause.PERSON}),
 }

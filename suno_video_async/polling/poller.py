@@ -39,7 +39,7 @@ from suno_video_async.protocol.origin import NOT_FOUND_AGAIN, Absence, disagreem
 from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.ratelimit.brake import Phase
 from suno_video_async.ratelimit.limiter import Lane, Place
-from suno_video_async.task import TaskFeed, VideoTask, video_of
+from suno_video_async.task import TaskFeed, VideoTask, failure_of
 
 #: Seconds to wait for the video of a task that has ended well. After them its place in flight is free, and a bulk
 #: task is left to a later run.
@@ -352,7 +352,7 @@ class Poller:
                 event = SpendEvent(task_id=task.id, track=task.track, credits=cost, new=followed.new)
                 reporter.emit(lambda hook: hook.on_spend(event))
         if update.is_final:
-            reporter.end(followed.stage, _failure(snapshot))
+            reporter.end(followed.stage, failure_of(snapshot))
 
     def _warn_that_callbacks_stopped(self) -> None:
         if not self._stop_reported:
@@ -416,15 +416,6 @@ class Poller:
         self._followed.pop(followed.task.id, None)
         self.schedule.remove(followed.task.id)
         followed.release()
-
-
-def _failure(snapshot: TaskSnapshot) -> SunoVideoError | None:
-    """Return why an ended task has no video; None if it has one."""
-    try:
-        video_of(snapshot)
-    except SunoVideoError as error:
-        return error
-    return None
 
 
 def _host(url: str) -> str | None:

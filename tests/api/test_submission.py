@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -26,12 +27,13 @@ from suno_video_async import (
     SubmitEvent,
     SunoVideoClient,
     SunoVideoError,
+    TaskFailed,
     TransportError,
 )
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.ratelimit.limiter import Lane, Place
 from tests.support.clients import TRACK, FakeAPI, client_of
-from tests.support.fakes import Script, answer, settle
+from tests.support.fakes import Script, answer, settle, task_data
 from tests.support.virtual import run_virtual
 
 ACCEPTED = answer({"task_id": "v1"})
@@ -343,3 +345,153 @@ def test_a_limiter_that_breaks_is_told_to_all_who_wait() -> None:
                 await waiting
 
     in_client(FakeAPI(), main, limiter=BrokenLimiter())
+
+
+def envelope(code: object = 200, message: object = "success", *, status: int = 200, dress: bytes = b"") -> Answer:
+    body = json.dumps({"code": code, "message": message, "data": {"task_id": "v1"}}).encode()
+    return Answer(status, {}, dress + body)
+
+
+def naming(first: Answer, info: Callable[[], Answer]) -> tuple[Script, list[Operation]]:
+    """Return an API that answers CreateTask with this and TaskInfo with that, and what was asked."""
+    asked = list[Operation]()
+
+    def script(request: Request) -> Answer:
+        asked.append(request.operation)
+        return first if request.operation is Operation.CREATE_TASK else info()
+
+    return script, asked
+
+
+def of_track(**input_: Any) -> Answer:
+    return answer(task_data("v1", "success", param={"input": input_}))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        envelope(409, "already exists", status=409),
+        envelope(429),
+        envelope(402, status=402),
+        envelope(422),
+        envelope(500),
+        envelope(message=None),
+        envelope("200"),
+        envelope(0),
+        envelope(dress=b"\xef\xbb\xbf"),
+        Answer(502, {}, b'<html>{"task_id": "v1"}'),
+        Answer(200, {}, b'{"code": 200, "message": "\xff", "data": {"taskId": "v1"}}'),
+    ],
+)
+@pytest.mark.parametrize("input_", [{}, {"task_id": "m1", "suno_id": " s1"}])
+def test_an_id_in_any_answer_is_asked_about(said: Answer, input_: dict[str, str]) -> None:
+    """Where the task is this track's, or does not say whose, it is accepted after all; nothing is sent again."""
+    script, asked = naming(said, lambda: of_track(**input_))
+    told = list[str]()
+
+    class Book(Hooks):
+        def on_submit(self, event: SubmitEvent) -> None:
+            told.append(event.task_id)
+
+    async def main(client: SunoVideoClient) -> str:
+        return (await (await client.submit(TRACK)).result()).task_id
+
+    assert in_client(script, main, hooks=[Book()])[0] == "v1"
+    assert told == ["v1"]
+    assert creates(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("info", "says", "seconds"),
+    [
+        (of_track(suno_id="s2"), "of another track", 0),
+        (answer(code=404), "404", 60),
+        (answer(code=401), "401", 0),
+        (answer(task_data("v1", "expired", complete_at=1)), "expired", 0),
+    ],
+)
+def test_an_id_that_is_not_confirmed_leaves_it_unknown(info: Answer, says: str, seconds: float) -> None:
+    """Another track's, not found for a minute, or of an unclear end: unknown with its id."""
+    script, asked = naming(envelope(409), lambda: info)
+
+    async def main(client: SunoVideoClient) -> float:
+        caller = asyncio.ensure_future(client.submit(TRACK))
+        await asyncio.sleep(max(0.5, seconds - 1))
+        assert caller.done() == (seconds == 0)
+        with pytest.raises(SubmissionUnknown, match=says) as caught:
+            await caller
+        assert caught.value.task_id == "v1"
+        return asyncio.get_running_loop().time()
+
+    ended, _ = in_client(script, main, max_in_flight=1)
+    assert seconds <= ended < seconds + 25
+    assert creates(asked) == 1
+
+
+def test_a_failed_task_of_this_track_was_bought() -> None:
+    """What TaskInfo says of it is the end of the task, and not of the submission."""
+    script, _ = naming(envelope(409), lambda: answer(task_data("v1", "failed", param={})))
+
+    async def main(client: SunoVideoClient) -> None:
+        with pytest.raises(TaskFailed):
+            await (await client.submit(TRACK)).result()
+
+    in_client(script, main)
+
+
+def test_an_id_that_another_submission_follows_is_not_taken_twice() -> None:
+    """Two tracks do not share a task: the second one is unknown, with the id."""
+    ids = iter([answer({"task_id": "v1"}), envelope(409)])
+    script, _ = naming(ACCEPTED, lambda: answer(task_data("v1", param={})))
+
+    def in_turn(request: Request) -> Any:
+        return next(ids) if request.operation is Operation.CREATE_TASK else script(request)
+
+    async def main(client: SunoVideoClient) -> None:
+        await client.submit(TRACK)
+        with pytest.raises(SubmissionUnknown, match="another submission's already") as caught:
+            await client.submit(TRACK)
+        assert caught.value.task_id == "v1"
+
+    in_client(in_turn, main)
+
+
+def test_a_caller_who_leaves_does_not_end_the_question() -> None:
+    """The task is followed for the caller who is gone; nothing is sent again."""
+    begun = list[float]()
+
+    def info() -> Answer:
+        begun.append(asyncio.get_running_loop().time())
+        return answer(code=404) if begun[-1] < 30 else of_track()
+
+    script, asked = naming(envelope(429), info)
+
+    async def main(client: SunoVideoClient) -> None:
+        caller = asyncio.ensure_future(client.submit(TRACK))
+        await asyncio.sleep(5)
+        caller.cancel()
+        await settle()
+        assert caller.cancelled()
+        await asyncio.sleep(100)
+        assert client.statistics().in_flight == 0
+        assert begun[-1] > 30
+
+    in_client(script, main)
+    assert creates(asked) == 1
+
+
+def test_a_client_that_closes_meanwhile_leaves_it_unknown(caplog: pytest.LogCaptureFixture) -> None:
+    """Its caller gets `SubmissionUnknown` with the id, and never hears that nothing was sent."""
+    script, _ = naming(envelope(429), lambda: answer(code=404))
+
+    async def run() -> BaseException | None:
+        client, _ = client_of(script)
+        async with client:
+            caller = asyncio.ensure_future(client.submit(TRACK))
+            await asyncio.sleep(5)
+        await asyncio.wait([caller])
+        return caller.exception()
+
+    error = run_virtual(run())
+    assert isinstance(error, SubmissionUnknown)
+    assert error.task_id == "v1"

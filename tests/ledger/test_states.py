@@ -24,6 +24,7 @@ ALLOWED = {
     ("failed", "planned", "run"),
     ("unknown", "submitted", "callback"),
     ("unknown", "submitted", "person"),
+    ("unknown", "submitted", "evidence"),
     ("unknown", "planned", "person"),
     ("unknown", "planned", "silence"),
     ("unknown", "failed", "person"),

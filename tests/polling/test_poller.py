@@ -256,7 +256,7 @@ def test_a_task_of_a_catalog_is_left_without_its_video_after_ten_minutes() -> No
     """The row stays submitted, with an error of its own, and has not failed; it took few questions."""
 
     async def main(client: SunoVideoClient) -> None:
-        async with client.convert([TRACK]) as outcomes:
+        async with client.convert([TRACK], ledger=NO_LEDGER) as outcomes:
             [outcome] = [outcome async for outcome in outcomes]
         assert (outcome.state, outcome.video_task_id) == ("submitted", "v1")
         assert isinstance(outcome.error, VideoNotReady)
