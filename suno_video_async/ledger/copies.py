@@ -165,4 +165,5 @@ def _of_one_period(mark: Mark, alone: Mark | None) -> bool:
 
 def is_uncounted(facts: Facts) -> bool:
     """Whether a ledger that was written before has no counter beside it, so that its age cannot be known."""
-    return facts.exists and facts.mark.period > 0 and facts.counter is None
+    # The counter is written right after the first mark, before anything can be bought.
+    return facts.exists and facts.mark not in {Mark(), Mark(1, Phase.OPEN)} and facts.counter is None

@@ -117,6 +117,7 @@ def test_a_ledger_without_a_counter() -> None:
     """The age of a ledger that was written before cannot be known without its counter."""
     assert is_uncounted(Facts(mark=Mark(4, CLOSED)))
     assert not is_uncounted(Facts(mark=Mark(4, CLOSED), counter=3))
+    assert not is_uncounted(Facts(mark=Mark(1, OPEN)))
     assert not is_uncounted(Facts())
     assert not is_uncounted(Facts(exists=False))
 
