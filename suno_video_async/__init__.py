@@ -122,6 +122,7 @@ else:  # hidden from type checkers, to which a name that is misspelt stays an er
 
 
 __all__ = [
+    "NO_LEDGER",
     "APIError",
     "APITimeoutError",
     "AlreadyBoughtError",
@@ -158,7 +159,6 @@ __all__ = [
     "MissingExtraError",
     "MissingKeyError",
     "MusicTaskId",
-    "NO_LEDGER",
     "NotFoundError",
     "Outcome",
     "OutcomeState",
