@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from os import PathLike
 from pathlib import Path
-
-import anyio
 
 from suno_video_async._util.aio import in_one_thread, run_to_completion
 from suno_video_async.ledger.aio import AsyncLedger, as_ledger
@@ -26,7 +25,7 @@ class OpenLedgers:
     def __init__(self, open_ledger: Callable[[AsyncLedger], Awaitable[None]]) -> None:
         self._open_ledger = open_ledger
         self._users = dict[AsyncLedger, int]()
-        self._one = anyio.Lock()
+        self._one = asyncio.Lock()
 
     async def acquire(self, wanted: AsyncLedger | Ledger | str | PathLike[str]) -> AsyncLedger:
         """Return a ledger that is open for writing: the one that is open already, where that is the same.

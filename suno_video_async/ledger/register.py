@@ -1,6 +1,6 @@
 """Which rows of an open ledger are being worked on: each by one part of a client at a time.
 
-Several conversions of a client and its `submit` may share one ledger, and name the same track. Whoever comes first
+Several conversions of a client and its `submit` may share one ledger, and name the same track. The first one
 works on the row; the others wait for the end of that work, or join its submission, and go on from what the ledger
 says then. So a track is bought once, and no row is mistaken for an interrupted one while it is being submitted.
 """
@@ -18,18 +18,23 @@ class RowWork:
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
-        self._outcome: asyncio.Future[Any] | None = None
+        self.outcome: asyncio.Future[Any] | None = None
         self._submits = asyncio.Event()
 
     def submit(self, outcome: asyncio.Future[Any]) -> None:
         """Note that the row is being submitted, and what its outcome will be in."""
-        self._outcome = outcome
+        self.outcome = outcome
         self._submits.set()
+
+    def end(self) -> None:
+        """Wake everything that waits for the submission or for the end."""
+        self._submits.set()
+        self.ended.set()
 
     async def submission(self) -> asyncio.Future[Any] | None:
         """Wait until the row is being submitted, and return the future outcome; None if the work ends without."""
         await self._submits.wait()
-        return self._outcome
+        return self.outcome
 
 
 class WorkRegister:
@@ -53,10 +58,9 @@ class WorkRegister:
 
         def free(_: object) -> None:
             del self._working[row_id]
-            work._submits.set()
-            work.ended.set()
+            work.end()
 
-        outcome = work._outcome
+        outcome = work.outcome
         if outcome is None or outcome.done():
             free(outcome)
         else:
