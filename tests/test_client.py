@@ -316,5 +316,5 @@ def test_the_key_is_told_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
 def test_the_public_names_are_sorted_and_exist() -> None:
     """`__all__` is the whole public surface, in order, without private or missing names."""
     names = suno_video_async.__all__
-    assert names == sorted(set(names), key=lambda name: (not name.isupper(), name))  # constants first, as ruff has it
+    assert names == sorted(set(names), key=lambda name: (not name.isupper(), name))
     assert not [name for name in names if name.startswith("_") or not hasattr(suno_video_async, name)]
