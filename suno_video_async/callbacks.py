@@ -329,15 +329,15 @@ class Inbox:
             RuntimeError: they are received on another one.
 
         """
-        self._receiver._own_loop.check()
+        self._receiver._own_loop.check()  # pyright: ignore[reportPrivateUsage]  one part in two classes
 
     def open(self) -> None:
         """Accept callbacks for the attempts of the ledger."""
-        self._receiver._inboxes.append(self)
+        self._receiver._inboxes.append(self)  # pyright: ignore[reportPrivateUsage]  one part in two classes
 
     def close(self) -> None:
         """Stop accepting them."""
-        self._receiver._inboxes.remove(self)
+        self._receiver._inboxes.remove(self)  # pyright: ignore[reportPrivateUsage]  one part in two classes
 
     def url(self, nonce: str) -> str:
         """Return the URL of one attempt."""
@@ -377,7 +377,7 @@ class Inbox:
                     await self._client.clock.sleep(HINTED_AGAIN)
                 seen.add(found)
                 if (adopted := await self._confirmed(row, *found)) is not None:
-                    self._receiver._adopted += 1
+                    self._receiver._adopted += 1  # pyright: ignore[reportPrivateUsage]  one part in two classes
                     return adopted
             return None
         finally:

@@ -54,5 +54,6 @@ class ThreadResolver(AbstractResolver):
 
 def _with_scope(address: tuple[object, ...]) -> str:
     """Return an address as text; one of the local link needs the interface to be reached."""
-    scope = address[3] if len(address) > 3 else 0
-    return f"{address[0]}%{scope}" if scope else str(address[0])
+    host, *rest = address
+    scope = rest[2] if len(rest) > 2 else 0
+    return f"{host}%{scope}" if scope else str(host)

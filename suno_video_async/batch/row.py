@@ -345,11 +345,12 @@ class RowProcessor:
         """Follow a task to its end; under a budget, its price is asked for meanwhile."""
         if self._budget is None:
             return await self._result(task)
+        ends: list[Video | SunoVideoError] = []
         async with anyio.create_task_group() as group:
             group.start_soon(self._budget.ask_price, row, task)
-            end = await self._result(task)
+            ends.append(await self._result(task))
             group.cancel_scope.cancel()
-        return end
+        return ends[0]
 
     async def _result(self, task: VideoTask) -> Video | SunoVideoError:
         try:

@@ -135,7 +135,11 @@ def to_fact(earlier: str | None, evidence: Evidence) -> str:
 def from_fact(fact: str | None) -> list[Evidence]:
     """Return the evidence that a ledger holds, the newest last."""
     listed: list[dict[str, Any]] = json.loads(fact) if fact else []
-    return [Evidence(**{**one, "rows": tuple(one["rows"])}) for one in listed]
+    kept: list[Evidence] = []
+    for one in listed:
+        facts: dict[str, Any] = {**one, "rows": tuple(one["rows"])}
+        kept.append(Evidence(**facts))
+    return kept
 
 
 def still_open(fact: str | None, unknown: Collection[int]) -> list[Evidence]:

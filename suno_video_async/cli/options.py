@@ -228,12 +228,10 @@ def trust_options(command: Command) -> Command:
     )
 
 
-#: For the commands that write a ledger.
-accept_ledger_option: Callable[[Command], Command] = click.option(
-    "--accept-ledger",
-    is_flag=True,
-    help="Take a ledger that was refused as it is, once you have checked what the refusal says.",
-)
+def accept_ledger_option(command: Command) -> Command:
+    """Give a command `--accept-ledger`."""
+    says = "Take a ledger that was refused as it is, once you have checked what the refusal says."
+    return click.option("--accept-ledger", is_flag=True, help=says)(command)
 
 
 def ledger_options(command: Command) -> Command:
