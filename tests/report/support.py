@@ -97,3 +97,6 @@ def lived_in(path: Path, rows: int, *, seed: int = 1, files: Sequence[Path] = ()
         connection(ledger).backup(file)
         file.execute("PRAGMA journal_mode = WAL")
     ledger.close()
+    copied = SqliteLedger(path, now=lambda: now, accept=True)  # marks it as closed
+    copied.open(provider=PROVIDER, fingerprint="0123456789abcdef")
+    copied.close()
