@@ -186,8 +186,9 @@ def connection_options(*names: str) -> Callable[[Command], Command]:
     return decorate
 
 
-#: All of the client's options.
-client_options = connection_options(*_CONNECTION)
+def client_options(command: Command) -> Command:
+    """Give a command all of the client's options."""
+    return connection_options(*_CONNECTION)(command)
 
 
 def _decorated(command: Command, *options: Callable[[Command], Command]) -> Command:

@@ -47,8 +47,8 @@ class AsyncLedger:
     def __init__(self, ledger: Ledger, run_blocking: RunBlocking | None = None) -> None:
         in_memory = isinstance(ledger, SqliteLedger) and ledger.path is None
         self.sync = ledger
-        self.register = WorkRegister()
-        self.shared = False
+        self.register: WorkRegister = WorkRegister()
+        self.shared: bool = False
         self._runs = set[int]()
         self._run_blocking = run_blocking or (inline if in_memory else in_one_thread())
 

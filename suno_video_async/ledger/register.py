@@ -17,7 +17,7 @@ class RowWork:
     """The work of one part of a client on one row."""
 
     def __init__(self) -> None:
-        self.ended = asyncio.Event()
+        self.ended: asyncio.Event = asyncio.Event()
         self.outcome: asyncio.Future[Any] | None = None
         self._submits = asyncio.Event()
 

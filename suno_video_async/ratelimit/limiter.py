@@ -132,7 +132,7 @@ class Limiter:
         self.rate = rate
         self.max_connections = max_connections
         self._clock = clock or SystemClock()
-        self.brake = Brake()
+        self.brake: Brake = Brake()
         self._in_air = 0
         self._free_at: deque[float] = deque()
         self._waiters: dict[Lane, deque[_Waiter]] = {Lane.CREATE: deque(), Lane.ALL: deque()}

@@ -229,7 +229,7 @@ class SharedRateLimit:
         self.rate = rate
         self.max_connections = max_connections
         self._clock = clock or SystemClock()
-        self.brake = Brake()
+        self.brake: Brake = Brake()
         self._file = SharedWindow(self.path, rate, getattr(self._clock, "scale", 1.0))
         self._run_blocking = run_blocking
         self._owner = secrets.token_hex(8)
