@@ -112,6 +112,13 @@ def million(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Convert 20,000 tracks through faults over real sockets, and watch memory; takes half an hour or more."""
+    install(session)
+    session.run("python", "-m", "benchmarks.soak", *session.posargs)
+
+
+@nox.session
 def simulate(session: nox.Session) -> None:
     """Run as many seeds of the simulation as asked: `nox -s simulate -- --seeds 0:20000 --jobs 2`."""
     install(session)
