@@ -32,7 +32,7 @@ from suno_video_async.batch.row import SENDS_AFTER_500
 from suno_video_async.callbacks import AT_ONCE, MAX_BODY, Inbox
 from suno_video_async.errors import MissingExtraError, SubmissionUnknown
 from suno_video_async.ledger.aio import AsyncLedger
-from suno_video_async.ledger.model import AWAITED, Transition
+from suno_video_async.ledger.model import AWAITED, RowError, Transition
 from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
 from suno_video_async.protocol.codec import Answer, Operation
@@ -352,7 +352,7 @@ def waited_out(tmp_path: Path) -> Path:
     ledger.open(provider=provider, fingerprint=fingerprint)
     row = ledger.claim(track(), location="").row
     ledger.begin_attempt(row.id, nonce=NONCE, at=0.0, reserve=0, most=None)
-    ledger.move(row.id, Transition(state=State.UNKNOWN, error=(AWAITED, 500, "500")))
+    ledger.move(row.id, Transition(state=State.UNKNOWN, error=RowError(AWAITED, 500, "500")))
     ledger.close()
     return tmp_path / "l.db"
 

@@ -17,19 +17,20 @@ from suno_video_async.batch.catalog import CatalogSource, Row, read_rows
 from suno_video_async.batch.pricing import RECENT, PriceList, Prices, Shape, shape_of
 from suno_video_async.engine import Engine
 from suno_video_async.errors import CatalogError, InvalidRequestError, NotFoundError
-from suno_video_async.ledger.model import MICRO, all_rows, is_given_up
+from suno_video_async.ledger.decision import Action, decide
+from suno_video_async.ledger.model import MICRO, all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import BOUGHT, State
 from suno_video_async.models import Estimate, Track
 
 #: Bad rows whose errors are kept; all are counted.
-MOST_PROBLEMS = 20
+MAX_PROBLEMS = 20
 #: Rows for one hop to the ledger's thread.
 _AT_ONCE = 200
 #: Tracks of one shape that are asked about, where the service refuses the ones before.
 _SAMPLES = 3
 
-_WORDS = {
+_KINDS = {
     State.PLANNED: "new",
     State.REFUSED: "refused",
     State.SUBMITTING: "unknown",
@@ -222,38 +223,32 @@ class Count:
 
     def rows(self) -> dict[str, int]:
         """Return how many rows there are of each kind; each row is in one of them."""
-        names = (*dict.fromkeys(_WORDS.values()), "changed", "repeated")
-        return {**{name: self.counts[name] for name in names}, "bad_rows": self.counts["bad"]}
+        return {kind: self.counts[kind] for kind in (*_KINDS.values(), "changed", "repeated", "bad_rows")}
 
     def take(self, rows: Sequence[Row]) -> None:
         """Count some rows."""
         for row in rows:
-            word = self._word(row)
-            self.counts[word] += 1
-            if isinstance(row.track, Track) and self._is_bought(word, row.track):
-                self._price(row.track)
+            self.counts[self._kind(row.track)] += 1
 
-    def _is_bought(self, word: str, track: Track) -> bool:
-        """Whether a row of this kind would be bought, as a conversion decides it."""
-        if word == "failed":
-            known = None if self.ledger is None else self.ledger.find(track)
-            return known is not None and known.failures <= self.retry_failed and not is_given_up(known)
-        return word in {"new", "refused"} or (word == "changed" and self.rebuy_changed)
-
-    def _word(self, row: Row) -> str:
-        track = row.track
+    def _kind(self, track: Track | CatalogError) -> str:
+        """Return which count a row belongs to; the price of what would be bought is added."""
         if isinstance(track, CatalogError):
-            if len(self.problems) < MOST_PROBLEMS:
+            if len(self.problems) < MAX_PROBLEMS:
                 self.problems.append(track)
-            return "bad"
+            return "bad_rows"
         key = _digest(track.key)
         if key in self._seen:
             return "repeated"
         self._seen.add(key)
-        known = None if self.ledger is None else self.ledger.find(track)
-        word = "new" if known is None else _WORDS[known.state]
-        elsewhere = self._note_song(track, key)
-        return "changed" if elsewhere and word in {"new", "refused"} else word
+        row = None if self.ledger is None else self.ledger.find(track)
+        changed = self._note_song(track, key)
+        action = decide(row, changed=changed, retry_failed=self.retry_failed, rebuy_changed=self.rebuy_changed)
+        if action is Action.BUY:
+            self._price(track)
+        if action is Action.LEAVE_FAILED:
+            return "failed"
+        kind = _KINDS[State.PLANNED if row is None else row.state]
+        return "changed" if changed and kind in {"new", "refused"} else kind
 
     def _note_song(self, track: Track, key: bytes) -> bool:
         """Note a song, and return whether it is known under another key."""

@@ -14,7 +14,7 @@ from suno_video_async._util.aio import in_one_thread
 from suno_video_async.batch.witness import FACT, Evidence, still_open
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.aio import AsyncLedger, as_ledger
-from suno_video_async.ledger.model import DROPPED, Ledger, LedgerRow, Transition, all_rows
+from suno_video_async.ledger.model import DROPPED, Ledger, LedgerRow, RowError, Transition, all_rows
 from suno_video_async.ledger.opened import OpenLedgers
 from suno_video_async.ledger.origin import origin_problem
 from suno_video_async.ledger.reader import no_ledger
@@ -23,8 +23,8 @@ from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import TaskSnapshot, VideoTaskId, video_task_id
 from suno_video_async.protocol.origin import disagreement
 
-#: Type, code and message of a row that a person gave up.
-GIVEN_UP = (DROPPED, None, "given up by hand")
+#: The error of a row that a person gave up.
+GIVEN_UP = RowError(DROPPED, None, "given up by hand")
 
 
 class UnknownsClient(Protocol):

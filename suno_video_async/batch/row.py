@@ -37,8 +37,9 @@ from suno_video_async.errors import (
     WaitTimeout,
 )
 from suno_video_async.ledger.aio import AsyncLedger
+from suno_video_async.ledger.decision import Action, decide
 from suno_video_async.ledger.journal import SubmissionJournal, micro, transition_of
-from suno_video_async.ledger.model import AWAITED, MICRO, Claim, LedgerRow, Transition, is_given_up
+from suno_video_async.ledger.model import AWAITED, MICRO, Claim, LedgerRow, Transition, task_of
 from suno_video_async.ledger.register import RowWork
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import (
@@ -187,27 +188,31 @@ class RowProcessor:
         return claim if row is None else evolve(claim, row=evolve(row, track=claim.row.track))
 
     async def _continue(self, claim: Claim, work: Work) -> Outcome:
-        """Do what a row needs, from the state that it is in."""
+        """Do what a row needs next, from the state that it is in."""
         row = claim.row
-        if row.state is State.DOWNLOADED:
-            return _known(row, "skipped")
-        match row.state:
-            case State.SUBMITTED:
+        match action := self._decide(claim):
+            case Action.FOLLOW:
                 return await self._follow(claim, work)
-            case State.SUCCEEDED:
-                return (
-                    await self._download(_known(row, "succeeded"), claim)
-                    if self.options.output_dir
-                    else (_known(row, "skipped"))
-                )
-            case State.UNKNOWN | State.SUBMITTING:
+            case Action.DOWNLOAD:
+                return await self._download(_known(row, "succeeded"), claim)
+            case Action.RESOLVE:
                 return await self._find(claim, work)
-            case _ if row.failures > self.options.retry_failed or is_given_up(row):
-                reason = row.error[2] if row.error else "failed in an earlier run"
-                snapshot = TaskSnapshot(task_id=row.video_task_id or VideoTaskId("-"), status="failed")
-                return evolve(_known(row, "skipped"), error=TaskFailed(snapshot, reason))
-            case _:
-                return await self._as_it_stands(row, await self._buy(claim, work))
+            case Action.BUY | Action.REPORT_CHANGED if self.stop_signal.stopping:
+                outcome = Outcome(track=row.track, state="planned", error=self.stop_signal.reason)
+            case Action.BUY:
+                outcome = await self._buy(claim, work)
+            case Action.SKIP | Action.LEAVE_FAILED | Action.REPORT_CHANGED:
+                return evolve(_known(row, "skipped"), error=_why_left(action, claim))
+        return await self._as_it_stands(row, outcome)
+
+    def _decide(self, claim: Claim) -> Action:
+        return decide(
+            claim.row,
+            changed=claim.changed is not None,
+            retry_failed=self.options.retry_failed,
+            rebuy_changed=self.options.rebuy_changed,
+            download=self.options.output_dir is not None,
+        )
 
     async def _as_it_stands(self, row: LedgerRow, outcome: Outcome) -> Outcome:
         """Say of a row that was to be bought again, and was not, how it ended before."""
@@ -216,12 +221,6 @@ class RowProcessor:
         return outcome if kept is None else evolve(_known(kept, _STATES[kept.state]), error=outcome.error)
 
     async def _buy(self, claim: Claim, work: Work) -> Outcome:
-        track = claim.row.track
-        if self.stop_signal.stopping:
-            return Outcome(track=track, state="planned", error=self.stop_signal.reason)
-        if claim.changed is not None and not self.options.rebuy_changed:
-            error = AlreadyBoughtError(track, claim.changed.track.key)
-            return Outcome(track=track, state="skipped", error=error)
         try:
             await self._reach.pass_once()
             if not self._witness.readings:
@@ -229,7 +228,7 @@ class RowProcessor:
             if self._budget is not None:
                 await self._budget.admit(claim.row)
             if self.stop_signal.stopping:
-                return Outcome(track=track, state="planned", error=self.stop_signal.reason)
+                return Outcome(track=claim.row.track, state="planned", error=self.stop_signal.reason)
             work.submission = self._submission(claim.row, work)
             work.sends += 1
             work.task = await work.submission.wait()
@@ -241,7 +240,7 @@ class RowProcessor:
             self._witness.lost(row.id)
             return await self._resolve_unknown(evolve(claim, row=row), work, error)
         except SunoVideoError as error:
-            return self._not_bought(track, error)
+            return self._not_bought(claim.row.track, error)
         row = evolve(claim.row, state=State.SUBMITTED, video_task_id=work.task.id)
         if self.inbox is not None:
             await self.inbox.catch_up(row)
@@ -253,7 +252,7 @@ class RowProcessor:
         row = await confirmed_row(self.client, self.ledger, claim.row)
         if row.state is State.SUBMITTED:
             return await self._follow(evolve(claim, row=row), work)
-        error = SubmissionUnknown(row.track, row.since, row.error[2] if row.error else "interrupted")
+        error = SubmissionUnknown(row.track, row.since, row.reason or "interrupted")
         return await self._resolve_unknown(claim, work, error)
 
     async def _resolve_unknown(self, claim: Claim, work: Work, error: SubmissionUnknown) -> Outcome:
@@ -267,7 +266,7 @@ class RowProcessor:
             return await self._follow(evolve(claim, row=row), work)
         if row.state is State.PLANNED:
             if work.sends < SENDS_AFTER_500:
-                return await self._buy(evolve(claim, row=row), work)
+                return await self._continue(evolve(claim, row=row), work)
             return Outcome(track=row.track, state="planned", error=error)
         kept = row.video_task_id or (None if error.task_id is None else VideoTaskId(error.task_id))
         return evolve(_known(row, "unknown"), video_task_id=kept, error=error)
@@ -284,7 +283,7 @@ class RowProcessor:
         left = max(row.since + grace - self.client.clock.time(), self.options.unknown_grace or 0.0)
         if (adopted := await self.inbox.adopt(row, left)) is not None:
             return adopted
-        if self.client.strict or row.error is None or row.error[0] != AWAITED:
+        if self.client.strict or row.error is None or row.error.type != AWAITED:
             return row
         row = await self.ledger.move(row, Transition(state=State.PLANNED, error=row.error), cause=Cause.SILENCE)
         # A callback that came at the last moment has kept it as it was.
@@ -322,9 +321,7 @@ class RowProcessor:
 
     async def _follow(self, claim: Claim, work: Work) -> Outcome:
         row = claim.row
-        if row.video_task_id is None:
-            raise LedgerError(f"row {row.id} is submitted without a task's id: the ledger is damaged")
-        work.task = work.task or self.client.follow(row.video_task_id, row.track, bulk=True)
+        work.task = work.task or self.client.follow(task_of(row), row.track, bulk=True)
         end = await self._end_of(row, work.task)
         if transition := transition_of(end, now=self.client.clock.time()):
             row = await self.ledger.settle(row, transition)
@@ -404,6 +401,17 @@ def _known(row: LedgerRow, state: OutcomeState) -> Outcome:
         sha256=row.sha256,
         credits=row.cost / MICRO if row.cost else None,
     )
+
+
+def _why_left(action: Action, claim: Claim) -> SunoVideoError | None:
+    """Return why nothing is done with a row, unless its video is there."""
+    row = claim.row
+    if action is Action.REPORT_CHANGED:
+        return AlreadyBoughtError(row.track, (claim.changed or row).track.key)
+    if action is Action.LEAVE_FAILED:
+        snapshot = TaskSnapshot(task_id=row.video_task_id or VideoTaskId("-"), status="failed")
+        return TaskFailed(snapshot, row.reason or "failed in an earlier run")
+    return None
 
 
 def _made(outcome: Outcome) -> Video:

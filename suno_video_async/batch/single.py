@@ -23,16 +23,17 @@ from suno_video_async.errors import (
     TaskFailed,
 )
 from suno_video_async.ledger.aio import AsyncLedger
+from suno_video_async.ledger.decision import Action, decide
 from suno_video_async.ledger.journal import SubmissionJournal, transition_of
-from suno_video_async.ledger.model import LedgerRow, Transition
+from suno_video_async.ledger.model import Claim, LedgerRow, Transition, task_of
 from suno_video_async.ledger.register import RowWork
 from suno_video_async.ledger.states import BOUGHT, State
 from suno_video_async.models import TaskSnapshot, Track, Video, VideoRequest, VideoTaskId
 from suno_video_async.observability.log import fields, logger
 from suno_video_async.task import VideoTask
 
-#: States in which a row's task can be shown again.
-_FOUND = frozenset({State.SUBMITTED, State.SUCCEEDED, State.DOWNLOADED, State.FAILED})
+#: States in which a row's task is shown again, even while a conversion works on the row.
+_FOUND = frozenset({State.SUBMITTED, State.SUCCEEDED, State.DOWNLOADED})
 
 
 class SingleSubmissions:
@@ -60,23 +61,37 @@ class SingleSubmissions:
             async with self._one_claim:
                 claim = await ledger.claim(request.track, location="submit")
                 row, work = claim.row, ledger.register.find(claim.row.id)
-                rebought = work is not None and row.state is State.FAILED
-                if row.video_task_id is not None and row.state in _FOUND and not rebought:
-                    return self._resumed(ledger, row)
-                if work is None:
-                    if claim.changed is not None and self._is_bought(ledger, claim.changed):
-                        raise AlreadyBoughtError(request.track, claim.changed.track.key)
-                    if asked or row.state is not State.UNKNOWN or row.video_task_id is None:
-                        submission = self._begin(ledger, row, request)
-                        break
+                may_ask = not asked and row.state is State.UNKNOWN and row.video_task_id is not None
+                if row.state in _FOUND or (work is None and not may_ask):
+                    begun = self._decided(ledger, claim, request)
+                    break
             if work is None:
                 asked = True
                 await confirmed_row(self._engine, ledger, row)
-                continue
-            if (task := await self._joined(work)) is not None:
+            elif (task := await self._joined(work)) is not None:
                 self._settle(ledger, row, task)
                 return task
-        return await submission.wait()
+        return begun if isinstance(begun, VideoTask) else await begun.wait()
+
+    def _decided(self, ledger: AsyncLedger, claim: Claim, request: VideoRequest) -> VideoTask | Submission:
+        """Do what is to be done next with a track: show its task again, begin to buy it, or raise why neither."""
+        row = claim.row
+        match decide(row, changed=claim.changed is not None and self._is_bought(ledger, claim.changed)):
+            case Action.FOLLOW | Action.DOWNLOAD | Action.SKIP:
+                return self._resumed(ledger, row)
+            case Action.LEAVE_FAILED if row.state is State.FAILED and row.video_task_id is not None:
+                return self._resumed(ledger, row)
+            case Action.LEAVE_FAILED:
+                how = "has failed before" if row.failures else "was given up by hand"
+                snapshot = TaskSnapshot(task_id=VideoTaskId("-"), status="failed")
+                raise TaskFailed(snapshot, f"{row.track.suno_id} {how} (row {row.id} of the ledger)")
+            case Action.RESOLVE:
+                reason = row.reason or "interrupted"
+                raise SubmissionUnknown(row.track, row.since, reason, task_id=row.video_task_id)
+            case Action.REPORT_CHANGED:
+                raise AlreadyBoughtError(row.track, (claim.changed or row).track.key)
+            case Action.BUY:
+                return self._begin(ledger, row, request)
 
     async def _joined(self, work: RowWork) -> VideoTask | None:
         """Wait for what another caller or a conversion makes of a row; None if it is free again and not bought."""
@@ -118,13 +133,6 @@ class SingleSubmissions:
         return row.state in BOUGHT or ledger.register.find(row.id) is not None
 
     def _begin(self, ledger: AsyncLedger, row: LedgerRow, request: VideoRequest) -> Submission:
-        if row.state in {State.UNKNOWN, State.SUBMITTING}:
-            reason = row.error[2] if row.error else "interrupted"
-            raise SubmissionUnknown(row.track, row.since, reason, task_id=row.video_task_id)
-        if row.state is State.FAILED or row.failures:
-            how = "has failed before" if row.failures else "was given up by hand"
-            snapshot = TaskSnapshot(task_id=VideoTaskId("-"), status="failed")
-            raise TaskFailed(snapshot, f"{row.track.suno_id} {how} (row {row.id} of the ledger)")
         submission = self._engine.begin(
             request, journal=SubmissionJournal(ledger, row, strict=self._engine.strict)
         )
@@ -148,7 +156,7 @@ class SingleSubmissions:
             await self._settle_at_the_end(ledger, row, task)
 
     def _resumed(self, ledger: AsyncLedger, row: LedgerRow) -> VideoTask:
-        task = self._engine.follow(row.video_task_id or VideoTaskId(""), row.track)
+        task = self._engine.follow(task_of(row), row.track)
         if row.state is State.SUBMITTED:
             self._settle(ledger, row, task)
         elif task.id not in self._settled:

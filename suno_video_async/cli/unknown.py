@@ -276,9 +276,7 @@ def _line(row: LedgerRow) -> dict[str, object]:
 
 
 def _reason(row: LedgerRow) -> str | None:
-    if row.state is State.SUBMITTING:
-        return _SUBMITTING
-    return row.error[2] if row.error else None
+    return _SUBMITTING if row.state is State.SUBMITTING else row.reason
 
 
 def _moment(seconds: float) -> str:

@@ -20,7 +20,7 @@ from suno_video_async.errors import (
     TaskFailed,
 )
 from suno_video_async.ledger.aio import AsyncLedger
-from suno_video_async.ledger.model import AWAITED, MICRO, LedgerRow, Transition
+from suno_video_async.ledger.model import AWAITED, MICRO, LedgerRow, RowError, Transition
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import TaskSnapshot, Video, VideoTaskId
 from suno_video_async.protocol.codec import Operation
@@ -112,10 +112,10 @@ class SubmissionJournal:
         if meaning is Verdict.UNKNOWN:
             kept = error.task_id if isinstance(error, MalformedResponseError) else None
             candidate = None if kept is None else VideoTaskId(kept)
-            name, code, said = described(error)
+            reason = described(error)
             if self.awaits_callback and isinstance(error, ServerError):
-                name = AWAITED
-            return Transition(state=State.UNKNOWN, video_task_id=candidate, error=(name, code, said))
+                reason = reason._replace(type=AWAITED)
+            return Transition(state=State.UNKNOWN, video_task_id=candidate, error=reason)
         refused = isinstance(error, InvalidRequestError | NotFoundError)
         return Transition(state=State.REFUSED if refused else State.PLANNED, error=described(error))
 
@@ -147,9 +147,9 @@ def _took(said: TaskSnapshot) -> float | None:
     return seconds if seconds is not None and 0 <= seconds <= MOST_SECONDS else None
 
 
-def described(error: Exception) -> tuple[str, int | None, str]:
-    """Return an error as the ledger keeps it: type, code, message."""
-    return type(error).__name__, error.code if isinstance(error, APIError) else None, str(error)
+def described(error: Exception) -> RowError:
+    """Return an error as the ledger keeps it."""
+    return RowError(type(error).__name__, error.code if isinstance(error, APIError) else None, str(error))
 
 
 def micro(amount: float | None) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from attrs import field, frozen
 
@@ -35,6 +35,21 @@ class NoLedger(Enum):
 NO_LEDGER: Final = NoLedger.NO_LEDGER
 
 
+class RowError(NamedTuple):
+    """Why a row did not go on.
+
+    Attributes:
+        type: the name of the exception's class, or `DROPPED` or `AWAITED`.
+        code: the API's error code, if it was one.
+        message: the exception's text.
+
+    """
+
+    type: str
+    code: int | None
+    message: str
+
+
 @frozen(kw_only=True)
 class LedgerRow:
     """One track in the ledger.
@@ -48,7 +63,7 @@ class LedgerRow:
         reserved: micro-credits set aside for an attempt that is not settled.
         failures: how many of its tasks have failed.
         since: Unix seconds of the newest attempt, or of the row's creation.
-        error: type, code and message of what stopped it last.
+        error: what stopped it last.
 
     """
 
@@ -64,7 +79,12 @@ class LedgerRow:
     reserved: int = 0
     failures: int = 0
     since: float = 0.0
-    error: tuple[str, int | None, str] | None = None
+    error: RowError | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """The text of the error that stopped it last."""
+        return self.error.message if self.error else None
 
 
 @frozen(kw_only=True)
@@ -105,7 +125,7 @@ class Transition:
     cost: int | None = None
     ended: float | None = None
     took: float | None = None
-    error: tuple[str, int | None, str] | None = None
+    error: RowError | None = None
 
 
 @frozen(kw_only=True)
@@ -299,9 +319,16 @@ class Ledger(Protocol):
         ...
 
 
+def task_of(row: LedgerRow) -> VideoTaskId:
+    """Return the task that a row has bought."""
+    if row.video_task_id is None:
+        raise LedgerError(f"row {row.id} is {row.state} without a task's id: the ledger is damaged")
+    return row.video_task_id
+
+
 def is_given_up(row: LedgerRow) -> bool:
     """Whether a person gave a row up; it failed then without a task that failed."""
-    dropped = row.error is not None and row.error[0] == DROPPED
+    dropped = row.error is not None and row.error.type == DROPPED
     return row.state is State.FAILED and (dropped or row.failures == 0)
 
 

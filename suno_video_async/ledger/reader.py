@@ -14,7 +14,7 @@ from typing import Any
 
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.copies import doubt_about_content
-from suno_video_async.ledger.model import Attempt, AttemptTimes, LedgerRow, Totals
+from suno_video_async.ledger.model import Attempt, AttemptTimes, LedgerRow, RowError, Totals
 from suno_video_async.ledger.schema import examine, read_only, translated, up_to_date
 from suno_video_async.ledger.states import State
 from suno_video_async.models import Track, VideoTaskId
@@ -261,7 +261,6 @@ def row_of(values: Sequence[Any]) -> LedgerRow:
     """Return the row that `COLUMNS` were read of."""
     row_id, task_id, suno_id, author, brand, extra, place, state, video, url, path, sha256, *rest = values
     cost, reserved, failures, since, error = rest
-    said = None if error is None else json.loads(error)
     return LedgerRow(
         id=row_id,
         track=Track(
@@ -277,7 +276,7 @@ def row_of(values: Sequence[Any]) -> LedgerRow:
         reserved=reserved,
         failures=failures,
         since=since,
-        error=None if said is None else (said[0], said[1], said[2]),
+        error=None if error is None else RowError(*json.loads(error)),
     )
 
 

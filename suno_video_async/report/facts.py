@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import define, evolve, field, frozen
 
 from suno_video_async.batch.witness import FACT, Evidence, still_open
-from suno_video_async.ledger.model import AttemptTimes, LedgerRow, all_rows
+from suno_video_async.ledger.model import AttemptTimes, LedgerRow, RowError, all_rows
 from suno_video_async.ledger.reader import no_ledger
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
@@ -239,7 +239,7 @@ def _cleaned(row: LedgerRow, clean: Callable[[str], str]) -> LedgerRow:
         ),
         location=clean(row.location),
         url=row.url and clean(row.url),
-        error=row.error and (clean(kind), code, clean(words)),
+        error=row.error and RowError(clean(kind), code, clean(words)),
     )
 
 

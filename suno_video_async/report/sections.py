@@ -164,7 +164,7 @@ def _unknown_row(item: Item, commands: Commands, *, opened: bool) -> str:
     adopt, resend, drop = commands.settle(row)
     names = (title_of(track), track.author, track.brand)
     signed = " · ".join(f"<bdi>{_short(part)}</bdi>" for part in names if part)
-    reason = row.error[2] if row.error else "no reason known"
+    reason = row.reason or "no reason known"
     if row.state is State.SUBMITTING:
         reason = "in flight while a convert is running; unknown if it was interrupted"
     task = f" Its task may be <code>{escaped(row.video_task_id)}</code>." if row.video_task_id else ""

@@ -119,7 +119,7 @@ async def test_the_task_of_another_row_is_not_taken(tmp_path: Path, second: Answ
     first, other = await rows(path)
     assert (first.state, other.state, other.video_task_id) == ("succeeded", "unknown", None)
     assert other.error is not None
-    assert "v1" in other.error[2]
+    assert "v1" in other.error.message
 
 
 async def test_leaving_a_conversion_ends_the_question(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from suno_video_async import (
     VideoTaskId,
 )
 from suno_video_async.batch import plan as planning
-from suno_video_async.batch.plan import MOST_PROBLEMS, Plan
+from suno_video_async.batch.plan import MAX_PROBLEMS, Plan
 from suno_video_async.ledger.model import Transition
 from suno_video_async.ledger.states import Cause, State
 
@@ -175,13 +175,37 @@ def test_a_dropped_row_counts_as_failed(ledger: SqliteLedger, tmp_path: Path) ->
     assert (counts(found), found.estimated_credits) == ({"failed": 1}, 0)
 
 
+def test_a_track_that_failed_and_was_then_refused(ledger: SqliteLedger, tmp_path: Path) -> None:
+    """A track that failed before counts as failed whatever came of its last attempt, as a conversion leaves it."""
+    put(ledger, song("s1"), State.FAILED)
+    ledger.begin_attempt(1, nonce="again", at=1.0, reserve=0, most=None)
+    ledger.move(1, Transition(state=State.REFUSED))
+    left, bought = (
+        asyncio.run(plan(Service(), [song("s1")], tmp_path / "c.db", retry_failed=retry)) for retry in (0, 1)
+    )
+    assert (counts(left), left.buys) == ({"failed": 1}, 0)
+    assert (counts(bought), bought.buys) == ({"refused": 1}, 1)
+
+
+def test_a_failed_track_that_is_bought_under_another_author(ledger: SqliteLedger, tmp_path: Path) -> None:
+    """A failed track is bought again only if no other row has its song, or `rebuy_changed` is given."""
+    put(ledger, song("s1"), State.FAILED)
+    put(ledger, song("s1", "Ava"), State.SUBMITTED)
+    kept, bought = (
+        asyncio.run(plan(Service(), [song("s1")], tmp_path / "c.db", retry_failed=1, rebuy_changed=rebuy_changed))
+        for rebuy_changed in (False, True)
+    )
+    assert (counts(kept), kept.buys) == ({"failed": 1}, 0)
+    assert (counts(bought), bought.buys) == ({"failed": 1}, 1)
+
+
 async def test_rows_that_are_no_tracks(tmp_path: Path) -> None:
     """Bad rows are all counted; of their errors the first are kept, with their places."""
     path = tmp_path / "c.csv"
     path.write_text("task_id,suno_id\nm1,s1\n" + "m1,\n" * 500)
     found = await plan(Service(), path)
     assert counts(found) == {"new": 1, "bad_rows": 500}
-    assert len(found.problems) == MOST_PROBLEMS
+    assert len(found.problems) == MAX_PROBLEMS
     assert found.problems[0].location == "c.csv, line 3"
 
 

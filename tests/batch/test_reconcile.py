@@ -11,7 +11,7 @@ from attrs import define, field
 
 from suno_video_async import LedgerError, NotFoundError, SqliteLedger, TaskSnapshot, Track, VideoTaskId
 from suno_video_async.batch.reconcile import GIVEN_UP, Unknowns, unknown_rows
-from suno_video_async.ledger.model import LedgerRow, Transition
+from suno_video_async.ledger.model import LedgerRow, RowError, Transition
 from suno_video_async.ledger.states import State
 
 SUBMITTED = {"task_id": "m1", "suno_id": "s1", "author": "Zoë", "brand": None}
@@ -40,7 +40,7 @@ def path(tmp_path: Path) -> Path:
         track = Track(task_id="m1", suno_id=f"s{number}", author=author)
         ledger.claim(track, location="c.csv")
         ledger.begin_attempt(number, nonce=f"n{number}", at=1.0, reserve=2_000_000, most=None)
-        said = ("TransportError", None, "cut")
+        said = RowError("TransportError", None, "cut")
         ledger.move(
             number,
             Transition(state=State.UNKNOWN, error=said)

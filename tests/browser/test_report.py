@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from suno_video_async.cli.app import run
-from suno_video_async.ledger.model import Transition
+from suno_video_async.ledger.model import RowError, Transition
 from suno_video_async.ledger.states import State
 from suno_video_async.report.facts import read
 from tests.ledger.support import opened, row_in, track
@@ -277,7 +277,9 @@ def test_what_others_wrote_stays_text(browser: Browser, tmp_path: Path) -> None:
         ledger.begin_attempt(row.id, nonce=str(n), at=1.0, reserve=0, most=None)
         ledger.move(
             row.id,
-            Transition(state=State.UNKNOWN if n else State.REFUSED, error=("E", 1, HOSTILE), url="javascript:1"),
+            Transition(
+                state=State.UNKNOWN if n else State.REFUSED, error=RowError("E", 1, HOSTILE), url="javascript:1"
+            ),
         )
     ledger.close()
     assert run(["report", str(tmp_path / "catalog.ledger.db"), "--json"]) == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from suno_video_async.ledger.model import Transition
+from suno_video_async.ledger.model import RowError, Transition
 from suno_video_async.ledger.states import State
 from tests.cli.conftest import Home
 from tests.cli.serving import KEY
@@ -81,7 +81,7 @@ def test_no_key_in_it(home: Home) -> None:
     """An API key that a server wrote into its words is not in the page."""
     ledger = opened(home.folder / "app.db")
     row = row_in(ledger, State.SUBMITTED)
-    ledger.move(row.id, Transition(state=State.FAILED, error=("TaskFailed", 501, f"no such key {KEY}")))
+    ledger.move(row.id, Transition(state=State.FAILED, error=RowError("TaskFailed", 501, f"no such key {KEY}")))
     ledger.close()
     assert home.run("report", "app.db").code == 0
     page = (home.folder / "app.report.html").read_text()

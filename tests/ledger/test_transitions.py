@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from suno_video_async.errors import LedgerError
-from suno_video_async.ledger.model import Transition, all_rows
+from suno_video_async.ledger.model import RowError, Transition, all_rows
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import MOVES, Cause, State
 from suno_video_async.models import VideoTaskId
@@ -105,7 +105,9 @@ def test_the_newest_attempt_counts(memory: SqliteLedger) -> None:
 def test_an_error_is_kept_until_the_next_move(memory: SqliteLedger) -> None:
     """What stopped a row stands beside it, with its code, and goes when the row goes on."""
     row = row_in(memory, State.SUBMITTING)
-    row = memory.move(row.id, Transition(state=State.REFUSED, error=("InvalidRequestError", 422, "no such track")))
+    row = memory.move(
+        row.id, Transition(state=State.REFUSED, error=RowError("InvalidRequestError", 422, "no such track"))
+    )
     assert row.error == ("InvalidRequestError", 422, "no such track")
     assert memory.move(row.id, Transition(state=State.PLANNED)).error is None
 
@@ -176,7 +178,7 @@ def test_an_interrupted_submission_is_unknown_at_the_next_open(path: Path) -> No
         if state is not State.SUBMITTING:
             assert reread(again, row) == row
     interrupted = reread(again, rows[State.SUBMITTING])
-    said = ("Interrupted", None, "the run was interrupted while this was being submitted")
+    said = RowError("Interrupted", None, "the run was interrupted while this was being submitted")
     assert interrupted == evolve(rows[State.SUBMITTING], state=State.UNKNOWN, error=said)
     attempts = connection(again).execute("SELECT state FROM attempts WHERE row_id = ?", (interrupted.id,))
     assert attempts.fetchall() == [("unknown",)]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from suno_video_async.ledger.model import MICRO, Transition
+from suno_video_async.ledger.model import MICRO, RowError, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import MusicTaskId, SunoId, Track, VideoTaskId
@@ -72,11 +72,11 @@ def lived_in(path: Path, rows: int, *, seed: int = 1, files: Sequence[Path] = ()
         task = VideoTaskId(f"video_{dice.getrandbits(48):012x}")
         if fate > 0.99:
             words = "CreateTask: the connection broke off after the request was sent"
-            ledger.move(row.id, Transition(state=State.UNKNOWN, error=("TransportError", None, words)))
+            ledger.move(row.id, Transition(state=State.UNKNOWN, error=RowError("TransportError", None, words)))
             continue
         if fate > 0.975:
             words = f"CreateTask: 422 suno_id {track.suno_id} is not part of music task {track.task_id}"
-            ledger.move(row.id, Transition(state=State.REFUSED, error=("InvalidRequestError", 422, words)))
+            ledger.move(row.id, Transition(state=State.REFUSED, error=RowError("InvalidRequestError", 422, words)))
             continue
         ledger.move(row.id, Transition(state=State.SUBMITTED, video_task_id=task))
         if troubles and n >= rows - rows // 16:
@@ -85,7 +85,7 @@ def lived_in(path: Path, rows: int, *, seed: int = 1, files: Sequence[Path] = ()
         ended, cost = now + took, dice.choice((2_000_000, 2_000_000, 2_500_000))
         if fate > 0.945:
             words = dice.choice(_REASONS).format(task=task, n=dice.randrange(90))
-            error = ("TaskFailed", 501, words)
+            error = RowError("TaskFailed", 501, words)
             ledger.move(row.id, Transition(state=State.FAILED, cost=cost, ended=ended, took=took, error=error))
             continue
         url = f"https://media.example.test/{task}.mp4"

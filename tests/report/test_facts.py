@@ -10,7 +10,7 @@ import pytest
 
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.lock import WriterLock
-from suno_video_async.ledger.model import MICRO, Transition
+from suno_video_async.ledger.model import MICRO, RowError, Transition
 from suno_video_async.ledger.schema import APPLICATION_ID, MIGRATIONS
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
@@ -179,7 +179,9 @@ def test_texts_are_cleaned(path: Path) -> None:
     ledger.move(
         row.id,
         Transition(
-            state=State.FAILED, url="https://x.test/secret", error=("TaskFailed", 501, "the secret was told")
+            state=State.FAILED,
+            url="https://x.test/secret",
+            error=RowError("TaskFailed", 501, "the secret was told"),
         ),
     )
     ledger.close()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from suno_video_async.ledger.model import DROPPED, LedgerRow, Transition
+from suno_video_async.ledger.model import DROPPED, LedgerRow, RowError, Transition
 from suno_video_async.ledger.states import State
 from suno_video_async.models import RateLimit, Track, VideoTaskId
 from suno_video_async.report.commands import commands
@@ -155,7 +155,7 @@ def test_nothing_breaks_out(text: str, tmp_path: Path) -> None:
         task = VideoTaskId(encodable[:200])
         if state is State.FAILED:
             ledger.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId(f"{n}{task}")))
-        error = (encodable, 501, encodable)
+        error = RowError(encodable, 501, encodable)
         ledger.move(
             row.id, Transition(state=state, error=error, url=encodable, video_task_id=task if n == 0 else None)
         )
@@ -205,9 +205,11 @@ def test_the_page_is_all_there_is() -> None:
 
 def test_what_is_read_without_a_script() -> None:
     """Totals, unknown rows with their commands, and failures with theirs stand in the page itself."""
-    unknown = item(3, State.UNKNOWN, error=("TransportError", None, "broke off"), video_task_id=VideoTaskId("v 3"))
-    failed = item(4, State.FAILED, error=("TaskFailed", 501, "no beat"), failures=2)
-    dropped = item(5, State.FAILED, error=(DROPPED, None, "given up by hand"))
+    unknown = item(
+        3, State.UNKNOWN, error=RowError("TransportError", None, "broke off"), video_task_id=VideoTaskId("v 3")
+    )
+    failed = item(4, State.FAILED, error=RowError("TaskFailed", 501, "no beat"), failures=2)
+    dropped = item(5, State.FAILED, error=RowError(DROPPED, None, "given up by hand"))
     reasons = Reasons()
     for one in (failed, dropped):
         reasons.add(one.row)

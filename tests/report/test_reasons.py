@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from suno_video_async.ledger.model import DROPPED, LedgerRow
+from suno_video_async.ledger.model import DROPPED, LedgerRow, RowError
 from suno_video_async.ledger.states import State
 from suno_video_async.models import MusicTaskId, SunoId, Track, VideoTaskId
 from suno_video_async.report.reasons import MOST_NAMED, Reasons, Way, normal
@@ -20,7 +20,7 @@ def row(
         track=track,
         state=state,
         video_task_id=VideoTaskId(f"v{number}x"),
-        error=error,
+        error=error and RowError(*error),
         failures=failures,
         cost=cost,
     )
