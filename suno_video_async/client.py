@@ -335,8 +335,9 @@ class SunoVideoClient:
     ) -> Saved:
         """As `download`, and say more of the file.
 
-        A URL that has run out is asked for again once. What breaks off is tried again, from where it broke off
-        where the media server has it so.
+        A file that is late, an expired URL and a download that broke off are tried again, up to five times within
+        32 seconds: with a fresh URL from the service where the old one has no video, and from where it broke off
+        where the media server can do that.
 
         Args:
             video: what `task.result()` returned.
@@ -346,9 +347,9 @@ class SunoVideoClient:
 
         Raises:
             DownloadError: it could not be fetched or written, or is not a complete MP4 file.
-            TaskFailed: the URL has run out, and the task names no fresh one.
-            APIError: the URL has run out, and the service does not answer for a fresh one.
-            TransportError: likewise.
+            TaskFailed: the URL has no video, and the task is now said to have failed.
+            APIError: the URL has no video, and the question for a fresh one was refused.
+            TransportError: the URL has no video, and no readable answer came to the question for a fresh one.
 
         """
         return await self._open().fetch(video, output_dir, name=name, sha256=sha256)

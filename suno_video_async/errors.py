@@ -307,6 +307,7 @@ class DownloadError(SunoVideoError):
         url: where it was to come from.
         status: the HTTP status, if there was an answer.
         temporary: whether trying again may help.
+        stale_url: whether the file is not at this URL, or not yet: TaskInfo may name another one.
         retry_after: seconds that the media server asked to wait, or None.
 
     """
@@ -318,12 +319,14 @@ class DownloadError(SunoVideoError):
         url: str,
         status: int | None = None,
         temporary: bool = False,
+        stale_url: bool = False,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.url = url
         self.status = status
-        self.temporary = temporary
+        self.temporary = temporary or stale_url
+        self.stale_url = stale_url
         self.retry_after = retry_after
 
 

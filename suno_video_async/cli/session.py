@@ -17,8 +17,8 @@ from suno_video_async.models import RetryPolicy
 
 #: Sends of one call: a person waits for the answer.
 ATTEMPTS = 4
-#: Tries of one download, and one more for a URL that has run out.
-DOWNLOAD_ATTEMPTS = len(WAITS) + 2
+#: Tries of one download.
+DOWNLOAD_ATTEMPTS = len(WAITS) + 1
 
 
 @frozen(eq=False)

@@ -1,8 +1,9 @@
-"""Downloads of a client's videos: retried if that can help, with a fresh URL if the old one has expired."""
+"""Downloads of a client's videos: retried if that can help, with a fresh URL where the old one has expired."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,16 +15,14 @@ from suno_video_async.clock import Clock
 from suno_video_async.download.fetch import DOWNLOADS, MediaFetcher, make_media_session
 from suno_video_async.download.filenames import file_name
 from suno_video_async.download.partial import Saved
-from suno_video_async.errors import DownloadError, SunoVideoError
+from suno_video_async.errors import DownloadError, SunoVideoError, VideoNotReady
 from suno_video_async.hooks import RetryEvent
 from suno_video_async.models import TaskSnapshot, Timeout, Video, VideoTaskId
 from suno_video_async.observability.reporter import Reporter
 from suno_video_async.task import video_of
 
-#: Seconds to wait before each retry of a download that broke off.
-WAITS = (1.0, 5.0)
-#: How a media server says that a URL has expired; TaskInfo has a fresh one.
-EXPIRED = frozenset({403, 404, 410})
+#: Seconds to wait before each further try: an expired URL is replaced at once, a file that is late takes a while.
+WAITS = (0.0, 2.0, 5.0, 10.0, 15.0)
 
 
 class Downloads:
@@ -85,24 +84,23 @@ class Downloads:
         return _value(done.result())
 
     async def _fetch(self, video: Video, path: Path, *, sha256: bool) -> Saved:
-        server, url, fresh = self._server(), video.url, False
+        server, url = self._server(), video.url
         waits, tries = iter(WAITS), 0
         while True:
             try:
                 async with self._queue:
                     return await server.download(url, path, sha256=sha256, resend=tries)
             except DownloadError as error:
-                tries += 1
-                if error.status in EXPIRED and not fresh:
-                    self._tell_retry(tries, 0.0, error)
-                    fresh, url = True, video_of(await self._status(video.task_id)).url
-                    continue
                 wait = next(waits, None) if error.temporary else None
                 if wait is None:
                     raise
+                tries, stale = tries + 1, error.stale_url
                 wait = max(wait, min(error.retry_after or 0.0, self._longest))
                 self._tell_retry(tries, wait, error)
             await self._clock.sleep(wait)
+            if stale:
+                with contextlib.suppress(VideoNotReady):  # then the file may still come to the URL that is known
+                    url = video_of(await self._status(video.task_id)).url
 
     def _tell_retry(self, attempt: int, wait: float, error: DownloadError) -> None:
         event = RetryEvent(operation="download", attempt=attempt, wait=wait, error=error)

@@ -37,6 +37,7 @@ DOWNLOADS = 8
 _CHUNK = 256 * 1024
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_BUSY_STATUS = frozenset({408, 425, 429})
 #: Errors of a full disk, for which retrying does not help.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -115,7 +116,7 @@ class MediaFetcher:
 
     async def _fetch(self, url: str, part: PartFile, have: Entity | None, resend: int) -> None:
         for hop in range(MAX_REDIRECTS + 1):
-            self._check_url(url)
+            self._check_url(url, redirected=hop > 0)
             headers = {
                 "Accept-Encoding": "identity",
                 "User-Agent": USER_AGENT,
@@ -130,7 +131,7 @@ class MediaFetcher:
                     continue
                 await self._save(response, part, have, url)
                 return
-        raise DownloadError(f"more than {MAX_REDIRECTS} redirects", url=url)
+        raise DownloadError(f"more than {MAX_REDIRECTS} redirects", url=url, stale_url=True)
 
     @contextlib.asynccontextmanager
     async def _get(
@@ -148,17 +149,15 @@ class MediaFetcher:
                 sending.status = response.status
                 yield response
 
-    def _check_url(self, url: str) -> None:
+    def _check_url(self, url: str, *, redirected: bool) -> None:
         parts = urlsplit(url)
+        problem = None
         if parts.scheme != "https" and not (self.local and parts.scheme == "http"):
-            raise DownloadError(
-                f"the video's URL has {f'the scheme {parts.scheme}' if parts.scheme else 'no scheme'}, not https",
-                url=url,
-            )
-        if is_private(parts.hostname) and not self.local:
-            raise DownloadError(
-                f"the video's URL leads to {parts.hostname}, which is not a public address", url=url
-            )
+            problem = f"has {f'the scheme {parts.scheme}' if parts.scheme else 'no scheme'}, not https"
+        elif is_private(parts.hostname) and not self.local:
+            problem = f"leads to {parts.hostname}, which is not a public address"
+        if problem is not None:
+            raise DownloadError(f"the video's URL {problem}", url=url, stale_url=redirected)
 
     async def _save(self, response: aiohttp.ClientResponse, part: PartFile, have: Entity | None, url: str) -> None:
         if response.status not in {200, 206} or (response.status == 206 and have is None):
@@ -176,8 +175,13 @@ class MediaFetcher:
             entity, start = Entity.of(response), 0
         if entity.length is not None and entity.length > MAX_BYTES:
             raise DownloadError(f"the video is larger than {MAX_BYTES} bytes", url=url)
+        head = b"" if start else await _head(response.content)
+        if not start and head[4:] != b"ftyp":  # before a part that was received earlier is overwritten
+            sent = f"something that begins with {head!r}" if head else "an empty answer"
+            raise DownloadError(f"the media server sent {sent}, not a video", url=url, stale_url=True)
         await self.run_blocking(partial(part.begin, entity, start))
-        received = start
+        await self.run_blocking(partial(part.write, head))
+        received = start + len(head)
         async for chunk in response.content.iter_chunked(_CHUNK):
             received += len(chunk)
             if received > MAX_BYTES:
@@ -245,12 +249,27 @@ def _one_at_a_time(path: Path, url: str) -> Generator[None, None, None]:
 def _redirected(url: str, location: str) -> str:
     there = urljoin(url, location)
     if urlsplit(url).scheme == "https" and urlsplit(there).scheme != "https":
-        raise DownloadError("the media server redirects from https to http", url=url)
+        raise DownloadError("the media server redirects from https to http", url=url, stale_url=True)
     return there
 
 
+async def _head(content: aiohttp.StreamReader) -> bytes:
+    """Return the first 8 bytes of a body: the length and the type of a video's first box."""
+    try:
+        return await content.readexactly(8)
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+
+
 def _refused(response: aiohttp.ClientResponse, url: str) -> DownloadError:
-    again = response.status == 429 or response.status >= 500
-    wait = retry_after(response.headers) if again else None
-    said = f"the media server answered {response.status}"
-    return DownloadError(said, url=url, status=response.status, temporary=again, retry_after=wait)
+    """Return the error for an answer without the file.
+
+    Media servers have no common status for a file that is late or a URL that has expired: some answer 404 or 403,
+    others 400, 401, 410 or 498. All that is not trouble of the server itself counts as that.
+    """
+    status = response.status
+    if status in _BUSY_STATUS or status >= 500:
+        wait, said = retry_after(response.headers), f"the media server answered {status}"
+        return DownloadError(said, url=url, status=status, temporary=True, retry_after=wait)
+    said = f"the media server answered {status}: the video is not there yet, or its URL has expired"
+    return DownloadError(said, url=url, status=status, stale_url=True)

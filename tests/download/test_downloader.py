@@ -62,7 +62,7 @@ async def test_a_client_downloads_by_the_tracks_id(tmp_path: Path) -> None:
     [
         (http(b"", "404 Not Found"), "answered 404"),
         (http(b"<html>"), "begins with"),
-        (http(b""), "no ftyp, mdat, moov"),
+        (http(b""), "an empty answer"),
         (http(MP4[:-1]), "does not end within the file"),
         (http(box(b"ftyp") + box(b"mdat")), "no moov"),
         (http(box(b"ftyp") + b"\0\0\0\1moov" + b"\xff" * 8), "does not end"),
