@@ -24,7 +24,7 @@ from suno_video_async.download.downloader import WAITS, Downloads
 from suno_video_async.hooks import Hooks, RetryEvent
 from suno_video_async.local import Fault
 from suno_video_async.observability.reporter import Reporter
-from suno_video_async.testing import VideoServer, assert_charged_once, assert_fault_struck, serve
+from suno_video_async.testing import VideoServer, assert_charged_once, serve
 from tests.support.fakes import MP4, box
 from tests.support.raw import RawServer, http, raw_server
 
