@@ -59,7 +59,7 @@ def make_session() -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2, resolver=ThreadResolver()),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
-    if _sends_again(session):
+    if hasattr(session, _REPEATS):
         # Spares the middleware below, which costs 4 % of a call; where the name goes away, that takes over.
         setattr(session, _REPEATS, False)
     return session

@@ -6,7 +6,10 @@ import asyncio
 import gzip
 import json
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import aiohttp
 import pytest
@@ -24,10 +27,15 @@ from suno_video_async import (
     VideoTaskId,
     __version__,
 )
-from suno_video_async.api.transport import AiohttpTransport, make_session
+from suno_video_async.api import transport as module
+from suno_video_async.api.transport import AiohttpTransport, _Body, _reason, make_session
 from suno_video_async.protocol import codec
 from suno_video_async.protocol.codec import MAX_BODY
 from tests.support.raw import http, raw_server, says
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.client_reqrep import ConnectionKey
 
 KEY = "ak_" + "s3cret" * 5 + "xy"
 READ = codec.task_info(VideoTaskId("v 1"))
@@ -154,6 +162,36 @@ async def test_a_tls_failure_is_not_sent() -> None:
     assert not caught.value.sent
 
 
+def test_a_tls_failure_has_the_reason_of_tls() -> None:
+    """The error number of TLS is not the operating system's, and is not translated as if it were."""
+    failure = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    failure.reason = "WRONG_VERSION_NUMBER"
+    key = cast("ConnectionKey", None)
+    assert _reason(aiohttp.ClientConnectorSSLError(key, failure)) == "TLS failed (WRONG_VERSION_NUMBER)"
+    failure.reason = ""
+    assert _reason(failure) == "TLS failed (SSLError)"
+
+
+@pytest.mark.parametrize("how", ["write", "write_with_length"])
+async def test_a_body_is_written_once(how: str) -> None:
+    """However aiohttp writes a body: from its first byte on it may have arrived, and it does not go again."""
+    written = list[bytes]()
+
+    class Writer:
+        async def write(self, chunk: bytes) -> None:
+            written.append(chunk)
+
+    body = _Body(b"{}")
+    write = partial(body.write, cast("AbstractStreamWriter", Writer()))
+    if how == "write_with_length":
+        write = partial(body.write_with_length, cast("AbstractStreamWriter", Writer()), None)
+    assert not body.begun
+    await write()
+    assert (body.begun, written) == (True, [b"{}"])
+    with pytest.raises(TransportError, match="tried to send a request twice"):
+        await write()
+
+
 async def test_a_connection_that_takes_too_long_is_not_sent() -> None:
     """The connect timeout says for certain that nothing left."""
 
@@ -213,11 +251,16 @@ async def test_a_broken_answer_was_sent(answer: bytes) -> None:
     assert KEY not in str(caught.value)
 
 
-@pytest.mark.parametrize("injected", [False, True])
+@pytest.mark.parametrize("whose", ["own", "injected", "own, of an aiohttp without its private switch"])
 @pytest.mark.parametrize("request_", [READ, CREATE])
-async def test_a_stale_connection_is_not_repeated(injected: bool, request_: Request) -> None:
+async def test_a_stale_connection_is_not_repeated(
+    whose: str, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """aiohttp would send a GET once more when a kept-alive connection breaks; one call is one send."""
     answers = 0
+    if whose.endswith("switch"):
+        monkeypatch.setattr(module, "_REPEATS", "_no_such_switch")
+    make = aiohttp.ClientSession if whose == "injected" else make_session
 
     async def once(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal answers
@@ -227,7 +270,7 @@ async def test_a_stale_connection_is_not_repeated(injected: bool, request_: Requ
         else:
             writer.close()
 
-    async with raw_server(once) as server, aiohttp.ClientSession() if injected else make_session() as session:
+    async with raw_server(once) as server, make() as session:
         transport = AiohttpTransport(server.url, KEY, timeout=Timeout(), session=session)
         await transport.send(READ)
         with pytest.raises(TransportError) as caught:
