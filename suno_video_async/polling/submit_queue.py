@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from itertools import takewhile
 from typing import TypeAlias
 
 from attrs import define, field, frozen
@@ -70,7 +71,7 @@ class SubmitQueue:
     def expire(self, error: Exception, *, bulk: bool, before: float) -> None:
         """Fail the waiters of one kind that have waited since `before` or longer."""
         queue = self._bulk if bulk else self._interactive
-        _fail(queue, sum(waiter.since <= before for waiter in queue), error)
+        _fail(queue, sum(1 for _ in takewhile(lambda waiter: waiter.since <= before, queue)), error)
 
     def _next(self) -> deque[_Waiter]:
         if self._interactive and (self._in_a_row < INTERACTIVE_IN_A_ROW or not self._bulk):

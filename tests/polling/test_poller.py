@@ -702,6 +702,21 @@ def test_an_end_from_a_callback_is_accepted_if_its_host_is_known() -> None:
     assert [request.task_id for request in transport.sent].count("v2") == 0
 
 
+def test_an_end_from_a_callback_is_not_accepted_if_it_is_another_tracks() -> None:
+    """What names another track than the one that was bought does not count; the poll says what the end was."""
+
+    async def main(client: SunoVideoClient) -> None:
+        poller = client._open().poller
+        task = await client.submit(TRACK)
+        param = {"input": {"task_id": TRACK.task_id, "suno_id": "another"}}
+        said = TaskSnapshot(task_id=task.id, status="failed", raw={"param": param})
+        assert not poller.believe(said)
+        assert not task.done
+        assert await task.result()
+
+    in_client(FakeAPI(), main)
+
+
 def test_a_hint_polls_a_task_at_most_once_in_half_a_minute() -> None:
     """A hint for a task that is not followed is ignored."""
 

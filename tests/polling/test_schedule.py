@@ -341,6 +341,17 @@ def test_a_hinted_task_is_polled_next() -> None:
     assert plan.decide(7.0, READY) == Submit()
 
 
+def test_a_task_that_is_not_followed_is_ignored() -> None:
+    """An answer may come after the following has ended; it makes nothing due."""
+    plan = schedule(taught())
+    for late in (plan.hint, plan.unfinished):
+        late(A, 5.0)
+    for later in (plan.poll_later, plan.poll_at):
+        later(A, 5.0, 6.0)
+    assert plan.ages(7.0) == []
+    assert plan.decide(7.0, NOTHING) == Wait(None)
+
+
 def test_a_hint_during_a_poll_counts_after_it() -> None:
     """The pending answer may be older than the end, so the task is polled once more."""
     plan = schedule(taught())

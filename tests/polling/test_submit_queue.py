@@ -131,3 +131,21 @@ def test_waiters_expire_by_how_long_they_have_waited() -> None:
         await asyncio.wait([new, other])
 
     run_virtual(main())
+
+
+def test_a_clock_that_goes_back_expires_no_newer_waiter() -> None:
+    """Those who came first expire first; who came after one that may still wait waits too."""
+
+    async def main() -> None:
+        queue = SubmitQueue(Limiter())
+        old, new, odd = (asyncio.ensure_future(queue.acquire(bulk=True, now=now)) for now in (0.0, 5.0, 1.0))
+        await asyncio.sleep(0)
+        queue.expire(ConfigurationError("too long"), bulk=True, before=1.0)
+        await asyncio.wait([old])
+        assert isinstance(old.exception(), ConfigurationError)
+        assert (new.done(), odd.done(), len(queue)) == (False, False, 2)
+        for task in (new, odd):
+            task.cancel()
+        await asyncio.wait([new, odd])
+
+    run_virtual(main())
