@@ -172,6 +172,28 @@ async def test_an_id_in_a_broken_answer_is_written_down() -> None:
     await books.close()
 
 
+@pytest.mark.parametrize("task_id", [TASK, None])
+async def test_a_ledger_that_cannot_take_a_result_says_so(
+    task_id: VideoTaskId | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own error comes out; only a task that is another row's already is not the ledger's fault."""
+    books = await open_ledger()
+    journal = SubmissionJournal(books, (await books.claim(track(), location="")).row)
+    await journal.record_intent(0.0)
+    refusal = None if task_id else api(RateLimitError, 429)
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise LedgerError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteLedger, "move", full)
+        with pytest.raises(LedgerError, match="the disk is full"):
+            await journal.record_result(task_id, refusal)
+    await journal.record_result(task_id, refusal)
+    assert journal.row.state is (State.SUBMITTED if task_id else State.PLANNED)
+    await books.close()
+
+
 async def test_a_submission_over_the_budget_is_not_begun() -> None:
     """The budget is asked before a byte leaves; the row stays planned."""
     books = await open_ledger()

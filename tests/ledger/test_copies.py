@@ -397,6 +397,15 @@ def test_a_fork_does_not_write(ledger: SqliteLedger) -> None:
     row_in(ledger, State.DOWNLOADED)
 
 
+def test_what_another_process_opened_is_not_written(ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger knows its process; where that has changed it says what to do, and writes nothing."""
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(LedgerError, match="was opened before a fork: open it in the child"):
+            ledger.claim(track(), location="")
+    assert ledger.rows() == []
+
+
 # Marks on disk
 
 

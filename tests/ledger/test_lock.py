@@ -21,7 +21,7 @@ import suno_video_async.ledger.files as files_module
 import suno_video_async.ledger.lock as lock_module
 from suno_video_async._util.filesystem import is_mount_point, network_file_system
 from suno_video_async.errors import LedgerError
-from suno_video_async.ledger.lock import WriterLock, held_by
+from suno_video_async.ledger.lock import WriterLock, held_by, let_go_in_child
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from tests.ledger.support import opened, row_in
@@ -258,3 +258,13 @@ def test_who_holds_a_ledger(tmp_path: Path) -> None:
     assert held_by(path) is None
     lock.acquire()  # looking has left it free
     lock.release()
+
+
+def test_a_child_keeps_no_lock(tmp_path: Path) -> None:
+    """What a fork runs in the child gives all locks back: the child may outlive its parent."""
+    path = tmp_path / "l.db"
+    lock = WriterLock(path)
+    lock.acquire()
+    let_go_in_child()
+    assert held_by(path) is None
+    lock.release()  # once more, which is harmless

@@ -495,3 +495,25 @@ def test_a_ledger_in_use_is_not_reopened_to_read(path: Path) -> None:
     with pytest.raises(LedgerError, match="is open already"):
         ledger.open_to_read()
     ledger.close()
+
+
+def test_a_thorough_look_finds_nothing_wrong_with_a_ledger_that_is_whole(path: Path) -> None:
+    """A reader knows whose ledger it is and how old its schema, and checks the whole file."""
+    made(path)
+    reader = SqliteLedger(path)
+    assert reader.open_to_read()
+    assert (reader.problems(), reader.schema_version(), reader.provider()) == ([], len(MIGRATIONS), PROVIDER)
+    reader.close()
+
+
+def test_a_thorough_look_finds_attempts_that_belong_to_no_row(path: Path) -> None:
+    """An edit by hand that took a row away and left its attempt is reported."""
+    made(path)
+    db = sqlite3.connect(path)
+    db.execute("DELETE FROM rows WHERE id = 1")
+    db.commit()
+    db.close()
+    reader = SqliteLedger(path)
+    assert reader.open_to_read()
+    assert reader.problems() == ["1 attempts belong to no row"]
+    reader.close()
