@@ -74,7 +74,7 @@ class Submission:
         self._since = 0.0
         self._task: VideoTask | None = None
         self._unknown: SubmissionUnknown | None = None
-        self._stage: Stage | None = None
+        self._stage: Stage  # while it runs
         self._wanted = True
         self._claimed = True
         self._in_air = False
@@ -193,8 +193,7 @@ class Submission:
             self._task = self._accepted(task_id, self.sends)
         except MalformedResponseError as error:
             return str(error)
-        if self._stage is not None:
-            self._stage.task_id = task_id
+        self._stage.task_id = task_id
         if self._journal is not None:
             with anyio.CancelScope(shield=True):
                 try:
@@ -237,8 +236,7 @@ class Submission:
             self._refused(error)
             raise
         self._task = self._accepted(task_id, self.sends)
-        if self._stage is not None:
-            self._stage.task_id = task_id
+        self._stage.task_id = task_id
         return task_id
 
     def _may_go_again(self, error: SunoVideoError) -> bool:

@@ -27,8 +27,10 @@ from suno_video_async import (
     SubmitEvent,
     SunoVideoClient,
     SunoVideoError,
+    SystemClock,
     TaskFailed,
     TransportError,
+    VideoTaskId,
 )
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.ratelimit.limiter import Lane, Place
@@ -495,3 +497,59 @@ def test_a_client_that_closes_meanwhile_leaves_it_unknown(caplog: pytest.LogCapt
     error = run_virtual(run())
     assert isinstance(error, SubmissionUnknown)
     assert error.task_id == "v1"
+
+
+def test_closing_leaves_no_task_behind() -> None:
+    """The question whether the API is back is over when `aclose()` returns, however long its clean-up takes."""
+
+    class Lingering(SystemClock):
+        async def sleep(self, seconds: float) -> None:
+            try:
+                await super().sleep(seconds)
+            finally:
+                await settle()
+
+    async def run() -> None:
+        client, _ = client_of(lambda _: Answer(502, {}, b"<html>"), clock=Lingering())
+        async with client:
+            with pytest.raises(SubmissionUnknown):
+                await client.submit(TRACK)
+            waiting = asyncio.ensure_future(client.submit(TRACK))
+            await settle()
+            assert client._open().calls._probe is not None
+        assert asyncio.all_tasks() - {waiting} == {asyncio.current_task()}
+        with pytest.raises(ClientClosedError):
+            await waiting
+
+    run_virtual(run())
+
+
+def test_an_applications_task_factory_makes_the_tasks_of_sends() -> None:
+    """Where the loop has a factory of its own, each send comes from it."""
+    made = list[str]()
+
+    def factory(loop: asyncio.AbstractEventLoop, coro: Any, **more: Any) -> asyncio.Task[Any]:
+        made.append(coro.__qualname__)
+        return asyncio.Task(coro, loop=loop, **more)
+
+    async def main(client: SunoVideoClient) -> None:
+        asyncio.get_running_loop().set_task_factory(factory)
+        await client.submit(TRACK)
+
+    in_client(FakeAPI(), main)
+    assert "Calls._send" in made
+
+
+async def test_a_question_after_the_end_returns_its_place() -> None:
+    """A closed client sends nothing more, and the place is free for others who share the limit."""
+    client, transport = client_of(FakeAPI())
+    async with client:
+        calls = client._open().calls
+        place = await calls.limiter.acquire()
+    calls.ask(place, VideoTaskId("v1"), never)
+    assert calls.limiter.statistics().window_used == 0
+    assert transport.sent == []
+
+
+def never(result: Any) -> None:
+    raise AssertionError
