@@ -35,6 +35,8 @@ OutcomeState: TypeAlias = Literal[
 MAX_CREDIT_LENGTH = 50
 #: The least seconds, from its send on, that a submission in doubt waits for its callback, where one can come.
 UNKNOWN_GRACE = 120.0
+#: No task takes longer, in seconds: a longer duration is a mistake of the server's, such as milliseconds.
+LONGEST_TASK = 6 * 3600.0
 
 _STATUSES: Mapping[str, TaskStatus] = {
     "pending": "pending",
@@ -163,6 +165,7 @@ class TaskSnapshot:
         result_code, result_message: the end's details, for people; `status` alone decides.
         media_urls: usable http(s) URLs of the finished media, in the server's order.
         raw: the whole object as the server sent it, fields unknown to this version included.
+        answered_at: Unix seconds of the server's clock when it said this (the answer's `Date`), if known.
 
     """
 
@@ -178,6 +181,17 @@ class TaskSnapshot:
     result_message: str | None = None
     media_urls: tuple[str, ...] = ()
     raw: Mapping[str, Any] = field(factory=dict[str, Any], repr=False, eq=False)
+    answered_at: float | None = field(default=None, repr=False, eq=False)
+
+    @property
+    def took(self) -> float | None:
+        """The seconds that the task took, by the server's word; None if it says nothing possible."""
+        span = None
+        if self.create_at is not None and self.complete_at is not None:
+            span = self.complete_at - self.create_at
+        possible = [time for time in (self.duration_s, span) if time is not None and 0 <= time <= LONGEST_TASK]
+        # Durations in other units are longer than the time between the task's two dates.
+        return min((time for time in possible if time > 0), default=possible[0] if possible else None)
 
     @property
     def status(self) -> TaskStatus:

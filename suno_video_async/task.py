@@ -204,7 +204,7 @@ def video_of(snapshot: TaskSnapshot, track: Track | None = None) -> Video:
         url=url,
         suno_id=track.suno_id if track else said if isinstance(said, str) else None,
         credits=snapshot.credits,
-        took=snapshot.duration_s,
+        took=snapshot.took,
         snapshot=snapshot,
     )
 

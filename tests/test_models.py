@@ -177,3 +177,25 @@ def test_a_music_task_does_not_wait_for_a_video() -> None:
     assert music.is_final
     assert not music.awaits_video
     assert not said(raw={"result": {"suno_data": []}}).is_final
+
+
+@pytest.mark.parametrize(
+    ("said", "took"),
+    [
+        ({}, None),
+        ({"duration_s": 63.0}, 63.0),
+        ({"create_at": 7e9, "complete_at": 7e9 + 80}, 80.0),
+        ({"create_at": 7e9, "complete_at": 7e9 + 80, "duration_s": 8.0}, 8.0),
+        ({"create_at": 7e9, "complete_at": 7e9 + 10, "duration_s": 10_000.0}, 10.0),
+        ({"create_at": 7e9, "complete_at": 7e9 + 80, "duration_s": 80_000.0}, 80.0),
+        ({"create_at": 7e9, "complete_at": 7e9, "duration_s": 63.0}, 63.0),
+        ({"create_at": 7e9, "complete_at": 7e9 - 3600, "duration_s": 63.0}, 63.0),
+        ({"create_at": 7e9, "complete_at": 7e9, "duration_s": 0.0}, 0.0),
+        ({"create_at": 7e9, "duration_s": 21_601.0}, None),
+        ({"duration_s": -1.0}, None),
+        ({"duration_s": float("nan")}, None),
+    ],
+)
+def test_how_long_a_task_took(said: dict[str, float], took: float | None) -> None:
+    """What is longer than a task can take, or than the time between its own two dates, is a mistake."""
+    assert TaskSnapshot(task_id=VideoTaskId("v1"), status="success", **said).took == took  # type: ignore[arg-type]

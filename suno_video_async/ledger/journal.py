@@ -22,14 +22,12 @@ from suno_video_async.errors import (
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.model import AWAITED, MICRO, LedgerRow, RowError, Transition
 from suno_video_async.ledger.states import Cause, State
-from suno_video_async.models import TaskSnapshot, Video, VideoTaskId
+from suno_video_async.models import Video, VideoTaskId
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.protocol.verdicts import Verdict, verdict
 
 #: No video and no account comes near it: a larger figure is an error of the server's.
 MOST_CREDITS = 1e9
-#: A year: no task takes that long.
-MOST_SECONDS = 366 * 86_400.0
 
 
 @define(eq=False)
@@ -132,19 +130,11 @@ def transition_of(end: Video | SunoVideoError, *, now: float) -> Transition | No
         return Transition(state=State.UNKNOWN, error=described(end))
     if not isinstance(end, Video | TaskFailed):
         return None
-    took = _took(end.snapshot)
+    took = end.snapshot.took
     if isinstance(end, Video):
         return Transition(state=State.SUCCEEDED, url=end.url, cost=micro(end.credits), ended=now, took=took)
     cost = micro(end.snapshot.credits)
     return Transition(state=State.FAILED, cost=cost, ended=now, took=took, error=described(end))
-
-
-def _took(said: TaskSnapshot) -> float | None:
-    """Return the seconds that a task took by the server's word; what makes no sense counts as not said."""
-    seconds = said.duration_s
-    if seconds is None and said.create_at is not None and said.complete_at is not None:
-        seconds = said.complete_at - said.create_at
-    return seconds if seconds is not None and 0 <= seconds <= MOST_SECONDS else None
 
 
 def described(error: Exception) -> RowError:

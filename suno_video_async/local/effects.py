@@ -27,6 +27,8 @@ REDIRECTED: Final = "redirected"
 #: Bytes that `huge-body` adds to media; to answers of the API it adds `MAX_BODY`.
 HUGE_MEDIA: Final = 64 * 1024 * 1024
 _DROPPED: Final = Reply(status=500, delivery=Delivery.DROP)
+#: An HTTP date has four digits for the year; the clock of a fast local server soon needs five.
+_LAST_DATE: Final = 250e9
 _TITLES: Final = {502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Time-out"}
 
 
@@ -64,14 +66,24 @@ def _retry_after(fault: Fault, now: float) -> dict[str, str]:
     return {"Date": formatdate(second, usegmt=True), "Retry-After": formatdate(until, usegmt=True)}
 
 
+def dated(reply: Reply, now: float) -> Reply:
+    """Return an answer with the server's time, in Unix seconds, if it has none and a date can say it."""
+    if "Date" in reply.headers or not 0 <= now < _LAST_DATE:
+        return reply
+    return evolve(reply, headers={"Date": formatdate(int(now), usegmt=True), **reply.headers})
+
+
 def spoiled(fault: Fault, envelope: Envelope, now: float) -> Reply:
     """Return the answer of a completed call, changed by a fault; `now` is in Unix seconds."""
+    if fault.name == "date-offset":
+        return dated(encoded(envelope), now + fault.number)
     change = _OF_ENVELOPES.get(fault.name)
     if change is not None:
         return encoded(change(fault, envelope))
     see = _OF_TASKS.get(fault.name)
     if see is not None:
-        return encoded(evolve(envelope, data=see(fault, dict(_data(envelope)), now)))
+        reply = encoded(evolve(envelope, data=see(fault, dict(_data(envelope)), now)))
+        return dated(reply, now + fault.number) if fault.name == "clock-offset" else reply
     return spoiled_delivery(fault, encoded(envelope))
 
 

@@ -72,6 +72,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "image-first": Kind(frozenset({INFO})),
     "spaced-url": Kind(frozenset({INFO})),
     "clock-offset": Kind(frozenset({INFO}), argument="offset"),
+    "date-offset": Kind(_TASKS, argument="offset"),
     "late-file": Kind(frozenset({MEDIA}), before=True, argument="seconds"),
     "expire-url": Kind(frozenset({MEDIA}), before=True, argument="status", default=403),
     "duplicate": Kind(frozenset({CALLBACK})),
@@ -89,6 +90,7 @@ _EXAMPLES: Final = {
     "reserved": "1",
     "late-url": "30",
     "clock-offset": "-3600",
+    "date-offset": "3600",
     "late-file": "30",
     "expire-url": "401",
 }

@@ -17,7 +17,7 @@ from suno_video_async.clock import Clock
 from suno_video_async.local import control
 from suno_video_async.local.accounts import Account, Accounts, Counts
 from suno_video_async.local.announcing import AHEAD, Announcer, CallbackDue
-from suno_video_async.local.effects import REDIRECTED, instead, spoiled, spoiled_delivery
+from suno_video_async.local.effects import REDIRECTED, dated, instead, spoiled, spoiled_delivery
 from suno_video_async.local.exchange import (
     MODELS_PATH,
     Envelope,
@@ -150,7 +150,7 @@ class ApiService:
             call = call_of(request.method, request.path)
         except Refusal as refusal:
             return self._refused(refusal)
-        return self._handle_call(call, request)
+        return dated(self._handle_call(call, request), self._clock.time())
 
     def stats(self) -> dict[str, Any]:
         """Return what happened since the start or the last reset."""

@@ -15,6 +15,8 @@ from itertools import pairwise
 
 from attrs import define, field, frozen
 
+from suno_video_async.models import LONGEST_TASK
+
 #: Ages from half a second to about two days, each step 8 % longer than the one before.
 FIRST_AGE, STEP, STEPS = 0.5, math.log(1.08), 166
 #: The prior: lognormal, with half of the tasks ending within a minute. It weighs as much as this many tasks.
@@ -121,9 +123,11 @@ class DurationModel:
 
         Args:
             durations: the newest last. They have little weight: the service may have changed since, and the
-                prior must remain strong enough for tasks that end much sooner.
+                prior must remain strong enough for tasks that end much sooner. Those that no task can take are
+                left out.
 
         """
+        durations = [seconds for seconds in durations if 0 <= seconds <= LONGEST_TASK]
         if not self.ends and durations:
             self._weight = RECALLED_WEIGHT / len(durations)
             for seconds in durations:

@@ -32,6 +32,7 @@ from suno_video_async.errors import (
 from suno_video_async.hooks import SpendEvent, Stage
 from suno_video_async.models import TaskSnapshot, TaskUpdate, VideoTaskId
 from suno_video_async.observability.log import fields, logger
+from suno_video_async.polling.age import age_of
 from suno_video_async.polling.schedule import HINTED_AGAIN, Backlog, Decision, Poll, PollSchedule, Submit, Wait
 from suno_video_async.polling.submit_queue import Granted, SubmitQueue
 from suno_video_async.protocol.codec import Operation
@@ -62,6 +63,8 @@ class _Followed:
     absence: Absence = field(factory=Absence)
     hinted_at: float = -math.inf
     awaited_since: float | None = None
+    #: Its age when it was first followed; None as long as nothing tells it. Asked once: clocks may be set.
+    age_before: float | None = None
 
     def release(self) -> None:
         """Call `on_end`, once."""
@@ -142,7 +145,8 @@ class Poller:
         """
         task, now = feed.task, self.calls.clock.now()
         stage = self.calls.reporter.begin("follow", track=task.track, task_id=task.id)
-        self._followed[task.id] = _Followed(feed, now, own, new, bulk, on_end, stage)
+        before = 0.0 if new else None
+        self._followed[task.id] = _Followed(feed, now, own, new, bulk, on_end, stage, age_before=before)
         self.schedule.add(task.id, now, age=0.0 if new else None, interactive=not bulk)
         self._wake.set()
 
@@ -307,14 +311,15 @@ class Poller:
         elapsed = self._elapsed(followed, snapshot)
         if snapshot.is_final:
             flowed = self.schedule.called_back
-            self.schedule.ended(snapshot.task_id, now, snapshot.duration_s)
+            self.schedule.ended(snapshot.task_id, now, snapshot.took)
             if flowed and not self.schedule.called_back:
                 self._warn_that_callbacks_stopped()
             update = TaskUpdate(snapshot=snapshot, elapsed=elapsed, progress=1.0, eta=0.0)
             self._remove(followed)
         else:
             if not snapshot.awaits_video:
-                self.schedule.unfinished(snapshot.task_id, now, age=None if followed.new else elapsed)
+                age = None if followed.age_before is None else elapsed
+                self.schedule.unfinished(snapshot.task_id, now, age=age)
             update = self._with_estimate(followed, TaskUpdate(snapshot=snapshot, elapsed=elapsed))
             self._wake.set()
         followed.feed.publish(update)
@@ -372,11 +377,14 @@ class Poller:
         return evolve(update, progress=followed.progress, eta=left.eta)
 
     def _elapsed(self, followed: _Followed, snapshot: TaskSnapshot) -> float:
-        if snapshot.is_final and snapshot.duration_s is not None:
-            return snapshot.duration_s
-        if not followed.new and snapshot.create_at is not None:
-            return max(0.0, self.calls.clock.time() - snapshot.create_at)
-        return self.calls.clock.now() - followed.since
+        """Return the seconds since the submission, as far as they are known."""
+        if snapshot.is_final and snapshot.took is not None:
+            return snapshot.took
+        clock = self.calls.clock
+        watched = clock.now() - followed.since
+        if followed.age_before is None and (age := age_of(snapshot, clock.time())) is not None:
+            followed.age_before = max(0.0, age - watched)
+        return watched + (followed.age_before or 0.0)
 
     def _on_error(self, task_id: VideoTaskId, error: SunoVideoError) -> None:
         """Poll again later if the failure is temporary; otherwise stop following the task."""

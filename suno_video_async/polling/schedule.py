@@ -100,6 +100,8 @@ KNOWN, WELL_KNOWN = 10, 40
 DRAIN_SHARES = ((WELL_KNOWN, 0.99), (KNOWN, 0.98), (0, 0.9))
 #: The least seconds between two polls of one task.
 SHORTEST = 1.0
+#: The most seconds that a task which is older than almost all become is left alone: its age may be wrong.
+LONGEST_WAIT = 600.0
 #: Callbacks are taken to work if `ANNOUNCED_SHARE` of the last `ANNOUNCED` ends were announced by one; at least
 #: `ANNOUNCED_FROM` are needed to judge. While they work, a task without a callback is polled only at an age at
 #: which almost all have ended.
@@ -164,7 +166,8 @@ class _Live:
     task_id: VideoTaskId
     born: float
     interactive: bool
-    age_known: bool
+    age_known: bool  # well enough to learn from
+    seen: bool  # or new, and so to be polled when it may have ended; others are polled at once
     seen_age: float = 0.0  # its age when last seen unfinished
     not_before: float = -math.inf
     level: int = -1
@@ -268,8 +271,10 @@ class PollSchedule:
 
         """
         self.remove(task_id)
-        live = self._live[task_id] = _Live(task_id, now - (age or 0.0), interactive, age_known=age is not None)
-        self._requeue(live, now, now if age is None else now + SHORTEST)
+        known = age is not None
+        live = _Live(task_id, now - (age or 0.0), interactive, age_known=known, seen=known)
+        self._live[task_id] = live
+        self._requeue(live, now, now + SHORTEST if known else now)
 
     def remove(self, task_id: VideoTaskId) -> None:
         """Stop following a task; does nothing if it is not followed."""
@@ -282,7 +287,8 @@ class PollSchedule:
         Args:
             task_id: the task.
             now: the time.
-            duration: its duration as reported by the server, clamped to what was observed.
+            duration: its duration as reported by the server, clamped to what was observed; if its age is not
+                known, only this counts.
 
         """
         if (live := self._live.get(task_id)) is None:
@@ -312,17 +318,22 @@ class PollSchedule:
         Args:
             task_id: the task.
             now: the time.
-            age: its age as reported by the server; None if it is known already.
+            age: its age, for one that was added without; None if nothing tells it. A greater one than almost all
+                tasks become is as likely a wrong clock as a stuck task: it counts as that much, and nothing is
+                learned from it.
 
         """
-        if (live := self._live.get(task_id)) is not None:
-            if age is not None:
-                live.born = now - age
-            live.age_known = True
-            seen = max(now - live.born, live.seen_age)
+        if (live := self._live.get(task_id)) is None:
+            return
+        if not live.seen and age is not None:
+            longest = self.durations.longest()
+            live.born, live.age_known = now - min(age, longest), age <= longest
+        live.seen = True
+        seen = max(now - live.born, live.seen_age)
+        if live.age_known:
             self.durations.unfinished(live.seen_age, seen)
-            live.seen_age = seen
-            self._requeue(live, now, now + SHORTEST)
+        live.seen_age = seen
+        self._requeue(live, now, now + SHORTEST)
 
     def hint(self, task_id: VideoTaskId, now: float) -> None:
         """Record an untrusted completion hint; the task is polled next."""
@@ -472,10 +483,10 @@ class PollSchedule:
         model = self.durations
         seen, longest = model.hazard(live.seen_age), model.longest()
         # Whatever the model says, a task is polled by the time its age has doubled since the last poll.
-        latest = live.born + max(longest, 2 * live.seen_age)
+        latest = live.born + max(longest, live.seen_age + min(live.seen_age, LONGEST_WAIT))
         if now < live.not_before:
             level, at = -1, live.not_before
-        elif live.hinted or not live.age_known:
+        elif live.hinted or not live.seen:
             level, at = URGENT, math.inf
         elif live.due < math.inf:
             at = live.due + STARVED_AFTER * longest

@@ -190,30 +190,31 @@ def read_snapshot(answer: Answer, request: Request) -> TaskSnapshot:
 
     """
     try:
-        return snapshot(_data(answer, request), asked=request.task_id, http_status=answer.status)
+        return snapshot(_data(answer, request), asked=request.task_id, answer=answer)
     except APIError as error:
         if error.code != GENERATION_FAILED or request.task_id is None:
             raise
         data = _mapping(_envelope(answer, request).get("data"))
         if "status" in data:
-            return snapshot(data, asked=request.task_id, http_status=answer.status)
+            return snapshot(data, asked=request.task_id, answer=answer)
         failed = {"status": "failed", "result": {"code": error.code, "message": error.message}}
         return snapshot({"task_id": request.task_id, **failed}, asked=request.task_id)
 
 
-def snapshot(data: Mapping[str, Any], *, asked: str | None, http_status: int = 200) -> TaskSnapshot:
+def snapshot(data: Mapping[str, Any], *, asked: str | None, answer: Answer | None = None) -> TaskSnapshot:
     """Return the model of a TaskInfo `data` object.
 
     Args:
         data: the object.
         asked: the task it must be about, or None to accept any.
-        http_status: the answer's status, for errors.
+        answer: what it came in.
 
     Raises:
         MalformedResponseError: no id, another id than asked, or no status.
 
     """
     task_id, status = data.get("task_id"), data.get("status")
+    http_status = 200 if answer is None else answer.status
     if asked is not None and task_id != asked:
         raise MalformedResponseError(
             f"TaskInfo: asked about {asked}, answered about {_brief(task_id)}",
@@ -243,6 +244,7 @@ def snapshot(data: Mapping[str, Any], *, asked: str | None, http_status: int = 2
         result_message=_text(result.get("message")),
         media_urls=_media_urls(result.get("media_urls")),
         raw=data,
+        answered_at=None if answer is None else answered_at(answer.headers),
     )
 
 
@@ -254,7 +256,7 @@ def read_suno_tracks(answer: Answer, request: Request) -> tuple[SunoTrack, ...]:
         MalformedResponseError: the answer is broken, or about another task.
 
     """
-    found = snapshot(_data(answer, request), asked=request.task_id, http_status=answer.status)
+    found = snapshot(_data(answer, request), asked=request.task_id, answer=answer)
     listed: object = _mapping(found.raw.get("result")).get("suno_data")
     entries = cast("list[object]", listed) if isinstance(listed, list) else []
     tracks = (_suno_track(MusicTaskId(found.task_id), _mapping(entry)) for entry in entries)
@@ -407,6 +409,21 @@ def _broken(answer: Answer, request: Request, *, reason: str | None = None) -> N
     )
 
 
+@lru_cache(maxsize=16)
+def _unix_seconds(date: str) -> float | None:
+    """Return an HTTP date as Unix seconds; many answers come in one second."""
+    try:
+        said = parsedate_to_datetime(date)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return None if said.tzinfo is None else said.timestamp()
+
+
+def answered_at(headers: Mapping[str, str]) -> float | None:
+    """Return the Unix seconds of the server's clock when it answered, if it said so."""
+    return _unix_seconds(headers.get("Date", ""))
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that `Retry-After` asks to wait, fractions too, or None.
 
@@ -415,11 +432,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     value = headers.get("Retry-After", "").strip()
     if _SECONDS.fullmatch(value):
         return min(float(value), 999_999_999.0)
-    try:
-        wanted, sent = parsedate_to_datetime(value), parsedate_to_datetime(headers.get("Date", ""))
-        return max(0.0, (wanted - sent).total_seconds())
-    except (ValueError, TypeError, OverflowError):
-        return None
+    wanted, sent = _unix_seconds(value), answered_at(headers)
+    return None if wanted is None or sent is None else max(0.0, wanted - sent)
 
 
 # Values out of JSON that can be anything

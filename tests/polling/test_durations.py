@@ -47,6 +47,14 @@ def test_durations_of_earlier_runs_are_recalled_and_outweighed() -> None:
     assert model.quantile(0.5) > 150
 
 
+def test_impossible_durations_are_not_recalled() -> None:
+    """Those of a ledger that took milliseconds for seconds would leave finished tasks unnoticed."""
+    model, right = DurationModel(), DurationModel()
+    model.recall([60.0, 60_000.0, -5.0, math.nan])
+    right.recall([60.0])
+    assert (model.ends, model.longest()) == (1, right.longest())
+
+
 def test_the_model_approaches_the_true_distribution() -> None:
     """After some hundred ends its quantiles are those of the true distribution, within the sampling error."""
     model = taught()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from suno_video_async import (
     SpendEvent,
     SubmissionUnknown,
     SunoVideoClient,
+    SystemClock,
     TaskEndUnknown,
     TaskFailed,
     TaskSnapshot,
@@ -491,6 +493,41 @@ def test_elapsed_of_an_attached_task_runs_from_its_creation() -> None:
             return (await main(client)).elapsed
 
     assert abs(run_virtual(run()) - 100) < 5
+
+
+class WrongClock(SystemClock):
+    """A clock whose wall time is set while it runs."""
+
+    wrong_by = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.wrong_by
+
+
+@pytest.mark.parametrize("wrong_by", [-7200.0, 0.0, 7200.0])
+def test_elapsed_does_not_depend_on_the_clock_of_this_machine(wrong_by: float) -> None:
+    """The server's own times tell it, and the time since then: a clock that is set meanwhile changes nothing."""
+    clock, server = WrongClock(), 1_700_000_000.0
+    clock.wrong_by = wrong_by
+
+    def script(_: Request) -> Answer:
+        status = "running" if now() < 60 else "uploading"
+        return answer(
+            task_data("v1", status, create_at=server - 100), Date=formatdate(server + now(), usegmt=True)
+        )
+
+    async def run() -> list[float]:
+        client, _ = client_of(script, clock=clock)
+        async with client:
+            elapsed = list[float]()
+            async for update in client.attach("v1"):
+                elapsed.append(update.elapsed - now())
+                clock.wrong_by += 3600
+                if len(elapsed) == 2:
+                    return elapsed
+            raise AssertionError("no update")
+
+    assert run_virtual(run()) == [pytest.approx(100, abs=2)] * 2
 
 
 def test_an_interactive_task_is_not_starved_by_a_catalog() -> None:

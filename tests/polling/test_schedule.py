@@ -10,7 +10,16 @@ import pytest
 
 from suno_video_async import RateLimit, VideoTaskId
 from suno_video_async.polling.durations import DurationModel
-from suno_video_async.polling.schedule import KNOWN, STARVED_AFTER, Backlog, Poll, PollSchedule, Submit, Wait
+from suno_video_async.polling.schedule import (
+    KNOWN,
+    LONGEST_WAIT,
+    STARVED_AFTER,
+    Backlog,
+    Poll,
+    PollSchedule,
+    Submit,
+    Wait,
+)
 from tests.polling.test_durations import taught
 
 A, B = VideoTaskId("a"), VideoTaskId("b")
@@ -228,6 +237,33 @@ def test_a_task_of_unknown_age_is_polled_at_once() -> None:
     assert first_poll(plan, READY, 107.0) > 130.0
 
 
+def polled_after(age: float | None, model: DurationModel | None = None) -> tuple[float, PollSchedule]:
+    """Return how long a task that was seen unfinished at an age is left alone, and the schedule."""
+    plan = schedule(model or taught())
+    plan.add(A, 100.0, age=None)
+    plan.polling(A, 100.0)
+    plan.unfinished(A, 100.0, age=age)
+    return first_poll(plan, READY, 100.0) - 100.0, plan
+
+
+@pytest.mark.parametrize("age", [None, 0.0, 60.0, 3600.0, 86_400.0])
+def test_a_wrong_age_does_not_hide_an_end(age: float | None) -> None:
+    """A task whose age is an hour off is polled as soon as one that is as old as almost all become."""
+    wait, plan = polled_after(age)
+    assert wait <= 1.05 * plan.durations.longest()
+
+
+@pytest.mark.parametrize("age", [None, 3600.0])
+def test_nothing_is_learned_from_an_age_that_is_in_doubt(age: float | None) -> None:
+    """Only the duration counts that the server reports at the end."""
+    _, plan = polled_after(age, DurationModel())
+    fresh = DurationModel()
+    fresh.ended(0.0, 60.0)
+    plan.ended(A, 130.0, 60.0)
+    assert plan.durations.quantile(0.5) == pytest.approx(fresh.quantile(0.5))
+    assert plan.durations.longest() == pytest.approx(fresh.longest())
+
+
 def test_interactive_tasks_leave_places_to_others() -> None:
     """At most one place in four goes to interactive tasks while submissions wait."""
     plan = schedule(taught())
@@ -245,7 +281,7 @@ def test_interactive_tasks_leave_places_to_others() -> None:
 
 
 def test_a_stuck_task_is_polled_less_and_less_often() -> None:
-    """The wait grows with its age, but never exceeds its age by much."""
+    """The wait grows with its age, up to ten minutes, but never exceeds its age by much."""
     plan, now, waits = with_task(taught()), 0.0, list[float]()
     while now < 20_000:
         polled = first_poll(plan, READY, now, step=1.0)
@@ -253,7 +289,7 @@ def test_a_stuck_task_is_polled_less_and_less_often() -> None:
         now = polled
         plan.polling(A, now)
         plan.unfinished(A, now)
-    assert waits[-1] > 4 * waits[0]
+    assert 4 * waits[0] < waits[-1] <= LONGEST_WAIT + 1
     assert all(wait <= 2 * sum(waits[:number]) + 200 for number, wait in enumerate(waits))
     assert len(waits) < 60
 

@@ -531,6 +531,22 @@ def test_estimate() -> None:
 
 
 @pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("Mon, 23 Nov 2026 10:00:30 GMT", 1795428030.0),
+        ("Mon, 23 Nov 2026 10:00:30", None),
+        ("yesterday", None),
+        ("Mon, 99 Nov 99999 10:00:30 GMT", None),
+        ("", None),
+    ],
+)
+def test_when_the_server_answered(date: str, seconds: float | None) -> None:
+    """A snapshot keeps the time of the server's clock, which the ages of tasks are taken by."""
+    body = json.dumps({"code": 200, "message": "", "data": {"task_id": VIDEO, "status": "running"}}).encode()
+    assert codec.read_snapshot(Answer(200, {"Date": date} if date else {}, body), INFO).answered_at == seconds
+
+
+@pytest.mark.parametrize(
     ("headers", "seconds"),
     [
         ({}, None),
