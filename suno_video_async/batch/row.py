@@ -43,6 +43,7 @@ from suno_video_async.ledger.model import AWAITED, MICRO, Claim, LedgerRow, Tran
 from suno_video_async.ledger.register import RowWork
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import (
+    LONGEST_TASK,
     UNKNOWN_GRACE,
     MusicTaskId,
     OutcomeState,
@@ -259,7 +260,7 @@ class RowProcessor:
         """Follow a row that may be bought where its callback comes, and buy it where it counts as not bought."""
         if self._budget is not None:
             self._budget.leave(claim.row)  # whatever becomes of it, TaskInfo cannot name its price yet
-        row = await self._adopted(claim.row)
+        row = await self._adopted(claim.row, work)
         if row.state is State.SUBMITTED:
             self._witness.found(row.id)
             emit_found(self.client, row)
@@ -271,7 +272,7 @@ class RowProcessor:
         kept = row.video_task_id or (None if error.task_id is None else VideoTaskId(error.task_id))
         return evolve(_known(row, "unknown"), video_task_id=kept, error=error)
 
-    async def _adopted(self, row: LedgerRow) -> LedgerRow:
+    async def _adopted(self, row: LedgerRow, work: Work) -> LedgerRow:
         """Wait for the callback of a submission in doubt, for as long as one may still come.
 
         Returns the row as submitted; as planned where none came after a 500, by which the API says that it failed;
@@ -279,11 +280,17 @@ class RowProcessor:
         """
         if self.inbox is None:
             return row
-        grace = max(UNKNOWN_GRACE, 2 * self.client.usual_duration(ALMOST_ALL))
-        left = max(row.since + grace - self.client.clock.time(), self.options.unknown_grace or 0.0)
+        awaited = row.error is not None and row.error.type == AWAITED and not self.client.strict
+        grace = max(UNKNOWN_GRACE, min(2 * self.client.usual_duration(ALMOST_ALL), LONGEST_TASK))
+        left = grace
+        if work.submission is None and not awaited:
+            # Of an earlier run, by clocks that may have been set since. A silence that leads to a purchase is waited
+            # for by the run that buys: it knows that it has listened.
+            left = min(max(0.0, row.since + grace - self.client.clock.time()), grace)
+        left = max(left, self.options.unknown_grace or 0.0)
         if (adopted := await self.inbox.adopt(row, left)) is not None:
             return adopted
-        if self.client.strict or row.error is None or row.error.type != AWAITED:
+        if not awaited:
             return row
         row = await self.ledger.move(row, Transition(state=State.PLANNED, error=row.error), cause=Cause.SILENCE)
         # A callback that came at the last moment has kept it as it was.
