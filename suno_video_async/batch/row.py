@@ -284,8 +284,8 @@ class RowProcessor:
         grace = max(UNKNOWN_GRACE, min(2 * self.client.usual_duration(ALMOST_ALL), LONGEST_TASK))
         left = grace
         if work.submission is None and not awaited:
-            # Of an earlier run, by clocks that may have been set since. A silence that leads to a purchase is waited
-            # for by the run that buys: it knows that it has listened.
+            # Of an earlier run, by clocks that may have been set since. A silence that leads to a purchase is
+            # waited for by the run that buys: it knows that it has listened.
             left = min(max(0.0, row.since + grace - self.client.clock.time()), grace)
         left = max(left, self.options.unknown_grace or 0.0)
         if (adopted := await self.inbox.adopt(row, left)) is not None:
