@@ -130,21 +130,21 @@ async def flood(forged: int) -> dict[str, Any]:
         aiohttp.ClientSession() as session,
     ):
         receiver = CallbackReceiver(client, public_url=f"http://127.0.0.1:{port}/callbacks")
-        books = AsyncLedger(as_ledger(None))
-        await client._open().open_ledger(books)
-        row = (await books.claim(Track(task_id="music", suno_id="s"), location="")).row
+        ledger = AsyncLedger(as_ledger(None))
+        await client._open().open_ledger(ledger)
+        row = (await ledger.call(ledger.sync.claim, Track(task_id="music", suno_id="s"), location="")).row
         nonce = (
-            await SubmissionJournal(books, row, callback_url=lambda nonce: nonce).record_intent(
+            await SubmissionJournal(ledger, row, callback_url=lambda nonce: nonce).record_intent(
                 client.clock.time()
             )
             or ""
         )
         task = await client.submit(row.track)
         await task.result()
-        await books.move(row, Transition(state=State.SUBMITTED, video_task_id=task.id))
-        await books.move(row, Transition(state=State.SUCCEEDED, url="https://media.test/v.mp4"))
+        await ledger.move(row, Transition(state=State.SUBMITTED, video_task_id=task.id))
+        await ledger.move(row, Transition(state=State.SUCCEEDED, url="https://media.test/v.mp4"))
         engine = client._open()
-        Inbox(receiver, books, engine, engine.believe).open()
+        Inbox(receiver, ledger, engine, engine.believe).open()
         requests, answers = client.statistics().requests, Counter[int]()
         data = json.dumps({"task_id": "forged", "status": "failed", "create_at": 1}).encode()
         true = data.replace(b"forged", task.id.encode())
@@ -180,10 +180,10 @@ async def flood(forged: int) -> dict[str, Any]:
             "mb_after_a_tenth": after[0],
             "mb_after_all": after[1],
             "requests_caused": client.statistics().requests - requests,
-            "state": str((await books.row(row.id) or row).state),
+            "state": str((await ledger.call(ledger.sync.row, row.id) or row).state),
             "seconds": seconds,
         }
-        await books.close()
+        await ledger.close()
         return result
 
 

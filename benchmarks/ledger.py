@@ -87,7 +87,7 @@ def drive(path: Path | None, count: int) -> None:
     ledger.open(provider="p", fingerprint="f")
     for n, track in enumerate(tracks(count)):
         row = ledger.claim(track, location="catalog.csv:2").row
-        ledger.begin_attempt(row.id, nonce=f"{n:032x}", at=0.0, reserve=0, most=None)
+        ledger.begin_attempt(row.id, nonce=f"{n:032x}", at=0.0, reserve=0, budget=None)
         ledger.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId(f"v{n}")))
         ledger.move(
             row.id, Transition(state=State.SUCCEEDED, url=f"https://media.example.test/v{n}.mp4", cost=2_000_000)

@@ -77,10 +77,10 @@ async def convert(path: Path, count: int, report: int) -> list[tuple[int, float]
         max_in_flight=100,
     )
     options = Options(output_dir=None, task_timeout=1e6, retry_failed=0, rebuy_changed=False, max_credits=None)
-    books = AsyncLedger(SqliteLedger(path, synchronous="OFF"), inline)
+    ledger = AsyncLedger(SqliteLedger(path, synchronous="OFF"), inline)
     states, memory = Counter[str](), list[tuple[int, float]]()
     started = time.perf_counter()
-    async with client, Conversion(client._open(), _tracks(count), books, options) as outcomes:
+    async with client, Conversion(client._open(), _tracks(count), ledger, options) as outcomes:
         async for outcome in outcomes:
             states[outcome.state] += 1
             done = states.total()

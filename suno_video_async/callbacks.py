@@ -267,7 +267,7 @@ class CallbackReceiver:
 
     async def _attempt(self, nonce: str) -> tuple[Inbox, Attempt]:
         for inbox in self._inboxes:
-            if (attempt := await inbox.ledger.attempt(nonce)) is not None:
+            if (attempt := await inbox.ledger.call(inbox.ledger.sync.attempt, nonce)) is not None:
                 return inbox, attempt
         raise CallbackRejected(404, "no attempt has this nonce")
 
@@ -281,10 +281,10 @@ class CallbackReceiver:
             if not (self._trusting and inbox.believe(said)):
                 self._client.hint(task_id)
             return
-        if await inbox.ledger.bought_by(task_id) is not None:
+        if await inbox.ledger.call(inbox.ledger.sync.bought_by, task_id) is not None:
             raise CallbackRejected(409, "its task is what another attempt bought")
         if attempt.candidate != task_id:
-            await inbox.ledger.note_candidate(nonce, task_id)
+            await inbox.ledger.call(inbox.ledger.sync.note_candidate, nonce, task_id)
             if not in_doubt:
                 self._double += attempt.candidate is None
                 logger.warning(
@@ -351,7 +351,7 @@ class Inbox:
 
     async def catch_up(self, row: LedgerRow) -> None:
         """Take up a callback that arrived before the answer of its submission."""
-        found = await self.ledger.candidate(row)
+        found = await self.ledger.call(self.ledger.sync.candidate, row.id)
         if found is not None and found[1] == row.video_task_id:
             self._client.hint(found[1])
 
@@ -367,7 +367,7 @@ class Inbox:
         heard = self._waiting[key] = asyncio.Queue[tuple[str, VideoTaskId]](CANDIDATES)
         seen = set[tuple[str, VideoTaskId]]()
         try:
-            if (found := await self.ledger.candidate(row)) is not None:
+            if (found := await self.ledger.call(self.ledger.sync.candidate, row.id)) is not None:
                 with contextlib.suppress(asyncio.QueueFull):
                     heard.put_nowait(found)
             while (found := await self._next(heard, deadline)) is not None:

@@ -195,7 +195,7 @@ class Engine:
         self.poller.stop(ClientClosedError("the client was closed while the task was followed"))
         if self.ledger is not None:
             with contextlib.suppress(LedgerError):
-                await self.ledger.note_place(self.clock.time())
+                await self.ledger.call(self.ledger.sync.note_place, self.clock.time())
         await self._close_parts()
 
     async def _close_parts(self) -> None:
@@ -256,7 +256,7 @@ class Engine:
         """The window of the key."""
         return self.limiter.rate
 
-    async def open_ledger(self, ledger: AsyncLedger) -> None:
+    async def open_ledger(self, ledger: AsyncLedger, must_exist: bool = False) -> None:
         """Open a ledger as this account's, and take from it what bears on the pace.
 
         The window begins full where another process has just used it; how long tasks take is recalled.
@@ -267,9 +267,9 @@ class Engine:
         """
         provider, fingerprint = self.checked().account
         try:
-            await ledger.open(provider=provider, fingerprint=fingerprint, ask=self.status)
-            last = await ledger.last_place()
-            durations = await ledger.durations(RECALLED)
+            await ledger.open(provider=provider, fingerprint=fingerprint, ask=self.status, must_exist=must_exist)
+            last = await ledger.call(ledger.sync.last_place)
+            durations = await ledger.call(ledger.sync.durations, RECALLED)
         except BaseException:
             await ledger.close()
             raise

@@ -308,7 +308,7 @@ def interrupted(tmp_path: Path) -> Path:
     provider, fingerprint = client_of(FakeAPI())[0].account
     ledger.open(provider=provider, fingerprint=fingerprint)
     row = ledger.claim(track(), location="catalog.csv:2").row
-    ledger.begin_attempt(row.id, nonce=NONCE, at=0.0, reserve=0, most=None)
+    ledger.begin_attempt(row.id, nonce=NONCE, at=0.0, reserve=0, budget=None)
     ledger.note_candidate(NONCE, VideoTaskId("v1"))
     ledger.claim(track("planned"), location="catalog.csv:3")
     ledger.close()
@@ -351,7 +351,7 @@ def waited_out(tmp_path: Path) -> Path:
     provider, fingerprint = client_of(FakeAPI())[0].account
     ledger.open(provider=provider, fingerprint=fingerprint)
     row = ledger.claim(track(), location="").row
-    ledger.begin_attempt(row.id, nonce=NONCE, at=0.0, reserve=0, most=None)
+    ledger.begin_attempt(row.id, nonce=NONCE, at=0.0, reserve=0, budget=None)
     ledger.move(row.id, Transition(state=State.UNKNOWN, error=RowError(AWAITED, 500, "500")))
     ledger.close()
     return tmp_path / "l.db"
@@ -395,7 +395,7 @@ class Scene:
         self.ledger = SqliteLedger()
         self.ledger.open(provider="p", fingerprint="f")
         self.row = self.ledger.claim(track(), location="").row
-        self.ledger.begin_attempt(self.row.id, nonce=NONCE, at=0.0, reserve=0, most=None)
+        self.ledger.begin_attempt(self.row.id, nonce=NONCE, at=0.0, reserve=0, budget=None)
         self.inbox = Inbox(self.receiver, AsyncLedger(self.ledger), self.client, Told.believe)
         self.inbox.open()
 
@@ -510,7 +510,7 @@ def test_another_rows_task_is_no_second_charge(scene: Scene) -> None:
     """A callback that names what another row bought is refused, and tells of no double charge."""
     scene.ledger.move(scene.row.id, Transition(state=State.PLANNED))
     other = scene.ledger.claim(track("s2"), location="").row
-    scene.ledger.begin_attempt(other.id, nonce="1" * 32, at=0.0, reserve=0, most=None)
+    scene.ledger.begin_attempt(other.id, nonce="1" * 32, at=0.0, reserve=0, budget=None)
     scene.ledger.move(other.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId("v2")))
     assert scene.call(said("v2")) == 409
     assert scene.receiver.statistics().double_charges == 0

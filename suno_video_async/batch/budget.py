@@ -124,7 +124,7 @@ class Budget:
 
     async def _raise_to(self, amount: int) -> None:
         """Set at least so much aside for each row that may be charged and whose price is not named."""
-        unsettled = {row.id async for row in self.ledger.in_state(*UNSETTLED)}
+        unsettled = {row.id async for row in self.ledger.rows(*UNSETTLED)}
         await self._reserve(unsettled - self._named, amount)
 
     async def _reserve(self, row_ids: set[int], amount: int, *, lower: bool = False) -> None:

@@ -27,7 +27,6 @@ from suno_video_async.engine import Engine
 from suno_video_async.errors import CatalogError, ClientClosedError, LedgerError, LedgerLost, SunoVideoError
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.model import MICRO, Claim, LedgerRow
-from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.ratelimit.brake import Phase
 
@@ -61,13 +60,13 @@ class Conversion:
 
     def __init__(
         self,
-        client: Engine,
+        engine: Engine,
         source: CatalogSource | None,
         ledger: GivenLedger,
         options: Options,
         callbacks: CallbackReceiver | None = None,
     ) -> None:
-        self._client = client
+        self._engine = engine
         self._source = source
         self._given_ledger = ledger
         self._options = options
@@ -78,7 +77,7 @@ class Conversion:
         self.evidence: Evidence | None = None
         self._scope = anyio.CancelScope()
         self._ended = anyio.Event()
-        self._room = anyio.Semaphore(2 * client.max_in_flight)
+        self._room = anyio.Semaphore(2 * engine.max_in_flight)
         self._outcomes: MemoryObjectReceiveStream[Outcome] | None = None
 
     async def __aenter__(self) -> Conversion:
@@ -90,35 +89,35 @@ class Conversion:
         """
         if self._outcomes is not None:
             raise RuntimeError("a conversion is entered once: make another one")
-        choice = await choose_ledger(self._source, self._given_ledger, self._client.ledger)
+        choice = await choose_ledger(self._source, self._given_ledger, self._engine.ledger)
         if choice.forgets:
             warnings.warn(FORGETS, UserWarning, stacklevel=2)
-        ledger = self._ledger = await self._client.ledgers.acquire(choice.ledger)
-        send, self._outcomes = anyio.create_memory_object_stream[Outcome](self._client.max_in_flight)
+        ledger = self._ledger = await self._engine.ledgers.acquire(choice.ledger)
+        send, self._outcomes = anyio.create_memory_object_stream[Outcome](self._engine.max_in_flight)
         try:
             self._run_id = await ledger.begin_run()
             inbox = self._inbox = self._inbox_of(ledger)
             if inbox is not None:
                 inbox.check_loop()
-            self._rows = RowProcessor(self._client, ledger, self._options, inbox, self._stop_signal)
-            self._client.start_soon(partial(self._run, send))
+            self._rows = RowProcessor(self._engine, ledger, self._options, inbox, self._stop_signal)
+            self._engine.start_soon(partial(self._run, send))
         except BaseException:  # such as that it was closed while the ledger was opened
             send.close()
             self._outcomes.close()
-            await self._client.ledgers.release(ledger)
+            await self._engine.ledgers.release(ledger)
             raise
         if inbox is not None:
             inbox.open()
         return self
 
     def _inbox_of(self, ledger: AsyncLedger) -> Inbox | None:
-        receiver, client = self._callbacks, self._client
-        return None if receiver is None else Inbox(receiver, ledger, client, client.believe)
+        receiver, engine = self._callbacks, self._engine
+        return None if receiver is None else Inbox(receiver, ledger, engine, engine.believe)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._client.on_own_loop()
+        self._engine.on_own_loop()
         self._scope.cancel()
         await run_to_completion(self._ended.wait())
         self._receiving.close()
@@ -136,7 +135,7 @@ class Conversion:
             LedgerError: the ledger broke; likewise.
 
         """
-        self._client.on_own_loop()
+        self._engine.on_own_loop()
         try:
             return await self._receiving.receive()
         except anyio.ClosedResourceError:
@@ -169,11 +168,10 @@ class Conversion:
         return self._stop_signal.reason
 
     def credits(self) -> tuple[float, float] | None:
-        """Return the credits spent and set aside over the ledger's life; None where only its file could tell."""
-        ledger = None if self._outcomes is None else self._ledger.sync
-        if not isinstance(ledger, SqliteLedger):
+        """Return the credits spent and reserved over the ledger's life; None before the conversion is entered."""
+        if self._outcomes is None:
             return None
-        spent, reserved = ledger.sums
+        spent, reserved = self._ledger.sync.sums
         return spent / MICRO, reserved / MICRO
 
     @property
@@ -200,7 +198,7 @@ class Conversion:
         except Exception as error:
             self._stop_signal.failure = error
         except BaseException:
-            self._stop_signal.failure = self._client.broken or ClientClosedError(
+            self._stop_signal.failure = self._engine.broken or ClientClosedError(
                 "the client was closed while it converted a catalog"
             )
             raise
@@ -219,17 +217,17 @@ class Conversion:
             await asyncio.wait([submission.outcome])
         try:
             await self._note_reach()
-            await self._ledger.note_place(self._client.clock.time())
+            await self._ledger.call(self._ledger.sync.note_place, self._engine.clock.time())
         except LedgerLost as error:  # after the last submission: the next run must not buy it all again
             self._stop_signal.stop_if_fatal(error)
         except LedgerError:
             pass
         self._ledger.end_run(self._run_id)
-        await self._client.ledgers.release(self._ledger)
+        await self._engine.ledgers.release(self._ledger)
 
     async def _read_after_outages(self) -> None:
         """Read the balance whenever the brake has opened again."""
-        brake, changed, held = self._client.limiter.brake, asyncio.Event(), False
+        brake, changed, held = self._engine.limiter.brake, asyncio.Event(), False
         brake.listeners[changed.set] = None
         try:
             while True:
@@ -252,14 +250,14 @@ class Conversion:
 
     async def _recall_reach(self) -> None:
         """Begin carefully where an earlier run was stopped because the API was out of reach."""
-        brake = self._client.limiter.brake
+        brake = self._engine.limiter.brake
         self._out_of_reach = await self._ledger.call(self._ledger.sync.fact, OUT_OF_REACH) == "yes"
         if self._out_of_reach or brake.exhausted:
             brake.begin_half_open()
 
     async def _note_reach(self) -> None:
         """Let the next run know whether this one was stopped because the API was out of reach."""
-        now = self._client.limiter.brake.exhausted
+        now = self._engine.limiter.brake.exhausted
         if now != self._out_of_reach:
             await self._ledger.call(self._ledger.sync.note_fact, OUT_OF_REACH, "yes" if now else "no")
 
@@ -283,14 +281,16 @@ class Conversion:
     async def _wanted(self) -> AsyncGenerator[Row, None]:
         """Yield what the ledger holds and is not done, as a catalog of its tracks."""
         made = () if self._options.output_dir is None else (State.SUCCEEDED,)
-        async for row in self._ledger.in_state(*_NOT_DONE, *made):
+        async for row in self._ledger.rows(*_NOT_DONE, *made):
             yield Row(row.location, row.track)
 
     async def _claimed(self, row: Row) -> Claim | CatalogError | Unclaimed:
         if isinstance(row.track, CatalogError):
             return row.track
         try:
-            claim = await self._ledger.claim(row.track, location=row.location, run=self._run_id)
+            claim = await self._ledger.call(
+                self._ledger.sync.claim, row.track, location=row.location, run=self._run_id
+            )
         except LedgerError as error:
             return Unclaimed(row.track, error)
         # As the catalog has it now: the ledger may hold other columns of an earlier one.
@@ -301,7 +301,7 @@ class Conversion:
         if self._options.unknown_grace is None:
             return self._ledger.untouched(State.SUBMITTED)
         made = () if self._options.output_dir is None else (State.SUCCEEDED,)
-        return self._ledger.in_state(State.SUBMITTED, State.UNKNOWN, *made)
+        return self._ledger.rows(State.SUBMITTED, State.UNKNOWN, *made)
 
     async def _pick_up(self, group: TaskGroup, handle: Handle, rows: AsyncGenerator[LedgerRow, None]) -> None:
         try:
@@ -314,24 +314,24 @@ class Conversion:
             self._stop_signal.stop_if_fatal(error)
 
     async def _note_places(self) -> None:
-        rate = self._client.rate
-        if rate is not None and self._ledger is not self._client.ledger:  # the client sees to its own
+        rate = self._engine.rate
+        if rate is not None and self._ledger is not self._engine.ledger:  # the client sees to its own
             try:
-                await self._ledger.keep_places(self._client.clock, rate.per)
+                await self._ledger.keep_places(self._engine.clock, rate.per)
             except LedgerError as error:
                 self._stop_signal.stop_if_fatal(error)
 
     async def _handle(
         self, send: MemoryObjectSendStream[Outcome], claim: Claim | CatalogError | Unclaimed, location: str
     ) -> None:
-        work = Work(location, self._client.clock.now())
+        work = Work(location, self._engine.clock.now())
         try:
             outcome = await self._rows.process(claim, work)
             await send.send(
                 evolve(
                     outcome,
                     location=work.location,
-                    seconds=self._client.clock.now() - work.started,
+                    seconds=self._engine.clock.now() - work.started,
                     requests=work.requests,
                 )
             )

@@ -25,7 +25,7 @@ async def confirmed_row(engine: Engine, ledger: AsyncLedger, row: LedgerRow) -> 
     try:
         confirmed = await ledger.move(row, transition, cause=Cause.EVIDENCE)
     except LedgerError:
-        now = await ledger.row(row.id)
+        now = await ledger.call(ledger.sync.row, row.id)
         if now is None or now.state is State.UNKNOWN:
             raise
         return now  # another caller who asked was faster

@@ -11,10 +11,8 @@ from attrs import frozen
 
 from suno_video_async._util.aio import in_one_thread
 from suno_video_async.batch.catalog import CatalogSource
-from suno_video_async.ledger.aio import AsyncLedger
+from suno_video_async.ledger.aio import AsyncLedger, as_ledger
 from suno_video_async.ledger.model import NO_LEDGER, Ledger, NoLedger
-from suno_video_async.ledger.opened import file_of
-from suno_video_async.ledger.sqlite import SqliteLedger
 
 #: What a catalog's name may end with; its ledger's name does without.
 CATALOG_SUFFIXES = frozenset({".csv", ".json", ".jsonl", ".ndjson"})
@@ -44,22 +42,22 @@ async def choose_ledger(
 ) -> LedgerChoice:
     """Return the ledger that was given; else the client's; else the one beside the catalog; else one in memory."""
     if given is NO_LEDGER:
-        return LedgerChoice(ledger=SqliteLedger())
+        return LedgerChoice(ledger=as_ledger(None))
     if given is not None:
         return LedgerChoice(ledger=given)
     if clients is not None:
         return LedgerChoice(ledger=clients)
     if isinstance(source, str | PathLike) and not await in_one_thread()(partial(is_stream, Path(source))):
         return LedgerChoice(ledger=ledger_beside(Path(source)), is_default=True)
-    return LedgerChoice(ledger=SqliteLedger(), forgets=True)
+    return LedgerChoice(ledger=as_ledger(None), forgets=True)
 
 
-async def planned_ledger(source: CatalogSource, given: GivenLedger, clients: AsyncLedger | None) -> Path | None:
-    """Return the file of the ledger that a conversion would keep; None where it would not be in a file."""
+async def planned_ledger(
+    source: CatalogSource, given: GivenLedger, clients: AsyncLedger | None
+) -> Ledger | str | PathLike[str]:
+    """Return the ledger that a conversion would keep, or its file."""
     kept = (await choose_ledger(source, given, clients)).ledger
-    if isinstance(kept, str | PathLike):
-        return Path(kept)
-    return file_of(kept.sync if isinstance(kept, AsyncLedger) else kept)
+    return kept.sync if isinstance(kept, AsyncLedger) else kept
 
 
 def ledger_beside(catalog: Path) -> Path:

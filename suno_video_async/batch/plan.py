@@ -17,9 +17,9 @@ from suno_video_async.batch.catalog import CatalogSource, Row, read_rows
 from suno_video_async.batch.pricing import RECENT, PriceList, Prices, Shape, shape_of
 from suno_video_async.engine import Engine
 from suno_video_async.errors import CatalogError, InvalidRequestError, NotFoundError
+from suno_video_async.ledger.aio import as_ledger
 from suno_video_async.ledger.decision import Action, decide
-from suno_video_async.ledger.model import MICRO, all_rows
-from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.model import MICRO, Ledger, LedgerReader, all_rows
 from suno_video_async.ledger.states import BOUGHT, State
 from suno_video_async.models import Estimate, Track
 
@@ -88,7 +88,7 @@ class Plan:
 async def plan(
     engine: Engine,
     source: CatalogSource,
-    ledger: SqliteLedger | str | PathLike[str] | None = None,
+    ledger: Ledger | str | PathLike[str] | None = None,
     *,
     retry_failed: int = 0,
     rebuy_changed: bool = False,
@@ -133,7 +133,7 @@ async def plan(
 
 async def counted(
     source: CatalogSource,
-    ledger: SqliteLedger | str | PathLike[str] | None,
+    ledger: Ledger | str | PathLike[str] | None,
     account: tuple[str, str] | None,
     *,
     retry_failed: int = 0,
@@ -153,10 +153,9 @@ async def counted(
         LedgerError: the file is no ledger, or cannot be read.
 
     """
-    path = ledger.path if isinstance(ledger, SqliteLedger) else ledger
-    # A connection of its own: the one that was given may be in use.
-    count = Count(None if path is None else SqliteLedger(path), account, retry_failed, rebuy_changed)
-    run_blocking = inline if path is None else in_one_thread()
+    reader = None if ledger is None else as_ledger(ledger).reader()
+    count = Count(reader, account, retry_failed, rebuy_changed)
+    run_blocking = inline if reader is None else in_one_thread()
     try:
         await run_blocking(count.open)
         rows = list[Row]()
@@ -185,7 +184,7 @@ async def _learned(price_list: PriceList, samples: Sequence[Track]) -> Estimate:
 class Count:
     """Sorts the rows of a catalog; of what it has seen it keeps digests only. Its calls block."""
 
-    ledger: SqliteLedger | None
+    ledger: LedgerReader | None
     account: tuple[str, str] | None
     retry_failed: int = 0
     rebuy_changed: bool = False

@@ -8,17 +8,13 @@ from os import PathLike
 from types import TracebackType
 from typing import Protocol
 
-import anyio
-
 from suno_video_async._util.aio import in_one_thread
 from suno_video_async.batch.witness import FACT, Evidence, still_open
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.aio import AsyncLedger, as_ledger
-from suno_video_async.ledger.model import DROPPED, Ledger, LedgerRow, RowError, Transition, all_rows
+from suno_video_async.ledger.model import DROPPED, Ledger, LedgerReader, LedgerRow, RowError, Transition, all_rows
 from suno_video_async.ledger.opened import OpenLedgers
 from suno_video_async.ledger.origin import origin_problem
-from suno_video_async.ledger.reader import no_ledger
-from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import TaskSnapshot, VideoTaskId, video_task_id
 from suno_video_async.protocol.origin import disagreement
@@ -70,16 +66,12 @@ class Unknowns:
             LedgerError: there is none, it belongs to another account, or it is being written.
 
         """
-        kept = self._ledger.sync
-        path = kept.path if isinstance(kept, SqliteLedger) else None
-        if path is not None and not await anyio.Path(path).exists():
-            raise no_ledger(path)
-        self._ledger = await self._ledgers.acquire(self._ledger)
+        self._ledger = await self._ledgers.acquire(self._ledger, must_exist=True)
         return self
 
-    async def _open(self, ledger: AsyncLedger) -> None:
+    async def _open(self, ledger: AsyncLedger, must_exist: bool) -> None:
         provider, fingerprint = self._client.account
-        await ledger.open(provider=provider, fingerprint=fingerprint)
+        await ledger.call(ledger.sync.open, provider=provider, fingerprint=fingerprint, must_exist=must_exist)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -88,7 +80,7 @@ class Unknowns:
 
     async def rows(self) -> list[LedgerRow]:
         """Return the unknown rows in their order."""
-        return [row async for row in self._ledger.in_state(State.UNKNOWN)]
+        return [row async for row in self._ledger.rows(State.UNKNOWN)]
 
     async def adopt(self, row_id: int, task_id: VideoTaskId | str) -> LedgerRow:
         """Take a video task as the one that an unknown row bought; the next conversion follows it.
@@ -140,7 +132,7 @@ class Unknowns:
         return [await self._move(row, transition) for row in rows]
 
     async def _unknown(self, row_id: int) -> LedgerRow:
-        row = await self._ledger.row(row_id)
+        row = await self._ledger.call(self._ledger.sync.row, row_id)
         if row is None:
             raise LedgerError(f"the ledger has no row {row_id}")
         if row.state is not State.UNKNOWN:
@@ -151,7 +143,7 @@ class Unknowns:
         return await self._ledger.move(row, transition, cause=Cause.PERSON)
 
 
-async def unknown_rows(ledger: SqliteLedger | str | PathLike[str]) -> list[LedgerRow]:
+async def unknown_rows(ledger: Ledger | str | PathLike[str]) -> list[LedgerRow]:
     """Return the rows of a ledger that may be bought, beside whoever writes it; nothing is written.
 
     Rows that are `submitting` are among them: they are in the air while a conversion runs, and unknown when it was
@@ -161,35 +153,30 @@ async def unknown_rows(ledger: SqliteLedger | str | PathLike[str]) -> list[Ledge
         LedgerError: there is no ledger, or it cannot be read.
 
     """
-    path = ledger.path if isinstance(ledger, SqliteLedger) else ledger
-    # A connection of its own: the one that was given may be in use.
-    return await in_one_thread()(partial(_read, SqliteLedger(path)))
+    return await in_one_thread()(partial(_read, as_ledger(ledger).reader()))
 
 
-async def balance_evidence(ledger: SqliteLedger | str | PathLike[str]) -> list[Evidence]:
+async def balance_evidence(ledger: Ledger | str | PathLike[str]) -> list[Evidence]:
     """Return what the balance says about rows of a ledger that are still unknown, by run; nothing is written.
 
     Raises:
         LedgerError: there is no ledger, or it cannot be read.
 
     """
-    path = ledger.path if isinstance(ledger, SqliteLedger) else ledger
-    return await in_one_thread()(partial(_read_evidence, SqliteLedger(path)))
+    return await in_one_thread()(partial(_read_evidence, as_ledger(ledger).reader()))
 
 
-def _read_evidence(ledger: SqliteLedger) -> list[Evidence]:
+def _read_evidence(reader: LedgerReader) -> list[Evidence]:
     try:
-        if not ledger.open_to_read():
-            raise no_ledger(ledger.path)
-        return still_open(ledger.fact(FACT), {row.id for row in all_rows(ledger, State.UNKNOWN)})
+        reader.open_to_read(must_exist=True)
+        return still_open(reader.fact(FACT), {row.id for row in all_rows(reader, State.UNKNOWN)})
     finally:
-        ledger.close()
+        reader.close()
 
 
-def _read(ledger: SqliteLedger) -> list[LedgerRow]:
+def _read(reader: LedgerReader) -> list[LedgerRow]:
     try:
-        if not ledger.open_to_read():
-            raise no_ledger(ledger.path)
-        return list(all_rows(ledger, State.UNKNOWN, State.SUBMITTING))
+        reader.open_to_read(must_exist=True)
+        return list(all_rows(reader, State.UNKNOWN, State.SUBMITTING))
     finally:
-        ledger.close()
+        reader.close()

@@ -95,15 +95,15 @@ class RowProcessor:
     """Brings rows to their ends, each for itself.
 
     Attributes:
-        client: whose calls are used.
-        books: the ledger.
+        engine: makes the calls.
+        ledger: keeps the rows.
         options: how the catalog is converted.
         inbox: the callbacks of this conversion, if the service calls back.
-        halt: whether rows are still submitted.
+        stop_signal: whether rows are still submitted.
 
     """
 
-    client: Engine
+    engine: Engine
     ledger: AsyncLedger
     options: Options
     inbox: Inbox | None
@@ -114,15 +114,15 @@ class RowProcessor:
     _witness: Witness = field(factory=Witness, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._titles = TitleCache(self.client)
+        self._titles = TitleCache(self.engine)
         limit = micro(self.options.max_credits)
-        self._budget = None if limit is None else Budget(self.client, self.ledger, limit)
-        self._reach = ReachCheck(self.client)
+        self._budget = None if limit is None else Budget(self.engine, self.ledger, limit)
+        self._reach = ReachCheck(self.engine)
 
     async def process(self, claim: Claim | CatalogError | Unclaimed, work: Work) -> Outcome:
         """Bring a row to its end as one stage, for hooks to hear of."""
         track = claim.row.track if isinstance(claim, Claim) else getattr(claim, "track", None)
-        with self.client.reporter.stage("track", via="convert", track=track) as stage:
+        with self.engine.reporter.stage("track", via="convert", track=track) as stage:
             try:
                 outcome = await self._outcome(claim, work)
             finally:
@@ -162,7 +162,7 @@ class RowProcessor:
         """Read the balance as a witness of what was charged; where nothing answers, there is no reading."""
         before = self._witness.known()
         with contextlib.suppress(SunoVideoError):
-            balance = await self.client.calls.probe()
+            balance = await self.engine.calls.probe()
             after = self._witness.known(sending=len(self.stop_signal.submissions))
             self._witness.read(balance, before=before, after=after)
 
@@ -174,7 +174,7 @@ class RowProcessor:
         await self.read_balance()
         if len(self._witness.readings) == taken:
             self._witness.readings.clear()  # without one at the end, the earlier ones say nothing of the end
-        return self._witness.evidence(resent=self.client.statistics.resent_after_500)
+        return self._witness.evidence(resent=self.engine.statistics.resent_after_500)
 
     async def _work_on(self, claim: Claim, work: Work) -> Outcome:
         """Do what a row needs, when no other part of the client works on it."""
@@ -185,7 +185,7 @@ class RowProcessor:
 
     async def _current(self, claim: Claim) -> Claim:
         """Return a claim with its row as it stands now: another part of the client may have worked on it."""
-        row = await self.ledger.row(claim.row.id) if self.ledger.shared else None
+        row = await self.ledger.call(self.ledger.sync.row, claim.row.id) if self.ledger.shared else None
         return claim if row is None else evolve(claim, row=evolve(row, track=claim.row.track))
 
     async def _continue(self, claim: Claim, work: Work) -> Outcome:
@@ -218,7 +218,7 @@ class RowProcessor:
     async def _as_it_stands(self, row: LedgerRow, outcome: Outcome) -> Outcome:
         """Say of a row that was to be bought again, and was not, how it ended before."""
         again = row.state in {State.FAILED, State.REFUSED} and outcome.state == "planned"
-        kept = await self.ledger.row(row.id) if again else None
+        kept = await self.ledger.call(self.ledger.sync.row, row.id) if again else None
         return outcome if kept is None else evolve(_known(kept, _STATES[kept.state]), error=outcome.error)
 
     async def _buy(self, claim: Claim, work: Work) -> Outcome:
@@ -237,7 +237,7 @@ class RowProcessor:
         except LedgerError:
             raise
         except SubmissionUnknown as error:
-            row = await self.ledger.row(claim.row.id) or claim.row
+            row = await self.ledger.call(self.ledger.sync.row, claim.row.id) or claim.row
             self._witness.lost(row.id)
             return await self._resolve_unknown(evolve(claim, row=row), work, error)
         except SunoVideoError as error:
@@ -250,7 +250,7 @@ class RowProcessor:
     async def _find(self, claim: Claim, work: Work) -> Outcome:
         """Go on with a row of an earlier run that may be bought."""
         work.sends = 1
-        row = await confirmed_row(self.client, self.ledger, claim.row)
+        row = await confirmed_row(self.engine, self.ledger, claim.row)
         if row.state is State.SUBMITTED:
             return await self._follow(evolve(claim, row=row), work)
         error = SubmissionUnknown(row.track, row.since, row.reason or "interrupted")
@@ -263,7 +263,7 @@ class RowProcessor:
         row = await self._adopted(claim.row, work)
         if row.state is State.SUBMITTED:
             self._witness.found(row.id)
-            emit_found(self.client, row)
+            emit_found(self.engine, row)
             return await self._follow(evolve(claim, row=row), work)
         if row.state is State.PLANNED:
             if work.sends < SENDS_AFTER_500:
@@ -280,13 +280,13 @@ class RowProcessor:
         """
         if self.inbox is None:
             return row
-        awaited = row.error is not None and row.error.type == AWAITED and not self.client.strict
-        grace = max(UNKNOWN_GRACE, min(2 * self.client.usual_duration(ALMOST_ALL), LONGEST_TASK))
+        awaited = row.error is not None and row.error.type == AWAITED and not self.engine.strict
+        grace = max(UNKNOWN_GRACE, min(2 * self.engine.usual_duration(ALMOST_ALL), LONGEST_TASK))
         left = grace
         if work.submission is None and not awaited:
             # Of an earlier run, by clocks that may have been set since. A silence that leads to a purchase is
             # waited for by the run that buys: it knows that it has listened.
-            left = min(max(0.0, row.since + grace - self.client.clock.time()), grace)
+            left = min(max(0.0, row.since + grace - self.engine.clock.time()), grace)
         left = max(left, self.options.unknown_grace or 0.0)
         if (adopted := await self.inbox.adopt(row, left)) is not None:
             return adopted
@@ -305,11 +305,11 @@ class RowProcessor:
             reserve=(lambda: 0) if budget is None else partial(budget.reservation, row.track),
             budget=None if budget is None else budget.limit,
             rebuy_changed=self.options.rebuy_changed,
-            strict=self.client.strict,
+            strict=self.engine.strict,
             sent_before=work.sends > 0,
             callback_url=self.inbox.url if self.inbox is not None else None,
         )
-        submission = self.client.begin(
+        submission = self.engine.begin(
             VideoRequest(track=row.track), refused=self.stop_signal.stop_if_fatal, journal=journal, bulk=True
         )
         if work.claimed is not None:
@@ -328,9 +328,9 @@ class RowProcessor:
 
     async def _follow(self, claim: Claim, work: Work) -> Outcome:
         row = claim.row
-        work.task = work.task or self.client.follow(task_of(row), row.track, bulk=True)
+        work.task = work.task or self.engine.follow(task_of(row), row.track, bulk=True)
         end = await self._end_of(row, work.task)
-        if transition := transition_of(end, now=self.client.clock.time()):
+        if transition := transition_of(end, now=self.engine.clock.time()):
             row = await self.ledger.settle(row, transition)
         self._witness.ended(row.id, end, unknown=row.state is State.UNKNOWN)
         if self._budget is not None:
@@ -341,7 +341,7 @@ class RowProcessor:
             outcome = _known(row, "succeeded")
             return await self._download(outcome, claim) if self.options.output_dir else outcome
         if isinstance(end, WaitTimeout):
-            self.client.forget(work.task, end)
+            self.engine.forget(work.task, end)
         self.stop_signal.stop_if_fatal(end)
         return evolve(_known(row, _STATES[row.state]), error=end)
 
@@ -368,7 +368,7 @@ class RowProcessor:
         folder, sha256 = self.options.output_dir or Path(), self.options.sha256
         try:
             name = await self._name(row)
-            saved = await self.client.fetch(_made(outcome), folder, name=name, sha256=sha256)
+            saved = await self.engine.fetch(_made(outcome), folder, name=name, sha256=sha256)
         except (DownloadError, APIError, TransportError, TaskFailed, TaskEndUnknown, VideoNotReady) as error:
             return evolve(outcome, error=error)
         await self.ledger.settle(row, Transition(state=State.DOWNLOADED, path=saved.path, sha256=saved.sha256))
@@ -379,7 +379,7 @@ class RowProcessor:
         template, title = self.options.file_name, ""
         if template.needs_title:
             title = await self._titles.of(row.track)
-        marked = row.track.key if await self.ledger.has_namesake(row) else None
+        marked = row.track.key if await self.ledger.call(self.ledger.sync.has_namesake, row) else None
         task_id = row.video_task_id or ""
         return template.name(row.track, video_task_id=task_id, title=title, marked_by=marked)
 
@@ -445,7 +445,7 @@ TITLES = 100
 class TitleCache:
     """What songs are called: one question for each music task, as long as it is remembered."""
 
-    client: Engine
+    engine: Engine
     _known: dict[MusicTaskId, dict[str, str]] = field(factory=dict[MusicTaskId, dict[str, str]], init=False)
     _one: anyio.Lock = field(factory=anyio.Lock, init=False)
 
@@ -453,7 +453,7 @@ class TitleCache:
         """Return a song's title, empty where it has none."""
         async with self._one:
             if track.task_id not in self._known:
-                found = await self.client.tracks(track.task_id)
+                found = await self.engine.tracks(track.task_id)
                 while len(self._known) >= TITLES:
                     self._known.pop(next(iter(self._known)))
                 self._known[track.task_id] = {str(one.suno_id): one.title or "" for one in found}

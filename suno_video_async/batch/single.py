@@ -59,7 +59,7 @@ class SingleSubmissions:
         asked = False
         while True:
             async with self._one_claim:
-                claim = await ledger.claim(request.track, location="submit")
+                claim = await ledger.call(ledger.sync.claim, request.track, location="submit")
                 row, work = claim.row, ledger.register.find(claim.row.id)
                 may_ask = not asked and row.state is State.UNKNOWN and row.video_task_id is not None
                 if row.state in _FOUND or (work is None and not may_ask):

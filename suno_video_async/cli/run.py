@@ -31,8 +31,8 @@ from suno_video_async.cli.purchases import Purchases, resume_command
 from suno_video_async.cli.tally import PROBLEMS_SHOWN, Tally, outcome_line
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT, SunoVideoClient
 from suno_video_async.errors import BudgetExceeded, SunoVideoError
+from suno_video_async.ledger.aio import as_ledger
 from suno_video_async.ledger.model import NO_LEDGER, LedgerRow, all_rows
-from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.ratelimit.shared import SharedRateLimit
 
@@ -278,7 +278,7 @@ async def _emit_rest(job: Job, tally: Tally, output: Output) -> None:
 
 
 def _submitted(path: Path) -> list[LedgerRow]:
-    ledger = SqliteLedger(path)
+    ledger = as_ledger(path).reader()
     try:
         return list(all_rows(ledger, State.SUBMITTED)) if ledger.open_to_read() else []
     finally:

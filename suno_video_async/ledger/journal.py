@@ -58,11 +58,14 @@ class SubmissionJournal:
     async def record_intent(self, at: float) -> str | None:
         """Commit, before a byte leaves, that the row may be bought from now on; return the callback's URL."""
         nonce = secrets.token_hex(16)
-        begin: Callable[..., int] = self.ledger.sync.begin_attempt
-        reserve, most = self.reserve(), self.budget
-        rebuy = self.rebuy_changed
         await self.ledger.call(
-            begin, self.row.id, nonce=nonce, at=at, reserve=reserve, most=most, rebuy_changed=rebuy
+            self.ledger.sync.begin_attempt,
+            self.row.id,
+            nonce=nonce,
+            at=at,
+            reserve=self.reserve(),
+            budget=self.budget,
+            rebuy_changed=self.rebuy_changed,
         )
         return None if self.callback_url is None else self.callback_url(nonce)
 
@@ -84,12 +87,12 @@ class SubmissionJournal:
             LedgerError: the ledger cannot be written.
 
         """
-        transition = self._ending(task_id, error)
+        transition = self._transition(task_id, error)
         try:
             self.row = await self.ledger.move(self.row, transition)
         except LedgerError:
             named = transition.video_task_id
-            owner = None if named is None else await self.ledger.bought_by(named)
+            owner = None if named is None else await self.ledger.call(self.ledger.sync.bought_by, named)
             if owner is None or owner == self.row.id:
                 raise
             taken = MalformedResponseError(
@@ -103,7 +106,7 @@ class SubmissionJournal:
         transition = Transition(state=State.SUBMITTED, video_task_id=task_id)
         self.row = await self.ledger.move(self.row, transition, cause=Cause.EVIDENCE)
 
-    def _ending(self, task_id: VideoTaskId | None, error: SunoVideoError | None) -> Transition:
+    def _transition(self, task_id: VideoTaskId | None, error: SunoVideoError | None) -> Transition:
         if task_id is not None or error is None:
             return Transition(state=State.SUBMITTED, video_task_id=task_id)
         meaning = verdict(Operation.CREATE_TASK, error, strict=self.unknown_after_500)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from enum import Enum
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -180,20 +181,108 @@ class Totals:
     reserved: int = 0
 
 
-class Ledger(Protocol):
-    """Keeps the rows of one account. Every call is durable when it returns, and may block."""
+class LedgerReader(Protocol):
+    """What a ledger can be asked, beside the process that writes it. Calls may block."""
 
-    def open(self, *, provider: str, fingerprint: str) -> None:
-        """Take the ledger for writing; what an interrupted run left in `submitting` becomes `unknown`.
+    def open_to_read(self, account: tuple[str, str] | None = None, *, must_exist: bool = False) -> bool:
+        """Open it without ever writing to it; return False if there is no such ledger yet.
+
+        Args:
+            account: the provider and the fingerprint that it must belong to; None for any.
+            must_exist: whether it is an error if there is none.
 
         Raises:
-            LedgerError: it belongs to another account or program, is corrupt or newer, or is being written.
+            LedgerError: it is not a ledger, belongs to another account, or cannot be read.
 
         """
         ...
 
     def close(self) -> None:
-        """Let go of it; harmless when it is not open."""
+        """Close it; harmless if it is not open."""
+        ...
+
+    @property
+    def sums(self) -> tuple[int, int]:
+        """Micro-credits spent and reserved. Never blocks; any thread may ask at any time."""
+        ...
+
+    def row(self, row_id: int) -> LedgerRow | None:
+        """Return one row."""
+        ...
+
+    def find(self, track: Track) -> LedgerRow | None:
+        """Return the row of a track; unlike `claim`, change nothing."""
+        ...
+
+    def rows(self, *states: State, after: int = 0, limit: int = 500) -> Sequence[LedgerRow]:
+        """Return the rows in these states (any, if none are named) with ids above `after`, in their order."""
+        ...
+
+    def last_bought(self) -> LedgerRow | None:
+        """Return the row whose task was bought last."""
+        ...
+
+    def times(self) -> Iterator[AttemptTimes]:
+        """Yield the times of all submissions, ordered by row and attempt."""
+        ...
+
+    def totals(self) -> Totals:
+        """Return the sums."""
+        ...
+
+    def prices(self, limit: int) -> Sequence[int]:
+        """Return the micro-credits that the last rows' videos cost, newest last; at most `limit` of them.
+
+        Rows that were submitted several times are left out: their cost is that of all attempts together.
+        """
+        ...
+
+    def fact(self, name: str) -> str | None:
+        """Return what an earlier run noted under a name, or None."""
+        ...
+
+    def provider(self) -> str | None:
+        """Return the address of the service whose account it belongs to."""
+        ...
+
+    def at_one_moment(self) -> AbstractContextManager[None]:
+        """Answer everything the block asks as of one moment, whatever is written meanwhile."""
+        ...
+
+
+class Ledger(LedgerReader, Protocol):
+    """Keeps the rows of one account. Every call is durable when it returns, and may block.
+
+    Attributes:
+        same_account: whether it may go on with another key, if a task of the ledger is found with that key.
+
+    """
+
+    same_account: bool
+
+    def is_same(self, other: Ledger) -> bool:
+        """Whether another ledger keeps the same rows, under whatever name."""
+        ...
+
+    def reader(self) -> LedgerReader:
+        """Return a separate reader of the same ledger, not yet open; the ledger itself may be in use."""
+        ...
+
+    def open(self, *, provider: str, fingerprint: str, must_exist: bool = False, proven: bool = False) -> None:
+        """Open the ledger for writing; rows that an interrupted run left `submitting` become `unknown`.
+
+        Args:
+            provider: the service's address.
+            fingerprint: of the key.
+            must_exist: whether it is an error if there is none.
+            proven: whether a task of the ledger was found with this key, so that both are of one account.
+
+        Raises:
+            AnotherKeyError: it belongs to another key.
+            LedgerError: it belongs to another account or program, is corrupt or newer, or is being written; or it
+                does not exist and must.
+
+        """
         ...
 
     def begin_run(self) -> int:
@@ -201,7 +290,7 @@ class Ledger(Protocol):
         ...
 
     def claim(self, track: Track, *, location: str, run: int = 0) -> Claim:
-        """Find or make the row of a track.
+        """Find or create the row of a track.
 
         Args:
             track: the track.
@@ -212,7 +301,7 @@ class Ledger(Protocol):
         ...
 
     def begin_attempt(
-        self, row_id: int, *, nonce: str, at: float, reserve: int, most: int | None, rebuy_changed: bool = True
+        self, row_id: int, *, nonce: str, at: float, reserve: int, budget: int | None, rebuy_changed: bool = True
     ) -> int:
         """Commit that a row's CreateTask is about to be sent, and return the attempt's number.
 
@@ -221,7 +310,7 @@ class Ledger(Protocol):
         Raises:
             AlreadyBoughtError: the same song is bought under another author or brand, and `rebuy_changed` is
                 false; nothing changed.
-            BudgetExceeded: `reserve` micro-credits more would be over `most`; nothing changed.
+            BudgetExceeded: `reserve` micro-credits more would exceed `budget`; nothing changed.
             LedgerError: the row may not be submitted as it stands, or the ledger cannot be written.
 
         """
@@ -239,9 +328,10 @@ class Ledger(Protocol):
         ...
 
     def move(self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
-        """Commit how a row goes on, by the table of moves, and return it.
+        """Commit a transition that the table of moves allows, and return the row.
 
-        By silence a row moves only where no callback has named a task for its last attempt; else it stays.
+        With `Cause.SILENCE` a row moves only if no callback has named a task for its last attempt; otherwise it
+        stays as it is.
 
         Raises:
             LedgerError: the move is not allowed, or the ledger cannot be written.
@@ -265,38 +355,18 @@ class Ledger(Protocol):
         """Return the nonce of a row's last attempt, and the task that a callback named for it."""
         ...
 
-    def row(self, row_id: int) -> LedgerRow | None:
-        """Return one row."""
-        ...
-
-    def find(self, track: Track) -> LedgerRow | None:
-        """Return the row of a track, without touching it."""
-        ...
-
     def has_namesake(self, row: LedgerRow) -> bool:
-        """Whether an older row has the same `suno_id`, but for upper and lower case."""
-        ...
-
-    def rows(self, *states: State, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:
-        """Return rows in these states (any, when none are named) with ids above `after`, in their order."""
+        """Whether an older row has the same `suno_id`, ignoring case: some file systems ignore case, too."""
         ...
 
     def untouched(
-        self, state: State, *, runs: Collection[int] = (), after: int = 0, most: int = 500
+        self, state: State, *, runs: Collection[int] = (), after: int = 0, limit: int = 500
     ) -> Sequence[LedgerRow]:
         """Return rows in a state that no `claim` of these runs has touched, nor one without a run of its own."""
         ...
 
-    def totals(self) -> Totals:
-        """Return the sums."""
-        ...
-
     def last_place(self) -> float | None:
         """Return the Unix seconds of the last request known to have been sent, or None."""
-        ...
-
-    def fact(self, name: str) -> str | None:
-        """Return what an earlier run noted under a name, or None."""
         ...
 
     def note_fact(self, name: str, value: str) -> None:
@@ -307,15 +377,8 @@ class Ledger(Protocol):
         """Note that a request is being sent."""
         ...
 
-    def durations(self, most: int) -> Sequence[float]:
-        """Return the seconds that the tasks of the last rows took, the newest last; at most so many."""
-        ...
-
-    def prices(self, most: int) -> Sequence[int]:
-        """Return the micro-credits that the last rows' videos cost, the newest last; at most so many.
-
-        Rows that were submitted several times are left out: their cost is that of all attempts together.
-        """
+    def durations(self, limit: int) -> Sequence[float]:
+        """Return the seconds that the tasks of the last rows took, newest last; at most `limit` of them."""
         ...
 
 
@@ -338,7 +401,7 @@ def check_move(row: LedgerRow, new: State, cause: Cause) -> None:
         raise LedgerError(f"row {row.id} ({row.track.suno_id}) is {row.state} and cannot become {new}")
 
 
-def all_rows(ledger: Ledger, *states: State) -> Iterator[LedgerRow]:
+def all_rows(ledger: LedgerReader, *states: State) -> Iterator[LedgerRow]:
     """Yield rows a page at a time."""
     after = 0
     while page := ledger.rows(*states, after=after):

@@ -6,32 +6,33 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from os import PathLike
-from pathlib import Path
 
 from suno_video_async._util.aio import in_one_thread, run_to_completion
 from suno_video_async.ledger.aio import AsyncLedger, as_ledger
 from suno_video_async.ledger.model import Ledger
-from suno_video_async.ledger.sqlite import SqliteLedger
 
 
 class OpenLedgers:
     """Opens each ledger for its first user, and closes it after the last.
 
     Args:
-        open_ledger: takes a ledger for writing.
+        open_ledger: takes a ledger for writing; the second argument says whether it must exist.
 
     """
 
-    def __init__(self, open_ledger: Callable[[AsyncLedger], Awaitable[None]]) -> None:
+    def __init__(self, open_ledger: Callable[[AsyncLedger, bool], Awaitable[None]]) -> None:
         self._open_ledger = open_ledger
         self._users = dict[AsyncLedger, int]()
         self._one = asyncio.Lock()
 
-    async def acquire(self, wanted: AsyncLedger | Ledger | str | PathLike[str]) -> AsyncLedger:
+    async def acquire(
+        self, wanted: AsyncLedger | Ledger | str | PathLike[str], *, must_exist: bool = False
+    ) -> AsyncLedger:
         """Return a ledger that is open for writing: the one that is open already, where that is the same.
 
         Args:
             wanted: a file, by whatever name or link; or the ledger itself.
+            must_exist: whether it is an error if there is none.
 
         Raises:
             LedgerError: it cannot be used, or belongs to another account.
@@ -40,11 +41,11 @@ class OpenLedgers:
         async with self._one:
             ledger = wanted if isinstance(wanted, AsyncLedger) else AsyncLedger(as_ledger(wanted))
             for other in self._users:
-                if await _is_same(ledger, other):
+                if await in_one_thread()(partial(ledger.sync.is_same, other.sync)):
                     self._users[other] += 1
                     other.shared = True
                     return other
-            await self._open_ledger(ledger)
+            await self._open_ledger(ledger, must_exist)
             self._users[ledger] = 1
             return ledger
 
@@ -58,22 +59,3 @@ class OpenLedgers:
             if not self._users[ledger]:
                 del self._users[ledger]
                 await ledger.close()
-
-
-async def _is_same(one: AsyncLedger, other: AsyncLedger) -> bool:
-    if one.sync is other.sync:
-        return True
-    first, second = file_of(one.sync), file_of(other.sync)
-    return first is not None and second is not None and await in_one_thread()(partial(_same_file, first, second))
-
-
-def _same_file(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:  # one of them does not exist yet
-        return one.resolve() == other.resolve()
-
-
-def file_of(ledger: Ledger) -> Path | None:
-    """Return the file of a ledger; None where it is kept elsewhere."""
-    return ledger.path if isinstance(ledger, SqliteLedger) else None

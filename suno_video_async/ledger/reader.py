@@ -48,14 +48,15 @@ class SqliteReader:
         if connection is not None:
             connection.close()
 
-    def open_to_read(self, account: tuple[str, str] | None = None) -> bool:
+    def open_to_read(self, account: tuple[str, str] | None = None, *, must_exist: bool = False) -> bool:
         """Open it beside whoever writes; return False when there is no such ledger yet.
 
         A ledger of an older version stays as it is: what is read is a copy in memory, brought up to date. Of one
         that may lack what was bought it is warned: nothing is bought by reading.
 
         Args:
-            account: the provider and the fingerprint that it must belong to, or None for any.
+            account: the provider and the fingerprint that it must belong to; None for any.
+            must_exist: whether it is an error if there is none.
 
         Raises:
             LedgerError: the file is not a ledger of ours, or of another account, or cannot be read.
@@ -63,13 +64,13 @@ class SqliteReader:
         """
         if self._connection is not None:
             raise LedgerError(f"{self!r} is open already")
-        if self.path is None:
-            return False
         with translated(self.path):
-            facts = examine(self.path, account)
-            if doubt := doubt_about_content(facts):
+            facts = None if self.path is None else examine(self.path, account)
+            if facts is not None and (doubt := doubt_about_content(facts)):
                 warnings.warn(f"the ledger {self.path} {doubt.problem}: {doubt.check}", UserWarning, stacklevel=2)
-            if not facts.exists:
+            if self.path is None or facts is None or not facts.exists:
+                if must_exist:
+                    raise no_ledger(self.path)
                 return False
             self._connection = up_to_date(read_only(self.path))
             (self._spent, self._reserved) = sums(self._connection)
@@ -88,22 +89,12 @@ class SqliteReader:
             )
         return None
 
-    def witness(self) -> LedgerRow | None:
-        """Return the row whose task was bought last, of a ledger that is not open.
-
-        Raises:
-            LedgerError: it cannot be read.
-
-        """
-        if not self.open_to_read():
-            return None
-        try:
-            found = self._select(
-                f"SELECT {COLUMNS} {FROM} WHERE a.video_task_id IS NOT NULL AND a.state != 'unknown'"
-                " ORDER BY a.at DESC LIMIT 1"
-            )
-        finally:
-            self.close()
+    def last_bought(self) -> LedgerRow | None:
+        """Return the row whose task was bought last."""
+        found = self._select(
+            f"SELECT {COLUMNS} {FROM} WHERE a.video_task_id IS NOT NULL AND a.state != 'unknown'"
+            " ORDER BY a.at DESC LIMIT 1"
+        )
         return row_of(found[0]) if found else None
 
     def bought_by(self, task_id: VideoTaskId) -> int | None:
@@ -135,7 +126,7 @@ class SqliteReader:
         query = "SELECT EXISTS (SELECT 1 FROM rows WHERE suno_id = ? COLLATE NOCASE AND id < ?)"
         return bool(self._select(query, row.track.suno_id, row.id)[0][0])
 
-    def rows(self, *states: State, after: int = 0, most: int = 500) -> Sequence[LedgerRow]:
+    def rows(self, *states: State, after: int = 0, limit: int = 500) -> Sequence[LedgerRow]:
         """Return rows in these states (any, when none are named) with ids above `after`, in their order."""
         wanted = [state.value for state in states or State]
         found = self._select(
@@ -143,12 +134,12 @@ class SqliteReader:
             " ORDER BY r.id LIMIT ?",
             *wanted,
             after,
-            most,
+            limit,
         )
         return [row_of(values) for values in found]
 
     def untouched(
-        self, state: State, *, runs: Collection[int] = (), after: int = 0, most: int = 500
+        self, state: State, *, runs: Collection[int] = (), after: int = 0, limit: int = 500
     ) -> Sequence[LedgerRow]:
         """Return rows in a state that no `claim` of these runs has touched, nor one without a run of its own."""
         # The state stands in the text: SQLite uses a partial index for literals only.
@@ -159,7 +150,7 @@ class SqliteReader:
             after,
             self._run,
             *runs,
-            most,
+            limit,
         )
         return [row_of(values) for values in found]
 
@@ -205,18 +196,18 @@ class SqliteReader:
         value = self._meta("last_place")
         return None if value is None else float(value)
 
-    def durations(self, most: int) -> Sequence[float]:
+    def durations(self, limit: int) -> Sequence[float]:
         """Return the seconds that the tasks of the last rows took, the newest last; at most so many."""
         query = "SELECT took FROM attempts WHERE took IS NOT NULL ORDER BY row_id DESC, n DESC LIMIT ?"
-        return [took for (took,) in reversed(self._select(query, most))]
+        return [took for (took,) in reversed(self._select(query, limit))]
 
-    def prices(self, most: int) -> Sequence[int]:
+    def prices(self, limit: int) -> Sequence[int]:
         """Return the micro-credits that the last rows' videos cost, the newest last; at most so many."""
         query = (
             "SELECT cost FROM rows WHERE state IN ('succeeded', 'downloaded') AND attempt = 1 AND cost > 0"
             " ORDER BY id DESC LIMIT ?"
         )
-        return [cost for (cost,) in reversed(self._select(query, most))]
+        return [cost for (cost,) in reversed(self._select(query, limit))]
 
     def problems(self) -> Sequence[str]:
         """Return what a thorough look at the whole file finds wrong with it; of a large one that takes a while."""

@@ -24,8 +24,8 @@ from suno_video_async.errors import (
 from suno_video_async.ledger.copies import Facts, Mark, Phase, doubt_about_place
 from suno_video_async.ledger.files import MARK, Identity, facts_of_place, log_of, mark_alone, write_counter
 from suno_video_async.ledger.lock import WriterLock, lock_of
-from suno_video_async.ledger.model import MICRO, Claim, LedgerRow, Transition, check_move
-from suno_video_async.ledger.reader import COLUMNS, FROM, SqliteReader, row_of, sums
+from suno_video_async.ledger.model import MICRO, Claim, Ledger, LedgerRow, Transition, check_move
+from suno_video_async.ledger.reader import COLUMNS, FROM, SqliteReader, no_ledger, row_of, sums
 from suno_video_async.ledger.schema import APPLICATION_ID, examine, migrate, refuse_doubtful, translated
 from suno_video_async.ledger.states import UNSETTLED, Cause, State
 from suno_video_async.models import Track, VideoTaskId
@@ -61,7 +61,6 @@ class SqliteLedger(SqliteReader):
         super().__init__(path)
         self.accept = accept
         self.same_account = same_account
-        self.proven: str | None = None  # the fingerprint of a key that is known to be of the same account
         self._synchronous = synchronous
         self._now = now
         self._lock: WriterLock | None = None
@@ -73,28 +72,45 @@ class SqliteLedger(SqliteReader):
 
     # Opening and closing
 
-    def open(self, *, provider: str, fingerprint: str) -> None:
+    def is_same(self, other: Ledger) -> bool:
+        """Whether another ledger is this one, or is kept in the same file."""
+        if not isinstance(other, SqliteLedger) or self.path is None or other.path is None:
+            return self is other
+        try:
+            return self.path.samefile(other.path)
+        except OSError:  # one of them does not exist yet
+            return self.path.resolve() == other.path.resolve()
+
+    def reader(self) -> SqliteReader:
+        """Return a separate reader of the same file, not yet open."""
+        return SqliteReader(self.path)
+
+    def open(self, *, provider: str, fingerprint: str, must_exist: bool = False, proven: bool = False) -> None:
         """Take the ledger for writing; what an interrupted run left in `submitting` becomes `unknown`.
 
         Args:
             provider: the service's address.
             fingerprint: of the key.
+            must_exist: whether it is an error if there is none.
+            proven: whether a task of the ledger was found with this key, so that both are of one account.
 
         Raises:
             AnotherKeyError: it belongs to another key.
             DoubtfulLedgerError: it may lack what was bought, or be written through another name.
-            LedgerError: it cannot be used, or is being written.
+            LedgerError: it cannot be used, or is being written; or it does not exist and must.
 
         """
         if self._connection is not None:
             raise LedgerError(f"{self!r} is in use: one run at a time")
+        if must_exist and self.path is not None and not self.path.exists():
+            raise no_ledger(self.path)
         if self.path is not None:
             self._take(self.path)
         try:
             with translated(self.path):
                 facts = Facts(exists=False)
                 if self._file is not None and self.path is not None:
-                    facts = examine(self.path, (provider, fingerprint), same_account=self.proven == fingerprint)
+                    facts = examine(self.path, (provider, fingerprint), same_account=proven)
                     facts = evolve(facts, alone=mark_alone(self._file))
                     if not self.accept:
                         refuse_doubtful(self.path, facts)
@@ -273,7 +289,7 @@ class SqliteLedger(SqliteReader):
         return None if found is None else row_of(found)
 
     def begin_attempt(
-        self, row_id: int, *, nonce: str, at: float, reserve: int, most: int | None, rebuy_changed: bool = True
+        self, row_id: int, *, nonce: str, at: float, reserve: int, budget: int | None, rebuy_changed: bool = True
     ) -> int:
         """Commit that a row's CreateTask is about to be sent, and return the attempt's number."""
         self._checkpoint_at_times()
@@ -289,9 +305,9 @@ class SqliteLedger(SqliteReader):
             if other is not None:  # since it was claimed, by another part of this client
                 raise AlreadyBoughtError(row.track, other.track.key)
             committed = self._spent + self._reserved
-            if most is not None and committed + reserve > most:
+            if budget is not None and committed + reserve > budget:
                 raise BudgetExceeded(
-                    f"{reserve / MICRO:g} credits more would be over the budget of {most / MICRO:g}:"
+                    f"{reserve / MICRO:g} credits more would be over the budget of {budget / MICRO:g}:"
                     f" {self._spent / MICRO:g} are spent and {self._reserved / MICRO:g} set aside"
                 )
             (last,) = db.execute("SELECT attempt FROM rows WHERE id = ?", (row_id,)).fetchone()

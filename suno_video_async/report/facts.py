@@ -12,9 +12,8 @@ from pathlib import Path
 from attrs import define, evolve, field, frozen
 
 from suno_video_async.batch.witness import FACT, Evidence, still_open
-from suno_video_async.ledger.model import AttemptTimes, LedgerRow, RowError, all_rows
-from suno_video_async.ledger.reader import no_ledger
-from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.aio import as_ledger
+from suno_video_async.ledger.model import AttemptTimes, LedgerReader, LedgerRow, RowError, all_rows
 from suno_video_async.ledger.states import State
 from suno_video_async.models import Track
 from suno_video_async.report.reasons import Reason, Reasons
@@ -127,17 +126,16 @@ def read(ledger: str | PathLike[str], *, now: float | None = None, clean: Callab
         LedgerError: it does not exist, is not a ledger, is of a newer version, or is damaged.
 
     """
-    kept = SqliteLedger(ledger)
+    reader = as_ledger(ledger).reader()
     try:
-        if not kept.open_to_read():
-            raise no_ledger(kept.path)
-        with kept.at_one_moment():
-            return _facts(kept, Path(ledger), time.time() if now is None else now, clean)
+        reader.open_to_read(must_exist=True)
+        with reader.at_one_moment():
+            return _facts(reader, Path(ledger), time.time() if now is None else now, clean)
     finally:
-        kept.close()
+        reader.close()
 
 
-def _facts(ledger: SqliteLedger, path: Path, now: float, clean: Callable[[str], str]) -> Facts:
+def _facts(ledger: LedgerReader, path: Path, now: float, clean: Callable[[str], str]) -> Facts:
     sums = _Sums()
     for item in _items(ledger, sums, clean):
         sums.add(item)
@@ -203,7 +201,7 @@ class _Sums:
             self.items.append(item)
 
 
-def _items(ledger: SqliteLedger, sums: _Sums, clean: Callable[[str], str]) -> Iterator[Item]:
+def _items(ledger: LedgerReader, sums: _Sums, clean: Callable[[str], str]) -> Iterator[Item]:
     """Yield the rows with their times; both are read in the order of the rows' numbers."""
     groups = groupby(ledger.times(), key=lambda times: times.row_id)
     number, attempts = _next(groups)

@@ -315,7 +315,7 @@ async def test_a_named_price_frees_its_place_once() -> None:
         ledger = AsyncLedger(SqliteLedger())
         await client._open().open_ledger(ledger)
         budget = Budget(client._open(), ledger, 100 * MICRO)
-        row = (await ledger.claim(tracks(1)[0], location="")).row
+        row = (await ledger.call(ledger.sync.claim, tracks(1)[0], location="")).row
         await budget.admit(row)
         await budget.admit(row)
         assert budget._places.value == OUTSTANDING - 1

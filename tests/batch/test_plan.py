@@ -29,7 +29,7 @@ from suno_video_async.ledger.states import Cause, State
 if TYPE_CHECKING:
     from suno_video_async.engine import Engine
 
-ACCOUNT = {"provider": "127.0.0.1", "fingerprint": "f"}
+ACCOUNT: dict[str, Any] = {"provider": "127.0.0.1", "fingerprint": "f"}
 
 
 def refusal(kind: type[APIError], code: int) -> APIError:
@@ -80,7 +80,7 @@ def put(ledger: SqliteLedger, track: Track, state: State) -> None:
     row = ledger.claim(track, location="c.csv, line 2").row
     if state is State.PLANNED:
         return
-    ledger.begin_attempt(row.id, nonce=f"n{row.id}", at=1.0, reserve=0, most=None)
+    ledger.begin_attempt(row.id, nonce=f"n{row.id}", at=1.0, reserve=0, budget=None)
     if state is State.SUBMITTING:
         return
     if state in {State.UNKNOWN, State.REFUSED}:
@@ -178,7 +178,7 @@ def test_a_dropped_row_counts_as_failed(ledger: SqliteLedger, tmp_path: Path) ->
 def test_a_track_that_failed_and_was_then_refused(ledger: SqliteLedger, tmp_path: Path) -> None:
     """A track that failed before counts as failed whatever came of its last attempt, as a conversion leaves it."""
     put(ledger, song("s1"), State.FAILED)
-    ledger.begin_attempt(1, nonce="again", at=1.0, reserve=0, most=None)
+    ledger.begin_attempt(1, nonce="again", at=1.0, reserve=0, budget=None)
     ledger.move(1, Transition(state=State.REFUSED))
     left, bought = (
         asyncio.run(plan(Service(), [song("s1")], tmp_path / "c.db", retry_failed=retry)) for retry in (0, 1)

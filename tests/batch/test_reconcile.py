@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> Path:
     for number, author in ((1, "Zoë"), (2, None), (3, None)):
         track = Track(task_id="m1", suno_id=f"s{number}", author=author)
         ledger.claim(track, location="c.csv")
-        ledger.begin_attempt(number, nonce=f"n{number}", at=1.0, reserve=2_000_000, most=None)
+        ledger.begin_attempt(number, nonce=f"n{number}", at=1.0, reserve=2_000_000, budget=None)
         said = RowError("TransportError", None, "cut")
         ledger.move(
             number,
@@ -201,7 +201,7 @@ def _interrupt(path: Path) -> None:
     ledger = SqliteLedger(path, synchronous="OFF")
     ledger.open(provider="127.0.0.1", fingerprint="f")
     ledger.claim(Track(task_id="m1", suno_id="s4"), location="c.csv")
-    ledger.begin_attempt(4, nonce="n4", at=1.0, reserve=0, most=None)
+    ledger.begin_attempt(4, nonce="n4", at=1.0, reserve=0, budget=None)
     ledger.close()
 
 

@@ -80,7 +80,7 @@ async def test_the_next_process_knows_how_long_tasks_take(tmp_path: Path) -> Non
     def fill(ledger: SqliteLedger) -> None:
         for number in range(6):
             row = ledger.claim(Track(task_id="m", suno_id=f"s{number}"), location="").row
-            ledger.begin_attempt(row.id, nonce=f"n{number}", at=0.0, reserve=0, most=None)
+            ledger.begin_attempt(row.id, nonce=f"n{number}", at=0.0, reserve=0, budget=None)
             ledger.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId(f"v{number}")))
             ledger.move(row.id, Transition(state=State.SUCCEEDED, took=40.0))
 
@@ -173,7 +173,7 @@ async def test_a_failed_track_is_not_bought_again(tmp_path: Path) -> None:
 
     def given_up(ledger: SqliteLedger) -> None:
         row = ledger.claim(Track(task_id="m", suno_id="s2"), location="").row
-        ledger.begin_attempt(row.id, nonce="n2", at=0.0, reserve=0, most=None)
+        ledger.begin_attempt(row.id, nonce="n2", at=0.0, reserve=0, budget=None)
         ledger.move(row.id, Transition(state=State.UNKNOWN))
         ledger.move(row.id, Transition(state=State.FAILED), cause=Cause.PERSON)
 

@@ -274,7 +274,7 @@ def test_what_others_wrote_stays_text(browser: Browser, tmp_path: Path) -> None:
     ledger = opened(tmp_path / "catalog.ledger.db")
     for n in range(3):
         row = ledger.claim(track(f"s{n}", title=HOSTILE, **{HOSTILE: HOSTILE}), location=HOSTILE).row
-        ledger.begin_attempt(row.id, nonce=str(n), at=1.0, reserve=0, most=None)
+        ledger.begin_attempt(row.id, nonce=str(n), at=1.0, reserve=0, budget=None)
         ledger.move(
             row.id,
             Transition(

@@ -39,10 +39,10 @@ def opened(path: Path | None = None, **options: Any) -> SqliteLedger:
     return ledger
 
 
-def begin(ledger: SqliteLedger, row: LedgerRow, *, reserve: int = 0, most: int | None = None) -> int:
+def begin(ledger: SqliteLedger, row: LedgerRow, *, reserve: int = 0, budget: int | None = None) -> int:
     """Begin an attempt, with a nonce that no other has."""
     nonce = f"nonce {row.id} {ledger.totals()} {row.failures} {row.cost}"
-    return ledger.begin_attempt(row.id, nonce=nonce, at=2000.0, reserve=reserve, most=most)
+    return ledger.begin_attempt(row.id, nonce=nonce, at=2000.0, reserve=reserve, budget=budget)
 
 
 def transition(state: State, row: LedgerRow) -> Transition:

@@ -39,10 +39,10 @@ TASK = VideoTaskId("v1")
 
 
 async def open_ledger(path: Path | None = None) -> AsyncLedger:
-    """Return the open books of the tests' account."""
-    books = AsyncLedger(SqliteLedger(path))
-    await books.open(provider=PROVIDER, fingerprint=FINGERPRINT)
-    return books
+    """Return the open ledger of the tests' account."""
+    ledger = AsyncLedger(SqliteLedger(path))
+    await ledger.call(ledger.sync.open, provider=PROVIDER, fingerprint=FINGERPRINT)
+    return ledger
 
 
 def test_what_is_taken_for_a_ledger(path: Path) -> None:
@@ -60,20 +60,20 @@ def test_what_is_taken_for_a_ledger(path: Path) -> None:
 
 async def test_all_that_can_be_asked(path: Path) -> None:
     """Rows, sums and the last request's time come from a ledger in a file without blocking the loop."""
-    books = await open_ledger(path)
-    assert await books.last_place() is None
-    await books.note_place(5.0)
-    assert await books.last_place() == 5.0
-    rows = [(await books.claim(track(f"s{n}"), location="")).row for n in range(3)]
-    assert [row async for row in books.in_state(State.PLANNED)] == rows
-    assert [row async for row in books.in_state(State.FAILED)] == []
-    assert [row async for row in books.untouched(State.PLANNED)] == []
-    assert (await books.totals()).states == {State.PLANNED: 3}
-    await books.close()
+    ledger = await open_ledger(path)
+    assert await ledger.call(ledger.sync.last_place) is None
+    await ledger.call(ledger.sync.note_place, 5.0)
+    assert await ledger.call(ledger.sync.last_place) == 5.0
+    rows = [(await ledger.call(ledger.sync.claim, track(f"s{n}"), location="")).row for n in range(3)]
+    assert [row async for row in ledger.rows(State.PLANNED)] == rows
+    assert [row async for row in ledger.rows(State.FAILED)] == []
+    assert [row async for row in ledger.untouched(State.PLANNED)] == []
+    assert (await ledger.call(ledger.sync.totals)).states == {State.PLANNED: 3}
+    await ledger.close()
     again = await open_ledger(path)
     assert [row async for row in again.untouched(State.PLANNED)] == rows
-    assert await again.row(rows[1].id) == rows[1]
-    assert await again.row(99) is None
+    assert await again.call(again.sync.row, rows[1].id) == rows[1]
+    assert await again.call(again.sync.row, 99) is None
     await again.close()
 
 
@@ -87,35 +87,35 @@ async def test_a_file_is_never_written_on_the_loop(path: Path, monkeypatch: pyte
         return claim(self, *args, **kwargs)
 
     monkeypatch.setattr(SqliteLedger, "claim", watched)
-    for books in (await open_ledger(path), await open_ledger()):
-        await asyncio.gather(*(books.claim(track(f"s{n}"), location="") for n in range(5)))
-        await books.close()
+    for ledger in (await open_ledger(path), await open_ledger()):
+        await asyncio.gather(*(ledger.call(ledger.sync.claim, track(f"s{n}"), location="") for n in range(5)))
+        await ledger.close()
     assert threading.main_thread() not in threads[:5]
     assert set(threads[5:]) == {threading.main_thread()}
 
 
 async def test_a_cancelled_move_is_made(path: Path) -> None:
     """Whoever leaves while a row is written leaves a whole row."""
-    books = await open_ledger(path)
-    row = (await books.claim(track(), location="")).row
+    ledger = await open_ledger(path)
+    row = (await ledger.call(ledger.sync.claim, track(), location="")).row
     with anyio.CancelScope() as scope:
-        real = books.sync.begin_attempt
+        real = ledger.sync.begin_attempt
 
         def slow(*args: Any, **kwargs: Any) -> int:
             anyio.from_thread.run_sync(scope.cancel)
             return real(*args, **kwargs)
 
-        books.sync.begin_attempt = slow  # type: ignore[method-assign]
-        await SubmissionJournal(books, row).record_intent(0.0)
+        ledger.sync.begin_attempt = slow  # type: ignore[method-assign]
+        await SubmissionJournal(ledger, row).record_intent(0.0)
     assert scope.cancel_called
-    kept = await books.row(row.id)
+    kept = await ledger.call(ledger.sync.row, row.id)
     assert kept is not None
     assert kept.state is State.SUBMITTING
     with anyio.CancelScope() as leaving:
         leaving.cancel()
-        await books.close()
+        await ledger.close()
     with pytest.raises(LedgerError, match="not open"):
-        await books.totals()
+        await ledger.call(ledger.sync.totals)
 
 
 def api(kind: type[APIError], code: int) -> APIError:
@@ -145,11 +145,11 @@ async def test_what_a_submission_came_to(
     error: SunoVideoError | None, state: State, strict_state: State, strict: bool
 ) -> None:
     """Each outcome of a CreateTask has its state: only what is known not to be bought goes back."""
-    books = await open_ledger()
-    row = (await books.claim(track(), location="")).row
-    journal = SubmissionJournal(books, row, reserve=lambda: 3, strict=strict)
+    ledger = await open_ledger()
+    row = (await ledger.call(ledger.sync.claim, track(), location="")).row
+    journal = SubmissionJournal(ledger, row, reserve=lambda: 3, strict=strict)
     await journal.record_intent(7.0)
-    begun = await books.row(row.id)
+    begun = await ledger.call(ledger.sync.row, row.id)
     assert begun is not None
     assert (begun.state, begun.reserved, begun.since) == (State.SUBMITTING, 3, 7.0)
     await journal.record_result(TASK if error is None else None, error)
@@ -157,19 +157,21 @@ async def test_what_a_submission_came_to(
     assert (journal.row.video_task_id == TASK) is (error is None)
     assert journal.row.error == (None if error is None else described(error))
     assert journal.row.reserved == (3 if journal.row.state in {State.SUBMITTED, State.UNKNOWN} else 0)
-    await books.close()
+    await ledger.close()
 
 
 async def test_an_id_in_a_broken_answer_is_written_down() -> None:
     """The candidate of an unknown submission is kept for whoever looks into it."""
-    books = await open_ledger()
-    journal = SubmissionJournal(books, (await books.claim(track(), location="")).row)
+    ledger = await open_ledger()
+    journal = SubmissionJournal(ledger, (await ledger.call(ledger.sync.claim, track(), location="")).row)
     await journal.record_intent(0.0)
     await journal.record_result(None, MalformedResponseError("cut off", http_status=200, task_id="v9"))
     assert (journal.row.state, journal.row.video_task_id) == (State.UNKNOWN, "v9")
-    row = await books.move(journal.row, Transition(state=State.SUBMITTED), cause=Cause.PERSON)
+    row = await ledger.call(
+        ledger.sync.move, journal.row.id, Transition(state=State.SUBMITTED), cause=Cause.PERSON
+    )
     assert (row.state, row.video_task_id) == (State.SUBMITTED, "v9")
-    await books.close()
+    await ledger.close()
 
 
 @pytest.mark.parametrize("task_id", [TASK, None])
@@ -177,8 +179,8 @@ async def test_a_ledger_that_cannot_take_a_result_says_so(
     task_id: VideoTaskId | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its own error comes out; only a task that is another row's already is not the ledger's fault."""
-    books = await open_ledger()
-    journal = SubmissionJournal(books, (await books.claim(track(), location="")).row)
+    ledger = await open_ledger()
+    journal = SubmissionJournal(ledger, (await ledger.call(ledger.sync.claim, track(), location="")).row)
     await journal.record_intent(0.0)
     refusal = None if task_id else api(RateLimitError, 429)
 
@@ -191,17 +193,17 @@ async def test_a_ledger_that_cannot_take_a_result_says_so(
             await journal.record_result(task_id, refusal)
     await journal.record_result(task_id, refusal)
     assert journal.row.state is (State.SUBMITTED if task_id else State.PLANNED)
-    await books.close()
+    await ledger.close()
 
 
 async def test_a_submission_over_the_budget_is_not_begun() -> None:
     """The budget is asked before a byte leaves; the row stays planned."""
-    books = await open_ledger()
-    row = (await books.claim(track(), location="")).row
+    ledger = await open_ledger()
+    row = (await ledger.call(ledger.sync.claim, track(), location="")).row
     with pytest.raises(BudgetExceeded):
-        await SubmissionJournal(books, row, reserve=lambda: 3, budget=2).record_intent(0.0)
-    assert await books.row(row.id) == row
-    await books.close()
+        await SubmissionJournal(ledger, row, reserve=lambda: 3, budget=2).record_intent(0.0)
+    assert await ledger.call(ledger.sync.row, row.id) == row
+    await ledger.close()
 
 
 async def test_every_attempt_has_a_nonce_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,12 +216,12 @@ async def test_every_attempt_has_a_nonce_of_its_own(monkeypatch: pytest.MonkeyPa
         return begin_attempt(self, row_id, nonce=nonce, **more)
 
     monkeypatch.setattr(SqliteLedger, "begin_attempt", noted)
-    books = await open_ledger()
-    journal = SubmissionJournal(books, (await books.claim(track(), location="")).row)
+    ledger = await open_ledger()
+    journal = SubmissionJournal(ledger, (await ledger.call(ledger.sync.claim, track(), location="")).row)
     for _ in range(3):
         await journal.record_intent(0.0)
         await journal.record_result(None, api(RateLimitError, 429))
-    await books.close()
+    await ledger.close()
     assert len(set(nonces)) == 3
     assert {len(bytes.fromhex(nonce)) for nonce in nonces} == {16}
 

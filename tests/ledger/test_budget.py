@@ -89,9 +89,9 @@ def test_the_budget_is_never_passed(memory: SqliteLedger) -> None:
     row = memory.claim(track("s3"), location="").row
     before = everything(memory)
     with pytest.raises(BudgetExceeded, match="4e-06 credits more would be over the budget of 1e-05"):
-        begin(memory, row, reserve=4, most=10)
+        begin(memory, row, reserve=4, budget=10)
     assert everything(memory) == before
-    begin(memory, row, reserve=4, most=11)
+    begin(memory, row, reserve=4, budget=11)
     assert sums(memory) == (3, 8)
 
 

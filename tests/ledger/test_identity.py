@@ -78,7 +78,7 @@ def test_a_changed_brand_within_a_run(memory: SqliteLedger) -> None:
     """Of two brands in a catalog the second is reported before either is bought; a refused one is in no way."""
     first = memory.claim(track(), location="").row
     assert memory.claim(track(brand="Acme"), location="").changed == first
-    memory.begin_attempt(first.id, nonce="n", at=0.0, reserve=0, most=None)
+    memory.begin_attempt(first.id, nonce="n", at=0.0, reserve=0, budget=None)
     memory.move(first.id, Transition(state=State.REFUSED))
     found = memory.claim(track(brand="Umbrella"), location="").changed
     assert found is not None
@@ -105,10 +105,10 @@ def test_a_song_that_was_bought_meanwhile_is_not_begun(memory: SqliteLedger) -> 
     """The look at the same song under another author is part of the commit before the send."""
     one, other = (memory.claim(each, location="", run=memory.begin_run()) for each in (track(), track(author="A")))
     assert (one.changed, other.changed) == (None, None)
-    memory.begin_attempt(one.row.id, nonce="1", at=0.0, reserve=0, most=None, rebuy_changed=False)
+    memory.begin_attempt(one.row.id, nonce="1", at=0.0, reserve=0, budget=None, rebuy_changed=False)
     with pytest.raises(AlreadyBoughtError, match="another author"):
-        memory.begin_attempt(other.row.id, nonce="2", at=0.0, reserve=0, most=None, rebuy_changed=False)
-    memory.begin_attempt(other.row.id, nonce="3", at=0.0, reserve=0, most=None, rebuy_changed=True)
+        memory.begin_attempt(other.row.id, nonce="2", at=0.0, reserve=0, budget=None, rebuy_changed=False)
+    memory.begin_attempt(other.row.id, nonce="3", at=0.0, reserve=0, budget=None, rebuy_changed=True)
 
 
 def test_what_present_runs_have_touched_is_not_left_over(memory: SqliteLedger) -> None:

@@ -39,7 +39,7 @@ def test_the_refusal_over_the_budget_names_credits(memory: SqliteLedger) -> None
     memory.move(row.id, Transition(state=State.SUCCEEDED, cost=3 * MICRO))
     row_in(memory, State.SUBMITTED, "s2", reserve=4 * MICRO)
     with pytest.raises(BudgetExceeded, match=r"^5 credits more .* budget of 11: 3 are spent and 4 set aside$"):
-        begin(memory, memory.claim(track("s3"), location="").row, reserve=5 * MICRO, most=11 * MICRO)
+        begin(memory, memory.claim(track("s3"), location="").row, reserve=5 * MICRO, budget=11 * MICRO)
 
 
 @pytest.mark.parametrize("state", State)

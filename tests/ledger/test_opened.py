@@ -13,8 +13,8 @@ from suno_video_async.ledger.sqlite import SqliteLedger
 from tests.ledger.support import FINGERPRINT, PROVIDER
 
 
-async def take(ledger: AsyncLedger) -> None:
-    await ledger.open(provider=PROVIDER, fingerprint=FINGERPRINT)
+async def take(ledger: AsyncLedger, must_exist: bool) -> None:
+    await ledger.call(ledger.sync.open, provider=PROVIDER, fingerprint=FINGERPRINT, must_exist=must_exist)
 
 
 async def test_the_last_user_closes_it(path: Path) -> None:
@@ -26,10 +26,10 @@ async def test_the_last_user_closes_it(path: Path) -> None:
     assert second is first
     assert first.shared
     await ledgers.release(first)
-    await first.totals()
+    await first.call(first.sync.totals)
     await ledgers.release(second)
     with pytest.raises(LedgerError, match="is not open"):
-        await first.totals()
+        await first.call(first.sync.totals)
 
 
 async def test_different_ledgers_stay_apart(path: Path) -> None:

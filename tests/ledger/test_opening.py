@@ -294,6 +294,29 @@ def test_a_reader_of_nothing(path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_ledger_that_must_exist(path: Path) -> None:
+    """What is only read or settled is not made: a path without a ledger is an error, and so is an empty file."""
+    with pytest.raises(LedgerError, match=r"there is no ledger .*catalog\.db: check the path"):
+        SqliteLedger(path).reader().open_to_read(must_exist=True)
+    with pytest.raises(LedgerError, match="there is no ledger"):
+        SqliteLedger(path).open(provider=PROVIDER, fingerprint=FINGERPRINT, must_exist=True)
+    assert not path.exists()
+    path.touch()
+    with pytest.raises(LedgerError, match="there is no ledger"):
+        SqliteLedger(path).reader().open_to_read(must_exist=True)
+
+
+def test_a_reader_beside_its_writer(ledger: SqliteLedger) -> None:
+    """A ledger in use hands out a reader of its own; one in memory has nothing that a reader could open."""
+    row = row_in(ledger, State.SUBMITTED)
+    reader = ledger.reader()
+    assert reader.open_to_read(must_exist=True)
+    assert reader.rows() == [row]
+    reader.close()
+    assert ledger.rows() == [row]
+    assert not SqliteLedger().reader().open_to_read()
+
+
 def test_a_reader_that_comes_too_early(path: Path) -> None:
     """A file that a writer has only just made is no ledger yet, or refused; the reader stays closed."""
     path.touch()

@@ -28,7 +28,7 @@ def submitted(tmp_path: Path) -> Path:
     ledger.open(provider=provider, fingerprint=fingerprint)
     for n, track in enumerate(TRACKS):
         row = ledger.claim(track, location="").row
-        ledger.begin_attempt(row.id, nonce=f"n{n}", at=0.0, reserve=0, most=None)
+        ledger.begin_attempt(row.id, nonce=f"n{n}", at=0.0, reserve=0, budget=None)
         ledger.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId(f"v{n}")))
     ledger.close()
     return tmp_path / "l.db"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from suno_video_async.errors import AnotherKeyError, LedgerError, NotFoundError
-from suno_video_async.ledger.aio import AsyncLedger
+from suno_video_async.ledger.aio import AsyncLedger, last_bought
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import TaskSnapshot, VideoTaskId
@@ -80,6 +80,7 @@ def test_nothing_to_ask_for(path: Path) -> None:
         asyncio.run(go_on(path, service("s1")))
 
 
-def test_a_ledger_without_a_file_has_no_witness(path: Path) -> None:
-    """Where there is no ledger there is no task of it."""
-    assert SqliteLedger(path).witness() is None
+def test_a_ledger_without_a_file_has_nothing_to_ask_for(path: Path) -> None:
+    """If there is no ledger there is no task of it."""
+    with pytest.raises(LedgerError, match="there is no ledger"):
+        last_bought(SqliteLedger(path))

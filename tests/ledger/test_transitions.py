@@ -136,10 +136,10 @@ def test_a_nonce_is_used_once(memory: SqliteLedger) -> None:
     """Two attempts never share a nonce; the second is refused before it can be sent."""
     for suno_id in ("s1", "s2"):
         memory.claim(track(suno_id), location="")
-    memory.begin_attempt(1, nonce="same", at=0.0, reserve=3, most=None)
+    memory.begin_attempt(1, nonce="same", at=0.0, reserve=3, budget=None)
     before = everything(memory)
     with pytest.raises(LedgerError, match="UNIQUE"):
-        memory.begin_attempt(2, nonce="same", at=0.0, reserve=3, most=None)
+        memory.begin_attempt(2, nonce="same", at=0.0, reserve=3, budget=None)
     assert everything(memory) == before
 
 
@@ -147,7 +147,7 @@ def test_rows_come_in_pages(memory: SqliteLedger) -> None:
     """Rows are read in their order, by state and a page at a time, and each comes once."""
     made = [row_in(memory, state, f"s{n}") for n, state in enumerate([*State, *State])]
     assert memory.rows() == made
-    assert memory.rows(most=3, after=2) == made[2:5]
+    assert memory.rows(limit=3, after=2) == made[2:5]
     wanted = [row for row in made if row.state in {State.FAILED, State.UNKNOWN}]
     assert memory.rows(State.FAILED, State.UNKNOWN) == wanted
     assert list(all_rows(memory)) == made
@@ -163,7 +163,7 @@ def test_what_a_run_has_not_touched(path: Path) -> None:
     ledger.open(provider="https://api.example.test", fingerprint="0123456789abcdef")
     ledger.claim(rows[1].track, location="")
     assert ledger.untouched(State.SUBMITTED) == [rows[0], rows[2], rows[3]]
-    assert ledger.untouched(State.SUBMITTED, after=rows[0].id, most=1) == [rows[2]]
+    assert ledger.untouched(State.SUBMITTED, after=rows[0].id, limit=1) == [rows[2]]
     assert ledger.untouched(State.FAILED) == []
     ledger.close()
 
@@ -210,9 +210,9 @@ def test_a_claim_that_fails_keeps_nothing(memory: SqliteLedger, monkeypatch: pyt
 def test_a_callbacks_url_leads_to_its_attempt(memory: SqliteLedger) -> None:
     """An attempt is found by its nonce, with its row, its task and the task that a callback named for it."""
     row = row_in(memory, State.PLANNED)
-    memory.begin_attempt(row.id, nonce="first", at=1.0, reserve=0, most=None)
+    memory.begin_attempt(row.id, nonce="first", at=1.0, reserve=0, budget=None)
     memory.move(row.id, Transition(state=State.PLANNED))
-    memory.begin_attempt(row.id, nonce="second", at=2.0, reserve=0, most=None)
+    memory.begin_attempt(row.id, nonce="second", at=2.0, reserve=0, budget=None)
     memory.note_candidate("first", VideoTaskId("v1"))
     assert memory.candidate(row.id) is None
     first, second = memory.attempt("first"), memory.attempt("second")

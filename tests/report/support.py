@@ -67,7 +67,7 @@ def lived_in(path: Path, rows: int, *, seed: int = 1, files: Sequence[Path] = ()
         if n == rows * 3 // 5:
             now += 9 * 3600
         now += dice.expovariate(0.97)
-        ledger.begin_attempt(row.id, nonce=f"{seed}-{n:030x}", at=now, reserve=2 * MICRO, most=None)
+        ledger.begin_attempt(row.id, nonce=f"{seed}-{n:030x}", at=now, reserve=2 * MICRO, budget=None)
         fate = dice.random() if troubles else 0.0
         task = VideoTaskId(f"video_{dice.getrandbits(48):012x}")
         if fate > 0.99:

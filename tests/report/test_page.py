@@ -151,7 +151,7 @@ def test_nothing_breaks_out(text: str, tmp_path: Path) -> None:
     name = encodable[:100]
     for n, state in enumerate((State.UNKNOWN, State.FAILED, State.REFUSED)):
         row = ledger.claim(track(f"s{n}", title=text, **{name: text}), location=text).row
-        ledger.begin_attempt(row.id, nonce=str(n), at=1.0, reserve=0, most=None)
+        ledger.begin_attempt(row.id, nonce=str(n), at=1.0, reserve=0, budget=None)
         task = VideoTaskId(encodable[:200])
         if state is State.FAILED:
             ledger.move(row.id, Transition(state=State.SUBMITTED, video_task_id=VideoTaskId(f"{n}{task}")))

@@ -57,8 +57,8 @@ class WatchedLedger(SqliteLedger):
         self.killed = False
         self.opened = False
 
-    def open(self, *, provider: str, fingerprint: str) -> None:
-        super().open(provider=provider, fingerprint=fingerprint)
+    def open(self, *, provider: str, fingerprint: str, must_exist: bool = False, proven: bool = False) -> None:
+        super().open(provider=provider, fingerprint=fingerprint, must_exist=must_exist, proven=proven)
         self._audit.opened()
         self.opened = True
         self.run_began = self.last_place()
@@ -74,10 +74,10 @@ class WatchedLedger(SqliteLedger):
         return claim
 
     def begin_attempt(
-        self, row_id: int, *, nonce: str, at: float, reserve: int, most: int | None, rebuy_changed: bool = True
+        self, row_id: int, *, nonce: str, at: float, reserve: int, budget: int | None, rebuy_changed: bool = True
     ) -> int:
         number = super().begin_attempt(
-            row_id, nonce=nonce, at=at, reserve=reserve, most=most, rebuy_changed=rebuy_changed
+            row_id, nonce=nonce, at=at, reserve=reserve, budget=budget, rebuy_changed=rebuy_changed
         )
         row = self.row(row_id)
         assert row is not None

@@ -49,7 +49,7 @@ T = TypeVar("T")
 KEY = "ak_" + "k" * 32
 #: A RAM disk where there is one: a run writes thousands of times.
 _FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() and os.access("/dev/shm", os.W_OK) else None
-#: Seconds beyond the network's timeout that closing may take: the books are written last.
+#: Seconds beyond the network's timeout that closing may take: the ledger is written last.
 _CLOSING = 5.0
 
 
@@ -352,8 +352,8 @@ class _Run:
             max_credits=scenario.max_credits,
         )
         source = cast("AsyncIterator[Track]", self._rows())
-        books = AsyncLedger(self.ledger, _run_blocking(self.life.hop_delay, self.simulation, self.number))
-        self.conversion = Conversion(client._open(), source, books, options, self._receiver(client))
+        ledger = AsyncLedger(self.ledger, _run_blocking(self.life.hop_delay, self.simulation, self.number))
+        self.conversion = Conversion(client._open(), source, ledger, options, self._receiver(client))
         async with self.conversion as outcomes:
             self.entered = True
             async for outcome in outcomes:
@@ -490,7 +490,7 @@ def _run_blocking(delay: float | None, simulation: Simulation, life: int) -> Run
         return result
 
     async def run_blocking(call: Callable[[], T], /) -> T:
-        return await run_to_completion(run_sync(call))  # as the books' own hop does
+        return await run_to_completion(run_sync(call))  # as the ledger's own hop does
 
     return run_blocking
 

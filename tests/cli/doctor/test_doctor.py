@@ -238,7 +238,7 @@ def test_a_healthy_ledger(home: Home) -> None:
     assert "being written by process " in found(busy)["ledger lock"]["text"]
 
 
-def account(home: Home) -> dict[str, str]:
+def account(home: Home) -> dict[str, Any]:
     """Return the account of the ledger in a folder."""
     with sqlite3.connect(home.folder / "catalog.ledger.db") as db:
         names = dict(db.execute("SELECT name, value FROM meta"))
