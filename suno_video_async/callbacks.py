@@ -1,21 +1,25 @@
 """`CallbackReceiver`: receives the service's callbacks, and treats them as hints, never as the truth.
 
 A callback carries no signature. Its only credential is its URL: each attempt has its own, which contains a random
-nonce. Knowing the nonce permits a caller to say "poll this attempt again", and nothing more.
+nonce. Knowing the nonce permits a caller to say "poll this attempt again", and nothing more. The port is open to
+strangers, so what a request costs grows with what it proves: no body is read before its nonce is found in a
+ledger, nothing is decompressed, and connections are bounded in number, size and time (`_util/connections.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from attrs import frozen
 
-from suno_video_async._util.aio import OwnLoop, run_to_completion, stop_listening
+from suno_video_async._util.aio import OwnLoop, run_to_completion
 from suno_video_async.clock import Clock
 from suno_video_async.errors import (
     CallbackRejected,
@@ -40,9 +44,12 @@ if TYPE_CHECKING:  # a part of aiohttp that only listeners need
 
 #: Maximum bytes of one callback.
 MAX_BODY = 256 * 1024
-#: Maximum concurrent callbacks; further ones are answered with 503, and sent again.
-AT_ONCE = 32
-#: Maximum real seconds for a callback to arrive completely.
+#: Maximum concurrent callbacks with a known nonce, and of one nonce; further ones are answered with 503.
+AT_ONCE, AT_ONCE_EACH = 32, 2
+#: Maximum connections of the port; when there are more, the one that has waited longest is closed.
+CONNECTIONS = 128
+#: Maximum real seconds for the head of a callback to arrive, and for its body.
+HEAD_READING = 5.0
 READING = 10.0
 #: Real seconds that callbacks in flight have when the receiver stops listening.
 LEAVING = 1.0
@@ -128,7 +135,7 @@ class CallbackReceiver:
         self._trusting = trust_callbacks
         self._own_loop = OwnLoop("CallbackReceiver")
         self._inboxes = list[Inbox]()
-        self._busy = 0
+        self._reading = Counter[str]()
         self._accepted = self._refused = self._adopted = self._double = 0
 
     def __repr__(self) -> str:
@@ -150,11 +157,15 @@ class CallbackReceiver:
     # From the network
 
     def app(self) -> web.Application:
-        """Return an aiohttp application that takes callbacks as POST to `/{nonce}`."""
+        """Return an aiohttp application that takes callbacks as POST to `/{nonce}`.
+
+        Run the application that it is added to with `auto_decompress=False`, an argument of `web.AppRunner`:
+        otherwise aiohttp decompresses bodies before any handler can refuse them.
+        """
         from aiohttp import web  # noqa: PLC0415  a part of aiohttp that only listeners need
 
         async def handle(request: web.Request) -> web.Response:
-            return web.Response(status=await self.handle(request.match_info["nonce"], request.read))
+            return await self._answer(request, request.match_info["nonce"])
 
         # One byte more, so that a body of the very limit still passes.
         app = web.Application(client_max_size=MAX_BODY + 1)
@@ -176,7 +187,12 @@ class CallbackReceiver:
             raise MissingExtraError("Starlette is not installed: pip install 'suno-video-async[asgi]'") from error
 
         async def handle(request: Request) -> Response:
-            return Response(status_code=await self.handle(request.path_params["nonce"], lambda: _bounded(request)))
+            status = await self.handle(
+                request.path_params["nonce"],
+                lambda: _bounded(request.stream()),
+                encoding=request.headers.get("Content-Encoding", ""),
+            )
+            return Response(status_code=status)
 
         return Starlette(routes=[Route("/{nonce}", handle, methods=["POST"])])
 
@@ -196,30 +212,47 @@ class CallbackReceiver:
         self._own_loop.check()
         from aiohttp import web  # noqa: PLC0415  as above
 
-        app, path = self.app(), urlsplit(self._public).path
-        if path:
-            app, inner = web.Application(), app
-            app.add_subapp(path, inner)
-        # No access log: a URL holds its nonce.
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=LEAVING)
-        await runner.setup()
-        try:
-            if runner.server is None:
-                raise RuntimeError("aiohttp's runner has no server after its set-up")
-            server = await asyncio.get_running_loop().create_server(runner.server, host, port)
-            try:
-                yield server.sockets[0].getsockname()[1]
-            finally:
-                await run_to_completion(stop_listening(server))
-        finally:
-            await run_to_completion(runner.cleanup())
+        from suno_video_async._util.connections import Limits, Listener  # noqa: PLC0415  it needs that part, too
 
-    async def handle(self, nonce: str, read: Callable[[], Awaitable[bytes]]) -> int:
+        path = unquote(urlsplit(self._public).path)
+
+        async def handle(request: web.BaseRequest) -> web.Response:
+            before, _, nonce = request.path.rpartition("/")
+            if before != path:
+                response = web.Response(status=404)
+            elif request.method != "POST":
+                response = web.Response(status=405, headers={"Allow": "POST"})
+            else:
+                response = await self._answer(request, nonce)
+            response.force_close()  # so every connection is bounded in time
+            return response
+
+        limits = Limits(connections=CONNECTIONS, head_seconds=HEAD_READING, body_seconds=READING)
+        listener = Listener(handle, limits, logger=logger, evicts=True)
+        try:
+            yield await listener.start(host, port)
+        finally:
+            await run_to_completion(listener.aclose(LEAVING))
+
+    async def _answer(self, request: web.BaseRequest, nonce: str) -> web.Response:
+        from aiohttp import web  # noqa: PLC0415  as above
+
+        async def read() -> bytes:
+            try:
+                return await _bounded(request.content.iter_any())
+            except web.RequestPayloadError:
+                raise CallbackRejected(400, "its body is not what its headers say") from None
+
+        encoding = request.headers.get("Content-Encoding", "")
+        return web.Response(status=await self.handle(nonce, read, encoding=encoding))
+
+    async def handle(self, nonce: str, read: Callable[[], Awaitable[bytes]], *, encoding: str = "") -> int:
         """Handle one callback and return the HTTP status to answer with.
 
         Args:
             nonce: the last segment of its path.
-            read: reads its body, whole.
+            read: reads its body, whole; called only if the nonce is an attempt's.
+            encoding: its `Content-Encoding`; a compressed body is refused unread.
 
         Raises:
             RuntimeError: this is another event loop than the client's.
@@ -227,7 +260,7 @@ class CallbackReceiver:
         """
         self._own_loop.check()
         try:
-            await self._take(nonce, read)
+            await self._take(nonce, read, encoding)
         except CallbackRejected as error:
             self._refused += 1
             extra = fields("callback_rejected", error=error, http_status=error.status)
@@ -236,14 +269,15 @@ class CallbackReceiver:
         self._accepted += 1
         return 200
 
-    async def _take(self, nonce: str, read: Callable[[], Awaitable[bytes]]) -> None:
+    async def _take(self, nonce: str, read: Callable[[], Awaitable[bytes]], encoding: str) -> None:
         if not _NONCE.fullmatch(nonce):
             raise CallbackRejected(404, "its path has no nonce")
-        if self._busy >= AT_ONCE:
-            raise CallbackRejected(503, "too many at once")
-        self._busy += 1
         try:
-            said = await self._read(read)
+            await self._attempt(nonce)
+            if encoding.strip().lower() not in {"", "identity"}:
+                raise CallbackRejected(415, "its body is compressed")
+            said = await self._read(nonce, read)
+            # Looked up again: while the body arrived, the submission may have been answered.
             inbox, attempt = await self._attempt(nonce)
             await self._note(inbox, attempt, nonce, said)
         except MalformedResponseError as error:
@@ -252,15 +286,21 @@ class CallbackReceiver:
             extra = fields("ledger_failed", error=error)
             logger.exception("the ledger cannot take the callback for %s…", nonce[:_SHOWN], extra=extra)
             raise CallbackRejected(503, "the ledger cannot take it") from error  # it is sent again
-        finally:
-            self._busy -= 1
 
-    async def _read(self, read: Callable[[], Awaitable[bytes]]) -> TaskSnapshot:
+    async def _read(self, nonce: str, read: Callable[[], Awaitable[bytes]]) -> TaskSnapshot:
+        """Read a body, of which there is room for a few at once."""
+        if self._reading.total() >= AT_ONCE or self._reading[nonce] >= AT_ONCE_EACH:
+            raise CallbackRejected(503, "too many at once")
+        self._reading[nonce] += 1
         try:
             async with asyncio.timeout(READING):
                 body = await read()
         except TimeoutError:
             raise CallbackRejected(408, f"it did not arrive whole in {READING:g} seconds") from None
+        finally:
+            self._reading.subtract([nonce])
+            if not self._reading[nonce]:
+                del self._reading[nonce]
         if len(body) > MAX_BODY:
             raise CallbackRejected(413, f"it is longer than {MAX_BODY} bytes")
         return codec.read_callback(body)
@@ -278,6 +318,7 @@ class CallbackReceiver:
         if attempt.video_task_id is not None and not in_doubt:
             if attempt.video_task_id != task_id:
                 raise CallbackRejected(409, "its attempt bought another task")
+            inbox.note_arrival()
             if not (self._trusting and inbox.believe(said)):
                 self._client.hint(task_id)
             return
@@ -321,6 +362,7 @@ class Inbox:
         self._receiver = receiver
         self._client = client
         self._waiting = dict[int, asyncio.Queue[tuple[str, VideoTaskId]]]()
+        self._arrived = -math.inf
 
     def check_loop(self) -> None:
         """Return if callbacks are received on this event loop, which is the client's.
@@ -334,6 +376,22 @@ class Inbox:
     def open(self) -> None:
         """Accept callbacks for the attempts of the ledger."""
         self._receiver._inboxes.append(self)  # pyright: ignore[reportPrivateUsage]  one part in two classes
+
+    def note_arrival(self) -> None:
+        """Note that a callback named the task that its attempt has bought: callbacks get through."""
+        self._arrived = self._client.clock.now()
+
+    def callbacks_came(self, sent: float, usual: float) -> bool:
+        """Whether callbacks got through when the one of an attempt was due, so that its silence is evidence.
+
+        Strangers, a tunnel that is down or a wrong URL can keep all callbacks away, which says nothing about one.
+
+        Args:
+            sent: when the attempt was sent, by the clock's `now`.
+            usual: seconds after which its callback was due.
+
+        """
+        return self._arrived >= sent + usual
 
     def close(self) -> None:
         """Stop accepting them."""
@@ -353,6 +411,7 @@ class Inbox:
         """Take up a callback that arrived before the answer of its submission."""
         found = await self.ledger.call(self.ledger.sync.candidate, row.id)
         if found is not None and found[1] == row.video_task_id:
+            self.note_arrival()
             self._client.hint(found[1])
 
     async def adopt(self, row: LedgerRow, seconds: float) -> LedgerRow | None:
@@ -377,6 +436,7 @@ class Inbox:
                     await self._client.clock.sleep(HINTED_AGAIN)
                 seen.add(found)
                 if (adopted := await self._confirmed(row, *found)) is not None:
+                    self.note_arrival()
                     self._receiver._adopted += 1  # pyright: ignore[reportPrivateUsage]  one part in two classes
                     return adopted
             return None
@@ -418,10 +478,10 @@ class Inbox:
         return None
 
 
-async def _bounded(request: Request) -> bytes:
+async def _bounded(chunks: AsyncIterator[bytes]) -> bytes:
     """Read a body, at most just past the limit."""
     body = bytearray()
-    async for chunk in request.stream():
+    async for chunk in chunks:
         body += chunk
         if len(body) > MAX_BODY:
             break

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import gzip
 import json
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from suno_video_async import (
@@ -29,7 +30,7 @@ from suno_video_async import (
 )
 from suno_video_async._util.aio import OwnLoop
 from suno_video_async.batch.row import SENDS_AFTER_500
-from suno_video_async.callbacks import AT_ONCE, MAX_BODY, Inbox
+from suno_video_async.callbacks import AT_ONCE, AT_ONCE_EACH, CONNECTIONS, MAX_BODY, Inbox
 from suno_video_async.errors import MissingExtraError, SubmissionUnknown
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.model import AWAITED, RowError, Transition
@@ -73,6 +74,7 @@ class CallingAPI(FakeAPI):
         super().__init__(seconds)
         self.drop, self.silent, self.forge, self.early = drop, silent, forge, early
         self.fail, self.empty, self.sent = fail, empty, 0
+        self.empty_of = ""  # the track whose submissions are all answered with a 500 and not bought
         self.params: dict[str, dict[str, Any]] = {}
         self.receiver: CallbackReceiver | None = None
         self.answered: list[int] = []
@@ -83,7 +85,8 @@ class CallingAPI(FakeAPI):
         if request.operation is not Operation.CREATE_TASK:
             return super().__call__(request)
         self.sent += 1
-        if self.sent in self.empty:
+        refused = json.loads(request.body or b"{}")["input"]["suno_id"] == self.empty_of
+        if self.sent in self.empty or refused:
             return answer(None, code=500)
         said: Answer = super().__call__(request)
         number = len(self.born)
@@ -189,28 +192,54 @@ def test_a_500_waits_for_its_callback() -> None:
     assert receiver.statistics().adopted == 2
 
 
-def test_a_500_without_a_callback_is_sent_again() -> None:
-    """A submission that was answered with a 500, and not called back in good time, is sent again, and counted."""
-    api = CallingAPI(empty=(1,))
+def bought_with_500s(
+    api: CallingAPI, tracks: int, *, shut_out: bool = False, max_in_flight: int = 100
+) -> tuple[dict[str, str], int]:
+    """Convert with callbacks that may all be shut out; return the state of each track and the count of resends."""
 
-    async def run() -> tuple[Outcome, int]:
-        client, _ = client_of(api)
+    async def run() -> tuple[dict[str, str], int]:
+        client, _ = client_of(api, rate=RateLimit(20, 10), max_in_flight=max_in_flight)
         async with client:
-            api.receiver = CallbackReceiver(client, public_url=PUBLIC)
-            async with client.convert([track()], ledger=NO_LEDGER, callbacks=api.receiver) as outcomes:
-                (outcome,) = [outcome async for outcome in outcomes]
-            return outcome, client.statistics().resent_after_500
+            api.receiver = None if shut_out else CallbackReceiver(client, public_url=PUBLIC)
+            receiver = api.receiver or CallbackReceiver(client, public_url=PUBLIC)
+            source = [track(f"s{n}") for n in range(tracks)]
+            async with client.convert(source, ledger=NO_LEDGER, callbacks=receiver) as outcomes:
+                found = [(outcome.track, outcome.state) async for outcome in outcomes]
+            return {one.suno_id: state for one, state in found if one}, client.statistics().resent_after_500
 
-    outcome, resent = run_virtual(run())
-    assert (outcome.state, api.sent, resent) == ("succeeded", 2, 1)
-    assert (outcome.seconds or 0) > 120
+    return run_virtual(run())
 
 
-def test_a_500_for_ever_ends_as_planned() -> None:
-    """A track that only gets 500s and no callback is left planned after a bounded number of submissions."""
+def test_a_500_without_a_callback_is_sent_again() -> None:
+    """A submission that was answered with a 500, and not called back while others were, is sent again, once."""
+    api = CallingAPI(empty=(1,))
+    states, resent = bought_with_500s(api, 5)
+    assert (set(states.values()), api.sent, resent) == ({"succeeded"}, 6, 1)
+
+
+def test_silence_is_no_evidence_where_no_callback_gets_through() -> None:
+    """What was bought and answered with a 500 is never bought again while all callbacks are shut out."""
+    api = CallingAPI(fail=(1, 2, 3, 4, 5))
+    states, resent = bought_with_500s(api, 8, shut_out=True)
+    assert sorted(states.values()) == ["succeeded"] * 3 + ["unknown"] * 5
+    assert (api.sent, len(api.born), resent) == (8, 8, 0)
+
+
+def test_a_500_for_ever_is_left_unknown() -> None:
+    """A catalog that only gets 500s, and so no callback, is submitted once: nothing shows what was bought."""
     api = CallingAPI(empty=tuple(range(1, 20)))
-    (outcome,), _ = converted(api, [track()])
-    assert (outcome.state, api.sent) == ("planned", SENDS_AFTER_500)
+    states, _ = bought_with_500s(api, 2)
+    assert (set(states.values()), api.sent) == ({"unknown"}, 2)
+
+
+def test_a_500_again_and_again_ends_as_planned() -> None:
+    """A track that gets 500s while others are called back is left planned after a bounded number of them."""
+    api = CallingAPI()
+    api.empty_of = "s0"
+    states, _ = bought_with_500s(api, 300, max_in_flight=10)
+    assert states.pop("s0") == "planned"
+    assert set(states.values()) == {"succeeded"}
+    assert api.sent == 299 + SENDS_AFTER_500
 
 
 def test_a_strict_client_never_sends_again_after_a_500() -> None:
@@ -357,14 +386,14 @@ def waited_out(tmp_path: Path) -> Path:
     return tmp_path / "l.db"
 
 
-async def test_a_500_that_was_waited_out_is_not_bought_by_resume(waited_out: Path) -> None:
-    """A row that counts as not bought after a 500 is left planned where nothing is to be bought."""
+async def test_a_500_that_nobody_listened_for_stays_unknown(waited_out: Path) -> None:
+    """A row whose callback may have come while nothing received it is not taken as not bought."""
     api = CallingAPI()
     client, _ = client_of(api, clock=SystemClock(1000))
     async with client:
         receiver = CallbackReceiver(client, public_url=PUBLIC)
         async with client.resume(waited_out, callbacks=receiver, unknown_grace=0.0) as outcomes:
-            assert [outcome.state async for outcome in outcomes] == ["planned"]
+            assert [outcome.state async for outcome in outcomes] == ["unknown"]
     assert api.sent == 0
 
 
@@ -418,6 +447,13 @@ def scene() -> Iterator[Scene]:
     scene.ledger.close()
 
 
+@pytest.fixture
+def followed(scene: Scene) -> Scene:
+    """Return a scene whose submission was accepted."""
+    scene.submitted()
+    return scene
+
+
 def said(task_id: str = "v1") -> bytes:
     return json.dumps(task_data(task_id, "success")).encode()
 
@@ -463,22 +499,57 @@ def test_a_body_that_does_not_come_is_not_waited_for(scene: Scene) -> None:
     assert scene.call(never) == 408
 
 
-def test_a_flood_is_bounded(scene: Scene) -> None:
-    """More callbacks at once than there is room for are told to come again."""
+def flood(scene: Scene, nonces: list[str]) -> list[int]:
+    """Call with these nonces at once, with bodies that come when all have begun; return the sorted statuses."""
 
-    async def flood() -> list[int]:
+    async def run() -> list[int]:
         gate = asyncio.Event()
 
         async def read() -> bytes:
             await gate.wait()
             return said()
 
-        calls = [asyncio.ensure_future(scene.receiver.handle(NONCE, read)) for _ in range(AT_ONCE + 1)]
-        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        calls = [asyncio.ensure_future(scene.receiver.handle(nonce, read)) for nonce in nonces]
+        await asyncio.sleep(1)
         gate.set()
         return await asyncio.gather(*calls)
 
-    assert sorted(run_virtual(flood())) == [200] * AT_ONCE + [503]
+    return sorted(run_virtual(run()))
+
+
+def test_a_flood_is_bounded(scene: Scene) -> None:
+    """More callbacks at once than there is room for are told to come again."""
+    nonces = [f"{n:032x}" for n in range(AT_ONCE + 1)]
+    for n in range(1, AT_ONCE + 1):
+        row = scene.ledger.claim(track(f"more{n}"), location="").row
+        scene.ledger.begin_attempt(row.id, nonce=nonces[n], at=0.0, reserve=0, most=None)
+    answered = flood(scene, nonces)
+    assert (len(answered), answered.count(503)) == (AT_ONCE + 1, 1)
+
+
+def test_one_nonce_takes_little_room(scene: Scene) -> None:
+    """Who has learnt a nonce cannot keep the callbacks of others out with it."""
+    assert flood(scene, [NONCE] * AT_ONCE) == [200] * AT_ONCE_EACH + [503] * (AT_ONCE - AT_ONCE_EACH)
+    assert scene.call(said()) == 200
+
+
+@pytest.mark.parametrize("nonce", ["1" * 32, "short"])
+def test_a_strangers_body_is_not_read(scene: Scene, nonce: str) -> None:
+    """Without a known nonce the answer comes before the body, however slow or large that is."""
+
+    async def never() -> bytes:
+        raise AssertionError("it was read")
+
+    assert scene.call(never, nonce) == 404
+
+
+def test_a_compressed_body_is_refused_unread(scene: Scene) -> None:
+    """A body with a `Content-Encoding` is answered with 415, even of a known nonce."""
+
+    async def never() -> bytes:
+        raise AssertionError("it was read")
+
+    assert run_virtual(scene.receiver.handle(NONCE, never, encoding="br")) == 415
 
 
 def test_the_candidate_is_committed_before_the_answer(scene: Scene) -> None:
@@ -538,20 +609,79 @@ def test_a_public_url_that_cannot_work(url: str) -> None:
         CallbackReceiver(Told(), public_url=url)
 
 
-@pytest.mark.parametrize("public", [PUBLIC, "https://me.example.test"])
-async def test_over_http(public: str) -> None:
+@contextlib.asynccontextmanager
+async def listening(scene: Scene) -> AsyncGenerator[int, None]:
+    """Let a scene's receiver listen on this event loop; yields the port."""
+    scene.receiver._own_loop = OwnLoop("CallbackReceiver")
+    async with scene.receiver.listen(port=0) as port:
+        yield port
+
+
+async def status_of(port: int, request: bytes) -> int:
+    """Send bytes on a connection of their own; return the status of the answer, 0 where there is none."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    with contextlib.suppress(ConnectionError):
+        await writer.drain()
+    try:
+        head = await reader.read()
+    except ConnectionError:
+        head = b""
+    writer.close()
+    return int(head.split(b" ")[1]) if head else 0
+
+
+def posted(path: str, body: bytes, **headers: str) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+@pytest.mark.parametrize("public", [PUBLIC, "https://me.example.test", "https://me.example.test/c%20b"])
+async def test_over_http(followed: Scene, public: str) -> None:
     """The receiver listens below the path of its public URL and answers with the status alone."""
-    receiver = CallbackReceiver(Told(), public_url=public)
-    path = receiver.url(NONCE).removeprefix("https://me.example.test")
-    async with receiver.listen(port=0) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+    followed.receiver._public = public.rstrip("/")
+    path = followed.receiver.url(NONCE).removeprefix("https://me.example.test")
+    async with listening(followed) as port:
+        assert await status_of(port, posted(path, said())) == 200
+        assert await status_of(port, posted(path[:-32] + "1" * 32, said())) == 404
+        assert await status_of(port, posted(path, b" " * (MAX_BODY + 2))) == 413
+        assert await status_of(port, posted(path + "/more", b"")) == 404
+        assert await status_of(port, b"GET " + posted(path, b"")[5:]) == 405
 
-        async def post(location: str, body: bytes) -> int:
-            async with session.post(location, data=body) as response:
-                return response.status
 
-        assert await post(path, said()) == 404
-        assert await post(path, b" " * (MAX_BODY + 2)) == 413
-        assert await post(path + "/more", b"") == 404
+async def test_no_body_is_decompressed(followed: Scene) -> None:
+    """A compressed body is refused, and a body that breaks off is answered, both without a word in the log."""
+    path = followed.receiver.url(NONCE).removeprefix("https://me.example.test")
+    bomb = gzip.compress(bytes(1024 * 1024))
+    async with listening(followed) as port:
+        assert await status_of(port, posted(path, bomb, Content_Encoding="gzip")) == 415
+        chunks = posted(path, b"", Transfer_Encoding="chunked").replace(b"Content-Length: 0\r\n", b"") + b"zz\r\n"
+        assert await status_of(port, chunks) == 400
+
+
+async def test_idle_connections_keep_no_callback_out(followed: Scene) -> None:
+    """Strangers who connect and say nothing, or only a part, are closed where there is no room for a callback."""
+    path = followed.receiver.url(NONCE).removeprefix("https://me.example.test")
+    async with listening(followed) as port:
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2 * CONNECTIONS)]
+        for _, writer in idle[::2]:
+            writer.write(b"POST /callbacks/")
+        assert await status_of(port, posted(path, said())) == 200
+        for _, writer in idle:
+            writer.close()
+
+
+async def test_slow_strangers_keep_no_callback_out(followed: Scene) -> None:
+    """Bodies that never come are not waited for where their nonce is not known."""
+    path = followed.receiver.url(NONCE).removeprefix("https://me.example.test")
+    async with listening(followed) as port:
+        slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2 * AT_ONCE)]
+        for number, (_, writer) in enumerate(slow):
+            writer.write(posted(f"/callbacks/{number:032x}".replace("00", "11"), b" " * 1000)[:-999])
+        assert await status_of(port, posted(path, said())) == 200
+        for _, writer in slow:
+            writer.close()
 
 
 @pytest.mark.parametrize("rounds", range(6))
@@ -564,6 +694,20 @@ async def test_a_connection_at_the_very_end_is_closed(rounds: int) -> None:
             await asyncio.sleep(0)
     caller.close()
     gc.collect()
+
+
+@pytest.mark.parametrize(("sent", "arrived", "counts"), [(0.0, 60.0, True), (10.0, 60.0, False), (0.0, 50.0, False)])
+def test_when_silence_counts(scene: Scene, sent: float, arrived: float, counts: bool) -> None:
+    """An attempt's silence counts if another callback came no earlier than its own was due."""
+
+    async def run() -> bool:
+        await scene.client.clock.sleep(arrived)
+        scene.inbox.note_arrival()
+        await scene.client.clock.sleep(1000.0)
+        return scene.inbox.callbacks_came(sent, 55.0)
+
+    assert run_virtual(run()) is counts
+    assert not Inbox(scene.receiver, AsyncLedger(scene.ledger), scene.client, Told.believe).callbacks_came(0.0, 0.0)
 
 
 def test_a_hint_causes_one_question_in_half_a_minute() -> None:

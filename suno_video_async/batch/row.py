@@ -59,6 +59,8 @@ from suno_video_async.task import VideoTask
 #: A submission in doubt waits for its callback twice as long as this share of the tasks takes: one task in a
 #: hundred takes longer than the share says.
 ALMOST_ALL = 0.99
+#: A submission's callback is due once this share of the tasks has ended; the model knows when to within a tenth.
+HALF, NEARLY = 0.5, 0.9
 #: How often a row is sent in one run where every answer is a 500 and no callback comes.
 SENDS_AFTER_500 = 3
 
@@ -275,22 +277,25 @@ class RowProcessor:
     async def _adopted(self, row: LedgerRow, work: Work) -> LedgerRow:
         """Wait for the callback of a submission in doubt, for as long as one may still come.
 
-        Returns the row as submitted; as planned where none came after a 500, by which the API says that it failed;
-        or as unknown still.
+        Returns the row as submitted; as planned where none came after a 500, by which the API says that it failed,
+        while those of others did; or as unknown still.
         """
         if self.inbox is None:
             return row
-        awaited = row.error is not None and row.error.type == AWAITED and not self.engine.strict
         grace = max(UNKNOWN_GRACE, min(2 * self.engine.usual_duration(ALMOST_ALL), LONGEST_TASK))
-        left = grace
-        if work.submission is None and not awaited:
-            # Of an earlier run, by clocks that may have been set since. A silence that leads to a purchase is
-            # waited for by the run that buys: it knows that it has listened.
+        left, began, sent_here = grace, self.engine.clock.now(), work.submission is not None
+        if not sent_here:  # by clocks that may have been set since
             left = min(max(0.0, row.since + grace - self.engine.clock.time()), grace)
         left = max(left, self.options.unknown_grace or 0.0)
         if (adopted := await self.inbox.adopt(row, left)) is not None:
             return adopted
-        if not awaited:
+        awaited = row.error is not None and row.error.type == AWAITED and not self.engine.strict
+        # The callback of an earlier run's submission may have come while nothing listened.
+        if (
+            not awaited
+            or not sent_here
+            or not self.inbox.callbacks_came(began, NEARLY * self.engine.usual_duration(HALF))
+        ):
             return row
         row = await self.ledger.move(row, Transition(state=State.PLANNED, error=row.error), cause=Cause.SILENCE)
         # A callback that came at the last moment has kept it as it was.

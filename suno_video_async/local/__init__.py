@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from suno_video_async.local.connections import Limits
+    from suno_video_async._util.connections import Limits
     from suno_video_async.local.errors import FaultError, KeysError, LocalServerError
     from suno_video_async.local.faults import Fault, load_faults
     from suno_video_async.local.keys import ApiKey, load_keys
@@ -31,7 +31,7 @@ _HOMES = {
     "Fault": "faults",
     "FaultError": "errors",
     "KeysError": "errors",
-    "Limits": "connections",
+    "Limits": "server",
     "LocalServer": "server",
     "LocalServerError": "errors",
     "load_faults": "faults",

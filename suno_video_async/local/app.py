@@ -6,29 +6,23 @@ import asyncio
 import contextlib
 import errno
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 
 import anyio
 import anyio.to_thread
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
-from suno_video_async._util.aio import run_to_completion, stop_listening
+from suno_video_async._util import connections
+from suno_video_async._util.connections import Limits, connection_of
 from suno_video_async.clock import Clock
-from suno_video_async.local.connections import Connections, Limits, connection_of
 from suno_video_async.local.errors import LocalServerError
 from suno_video_async.local.exchange import MAX_BODY, Delivery, Envelope, Reply, ServerRequest, encoded
 from suno_video_async.local.service import ApiService
 
 _log = logging.getLogger("suno_video_async.local.http")
-_log.addFilter(lambda record: not _is_clients_fault(record))
 _CHUNK = 256 * 1024
 #: Real seconds in which answers may still be sent when the server stops.
 _GRACE = 0.5
-#: Real seconds for which the rest of a too long body is discarded.
-_LINGERING = 1.0
-#: Connections that may wait to be accepted.
-_BACKLOG = 128
 
 
 class Edge:
@@ -178,20 +172,11 @@ async def _chunks(reply: Reply) -> AsyncGenerator[bytes, None]:
         yield b" " * min(_CHUNK, reply.padding - start)
 
 
-class Listener:
+class Listener(connections.Listener):
     """Listens on one address from `start` to `aclose`."""
 
     def __init__(self, edge: Edge, limits: Limits) -> None:
-        self._server = web.Server(
-            edge,
-            access_log=None,
-            logger=_log,
-            auto_decompress=False,  # a small body could become a huge one
-            keepalive_timeout=limits.idle_seconds + 1,  # the connections have timers of their own
-            lingering_time=_LINGERING,
-        )
-        self._connections = Connections(self._server, limits)
-        self._listening: asyncio.Server | None = None
+        super().__init__(edge, limits, logger=_log, refusal=_refusal)
 
     async def start(self, host: str, port: int) -> int:
         """Start listening; return the port.
@@ -201,33 +186,19 @@ class Listener:
 
         """
         try:
-            loop = asyncio.get_running_loop()
-            self._listening = await loop.create_server(self._connections, host, port, backlog=_BACKLOG)
+            return await super().start(host, port)
         except OSError as error:
             raise LocalServerError(error.errno, _why_not(host, port, error)) from error
-        return int(self._listening.sockets[0].getsockname()[1])
 
-    async def drain(self) -> None:
-        """Stop accepting connections, let requests finish, and return once all connections are closed."""
-        await self._stop_listening()
-        await self._connections.drain()
-
-    async def aclose(self) -> None:
+    async def aclose(self, grace: float = _GRACE) -> None:
         """Close all connections, after a moment for answers that are being sent."""
-        await self._stop_listening()
-        self._server.pre_shutdown()
-        await self._server.shutdown(_GRACE)
-        self._connections.abort_all()
-
-    async def _stop_listening(self) -> None:
-        listening, self._listening = self._listening, None
-        if listening is not None:
-            await run_to_completion(stop_listening(listening))
+        await super().aclose(grace)
 
 
-def _is_clients_fault(record: logging.LogRecord) -> bool:
-    """Whether a log record is about a request that is not valid HTTP: it was answered, and the server is fine."""
-    return record.exc_info is not None and isinstance(record.exc_info[1], HttpProcessingError)
+def _refusal(status: int, message: str) -> tuple[Mapping[str, str], bytes]:
+    """Refuse a connection in the API's envelope."""
+    reply = encoded(Envelope(status, message, status=status))
+    return reply.headers, reply.body
 
 
 def _why_not(host: str, port: int, error: OSError) -> str:

@@ -18,11 +18,11 @@ import anyio.to_thread
 from attrs import frozen
 
 from suno_video_async._util.aio import run_to_completion
+from suno_video_async._util.connections import Limits
 from suno_video_async.clock import Clock, SystemClock
 from suno_video_async.errors import MissingExtraError
 from suno_video_async.local.app import Edge, Listener
 from suno_video_async.local.callbacks import CallbackSender
-from suno_video_async.local.connections import Limits
 from suno_video_async.local.faults import Fault, load_faults
 from suno_video_async.local.keys import ApiKey, named_keys
 from suno_video_async.local.media import MediaFile

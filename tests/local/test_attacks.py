@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from suno_video_async._util.connections import MAX_HEAD, MAX_HEADERS, MAX_LINE, Limits
 from suno_video_async.local import Fault, LocalServer
-from suno_video_async.local.connections import MAX_HEAD, MAX_HEADERS, MAX_LINE, Limits
 from tests.local.fake_service import until
 
 CREATE = "/api/v1/client/job/CreateTask"

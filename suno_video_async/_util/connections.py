@@ -1,18 +1,24 @@
-"""Connections, and the limits on their number, their request heads and their time."""
+"""Connections from outside, and the limits on their number, their request heads and their time.
+
+Both servers of this library listen through this: the local server, and the receiver of callbacks.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import cast
 
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from attrs import field, frozen
 from attrs.validators import gt
 
-from suno_video_async.local.exchange import Envelope, encoded
+from suno_video_async._util.aio import run_to_completion, stop_listening
 
 #: Bytes of the longest line of a request's head: its first, with the URL, and each header.
 MAX_LINE = 8_000
@@ -22,6 +28,10 @@ MAX_HEAD = 32 * 1024
 MAX_HEADERS = 100
 #: Real seconds that a refused client gets to read why.
 _FAREWELL = 1.0
+#: Connections that may wait to be accepted.
+_BACKLOG = 128
+#: Real seconds for which the rest of a body that was refused is discarded.
+_LINGERING = 1.0
 _END = b"\r\n\r\n"
 
 
@@ -138,9 +148,14 @@ class Connection(asyncio.Protocol):
         if self._all.is_draining:
             self._transport.close()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it carries no whole request."""
+        return self._state is _State.HEAD and not self._is_answering
+
     def close_if_idle(self) -> None:
         """Close the connection unless it carries a request or part of one."""
-        if self._state is _State.HEAD and not self._head and not self._is_answering:
+        if self.is_waiting and not self._head:
             self._transport.close()
 
     def abort(self) -> None:
@@ -154,7 +169,7 @@ class Connection(asyncio.Protocol):
         """
         self._state = _State.REFUSED
         self._head.clear()
-        self._transport.write(_answer(status, message, headers or {}))
+        self._transport.write(_answer(status, self._all.refusal(status, message), headers or {}))
         with contextlib.suppress(OSError):  # the other side is gone
             self._transport.write_eof()
         self._wait(_FAREWELL, self.abort)
@@ -207,12 +222,21 @@ def _why_too_long(head: bytearray) -> tuple[int, str] | None:
     return None
 
 
-def _answer(status: int, message: str, headers: Mapping[str, str]) -> bytes:
-    reply = encoded(Envelope(status, message, status=status))
+#: The headers and the body of an answer that refuses a connection, from its status and message.
+Refusal = Callable[[int, str], tuple[Mapping[str, str], bytes]]
+
+
+def _answer(status: int, refusal: tuple[Mapping[str, str], bytes], headers: Mapping[str, str]) -> bytes:
+    own, body = refusal
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
-    all_headers = {**reply.headers, **headers, "Content-Length": str(len(reply.body)), "Connection": "close"}
+    all_headers = {**own, **headers, "Content-Length": str(len(body)), "Connection": "close"}
     lines += [f"{name}: {value}" for name, value in all_headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode() + reply.body
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def without_body(status: int, message: str) -> tuple[Mapping[str, str], bytes]:  # noqa: ARG001  a `Refusal`
+    """Refuse with the status alone."""
+    return {}, b""
 
 
 class Connections:
@@ -221,14 +245,26 @@ class Connections:
     Args:
         make_inner: makes the HTTP server's side of one.
         limits: of their number and time.
+        refusal: makes the answer to a connection that is refused.
+        evicts: when there are too many, close the one that has waited longest without a whole request, and not
+            the new one: idle connections cannot keep others out.
 
     """
 
-    def __init__(self, make_inner: Callable[[], asyncio.Protocol], limits: Limits) -> None:
+    def __init__(
+        self,
+        make_inner: Callable[[], asyncio.Protocol],
+        limits: Limits,
+        refusal: Refusal = without_body,
+        *,
+        evicts: bool = False,
+    ) -> None:
         self.limits = limits
+        self.refusal = refusal
+        self._evicts = evicts
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._make_inner = make_inner
-        self._open: set[Connection] = set()
+        self._open: dict[Connection, None] = {}  # in the order in which they came
         self._refused: set[Connection] = set()
         self.is_draining: bool = False
         self._is_empty = asyncio.Event()
@@ -240,10 +276,19 @@ class Connections:
 
     def take(self, connection: Connection) -> bool:
         """Add a connection, unless the limit is reached."""
-        if len(self._open) >= self.limits.connections:
+        if len(self._open) >= self.limits.connections and not self._evict():
             return False
-        self._open.add(connection)
+        self._open[connection] = None
         self._is_empty.clear()
+        return True
+
+    def _evict(self) -> bool:
+        """Make room, if a connection waits without a whole request."""
+        waiting = next((one for one in self._open if one.is_waiting), None) if self._evicts else None
+        if waiting is None:
+            return False
+        del self._open[waiting]
+        waiting.abort()
         return True
 
     def take_refused(self, connection: Connection) -> bool:
@@ -255,7 +300,7 @@ class Connections:
 
     def leave(self, connection: Connection) -> None:
         """Remove a connection."""
-        self._open.discard(connection)
+        self._open.pop(connection, None)
         self._refused.discard(connection)
         if not self._open:
             self._is_empty.set()
@@ -277,3 +322,73 @@ def connection_of(transport: asyncio.BaseTransport | None) -> Connection | None:
     """Return the connection that a transport belongs to."""
     protocol = None if transport is None else transport.get_protocol()
     return protocol if isinstance(protocol, Connection) else None
+
+
+class Listener:
+    """Serves HTTP on one address from `start` to `aclose`, within limits.
+
+    Bodies stay as they came: a small compressed one could become a huge one.
+
+    Args:
+        handler: answers the requests. It calls `expect_head` and `answered` of a request's connection, or closes
+            the connection with its answer.
+        limits: of the connections.
+        logger: takes what goes wrong; what is only the client's fault is left out.
+        refusal: makes the answer to a connection that is refused.
+        evicts: as in `Connections`.
+
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        limits: Limits,
+        *,
+        logger: logging.Logger,
+        refusal: Refusal = without_body,
+        evicts: bool = False,
+    ) -> None:
+        logger.addFilter(_is_not_clients_fault)
+        self._server = web.Server(
+            handler,
+            access_log=None,
+            logger=logger,
+            auto_decompress=False,
+            keepalive_timeout=limits.idle_seconds + 1,  # the connections have timers of their own
+            lingering_time=_LINGERING,
+        )
+        self._connections = Connections(self._server, limits, refusal, evicts=evicts)
+        self._listening: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Start listening; return the port.
+
+        Raises:
+            OSError: it cannot listen on this address.
+
+        """
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_server(self._connections, host, port, backlog=_BACKLOG)
+        return int(self._listening.sockets[0].getsockname()[1])
+
+    async def drain(self) -> None:
+        """Stop accepting connections, let requests finish, and return once all connections are closed."""
+        await self._stop_listening()
+        await self._connections.drain()
+
+    async def aclose(self, grace: float) -> None:
+        """Close all connections, after at most `grace` seconds for answers that are being sent."""
+        await self._stop_listening()
+        self._server.pre_shutdown()
+        await self._server.shutdown(grace)
+        self._connections.abort_all()
+
+    async def _stop_listening(self) -> None:
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            await run_to_completion(stop_listening(listening))
+
+
+def _is_not_clients_fault(record: logging.LogRecord) -> bool:
+    """Whether a log record is about more than a request that is not valid HTTP: that one was answered."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
