@@ -192,9 +192,9 @@ class Timed(CallbackReceiver):
 
     last = 0.0
 
-    async def handle(self, nonce: str, read: Callable[[], Awaitable[bytes]]) -> int:
+    async def handle(self, nonce: str, read: Callable[[], Awaitable[bytes]], *, encoding: str = "") -> int:
         self.last = time.monotonic()
-        return await super().handle(nonce, read)
+        return await super().handle(nonce, read, encoding=encoding)
 
 
 async def convert(at: Server, tracks: int, time_scale: float, receiving: str) -> tuple[float, float | None]:

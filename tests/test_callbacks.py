@@ -696,7 +696,9 @@ async def test_a_connection_at_the_very_end_is_closed(rounds: int) -> None:
     gc.collect()
 
 
-@pytest.mark.parametrize(("sent", "arrived", "counts"), [(0.0, 60.0, True), (10.0, 60.0, False), (0.0, 50.0, False)])
+@pytest.mark.parametrize(
+    ("sent", "arrived", "counts"), [(0.0, 60.0, True), (10.0, 60.0, False), (0.0, 50.0, False)]
+)
 def test_when_silence_counts(scene: Scene, sent: float, arrived: float, counts: bool) -> None:
     """An attempt's silence counts if another callback came no earlier than its own was due."""
 
@@ -707,7 +709,9 @@ def test_when_silence_counts(scene: Scene, sent: float, arrived: float, counts: 
         return scene.inbox.callbacks_came(sent, 55.0)
 
     assert run_virtual(run()) is counts
-    assert not Inbox(scene.receiver, AsyncLedger(scene.ledger), scene.client, Told.believe).callbacks_came(0.0, 0.0)
+    assert not Inbox(scene.receiver, AsyncLedger(scene.ledger), scene.client, Told.believe).callbacks_came(
+        0.0, 0.0
+    )
 
 
 def test_a_hint_causes_one_question_in_half_a_minute() -> None:
