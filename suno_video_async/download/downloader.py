@@ -89,7 +89,7 @@ class Downloads:
         while True:
             try:
                 async with self._queue:
-                    return await server.download(url, path, sha256=sha256, resend=tries)
+                    return await server.download(url, path, mark=video.task_id, sha256=sha256, resend=tries)
             except DownloadError as error:
                 wait = next(waits, None) if error.temporary else None
                 if wait is None:

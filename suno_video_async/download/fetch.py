@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import re
 import socket
 from collections.abc import AsyncGenerator, Generator
 from functools import partial
@@ -36,6 +37,8 @@ SLOWEST = 60
 DOWNLOADS = 8
 _CHUNK = 256 * 1024
 
+#: Labels that name a compression; others, such as `aws-chunked`, `utf-8` or `binary`, change nothing.
+_COMPRESSED = re.compile(r"\b(?:x-)?(?:gzip|compress|deflate|br|zstd|dcb|dcz)\b", re.IGNORECASE)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUSY_STATUS = frozenset({408, 425, 429})
 #: Errors of a full disk, for which retrying does not help.
@@ -62,8 +65,13 @@ class MediaFetcher:
     reporter: Reporter = field(factory=lambda: Reporter((), SystemClock()))
     run_blocking: RunBlocking = field(factory=lambda: in_threads(DOWNLOADS))
 
-    async def download(self, url: str, path: Path, *, sha256: bool = False, resend: int = 0) -> Saved:
+    async def download(
+        self, url: str, path: Path, *, mark: str = "", sha256: bool = False, resend: int = 0
+    ) -> Saved:
         """Download a video; nothing appears at `path` until the whole file is checked.
+
+        A file that is at `path` already is never replaced: the video gets a marked name beside it, unless both are
+        the same.
 
         If a download breaks off, what was received stays beside `path` as `.part`, provided that the server
         named a version of the file (a strong ETag). The next call, even of another process, fetches the rest.
@@ -71,6 +79,7 @@ class MediaFetcher:
         Args:
             url: the video's.
             path: of the finished file.
+            mark: what the name is marked by where another file has it, such as the task's id.
             sha256: also compute the file's digest.
             resend: the number of earlier attempts, for the reporter.
 
@@ -81,7 +90,7 @@ class MediaFetcher:
         try:
             await self.run_blocking(partial(path.parent.mkdir, parents=True, exist_ok=True))
             with _one_at_a_time(path, url):
-                return await self._download(url, PartFile(path), sha256=sha256, resend=resend)
+                return await self._download(url, PartFile(path, mark), sha256=sha256, resend=resend)
         except aiohttp.InvalidURL as error:
             raise DownloadError("the video's URL cannot be used", url=url) from error
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -144,7 +153,13 @@ class MediaFetcher:
         )
         with self.reporter.sending("media", "GET", without_secrets(url), About(resend)) as sending:
             async with self.session.get(
-                URL(url, encoded=True), timeout=limits, allow_redirects=False, headers=headers
+                URL(url, encoded=True),
+                timeout=limits,
+                headers=headers,
+                # What a session of the user's own may have set otherwise.
+                allow_redirects=False,
+                raise_for_status=False,
+                auto_decompress=False,
             ) as response:
                 sending.status = response.status
                 yield response
@@ -162,8 +177,8 @@ class MediaFetcher:
     async def _save(self, response: aiohttp.ClientResponse, part: PartFile, have: Entity | None, url: str) -> None:
         if response.status not in {200, 206} or (response.status == 206 and have is None):
             raise _refused(response, url)
-        if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise DownloadError("the video is compressed, which was not requested", url=url)
+        if compression := _COMPRESSED.search(response.headers.get("Content-Encoding", "")):
+            raise DownloadError(f"the video is compressed ({compression[0]}), which was not requested", url=url)
         if response.status == 206 and have is not None:
             if not have.is_answered_by(response):
                 part.forget()

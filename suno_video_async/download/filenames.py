@@ -39,6 +39,12 @@ def file_name(suno_id: str, *, marked_by: str | None = None) -> str:
     return _finished(_safe_id(suno_id, marked_by))
 
 
+def marked(name: str, mark: str) -> str:
+    """Return another name for a file, since its own is taken; the same one for the same mark."""
+    stem = name.removesuffix(SUFFIX)
+    return _finished(f"{stem}-{hashlib.sha256(mark.encode(errors='replace')).hexdigest()[:_HASHED]}")
+
+
 def _safe_id(text: str, marked_by: str | None = None) -> str:
     safe = re.sub(r"[^A-Za-z0-9_-]", "_", text)[:100]
     if marked_by is not None or safe != text:

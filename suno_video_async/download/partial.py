@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
+import itertools
 import json
 import os
 import re
+import stat
 import sys
+from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 
@@ -14,10 +19,19 @@ import aiohttp
 from attrs import evolve, frozen
 
 from suno_video_async._util.filesystem import boot_id
+from suno_video_async.download.filenames import marked
 from suno_video_async.download.mp4 import mp4_problem
 from suno_video_async.errors import DownloadError
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", re.ASCII)
+
+#: What the small file beside the unfinished one holds at most, in bytes.
+_MOST_VERSION = 4096
+_CHUNK = 1024 * 1024
+#: How an operating system refuses to open a link, a folder, a pipe or a device as a plain file.
+_NO_PLAIN_FILE = frozenset({errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.EOPNOTSUPP})
+#: How a file system says that it cannot sync this at all.
+_NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF})
 
 
 @frozen(kw_only=True)
@@ -66,50 +80,77 @@ class Entity:
 
 
 class PartFile:
-    """The unfinished file, and the small file beside it that names its version."""
+    """The unfinished file, and the small file beside it that names its version.
 
-    def __init__(self, path: Path) -> None:
+    The folder may be shared with others. So the file is opened without following a link, must be a plain file with
+    no other name, and is read, written and checked through its descriptor, whatever happens to its name meanwhile.
+
+    Args:
+        path: of the finished file.
+        mark: what the name is marked by if another file has it.
+
+    """
+
+    def __init__(self, path: Path, mark: str = "") -> None:
         self.target = path
         self.path: Path = path.with_name(path.name + ".part")
+        self._mark = mark
         self._version_file = path.with_name(path.name + ".part.json")
         self._entity: Entity | None = None
         self._file: FileIO | None = None
-        self._lock: int | None = None
-        self._taken = self._finished = False
+        self._finished = False
 
     def open(self, url: str) -> Entity | None:
         """Lock the file, and return the version that it is a part of if the rest can be requested.
 
         Raises:
-            DownloadError: another process is writing it.
+            DownloadError: another process is writing it, or something else has its name.
 
         """
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-        if not (_locked(descriptor) and self._is_there(descriptor)):
-            os.close(descriptor)
+        file = self._opened(url)
+        if not (_locked(file.fileno()) and _has_name(file, self.path)):
+            file.close()
             raise DownloadError(f"{self.target} is being downloaded by another process", url=url)
-        if sys.platform == "win32":  # there an open file cannot be renamed
-            os.close(descriptor)
-        else:
-            self._lock = descriptor
-        self._taken = True
-        return self._read()
+        self._file = file
+        return self._read(file)
 
-    def _is_there(self, descriptor: int) -> bool:
-        """Whether the opened file is still the unfinished one, not renamed in the meantime."""
+    def _opened(self, url: str) -> FileIO:
         try:
-            return os.path.samestat(os.fstat(descriptor), self.path.stat())
-        except FileNotFoundError:
-            return False
+            if (file := self._open_plain()) is not None:
+                return file
+            if self._was_renamed_half():
+                self.path.unlink()
+                if (file := self._open_plain()) is not None:
+                    return file
+        except OSError as error:
+            if error.errno not in _NO_PLAIN_FILE:
+                raise
+        raise DownloadError(f"{self.path} is not a plain file of its own: move it away", url=url)
 
-    def _read(self) -> Entity | None:
+    def _open_plain(self) -> FileIO | None:
+        return open_plain(self.path, os.O_RDWR | os.O_CREAT)
+
+    def _was_renamed_half(self) -> bool:
+        """Whether a process ended in the middle of `_rename`: the video has both its names."""
+        status = self.path.lstat()
+        for target in itertools.islice(self._targets(), 5):
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(target.lstat(), status):
+                    return True
+        return False
+
+    def _read(self, file: FileIO) -> Entity | None:
         try:
-            said = json.loads(self._version_file.read_text(encoding="utf-8"))
-            entity, size = Entity(etag=said["etag"], length=said["length"]), self.path.stat().st_size
+            version = open_plain(self._version_file, os.O_RDONLY)
+            if version is None:
+                return None
+            with version:
+                said = json.loads(version.read(_MOST_VERSION))
+            entity, size = Entity(etag=said["etag"], length=said["length"]), file.seek(0, os.SEEK_END)
             # After a reboot, what was not synced may be lost.
             if not (isinstance(entity.etag, str) and isinstance(entity.length, int) and said["boot"] == boot_id()):
                 return None
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
         if not 0 < size <= entity.length:
             return None
@@ -119,63 +160,158 @@ class PartFile:
 
     def begin(self, entity: Entity, start: int) -> None:
         """Prepare for writing from `start` on."""
+        file = self._opened_file
         if start == 0:
             # First remove the version: bytes of another version must never be taken for the rest of this one.
             self._version_file.unlink(missing_ok=True)
-            self.path.open("wb").close()
-            if entity.etag is not None and entity.length is not None:
-                said = {"etag": entity.etag, "length": entity.length, "boot": boot_id()}
-                self._version_file.write_text(json.dumps(said), encoding="utf-8")
-        else:
-            os.truncate(self.path, start)
-        self._file = self.path.open("r+b", buffering=0)
-        self._file.seek(start)
+        file.truncate(start)
+        file.seek(start)
+        if start == 0 and entity.etag is not None and entity.length is not None:
+            said = {"etag": entity.etag, "length": entity.length, "boot": boot_id()}
+            with self._version_file.open("x", encoding="utf-8") as version:
+                version.write(json.dumps(said))
         self._entity = entity
 
     def write(self, chunk: bytes) -> None:
         """Write the next bytes."""
-        if self._file is not None:
-            left = memoryview(chunk)
-            while left:  # on an almost full disk, only a part is written
-                left = left[self._file.write(left) :]
+        left = memoryview(chunk)
+        while left:  # on an almost full disk, only a part is written
+            left = left[self._opened_file.write(left) :]
 
-    def _end_writing(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+    @property
+    def _opened_file(self) -> FileIO:
+        if self._file is None:
+            raise ValueError("the unfinished file is not open")
+        return self._file
 
     def forget(self) -> None:
         """Let the next attempt start from scratch."""
         self._entity = None
 
     def finish(self, url: str, sha256: bool) -> Saved:
-        """Check the whole file and rename it."""
-        self._end_writing()
-        if problem := mp4_problem(self.path):
+        """Check the whole file and give it its name, or a marked one if another file has that."""
+        file = self._opened_file
+        if problem := mp4_problem(file):
             self.forget()
             raise DownloadError(f"the downloaded file is not a playable MP4: {problem}", url=url, temporary=True)
-        with self.path.open("rb+") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest() if sha256 else None
-            os.fsync(file.fileno())
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest() if sha256 else None
+        _sync(file.fileno())
         self._version_file.unlink(missing_ok=True)
-        self.path.replace(self.target)
+        if not _has_name(file, self.path):
+            raise DownloadError(f"{self.path} was replaced while it was written", url=url)
+        target = next(target for target in self._targets() if self._move(file, target))
         self._finished = True
-        _sync_folder(self.target.parent)
-        return Saved(path=self.target, sha256=digest)
+        _sync_folder(target.parent)
+        return Saved(path=target, sha256=digest)
+
+    def _targets(self) -> Iterator[Path]:
+        """Yield names for the finished file: its own, then marked ones."""
+        yield self.target
+        for number in itertools.count(1):
+            mark = self._mark if number == 1 else f"{self._mark} {number}"
+            yield self.target.with_name(marked(self.target.name, mark))
+
+    def _move(self, file: FileIO, target: Path) -> bool:
+        """Give the file a name that no other file has; False if one has it, unless that is the same video."""
+        if os.path.lexists(target):
+            same = _same_content(file, target)  # that of a process that ended before it could say so
+            if same:
+                self._release_name(file)
+                self.path.unlink()
+            return same
+        try:
+            self._release_name(file)
+            _rename(self.path, target)
+        except FileExistsError:  # since a moment ago
+            return False
+        return True
+
+    @staticmethod
+    def _release_name(file: FileIO) -> None:
+        if sys.platform == "win32":  # there the name of an open file cannot be changed
+            file.close()
 
     def close(self, keep: bool) -> None:
         """Release the file, and delete what the next attempt cannot use."""
-        if not self._taken:
+        file, self._file = self._file, None
+        if file is None:
             return
         try:
-            self._end_writing()
             resumable = self._entity is not None and self._entity.etag is not None
-            if not self._finished and not (keep and resumable):
+            ours = not self._finished and (file.closed or _has_name(file, self.path))
+            self._release_name(file)
+            if ours and not (keep and resumable):
                 self.path.unlink(missing_ok=True)
                 self._version_file.unlink(missing_ok=True)
         finally:
-            if self._lock is not None:
-                os.close(self._lock)
+            file.close()
+
+
+def open_plain(path: Path, flags: int) -> FileIO | None:
+    """Open a file, but follow no link and wait for nothing; None if it is not a plain one, or has another name.
+
+    Raises:
+        OSError: it cannot be opened.
+
+    """
+    # Some of these exist on some systems only; without them, what was opened is still looked at.
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+        flags |= getattr(os, name, 0)
+    descriptor = os.open(path, flags, 0o666)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        return None
+    return FileIO(descriptor, "r+b" if flags & os.O_RDWR else "rb")
+
+
+def _has_name(file: FileIO, path: Path) -> bool:
+    """Whether an open file still has its name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _rename(part: Path, target: Path) -> None:
+    """Rename a file, but never over another one.
+
+    Raises:
+        FileExistsError: there is one.
+
+    """
+    if sys.platform == "win32":
+        part.rename(target)
+        return
+    try:
+        os.link(part, target, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system where a file has one name only: an empty file takes it first
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL, 0o666))
+        part.replace(target)
+    else:
+        part.unlink()
+
+
+def _same_content(file: FileIO, target: Path) -> bool:
+    """Whether another file is the same video."""
+    try:
+        other = open_plain(target, os.O_RDONLY)
+    except OSError:  # a link, a folder
+        return False
+    if other is None:
+        return False
+    with other:
+        if file.seek(0, os.SEEK_END) != other.seek(0, os.SEEK_END):
+            return False
+        file.seek(0)
+        other.seek(0)
+        while chunk := file.read(_CHUNK):
+            if other.read(len(chunk)) != chunk:
+                return False
+    return True
 
 
 def _locked(descriptor: int) -> bool:
@@ -192,11 +328,23 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
+def _sync(descriptor: int) -> None:
+    """Make what was written survive a power cut, if that is possible here."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+
+
 def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, if folders can be synced here."""
+    """Make a rename survive a power cut, if folders can be synced here; the video is there in any case."""
     if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(descriptor)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except PermissionError:  # one may write into it, but not list it
+            return
+        try:
+            _sync(descriptor)
         finally:
             os.close(descriptor)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from suno_video_async.download.mp4 import mp4_problem
 from suno_video_async.local import Fault
 from suno_video_async.lyricvideo import library
 from tests.cli.conftest import Home
 from tests.cli.serving import served
 from tests.cli.terminals import on_terminal
+from tests.support.mp4 import problem_of
 
 
 class _TwoSongs(library.BuiltinLibrary):
@@ -33,7 +33,7 @@ def test_the_demo_makes_checked_videos(home: Home, monkeypatch: pytest.MonkeyPat
     videos = [Path(line["path"]) for line in ran.outcomes()]
     assert ran.code == 0
     assert len(videos) == 2
-    assert all(mp4_problem(home.folder / video) is None for video in videos)
+    assert all(problem_of(home.folder / video) is None for video in videos)
     assert all(line["track"]["author"] and line["extra"]["title"] for line in ran.outcomes())
     assert "2 videos, all checked" in ran.err
     assert ran.summary()["refused_429"] == 0

@@ -18,13 +18,13 @@ from attrs import define, field, frozen
 
 import suno_video_async
 from suno_video_async.config import Settings
-from suno_video_async.download.mp4 import mp4_problem
 from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import VideoTaskId
 from tests.crash.child import ENDS, SCALE, Job, as_line
 from tests.crash.points import Point
+from tests.support.mp4 import problem_of
 
 KEY = "ak_0123456789abcdefghijklmnopqrstuv"
 TRACKS = 6
@@ -238,7 +238,7 @@ class Scene:
         problems = [f"{path} is missing" for path in wanted - found]
         problems += [f"{path} is left over" for path in found - wanted]
         whole = wanted & found
-        problems += [f"{path}: {problem}" for path in whole if path and (problem := mp4_problem(path))]
+        problems += [f"{path}: {problem}" for path in whole if path and (problem := problem_of(path))]
         if len({hashlib.sha256(path.read_bytes()).hexdigest() for path in whole if path}) > 1:
             problems.append("the same video has different bytes")
         return problems

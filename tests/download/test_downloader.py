@@ -14,9 +14,9 @@ from suno_video_async.api.transport import make_session
 from suno_video_async.download.downloader import _room
 from suno_video_async.download.fetch import DOWNLOADS, MediaFetcher
 from suno_video_async.download.filenames import file_name
-from suno_video_async.download.mp4 import mp4_problem
 from tests.support.clients import KEY
-from tests.support.fakes import MP4, box
+from tests.support.fakes import MP4
+from tests.support.mp4 import box
 from tests.support.raw import http, raw_server, says
 
 
@@ -128,13 +128,6 @@ async def test_a_cancelled_download_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
     assert folder(tmp_path) == []
-
-
-def test_structure_of_large_and_open_ended_files(tmp_path: Path) -> None:
-    """A box may have a 64-bit length, and the last one may run to the end."""
-    path = tmp_path / "v.mp4"
-    path.write_bytes(box(b"ftyp") + b"\0\0\0\1moov" + (20).to_bytes(8) + b"mmmm" + b"\0\0\0\0mdat" + b"d" * 9)
-    assert mp4_problem(path) is None
 
 
 @pytest.mark.parametrize(

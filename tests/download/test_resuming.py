@@ -31,10 +31,11 @@ from suno_video_async.download import partial
 from suno_video_async.download.fetch import MediaFetcher, PublicResolver
 from suno_video_async.download.partial import Saved
 from tests.support.clients import KEY
-from tests.support.fakes import box, settle
+from tests.support.fakes import settle
+from tests.support.mp4 import movie
 from tests.support.raw import RawServer, http, raw_server
 
-VIDEO = box(b"ftyp") + box(b"moov", b"m" * 500) + box(b"mdat", bytes(range(256)) * 400)
+VIDEO = movie(bytes(range(256)) * 400)
 
 
 @define
@@ -165,7 +166,7 @@ async def test_a_changed_file_is_begun_anew(tmp_path: Path) -> None:
     """Another version at the same place is fetched whole."""
     path, cdn = tmp_path / "s.mp4", Cdn()
     await broken_off(cdn, path)
-    cdn.etag, cdn.content = '"two"', VIDEO.replace(b"m" * 500, b"n" * 500)
+    cdn.etag, cdn.content = '"two"', movie(bytes(range(1, 256)) * 400)
     async with raw_server(cdn) as server:
         await fetch(server, path)
     assert await read(path) == cdn.content

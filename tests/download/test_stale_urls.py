@@ -25,12 +25,13 @@ from suno_video_async.hooks import Hooks, RetryEvent
 from suno_video_async.local import Fault
 from suno_video_async.observability.reporter import Reporter
 from suno_video_async.testing import VideoServer, assert_charged_once, serve
-from tests.support.fakes import MP4, box
+from tests.support.fakes import MP4
+from tests.support.mp4 import movie
 from tests.support.raw import RawServer, http, raw_server
 
 PAGE = b"<html>log in to see this video</html>"
 GONE = http(b"<Error><Code>NoSuchKey</Code></Error>", "404 Not Found")
-LONG = box(b"ftyp") + box(b"moov", b"m" * 500) + box(b"mdat", bytes(range(256)) * 400)
+LONG = movie(bytes(range(256)) * 400)
 
 
 class Waits(SystemClock):

@@ -12,10 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from suno_video_async.download.mp4 import mp4_problem
 from suno_video_async.local import Fault, LocalServer
 from suno_video_async.models import RateLimit
 from tests.local.serving import CREATE, ORDER, quick, session_of
+from tests.support.mp4 import problem_of
 
 INFO = "/api/v1/client/job/TaskInfo"
 
@@ -61,7 +61,7 @@ async def test_a_video_is_made_and_fetched(
         content = await response.read()
     path = tmp_path / "video.mp4"
     path.write_bytes(content)
-    assert await asyncio.to_thread(mp4_problem, path) is None
+    assert await asyncio.to_thread(problem_of, path) is None
 
 
 async def test_media_can_be_resumed(session: aiohttp.ClientSession) -> None:

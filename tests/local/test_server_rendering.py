@@ -12,10 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from suno_video_async.download.mp4 import mp4_problem
 from suno_video_async.local import Fault, LocalServer
 from tests.local.fake_service import until
 from tests.lyricvideo.songs import write_song
+from tests.support.mp4 import problem_of
 
 av = pytest.importorskip("av")
 pytest.importorskip("uharfbuzz")
@@ -79,7 +79,7 @@ async def test_a_song_becomes_a_video(songs: Path, tmp_path: Path) -> None:
             assert response.content_length == len(content)
         path = tmp_path / "video.mp4"
         path.write_bytes(content)
-        assert await asyncio.to_thread(mp4_problem, path) is None
+        assert await asyncio.to_thread(problem_of, path) is None
         async with session.get(url, headers={"Range": "bytes=10-"}) as response:
             assert response.status == 206
             assert await response.read() == content[10:]

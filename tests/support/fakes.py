@@ -9,6 +9,7 @@ from typing import Any
 
 from suno_video_async.clock import Clock, SystemClock
 from suno_video_async.protocol.codec import Answer, Request
+from tests.support.mp4 import movie
 
 Script = Callable[[Request], Answer | Exception | Awaitable[Answer]]
 
@@ -21,13 +22,8 @@ def answer(
     return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 
-def box(kind: bytes, body: bytes = b"") -> bytes:
-    """Return one box of an MP4 file."""
-    return (8 + len(body)).to_bytes(4) + kind + body
-
-
-#: The smallest thing that has an MP4's structure.
-MP4 = box(b"ftyp", b"isom") + box(b"moov", b"m" * 50) + box(b"mdat", b"d" * 500)
+#: A small whole video.
+MP4 = movie()
 
 
 def task_data(
