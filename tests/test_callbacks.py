@@ -522,7 +522,7 @@ def test_a_flood_is_bounded(scene: Scene) -> None:
     nonces = [f"{n:032x}" for n in range(AT_ONCE + 1)]
     for n in range(1, AT_ONCE + 1):
         row = scene.ledger.claim(track(f"more{n}"), location="").row
-        scene.ledger.begin_attempt(row.id, nonce=nonces[n], at=0.0, reserve=0, most=None)
+        scene.ledger.begin_attempt(row.id, nonce=nonces[n], at=0.0, reserve=0, budget=None)
     answered = flood(scene, nonces)
     assert (len(answered), answered.count(503)) == (AT_ONCE + 1, 1)
 
