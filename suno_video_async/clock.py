@@ -16,6 +16,10 @@ SCALE_ORIGIN = 1_767_225_600.0
 TICK = 1e-6
 
 
+#: Seconds by which wall and monotonic time go apart only if the machine slept, or its clock was set.
+DRIFT = 1.0
+
+
 class TimerHandle(Protocol):
     """What `Clock.call_later` returns."""
 
@@ -42,6 +46,30 @@ class Clock(Protocol):
     def call_later(self, seconds: float, callback: Callable[[], object]) -> TimerHandle:
         """Call `callback` on the event loop after `seconds` of this clock."""
         ...
+
+
+class ClockDrift:
+    """Notices that the machine slept, or that its clock was set: wall and monotonic time have then gone apart.
+
+    While a machine sleeps, its monotonic clock stands still: what was idle for an hour looks as if it were fresh.
+
+    Args:
+        wall: Unix seconds.
+        monotonic: monotonic seconds.
+
+    """
+
+    def __init__(
+        self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._apart = wall() - monotonic()
+
+    def noticed(self) -> bool:
+        """Return whether they have gone apart by more than `DRIFT` since this was last asked."""
+        before, self._apart = self._apart, self._wall() - self._monotonic()
+        return abs(self._apart - before) > DRIFT
 
 
 class SystemClock:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import ssl
 from collections.abc import Mapping
+from types import TracebackType
 from typing import Protocol
 
 import aiohttp
@@ -17,6 +19,7 @@ from yarl import URL
 
 from suno_video_async._util.resolver import ThreadResolver
 from suno_video_async._version import USER_AGENT
+from suno_video_async.clock import ClockDrift
 from suno_video_async.errors import APITimeoutError, MalformedResponseError, TransportError
 from suno_video_async.models import Timeout
 from suno_video_async.protocol.codec import MAX_BODY, Answer, Request
@@ -50,6 +53,10 @@ _PERMANENT = (
 )
 #: aiohttp's own switch; it has no public name.
 _REPEATS = "_retry_connection"
+#: Where its connectors keep idle connections; it has no public name either.
+_IDLE = "_conns"
+#: Rounds of the event loop between a timeout and giving up: an answer that has arrived is read in a few.
+LAST_ROUNDS = 20
 
 
 def make_session() -> aiohttp.ClientSession:
@@ -81,6 +88,42 @@ async def _one_send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
     raise failure
 
 
+class _Deadline:
+    """Cancels what the current task awaits after `seconds`, but first reads what has arrived by then.
+
+    After the event loop was blocked, or the process stopped, a timeout is due together with the answer that came
+    meanwhile. Cancelling at once would make a submission unknown whose answer is there.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._timeout = asyncio.timeout(None)
+
+    async def __aenter__(self) -> None:
+        self._handle: asyncio.Handle = self._loop.call_later(self._seconds, self._give_up_after, LAST_ROUNDS)
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._handle.cancel()
+        await self._timeout.__aexit__(kind, error, trace)
+
+    def _give_up_after(self, rounds: int) -> None:
+        if rounds:
+            self._handle = self._loop.call_soon(self._give_up_after, rounds - 1)
+        else:
+            self._timeout.reschedule(self._loop.time())
+
+
+def _close_idle_connections(session: aiohttp.ClientSession) -> None:
+    """Close what waits to be used again; what is in use is left alone."""
+    for idle in getattr(session.connector, _IDLE, {}).values():
+        for connection, *_ in idle:
+            connection.close()
+
+
 class AiohttpTransport:
     """Sends over aiohttp, to one origin only, without following redirects.
 
@@ -89,10 +132,19 @@ class AiohttpTransport:
         api_key: goes into the `x-api-key` header of each request, and nowhere else.
         timeout: in real seconds.
         session: what it is sent over; its own middlewares are called too, its redirects are not followed.
+        drift: tells that the machine slept. The connections that were idle are then dead, but look fresh.
 
     """
 
-    def __init__(self, base_url: str, api_key: str, *, timeout: Timeout, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        timeout: Timeout,
+        session: aiohttp.ClientSession,
+        drift: ClockDrift | None = None,
+    ) -> None:
         self._base_url = base_url.rstrip("/")
         self._api_key = api_key.encode()
         self._spellings = _spellings(self._api_key)
@@ -102,8 +154,10 @@ class AiohttpTransport:
             "Accept-Encoding": "identity",
         }
         self._post_headers = {**self._headers, "Content-Type": "application/json"}
-        self._timeout = aiohttp.ClientTimeout(total=timeout.total, connect=timeout.connect)
+        self._total = timeout.total
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=timeout.connect)
         self._session = session
+        self._drift = drift or ClockDrift()
         # Per-request middlewares replace the session's own, so those are put in front; there is no public name.
         own = getattr(session, "_middlewares", ())
         self._middlewares = (*own, _one_send) if _sends_again(session) else None
@@ -114,21 +168,26 @@ class AiohttpTransport:
     async def send(self, request: Request) -> Answer:
         """Send once and return the whole answer."""
         body = None if request.body is None else _Body(request.body)
+        if self._drift.noticed():
+            _close_idle_connections(self._session)
         try:
-            async with self._session.request(
-                request.method,
-                URL(self._base_url + request.target, encoded=True),
-                data=body,
-                headers=self._headers if body is None else self._post_headers,
-                timeout=self._timeout,
-                middlewares=self._middlewares,
-                # What a session may have set otherwise, and what would then change the meaning of an answer.
-                allow_redirects=False,
-                raise_for_status=False,
-                auto_decompress=True,
-                max_line_size=MAX_HEAD,
-                max_field_size=MAX_HEAD,
-            ) as response:
+            async with (
+                _Deadline(self._total),
+                self._session.request(
+                    request.method,
+                    URL(self._base_url + request.target, encoded=True),
+                    data=body,
+                    headers=self._headers if body is None else self._post_headers,
+                    timeout=self._timeout,
+                    middlewares=self._middlewares,
+                    # What a session may have set otherwise, and what would then change the meaning of an answer.
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    auto_decompress=True,
+                    max_line_size=MAX_HEAD,
+                    max_field_size=MAX_HEAD,
+                ) as response,
+            ):
                 content = await _read(response, request)
                 return Answer(response.status, self._facts(response.headers), self._without_key(content))
         except MalformedResponseError:
