@@ -51,6 +51,8 @@ CONNECTIONS = 128
 #: Maximum real seconds for the head of a callback to arrive, and for its body.
 HEAD_READING = 5.0
 READING = 10.0
+#: A wait that ends this many seconds late has not listened all the time.
+STOOD_STILL = 5.0
 #: Real seconds that callbacks in flight have when the receiver stops listening.
 LEAVING = 1.0
 #: Maximum different tasks that callbacks may name for one submission between two checks.
@@ -429,7 +431,14 @@ class Inbox:
             if (found := await self.ledger.call(self.ledger.sync.candidate, row.id)) is not None:
                 with contextlib.suppress(asyncio.QueueFull):
                     heard.put_nowait(found)
-            while (found := await self._next(heard, deadline)) is not None:
+            while True:
+                if (found := await self._next(heard, deadline)) is None:
+                    late = self._client.clock.now() - deadline
+                    if late < STOOD_STILL:
+                        return None
+                    # The process stood still: what came meanwhile is being read.
+                    deadline = self._client.clock.now() + min(late, READING)
+                    continue
                 if found in seen:
                     continue
                 if seen:  # strangers may name any number of tasks
@@ -439,7 +448,6 @@ class Inbox:
                     self.note_arrival()
                     self._receiver._adopted += 1  # pyright: ignore[reportPrivateUsage]  one part in two classes
                     return adopted
-            return None
         finally:
             del self._waiting[key]
 

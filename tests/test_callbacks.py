@@ -39,7 +39,7 @@ from suno_video_async.models import VideoTaskId
 from suno_video_async.protocol.codec import Answer, Operation
 from tests.ledger.support import track
 from tests.support.clients import FakeAPI, client_of
-from tests.support.fakes import answer, task_data
+from tests.support.fakes import answer, settle, task_data
 from tests.support.virtual import run_virtual
 
 PUBLIC = "https://me.example.test/callbacks/"
@@ -223,6 +223,52 @@ def test_silence_is_no_evidence_where_no_callback_gets_through() -> None:
     states, resent = bought_with_500s(api, 8, shut_out=True)
     assert sorted(states.values()) == ["succeeded"] * 3 + ["unknown"] * 5
     assert (api.sent, len(api.born), resent) == (8, 8, 0)
+
+
+class SetClock(SystemClock):
+    """A clock whose wall time is set."""
+
+    by = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.by
+
+
+@pytest.mark.parametrize("by", [-7200.0, 7200.0])
+@pytest.mark.parametrize("answered", ["drop", "empty"])
+def test_a_clock_that_is_set_changes_no_wait_for_a_callback(answered: str, by: float) -> None:
+    """Neither is a submission sent again at once, nor does its row wait for hours."""
+    api, clock = CallingAPI(silent=(1,), **{answered: (1,)}), SetClock()  # type: ignore[arg-type]
+
+    def script(request: Request) -> Any:
+        if request.operation is Operation.CREATE_TASK:
+            clock.by = by
+        return api(request)
+
+    async def run() -> float:
+        client, _ = client_of(script, clock=clock)
+        async with client:
+            api.receiver = CallbackReceiver(client, public_url=PUBLIC)
+            async with client.convert([track()], ledger=NO_LEDGER, callbacks=api.receiver) as outcomes:
+                (outcome,) = [outcome async for outcome in outcomes]
+            return outcome.seconds or 0.0
+
+    assert 120 < run_virtual(run()) < 1200
+
+
+def test_a_callback_that_came_while_the_process_stood_still_counts() -> None:
+    """The end of the wait is due together with the callback, and the row is not sent again."""
+    api = CallingAPI(seconds=119.0, fail=(1,))
+
+    async def deliver_late(number: int, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        asyncio.get_running_loop()._virtual.now += 3600  # type: ignore[attr-defined]  # blocked
+        await settle(10)  # it is read, round by round
+        await CallingAPI._call_back(api, number, 0.0)
+
+    api._call_back = deliver_late  # type: ignore[method-assign]
+    (outcome,), receiver = converted(api, [track()])
+    assert (outcome.state, api.sent, receiver.statistics().adopted) == ("succeeded", 1, 1)
 
 
 def test_a_500_for_ever_is_left_unknown() -> None:
