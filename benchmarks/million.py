@@ -76,7 +76,7 @@ async def convert(path: Path, count: int, report: int) -> list[tuple[int, float]
         rate=RateLimit(40, 10),
         max_in_flight=100,
     )
-    options = Options(output_dir=None, task_timeout=1e6, retry_failed=0, rebuy_changed=False, max_credits=None)
+    options = Options(task_timeout=1e6)
     ledger = AsyncLedger(SqliteLedger(path, synchronous="OFF"), inline)
     states, memory = Counter[str](), list[tuple[int, float]]()
     started = time.perf_counter()

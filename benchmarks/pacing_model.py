@@ -227,7 +227,7 @@ async def ours(server: Server, cap: int, oracle: Oracle | None, said: Said | Non
         if server.tracks == 1:
             await client.generate(Track(task_id="music", suno_id="suno_0"))
             return
-        options = Options(output_dir=None, task_timeout=1e6, retry_failed=0, rebuy_changed=False, max_credits=None)
+        options = Options(task_timeout=1e6)
         rows = (Track(task_id="music", suno_id=f"suno_{number}") for number in range(server.tracks))
         async with Conversion(client._open(), rows, AsyncLedger(SqliteLedger(None), inline), options) as outcomes:
             async for _ in outcomes:

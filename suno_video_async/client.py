@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from attrs import frozen
 
+from suno_video_async.batch.options import Options
 from suno_video_async.clock import Clock, SystemClock
 from suno_video_async.config import Settings
 from suno_video_async.download.filenames import DEFAULT_TEMPLATE
 from suno_video_async.errors import ClientClosedError
 from suno_video_async.hooks import Hooks, checked_hooks
+from suno_video_async.ledger.decision import Buying
 from suno_video_async.models import (
     UNKNOWN_GRACE,
     Estimate,
@@ -400,18 +402,14 @@ class SunoVideoClient:
         """
         if source is None and ledger is None and self._ledger is None:
             raise ValueError("convert(None) takes its tracks from a ledger: name one with ledger=")
-        return self._conversion(
-            source,
-            ledger,
-            callbacks,
+        options = Options(
             output_dir=output_dir,
             task_timeout=task_timeout,
-            retry_failed=retry_failed,
-            rebuy_changed=rebuy_changed,
-            max_credits=max_credits,
+            buying=Buying(retry_failed=retry_failed, rebuy_changed=rebuy_changed, max_credits=max_credits),
             file_name=file_name,
             sha256=sha256,
         )
+        return self._conversion(source, ledger, callbacks, options)
 
     def resume(
         self,
@@ -442,28 +440,25 @@ class SunoVideoClient:
             ValueError: an argument makes no sense.
 
         """
-        return self._conversion(
-            (),
-            ledger,
-            callbacks,
+        options = Options(
             output_dir=output_dir,
             task_timeout=task_timeout,
             file_name=file_name,
             sha256=sha256,
             unknown_grace=unknown_grace,
         )
+        return self._conversion((), ledger, callbacks, options)
 
     def _conversion(
         self,
         source: CatalogSource | None,
         ledger: Ledger | str | PathLike[str] | NoLedger | None,
         callbacks: CallbackReceiver | None,
-        **options: Any,
+        options: Options,
     ) -> Conversion:
         from suno_video_async.batch.conversion import Conversion  # noqa: PLC0415  as in `__aenter__`
-        from suno_video_async.batch.options import Options  # noqa: PLC0415
 
-        return Conversion(self._open(), source, ledger, Options(**options), callbacks)
+        return Conversion(self._open(), source, ledger, options, callbacks)
 
     async def plan(
         self,
@@ -495,7 +490,8 @@ class SunoVideoClient:
 
         engine = self._open()
         kept = await planned_ledger(source, ledger, engine.ledger)
-        return await plan(engine, source, kept, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
+        buying = Buying(retry_failed=retry_failed, rebuy_changed=rebuy_changed)
+        return await plan(engine, source, kept, buying)
 
     def unknowns(self, ledger: Ledger | str | PathLike[str]) -> Unknowns:
         """Open a ledger to settle its unknown rows: `async with client.unknowns("l.db") as unknowns:`.

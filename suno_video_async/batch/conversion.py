@@ -18,9 +18,10 @@ from attrs import evolve
 from suno_video_async._util.aio import run_to_completion
 from suno_video_async.batch.catalog import CatalogSource, Row, count_rows, read_rows
 from suno_video_async.batch.ledgers import GivenLedger, choose_ledger
-from suno_video_async.batch.options import Options, StopSignal
+from suno_video_async.batch.options import Options
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.batch.row import RowProcessor, Unclaimed, Work
+from suno_video_async.batch.stop import StopSignal
 from suno_video_async.batch.witness import FACT, Evidence, to_fact
 from suno_video_async.callbacks import CallbackReceiver, Inbox
 from suno_video_async.engine import Engine

@@ -18,7 +18,7 @@ from suno_video_async.batch.pricing import RECENT, PriceList, Prices, Shape, sha
 from suno_video_async.engine import Engine
 from suno_video_async.errors import CatalogError, InvalidRequestError, NotFoundError
 from suno_video_async.ledger.aio import as_ledger
-from suno_video_async.ledger.decision import Action, decide
+from suno_video_async.ledger.decision import MISSING, Action, Buying, decide
 from suno_video_async.ledger.model import MICRO, Ledger, LedgerReader, all_rows
 from suno_video_async.ledger.states import BOUGHT, State
 from suno_video_async.models import Estimate, Track
@@ -89,9 +89,7 @@ async def plan(
     engine: Engine,
     source: CatalogSource,
     ledger: Ledger | str | PathLike[str] | None = None,
-    *,
-    retry_failed: int = 0,
-    rebuy_changed: bool = False,
+    buying: Buying = MISSING,
 ) -> Plan:
     """Say what a conversion would come to; nothing is bought and nothing is written.
 
@@ -101,8 +99,7 @@ async def plan(
         engine: an open client's.
         source: the catalog, as for `convert`.
         ledger: the ledger's file, which may be in use by a running conversion, or not exist yet; None for none.
-        retry_failed: as for `convert`.
-        rebuy_changed: as for `convert`.
+        buying: what may be bought.
 
     Raises:
         CatalogError: the catalog as a whole cannot be read.
@@ -111,7 +108,7 @@ async def plan(
         TransportError: no readable answer came.
 
     """
-    count = await counted(source, ledger, engine.account, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
+    count = await counted(source, ledger, engine.account, buying)
     prices, balance = Prices(), None
     prices.recall(count.recent)
     price_list = PriceList(engine, prices)
@@ -135,9 +132,7 @@ async def counted(
     source: CatalogSource,
     ledger: Ledger | str | PathLike[str] | None,
     account: tuple[str, str] | None,
-    *,
-    retry_failed: int = 0,
-    rebuy_changed: bool = False,
+    buying: Buying = MISSING,
 ) -> Count:
     """Sort a catalog's rows by what would become of them, and ask nobody.
 
@@ -145,8 +140,7 @@ async def counted(
         source: the catalog.
         ledger: as for `plan`.
         account: whose the ledger must be; None for anybody's.
-        retry_failed: as for `convert`.
-        rebuy_changed: as for `convert`.
+        buying: what may be bought.
 
     Raises:
         CatalogError: the catalog as a whole cannot be read.
@@ -154,7 +148,7 @@ async def counted(
 
     """
     reader = None if ledger is None else as_ledger(ledger).reader()
-    count = Count(reader, account, retry_failed, rebuy_changed)
+    count = Count(reader, account, buying)
     run_blocking = inline if reader is None else in_one_thread()
     try:
         await run_blocking(count.open)
@@ -186,8 +180,7 @@ class Count:
 
     ledger: LedgerReader | None
     account: tuple[str, str] | None
-    retry_failed: int = 0
-    rebuy_changed: bool = False
+    buying: Buying = MISSING
     committed: int = field(default=0, init=False)
     recent: Sequence[int] = field(default=(), init=False)
     counts: Counter[str] = field(factory=Counter[str], init=False)
@@ -241,7 +234,7 @@ class Count:
         self._seen.add(key)
         row = None if self.ledger is None else self.ledger.find(track)
         changed = self._note_song(track, key)
-        action = decide(row, changed=changed, retry_failed=self.retry_failed, rebuy_changed=self.rebuy_changed)
+        action = decide(row, changed=changed, buying=self.buying)
         if action is Action.BUY:
             self._price(track)
         if action is Action.LEAVE_FAILED:

@@ -13,9 +13,10 @@ from attrs import define, evolve, field, frozen
 from suno_video_async.api.submission import Submission
 from suno_video_async.batch.budget import Budget
 from suno_video_async.batch.evidence import confirmed_row, emit_found
-from suno_video_async.batch.options import Options, StopSignal
+from suno_video_async.batch.options import Options
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.batch.reach import ReachCheck
+from suno_video_async.batch.stop import StopSignal
 from suno_video_async.batch.witness import Evidence, Known, Witness
 from suno_video_async.callbacks import Inbox
 from suno_video_async.engine import Engine
@@ -117,7 +118,7 @@ class RowProcessor:
 
     def __attrs_post_init__(self) -> None:
         self._titles = TitleCache(self.engine)
-        limit = micro(self.options.max_credits)
+        limit = micro(self.options.buying.max_credits)
         self._budget = None if limit is None else Budget(self.engine, self.ledger, limit)
         self._reach = ReachCheck(self.engine)
 
@@ -212,8 +213,7 @@ class RowProcessor:
         return decide(
             claim.row,
             changed=claim.changed is not None,
-            retry_failed=self.options.retry_failed,
-            rebuy_changed=self.options.rebuy_changed,
+            buying=self.options.buying,
             download=self.options.output_dir is not None,
         )
 
@@ -309,7 +309,7 @@ class RowProcessor:
             row,
             reserve=(lambda: 0) if budget is None else partial(budget.reservation, row.track),
             budget=None if budget is None else budget.limit,
-            rebuy_changed=self.options.rebuy_changed,
+            rebuy_changed=self.options.buying.rebuy_changed,
             strict=self.engine.strict,
             sent_before=work.sends > 0,
             callback_url=self.inbox.url if self.inbox is not None else None,

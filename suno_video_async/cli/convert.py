@@ -33,8 +33,9 @@ from suno_video_async.cli.outcome_files import OutcomeFiles
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.plan import dry_run_option, quote_catalog
 from suno_video_async.cli.purchases import Purchases
-from suno_video_async.cli.run import Buying, Callbacks, Job, run
+from suno_video_async.cli.run import Callbacks, Job, run
 from suno_video_async.clock import SystemClock
+from suno_video_async.ledger.decision import Buying
 from suno_video_async.models import RateLimit, RetryPolicy
 from suno_video_async.ratelimit.shared import SharedRateLimit
 

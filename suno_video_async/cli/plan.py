@@ -22,11 +22,12 @@ from suno_video_async.cli.options import (
     ledger_options,
 )
 from suno_video_async.cli.output import Output
-from suno_video_async.cli.run import Buying
 from suno_video_async.cli.session import with_client
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.config import Settings
 from suno_video_async.errors import CatalogError, MissingKeyError
+from suno_video_async.ledger.decision import MISSING, Buying
+from suno_video_async.ledger.model import NO_LEDGER
 from suno_video_async.models import Track
 
 #: How the kinds of rows are named to people, in this order.
@@ -131,7 +132,7 @@ def plan_command(
     kept = ledger_of(catalog, ledger, no_ledger=no_ledger)
     if ledger is not None and not ledger.exists():
         output.note(f"there is no ledger {ledger} yet: nothing counts as bought")
-    return quote_catalog(catalog_source(catalog), kept, connection, output, Buying())
+    return quote_catalog(catalog_source(catalog), kept, connection, output, MISSING)
 
 
 def dry_run_option(command: Command) -> Command:
@@ -157,10 +158,14 @@ def quote_catalog(
     source: Path, ledger: Path | None, connection: ClientOptions, output: Output, buying: Buying
 ) -> int:
     """Say what converting a catalog would buy, as `convert` would decide it."""
-    retry_failed, rebuy_changed = buying.retry_failed, buying.rebuy_changed
 
     async def ask(client: SunoVideoClient, _: Interrupts) -> int:
-        plan = await client.plan(source, ledger=ledger, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
+        plan = await client.plan(
+            source,
+            ledger=NO_LEDGER if ledger is None else ledger,
+            retry_failed=buying.retry_failed,
+            rebuy_changed=buying.rebuy_changed,
+        )
         _note_problems(plan.problems, plan.bad_rows, output)
         most = buying.max_credits
         return Quote(
@@ -172,7 +177,7 @@ def quote_catalog(
         ).show(output)
 
     async def count(_: Interrupts) -> int:
-        found = await counted(source, ledger, None, retry_failed=retry_failed, rebuy_changed=rebuy_changed)
+        found = await counted(source, ledger, None, buying)
         _note_problems(found.problems, found.rows()["bad_rows"], output)
         return Quote(videos=found.buys, rows=found.rows()).show(output)
 

@@ -32,21 +32,13 @@ from suno_video_async.cli.tally import PROBLEMS_SHOWN, Tally, outcome_line
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT, SunoVideoClient
 from suno_video_async.errors import BudgetExceeded, SunoVideoError
 from suno_video_async.ledger.aio import as_ledger
+from suno_video_async.ledger.decision import Buying
 from suno_video_async.ledger.model import NO_LEDGER, LedgerRow, all_rows
 from suno_video_async.ledger.states import State
 from suno_video_async.ratelimit.shared import SharedRateLimit
 
 _STOPPING = "finishing what is submitted, submitting no more; Ctrl+C again leaves now (tasks go on without you)"
 _WAITING = "waiting for the submissions in flight, so that none of them is lost"
-
-
-@frozen(kw_only=True)
-class Buying:
-    """What may be bought; see `SunoVideoClient.convert`."""
-
-    retry_failed: int = 0
-    rebuy_changed: bool = False
-    max_credits: float | None = None
 
 
 @frozen(kw_only=True)

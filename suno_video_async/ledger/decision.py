@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum, auto
+from typing import Any
+
+from attrs import Attribute, field, frozen
 
 from suno_video_async.ledger.model import LedgerRow, is_given_up
 from suno_video_async.ledger.states import State
@@ -27,21 +31,41 @@ class Action(Enum):
     """Report that the same song is bought under another author or brand; buying it again takes `rebuy_changed`."""
 
 
+def not_negative(_: object, attribute: Attribute[Any], value: float | None) -> None:
+    """Refuse a number below 0, as a validator."""
+    if value is not None and not 0 <= value < math.inf:
+        raise ValueError(f"{attribute.name} must not be below 0 or endless, but is {value!r}")
+
+
+@frozen(kw_only=True)
+class Buying:
+    """What may be bought.
+
+    Attributes:
+        retry_failed: how many failed tasks of a track do not keep it from being bought again.
+        rebuy_changed: whether a song is bought again under another author or brand.
+        max_credits: the most to spend over the ledger's whole life; None for no limit.
+
+    """
+
+    retry_failed: int = field(default=0, validator=not_negative)
+    rebuy_changed: bool = False
+    max_credits: float | None = field(default=None, validator=not_negative)
+
+
+#: What is bought unless something else is asked for: what is missing.
+MISSING = Buying()
+
+
 def decide(
-    row: LedgerRow | None,
-    *,
-    changed: bool = False,
-    retry_failed: int = 0,
-    rebuy_changed: bool = False,
-    download: bool = False,
+    row: LedgerRow | None, *, changed: bool = False, buying: Buying = MISSING, download: bool = False
 ) -> Action:
     """Return what to do next with a track.
 
     Args:
         row: its row; None if the ledger has none yet.
         changed: the same song is bought, or about to be, under another author or brand.
-        retry_failed: how many failed tasks of a track do not keep it from being bought again.
-        rebuy_changed: whether to buy a changed track.
+        buying: what may be bought.
         download: whether to save videos.
 
     """
@@ -55,8 +79,8 @@ def decide(
                 return Action.DOWNLOAD
             case State.SUCCEEDED | State.DOWNLOADED:
                 return Action.SKIP
-            case _ if row.failures > retry_failed or is_given_up(row):
+            case _ if row.failures > buying.retry_failed or is_given_up(row):
                 return Action.LEAVE_FAILED
             case _:
                 pass
-    return Action.REPORT_CHANGED if changed and not rebuy_changed else Action.BUY
+    return Action.REPORT_CHANGED if changed and not buying.rebuy_changed else Action.BUY

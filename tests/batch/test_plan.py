@@ -23,6 +23,7 @@ from suno_video_async import (
 )
 from suno_video_async.batch import plan as planning
 from suno_video_async.batch.plan import MAX_PROBLEMS, Plan
+from suno_video_async.ledger.decision import Buying
 from suno_video_async.ledger.model import Transition
 from suno_video_async.ledger.states import Cause, State
 
@@ -60,9 +61,9 @@ class Service:
         return self.credits
 
 
-async def plan(service: Service, *args: Any, **options: Any) -> Plan:
+async def plan(service: Service, source: Any, ledger: Any = None, **buying: Any) -> Plan:
     """Plan with a service that stands for an open client's engine."""
-    return await planning.plan(cast("Engine", service), *args, **options)
+    return await planning.plan(cast("Engine", service), source, ledger, Buying(**buying))
 
 
 def song(suno_id: str, author: str | None = None, brand: str | None = None) -> Track:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from suno_video_async.errors import LedgerError
-from suno_video_async.ledger.decision import Action, decide
+from suno_video_async.ledger.decision import Action, Buying, decide
 from suno_video_async.ledger.model import DROPPED, LedgerRow, RowError, task_of
 from suno_video_async.ledger.states import BOUGHT, State
 from suno_video_async.models import VideoTaskId
@@ -51,29 +51,30 @@ def test_a_made_video_is_saved_if_that_is_asked_for() -> None:
 @pytest.mark.parametrize("state", [State.FAILED, *BUYABLE])
 def test_a_track_fails_as_often_as_is_allowed(state: State) -> None:
     """A failed track is bought again while `retry_failed` allows it, whatever came of its last attempt."""
-    assert decide(row(state, failures=2), retry_failed=1) is Action.LEAVE_FAILED
-    assert decide(row(state, failures=2), retry_failed=2) is Action.BUY
+    assert decide(row(state, failures=2), buying=Buying(retry_failed=1)) is Action.LEAVE_FAILED
+    assert decide(row(state, failures=2), buying=Buying(retry_failed=2)) is Action.BUY
 
 
 def test_a_row_that_was_given_up_stays_given_up() -> None:
     """No number of allowed failures revives what a person gave up."""
     given_up = row(State.FAILED, failures=1, error=RowError(DROPPED, None, "given up by hand"))
-    assert decide(given_up, retry_failed=9) is Action.LEAVE_FAILED
-    assert decide(row(State.FAILED), retry_failed=9) is Action.LEAVE_FAILED
+    assert decide(given_up, buying=Buying(retry_failed=9)) is Action.LEAVE_FAILED
+    assert decide(row(State.FAILED), buying=Buying(retry_failed=9)) is Action.LEAVE_FAILED
 
 
 @pytest.mark.parametrize("known", [None, *(row(state) for state in BUYABLE), row(State.FAILED, failures=1)])
 def test_a_changed_track_is_bought_on_request_only(known: LedgerRow | None) -> None:
     """A song that is bought under another author is not bought again silently, not even as a retry."""
-    assert decide(known, changed=True, retry_failed=1) is Action.REPORT_CHANGED
-    assert decide(known, changed=True, retry_failed=1, rebuy_changed=True) is Action.BUY
+    assert decide(known, changed=True, buying=Buying(retry_failed=1)) is Action.REPORT_CHANGED
+    assert decide(known, changed=True, buying=Buying(retry_failed=1, rebuy_changed=True)) is Action.BUY
 
 
 @pytest.mark.parametrize("state", sorted(BOUGHT - {State.FAILED}))
 def test_what_may_be_bought_is_never_bought_again(state: State) -> None:
     """No option makes a run buy a row that is bought or may be."""
     for changed in (False, True):
-        action = decide(row(state, failures=1), changed=changed, retry_failed=9, rebuy_changed=True, download=True)
+        buying = Buying(retry_failed=9, rebuy_changed=True)
+        action = decide(row(state, failures=1), changed=changed, buying=buying, download=True)
         assert action is not Action.BUY
 
 

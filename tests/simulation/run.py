@@ -34,6 +34,7 @@ from suno_video_async._util.aio import RunBlocking, inline, run_to_completion
 from suno_video_async.batch.options import Options
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.aio import AsyncLedger
+from suno_video_async.ledger.decision import Buying
 from suno_video_async.local.faults import FaultPlan
 from suno_video_async.local.media import MediaFile
 from suno_video_async.local.producers import SimulatedProducer
@@ -345,11 +346,12 @@ class _Run:
     async def _consume(self, client: SunoVideoClient) -> None:
         scenario = self.simulation.scenario
         options = Options(
-            output_dir=None,
             task_timeout=scenario.task_timeout,
-            retry_failed=scenario.retry_failed,
-            rebuy_changed=scenario.rebuy_changed,
-            max_credits=scenario.max_credits,
+            buying=Buying(
+                retry_failed=scenario.retry_failed,
+                rebuy_changed=scenario.rebuy_changed,
+                max_credits=scenario.max_credits,
+            ),
         )
         source = cast("AsyncIterator[Track]", self._rows())
         ledger = AsyncLedger(self.ledger, _run_blocking(self.life.hop_delay, self.simulation, self.number))
