@@ -18,6 +18,8 @@ from suno_video_async._util.netaddr import is_private
 from suno_video_async.errors import ConfigurationError, MissingKeyError
 
 DEFAULT_BASE_URL = "https://api.crun.ai"
+#: Characters; a shorter key is a test server's, and may well occur in ordinary text.
+SHORTEST_SECRET = 12
 _KEY_SHAPE = re.compile(r"ak_[\x21-\x7e]{32}")
 
 
@@ -78,7 +80,13 @@ class Settings:
             key, url = key or file.get("CRUN_API_KEY"), url or file.get("CRUN_BASE_URL", DEFAULT_BASE_URL)
         if not key or not key.strip():
             raise MissingKeyError
-        return cls(check_base_url(url.strip()), check_key(key.strip()), bool(api_key), key_file)
+        settings = cls(check_base_url(url.strip()), check_key(key.strip()), bool(api_key), key_file)
+        if not is_secret(settings.api_key) and not is_loopback(urlsplit(settings.base_url).hostname or ""):
+            raise ConfigurationError(
+                f"the API key has only {len(settings.api_key)} characters: copy it whole (one this short is for a"
+                " test server on this machine)"
+            )
+        return settings
 
     def key_file_problems(self) -> Sequence[ConfigurationError]:
         """Return problems with the key file that a user should know of, without showing keys. Blocks."""
@@ -133,6 +141,11 @@ def _is_open_to_others(path: Path) -> bool:
         return os.name == "posix" and bool(path.stat().st_mode & 0o077)
     except OSError:
         return False
+
+
+def is_secret(key: str) -> bool:
+    """Whether a key is long enough to be looked for in texts; a shorter one occurs in them by chance."""
+    return len(key) >= SHORTEST_SECRET
 
 
 def has_usual_shape(key: str) -> bool:

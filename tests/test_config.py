@@ -41,6 +41,14 @@ def test_the_provider_is_the_default(tmp_path: Path) -> None:
     assert KEY not in repr(found)
 
 
+def test_a_short_key_is_for_a_test_server_on_this_machine() -> None:
+    """Elsewhere it is a key that was cut off, and it could not be kept out of texts."""
+    with pytest.warns(UserWarning, match="usual shape"), pytest.raises(ConfigurationError, match="copy it whole"):
+        Settings.find("ak_short", environment={})
+    with pytest.warns(UserWarning, match="usual shape"):
+        assert Settings.find("test", "http://127.0.0.1:8555", environment={}).api_key == "test"
+
+
 def test_a_key_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     """What is wrong with it is named, what is in it is not."""
     path = tmp_path / ".env"
@@ -104,9 +112,9 @@ def test_an_empty_key_is_no_key(key: str, tmp_path: Path) -> None:
 
 def test_a_key_of_another_shape_is_a_warning(tmp_path: Path) -> None:
     """The server decides; the warning tells its length and not the key."""
-    with pytest.warns(UserWarning, match="9 in all") as caught:
-        Settings.find("sk-secret", environment={}, key_file=tmp_path / "none")
-    assert "sk-secret" not in str(caught[0].message)
+    with pytest.warns(UserWarning, match="22 in all") as caught:
+        Settings.find("sk-secret-of-a-service", environment={}, key_file=tmp_path / "none")
+    assert "sk-secret-of-a-service" not in str(caught[0].message)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Settings.find(KEY, environment={}, key_file=tmp_path / "none")

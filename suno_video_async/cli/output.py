@@ -19,15 +19,15 @@ import click
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-#: A shorter "key" is a placeholder, which may well occur in ordinary text.
-_SHORTEST_SECRET = 12
+from suno_video_async.config import is_secret
+
 _KEYS = re.compile(r"\bak_[\x21\x23-\x5b\x5d-\x7e]{32}")
 
 
 def redacted(text: str) -> str:
     """Return `text` with API keys replaced."""
     own = os.environ.get("CRUN_API_KEY", "").strip()
-    if len(own) >= _SHORTEST_SECRET:
+    if is_secret(own):
         text = text.replace(own, "[api key]")
     return _KEYS.sub("[api key]", text)
 

@@ -124,6 +124,16 @@ async def test_the_key_is_found_however_json_spells_it(spelling: bytes, read: by
     assert answer.body == b'{"said": "%b"}' % read
 
 
+@pytest.mark.parametrize("key", ["1", "data", "task_id", "application"])
+async def test_a_short_key_is_not_cut_out_of_answers(key: str) -> None:
+    """A test server's key may be a word of every answer; without that word none of them could be read."""
+    body = b'{"code": 200, "message": "success", "data": {"task_id": "\\u0031"}}'
+    async with raw_server(says(http(body, Content_Type="application/json"))) as server, make_session() as session:
+        answer = await AiohttpTransport(server.url, key, timeout=Timeout(), session=session).send(READ)
+    assert answer.body == body
+    assert answer.headers["Content-Type"] == "application/json"
+
+
 async def test_a_header_that_repeats_the_key_is_bounded_and_redacted() -> None:
     """Headers are kept as far as they mean something, short and without the key."""
     headers = {"Content_Type": f"text/{KEY}", "Retry_After": "7" * 900, "Set_Cookie": KEY}
