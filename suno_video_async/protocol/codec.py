@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any, NoReturn, cast
 from urllib.parse import quote
 
 from attrs import define, evolve, frozen
 
+from suno_video_async._util.text import one_line
 from suno_video_async.errors import (
     APIError,
     AuthenticationError,
@@ -41,7 +43,7 @@ from suno_video_async.models import (
     video_task_id,
 )
 from suno_video_async.protocol.evidence import created_id, lenient_envelope
-from suno_video_async.protocol.media_urls import usable_url
+from suno_video_async.protocol.media_urls import MAX_URL, usable_url
 
 MODEL = "suno/music-video"
 #: No answer of this API comes near it; a longer one is refused before it is read whole.
@@ -51,8 +53,14 @@ MAX_BODY = 1024 * 1024
 GENERATION_FAILED = 501
 #: Text of the server that is kept: of a message, and of each detail.
 MAX_TEXT = 1000
+#: Details that are kept of one refusal.
+MAX_DETAILS = 20
 #: Media URLs that are kept of one task.
 MAX_URLS = 16
+#: Bytes of an answer that are kept as `raw`; of a longer one only the beginning of each part is.
+MAX_KEPT = 64 * 1024
+#: How deep objects and lists may be in each other in what is kept of a longer one.
+MAX_DEPTH = 6
 
 _JSON = json.JSONDecoder()
 _JOB = "/api/v1/client/job/"
@@ -60,7 +68,8 @@ _JOB = "/api/v1/client/job/"
 _NUMBERS = (int, float)
 _TIMES_AND_COST = ("create_at", "complete_at", "duration_s", "credits")
 _SECONDS = re.compile(r"[0-9]{1,2000}(?:\.[0-9]{0,30})?", re.ASCII)
-_SURROGATES = re.compile(r"[\ud800-\udfff]")
+#: What is kept first of a long answer, in this order.
+_KNOWN = {name: place for place, name in enumerate(("task_id", "status", "param", "result"))}
 
 
 class Operation(StrEnum):
@@ -123,7 +132,7 @@ def read_callback(body: bytes) -> TaskSnapshot:
     """
     said = _object(body)
     data = _mapping(said.get("data")) if "code" in said else said
-    return snapshot(data, asked=None)
+    return snapshot(data if len(body) <= MAX_KEPT else _beginning(data), asked=None)
 
 
 def estimate_task(request: VideoRequest) -> Request:
@@ -233,7 +242,7 @@ def snapshot(data: Mapping[str, Any], *, asked: str | None, answer: Answer | Non
     create_at, complete_at, duration_s, credits_ = map(_number, map(data.get, _TIMES_AND_COST))
     return TaskSnapshot(
         task_id=known_id,
-        status=_text(status) or status,
+        status=_text(status) or "\ufffd",
         provider=_text(data.get("provider")),
         model_version=_text(data.get("model_version")),
         create_at=create_at,
@@ -243,7 +252,7 @@ def snapshot(data: Mapping[str, Any], *, asked: str | None, answer: Answer | Non
         result_code=_code(result.get("code")),
         result_message=_text(result.get("message")),
         media_urls=_media_urls(result.get("media_urls")),
-        raw=data,
+        raw=data if answer is None or len(answer.body) <= MAX_KEPT else _beginning(data),
         answered_at=None if answer is None else answered_at(answer.headers),
     )
 
@@ -384,7 +393,7 @@ def _refuse(answer: Answer, request: Request, envelope: Mapping[str, Any], code:
         code=code,
         http_status=answer.status,
         operation=request.operation.value,
-        errors=[text for text in map(_text, errors) if text],
+        errors=[text for text in map(_text, errors[:MAX_DETAILS]) if text],
         retry_after=retry_after(answer.headers),
         task_id=request.task_id,
     )
@@ -444,10 +453,32 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _text(value: object) -> str | None:
-    """Return a string that can be printed and stored: lone surrogates, which JSON allows, are replaced."""
-    if not isinstance(value, str) or value.isascii():
-        return value if isinstance(value, str) else None
-    return _SURROGATES.sub("\ufffd", value)
+    """Return a string as one line that can be printed and stored, and is not too long."""
+    return one_line(value, MAX_TEXT) if isinstance(value, str) else None
+
+
+def _beginning(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the beginning of each part of a long answer: a hundred of them would fill the memory."""
+    left = MAX_KEPT
+
+    def cut(value: object, depth: int) -> object:
+        nonlocal left
+        left -= 64  # about what a value takes beside its text
+        if isinstance(value, str):
+            kept = value[: max(0, min(MAX_URL, left))]
+            left -= len(kept)
+            return kept
+        if depth and isinstance(value, dict):
+            return items(cast("dict[str, object]", value).items(), depth)
+        if depth and isinstance(value, list):
+            listed = cast("list[object]", value)
+            return [cut(one, depth - 1) for one in takewhile(lambda _: left > 0, listed)]
+        return value if isinstance(value, bool | float) else _code(value)
+
+    def items(pairs: Iterable[tuple[str, object]], depth: int) -> dict[str, object]:
+        return {name[:MAX_TEXT]: cut(value, depth - 1) for name, value in takewhile(lambda _: left > 0, pairs)}
+
+    return items(sorted(data.items(), key=lambda pair: _KNOWN.get(pair[0], len(_KNOWN))), MAX_DEPTH)
 
 
 def _number(value: object) -> float | None:
@@ -460,7 +491,8 @@ def _number(value: object) -> float | None:
 
 
 def _code(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """Return an integer that a database can hold."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
 
 
 def _required_number(data: Mapping[str, Any], name: str, answer: Answer, request: Request) -> float:
