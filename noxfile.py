@@ -205,7 +205,8 @@ EXAMPLE_TESTS = {
 #: What meets every dependency, and takes about a minute.
 QUICK = [
     *("tests/ledger", "tests/protocol", "tests/polling", "tests/ratelimit/test_limiter.py", "tests/api"),
-    *("tests/batch/test_catalog.py", "tests/test_client.py", "tests/test_otel.py"),
+    *("tests/batch/test_catalog.py", "tests/batch/test_catalog_binary.py", "tests/batch/test_catalog_rows.py"),
+    *("tests/test_client.py", "tests/test_otel.py"),
     *("tests/cli/test_single.py", "tests/lyricvideo/test_highlight.py", "tests/local/test_server_http.py"),
     *("tests/local/test_server_rendering.py::test_a_song_becomes_a_video", "tests/lyricvideo/test_waveform.py"),
     "tests/docs/test_examples.py::test_examples_run_and_pay_once[docs/how-to/fastapi.md]",

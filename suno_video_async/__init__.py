@@ -75,7 +75,7 @@ from suno_video_async.task import VideoTask
 
 if TYPE_CHECKING:
     from suno_video_async.api.transport import Transport
-    from suno_video_async.batch.catalog import CatalogSource
+    from suno_video_async.batch.catalog import CatalogFile, CatalogRow, CatalogSource
     from suno_video_async.batch.conversion import Conversion
     from suno_video_async.batch.outcome import Outcome
     from suno_video_async.batch.plan import Plan
@@ -92,6 +92,8 @@ else:  # hidden from type checkers, to which a name that is misspelt stays an er
         "Answer": "protocol.codec",
         "CallbackReceiver": "callbacks",
         "CallbackStatistics": "callbacks",
+        "CatalogFile": "batch.catalog",
+        "CatalogRow": "batch.catalog",
         "CatalogSource": "batch.catalog",
         "Conversion": "batch.conversion",
         "Forecast": "polling.forecast",
@@ -134,6 +136,8 @@ __all__ = [
     "CallbackRejected",
     "CallbackStatistics",
     "CatalogError",
+    "CatalogFile",
+    "CatalogRow",
     "CatalogSource",
     "ClientClosedError",
     "ClientStatistics",

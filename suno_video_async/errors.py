@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from suno_video_async.models import TaskSnapshot, TaskUpdate, Track, VideoTaskId
 
@@ -59,12 +59,24 @@ class CatalogError(SunoVideoError):
 
     Attributes:
         location: the file and line, as far as known.
+        fields: what the row holds, by column, if its cells can be told apart; empty if not.
+        text: otherwise the row as it is in the file, as far as there is one.
 
     """
 
-    def __init__(self, message: str, *, location: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        location: str | None = None,
+        fix: str | None = None,
+        fields: Mapping[str, str] | None = None,
+        text: str | None = None,
+    ) -> None:
+        super().__init__(message, fix=fix)
         self.location = location
+        self.fields: Mapping[str, str] = fields or {}
+        self.text = text
 
     @property
     def problem(self) -> str:

@@ -8,10 +8,11 @@ import importlib.metadata
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import suno_video_async
-from suno_video_async import CallbackReceiver, MissingExtraError, SunoVideoClient, SystemClock, Track
+from suno_video_async import CallbackReceiver, CatalogFile, MissingExtraError, SunoVideoClient, SystemClock, Track
 from suno_video_async.local import LocalServer
 
 SCALE = 50.0
@@ -39,6 +40,12 @@ def mount() -> None:
     CallbackReceiver(client, public_url="https://me.example/callbacks").asgi()
 
 
+def read(path: Path, content: bytes) -> None:
+    """Read a catalog."""
+    path.write_bytes(content)
+    next(CatalogFile(path).rows())
+
+
 async def convert(folder: Path) -> None:
     """Convert a track with a ledger."""
     async with (
@@ -62,7 +69,18 @@ def main() -> None:
         getattr(suno_video_async, name)
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(convert(Path(folder)))
-    heavy = {"PIL", "av", "click", "numpy", "opentelemetry", "rich", "starlette", "uharfbuzz"} & set(sys.modules)
+    heavy = {
+        "PIL",
+        "av",
+        "click",
+        "numpy",
+        "openpyxl",
+        "opentelemetry",
+        "pyarrow",
+        "rich",
+        "starlette",
+        "uharfbuzz",
+    } & set(sys.modules)
     assert not heavy, heavy
 
     command = subprocess.run(
@@ -73,6 +91,8 @@ def main() -> None:
         "cli": command.stderr,
         "local": refusal(lambda: asyncio.run(render())),
         "asgi": refusal(mount),
+        "excel": refusal(partial(read, Path("c.xlsx"), b"PK\x03\x04")),
+        "parquet": refusal(partial(read, Path("c.parquet"), b"PAR1")),
         "otel": refusal(lambda: importlib.import_module("suno_video_async.otel")),
     }
     for extra, words in said.items():
