@@ -18,8 +18,9 @@ import sys
 import time
 
 from benchmarks.million import rss
-from benchmarks.pacing_model import KEY, Server, lognormal
+from benchmarks.pacing_model import Server, lognormal
 from suno_video_async import RateLimit, SunoVideoClient, Track
+from tests.support.keys import KEY
 from tests.support.virtual import VirtualLoop
 
 

@@ -31,9 +31,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from benchmarks.overhead import KEY, TASK_ID, _rate, canned_server
+from benchmarks.overhead import TASK_ID, _rate, canned_server
 from suno_video_async import Hooks, RequestEvent, SunoVideoClient
 from suno_video_async.otel import OpenTelemetryHooks
+from tests.support.keys import KEY
 
 FLOORS = {"off": 0.97, "idle hook": 0.85, "no requests": 0.85, "OpenTelemetry": 0.85}
 NAMES = (*FLOORS, "SDK alone")

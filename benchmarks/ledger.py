@@ -32,8 +32,8 @@ from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
 from suno_video_async.protocol.codec import Answer, Operation, Request
+from tests.support.keys import KEY
 
-KEY = "ak_" + "0" * 32
 WAYS = ("file", "memory", "bare file", "bare memory")
 #: A track's first poll comes after some seconds, which are no work: the clock makes them short.
 SCALE = 1000.0

@@ -26,9 +26,9 @@ from suno_video_async.batch.conversion import Conversion
 from suno_video_async.batch.options import Options
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.protocol.codec import Operation
+from tests.support.keys import KEY
 from tests.support.virtual import VirtualLoop
 
-KEY = "ak_" + "0" * 32
 MOST_RSS_MB = 300
 
 

@@ -22,9 +22,9 @@ from multiprocessing.connection import Connection
 import aiohttp
 
 from suno_video_async import SunoVideoClient
+from tests.support.keys import KEY
 
 FLOOR = 0.85
-KEY = "ak_" + "0" * 32
 TASK_ID = "d6956973-2f17-43d4-8514-af6cc3a2f55d"
 PATH = f"/api/v1/client/job/TaskInfo?task_id={TASK_ID}"
 BODY = json.dumps(

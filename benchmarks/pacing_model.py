@@ -37,9 +37,9 @@ from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.local.accounts import RateWindow
 from suno_video_async.polling.durations import DurationModel
 from suno_video_async.protocol.codec import Operation
+from tests.support.keys import KEY
 from tests.support.virtual import VirtualLoop
 
-KEY = "ak_" + "0" * 32
 RATE = RateLimit(20, 10)
 LATENCY = 0.01
 #: A stuck task ends after an hour; it does not count in the times.

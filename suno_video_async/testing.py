@@ -1,4 +1,4 @@
-"""For the tests of applications: a pytest plugin with a local server, a client for it, a clock and assertions.
+"""For tests: a pytest plugin with a local server, a client for it, a clock, a recorder of events and assertions.
 
 pytest finds the plugin if this package is installed. Its fixtures are synchronous, so that they work
 with pytest-asyncio, anyio's plugin and pytest-aiohttp, and in tests without a loop.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from itertools import count
@@ -20,8 +21,18 @@ import pytest
 
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.clock import SystemClock
+from suno_video_async.hooks import (
+    Hooks,
+    PauseEvent,
+    PriceEvent,
+    RequestEvent,
+    RetryEvent,
+    SpendEvent,
+    Stage,
+    SubmitEvent,
+)
 from suno_video_async.local import Fault, LocalServer, load_faults
-from suno_video_async.models import Track
+from suno_video_async.models import TaskUpdate, Track
 
 T = TypeVar("T")
 
@@ -31,8 +42,10 @@ TIME_SCALE = 100.0
 RENDER_SECONDS = 30.0
 #: Maximum tracks that a failed assertion shows.
 _SHOWN = 20
-#: Real seconds that the server's thread may take to answer a question.
+#: Real seconds that the server's thread may take to answer a question, and that `wait_for` waits.
 _PATIENCE = 30.0
+#: Real seconds between two looks at the server's books.
+_LOOK = 0.005
 
 
 class VideoServer:
@@ -89,6 +102,24 @@ class VideoServer:
     def tasks(self) -> dict[str, Any]:
         """Return all tasks, as `GET /_local/tasks` has them."""
         return self._call(self._server.service.tasks)
+
+    def wait_for(self, holds: Callable[[dict[str, Any]], object], *, timeout: float = _PATIENCE) -> None:
+        """Return when the server's books are as they should be; for what runs in another thread or process.
+
+        Args:
+            holds: receives the books, and returns whether they are.
+            timeout: real seconds.
+
+        Raises:
+            AssertionError: they never were; it shows them.
+
+        """
+        __tracebackhide__ = True
+        end = time.monotonic() + timeout
+        while not holds(books := self.stats()):
+            if time.monotonic() >= end:
+                _hold(False, f"the books were not as expected within {timeout:g} s", books)
+            time.sleep(_LOOK)
 
     def reset(self) -> None:
         """Forget all tasks, charges and counts."""
@@ -183,7 +214,7 @@ def serve(*, time_scale: float = TIME_SCALE, **options: Any) -> Generator[VideoS
 
 
 class FakeClock:
-    """A clock that stands still until the test moves it.
+    """A clock that stands still until the test moves it, with `await clock.advance(…)` or `clock.move(…)`.
 
     For code that takes a `Clock`; over real sockets nothing tells when an answer has come, and a
     `SystemClock(scale)` on both sides does better.
@@ -233,14 +264,28 @@ class FakeClock:
             seconds: how far to move.
 
         """
-        end = self._now + seconds
         await _settle()
+        for callback in self._due(self._now + seconds):
+            callback()
+            await _settle()
+
+    def move(self, seconds: float) -> None:
+        """Let time pass, as `advance` does, in code without an event loop: nothing but the timers runs.
+
+        Args:
+            seconds: how far to move.
+
+        """
+        for callback in self._due(self._now + seconds):
+            callback()
+
+    def _due(self, end: float) -> Iterator[Callable[[], object]]:
+        """Yield what is due until `end`, each at its own time, those included that are added meanwhile."""
         while self._timers and self._timers[0][0] <= end:
             at, _, timer = heapq.heappop(self._timers)
             self._now = max(self._now, at)
             if timer.callback is not None:
-                timer.callback()
-                await _settle()
+                yield timer.callback
         self._now = end
 
 
@@ -256,6 +301,70 @@ async def _settle() -> None:
     """Let all ready tasks run, including those that they wake."""
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+class RecordingHooks(Hooks):
+    """Keeps every event of a client, in order: `SunoVideoClient(hooks=[recorded])`, then assert on its lists.
+
+    Attributes:
+        requests: of `on_request`.
+        retries: of `on_retry`.
+        submits: of `on_submit`.
+        updates: of `on_update`.
+        spends: of `on_spend`.
+        prices: of `on_price`.
+        pauses: of `on_pause`.
+        begun: the stages of `on_begin`.
+        ended: the stages of `on_end`.
+
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[RequestEvent] = []
+        self.retries: list[RetryEvent] = []
+        self.submits: list[SubmitEvent] = []
+        self.updates: list[TaskUpdate] = []
+        self.spends: list[SpendEvent] = []
+        self.prices: list[PriceEvent] = []
+        self.pauses: list[PauseEvent] = []
+        self.begun: list[Stage] = []
+        self.ended: list[Stage] = []
+
+    def on_request(self, event: RequestEvent) -> None:
+        """Keep it."""
+        self.requests.append(event)
+
+    def on_retry(self, event: RetryEvent) -> None:
+        """Keep it."""
+        self.retries.append(event)
+
+    def on_submit(self, event: SubmitEvent) -> None:
+        """Keep it."""
+        self.submits.append(event)
+
+    def on_update(self, update: TaskUpdate) -> None:
+        """Keep it."""
+        self.updates.append(update)
+
+    def on_spend(self, event: SpendEvent) -> None:
+        """Keep it."""
+        self.spends.append(event)
+
+    def on_price(self, event: PriceEvent) -> None:
+        """Keep it."""
+        self.prices.append(event)
+
+    def on_pause(self, event: PauseEvent) -> None:
+        """Keep it."""
+        self.pauses.append(event)
+
+    def on_begin(self, stage: Stage) -> None:
+        """Keep it."""
+        self.begun.append(stage)
+
+    def on_end(self, stage: Stage) -> None:
+        """Keep it."""
+        self.ended.append(stage)
 
 
 # What to assert

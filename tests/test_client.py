@@ -19,15 +19,15 @@ from suno_video_async import (
     NotFoundError,
     RateLimit,
     Request,
-    RequestEvent,
     ServerError,
     SunoVideoClient,
     TransportError,
 )
-from suno_video_async.hooks import Hooks, PauseEvent
 from suno_video_async.models import Timeout
-from tests.support.clients import KEY, TRACK, FakeAPI, client_of
+from suno_video_async.testing import RecordingHooks
+from tests.support.clients import TRACK, FakeAPI, client_of
 from tests.support.fakes import FakeTransport, answer, most_in_any_window, settle, task_data
+from tests.support.keys import KEY
 from tests.support.virtual import run_virtual
 
 
@@ -86,15 +86,11 @@ def test_reads_are_tried_again() -> None:
 def test_a_refusal_pauses_every_caller() -> None:
     """After one 429 nothing is sent until its `Retry-After` is over, and then one request probes."""
     refused = [answer(code=429, Retry_After="30")]
-    paused: list[tuple[str, float]] = []
-
-    class Book(Hooks):
-        def on_pause(self, event: PauseEvent) -> None:
-            paused.append((event.lane, event.seconds))
+    recorded = RecordingHooks()
 
     async def main() -> FakeTransport:
         client, transport = client_of(
-            lambda _: refused.pop() if refused else answer({"balance": 1}), hooks=[Book()]
+            lambda _: refused.pop() if refused else answer({"balance": 1}), hooks=[recorded]
         )
         async with client:
             first = asyncio.ensure_future(client.balance())
@@ -105,7 +101,7 @@ def test_a_refusal_pauses_every_caller() -> None:
     arrivals = run_virtual(main()).arrivals
     assert arrivals[0] == 0
     assert all(30 <= time < 31 for time in arrivals[1:])
-    assert paused[0] == ("all", 30)
+    assert (recorded.pauses[0].lane, recorded.pauses[0].seconds) == ("all", 30)
 
 
 def test_the_window_holds_through_a_storm_of_cancellations() -> None:
@@ -144,23 +140,18 @@ def test_clients_can_share_a_limiter() -> None:
 
 def test_hooks_hear_of_requests() -> None:
     """Each physical send is told with its length and its error."""
-    events: list[RequestEvent] = []
-
-    class Book(Hooks):
-        def on_request(self, event: RequestEvent) -> None:
-            events.append(event)
-
+    recorded = RecordingHooks()
     said = [answer(code=404), answer({"balance": 1})]
 
     async def main() -> None:
-        client, _ = client_of(lambda _: said.pop(), hooks=[Book()])
+        client, _ = client_of(lambda _: said.pop(), hooks=[recorded])
         async with client:
             await client.balance()
             with pytest.raises(NotFoundError):
                 await client.status("v1")
 
     run_virtual(main())
-    assert [(event.operation, type(event.error)) for event in events] == [
+    assert [(event.operation, type(event.error)) for event in recorded.requests] == [
         ("balance", type(None)),
         ("TaskInfo", NotFoundError),
     ]
@@ -293,14 +284,10 @@ def test_no_key_is_a_clear_error() -> None:
 def test_the_key_is_told_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
     """It is in no repr, no exception, no log and no event, even when the server repeats it."""
     caplog.set_level(logging.DEBUG)
-    seen: list[str] = []
-
-    class Book(Hooks):
-        def on_request(self, event: RequestEvent) -> None:
-            seen.append(repr(event) + repr(event.error) + str(event.error))
+    seen, recorded = list[str](), RecordingHooks()
 
     async def main() -> None:
-        client, _ = client_of(lambda _: answer(code=401, message="wrong key [api key]"), hooks=[Book()])
+        client, _ = client_of(lambda _: answer(code=401, message="wrong key [api key]"), hooks=[recorded])
         async with client:
             with pytest.raises(APIError) as caught:
                 await client.balance()
@@ -309,6 +296,7 @@ def test_the_key_is_told_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
             )
 
     run_virtual(main())
+    seen.extend(repr(event) + repr(event.error) + str(event.error) for event in recorded.requests)
     assert len(seen) == 6
     assert not [text for text in [*seen, caplog.text] if KEY in text]
 

@@ -9,15 +9,16 @@ import pytest
 
 from suno_video_async import ConfigurationError, MissingKeyError, SunoVideoClient
 from suno_video_async.config import DEFAULT_BASE_URL, Settings, check_base_url, is_loopback
+from tests.support.keys import KEY, OTHER_KEY
 
-KEY, OTHER, THIRD = ("ak_" + letter * 32 for letter in "abc")
+THIRD_KEY = "ak_" + KEY[:2:-1]
 
 
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
     path = tmp_path / ".env"
     path.write_text(
-        f'# my key\nCRUN_API_KEY="{THIRD}"\nCRUN_BASE_URL=https://api.crunai.com\nEMPTY=\n', encoding="utf-8"
+        f'# my key\nCRUN_API_KEY="{THIRD_KEY}"\nCRUN_BASE_URL=https://api.crunai.com\nEMPTY=\n', encoding="utf-8"
     )
     path.chmod(0o600)
     return path
@@ -25,13 +26,13 @@ def key_file(tmp_path: Path) -> Path:
 
 def test_an_argument_goes_before_the_environment_and_that_before_the_file(key_file: Path) -> None:
     """Each source is asked only when the one before it is silent."""
-    environment = {"CRUN_API_KEY": OTHER, "CRUN_BASE_URL": "https://two.test"}
+    environment = {"CRUN_API_KEY": OTHER_KEY, "CRUN_BASE_URL": "https://two.test"}
     found = Settings.find(KEY, "https://one.test/", environment=environment, key_file=key_file)
     assert (found.api_key, found.base_url) == (KEY, "https://one.test")
     found = Settings.find(environment=environment, key_file=key_file)
-    assert (found.api_key, found.base_url) == (OTHER, "https://two.test")
+    assert (found.api_key, found.base_url) == (OTHER_KEY, "https://two.test")
     found = Settings.find(environment={}, key_file=key_file)
-    assert (found.api_key, found.base_url) == (THIRD, "https://api.crunai.com")
+    assert (found.api_key, found.base_url) == (THIRD_KEY, "https://api.crunai.com")
 
 
 def test_the_provider_is_the_default(tmp_path: Path) -> None:
@@ -59,20 +60,21 @@ def test_a_key_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
 
 def test_another_key_in_the_environment_is_a_problem(key_file: Path) -> None:
     """It says which of the two is used and shows neither; equal keys, and a key given by hand, are no news."""
-    (said,) = map(str, Settings.find(environment={"CRUN_API_KEY": OTHER}, key_file=key_file).key_file_problems())
+    found = Settings.find(environment={"CRUN_API_KEY": OTHER_KEY}, key_file=key_file)
+    (said,) = map(str, found.key_file_problems())
     assert said.startswith(f"CRUN_API_KEY is not the key in {key_file}: the one in the environment is used")
-    assert OTHER not in said
-    assert THIRD not in said
-    same = {"CRUN_API_KEY": f" {THIRD}\n"}
+    assert OTHER_KEY not in said
+    assert THIRD_KEY not in said
+    same = {"CRUN_API_KEY": f" {THIRD_KEY}\n"}
     assert not Settings.find(environment=same, key_file=key_file).key_file_problems()
-    assert not Settings.find(KEY, environment={"CRUN_API_KEY": OTHER}, key_file=key_file).key_file_problems()
+    assert not Settings.find(KEY, environment={"CRUN_API_KEY": OTHER_KEY}, key_file=key_file).key_file_problems()
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o620, 0o604])
 def test_a_key_file_that_others_can_read_is_a_problem(key_file: Path, mode: int) -> None:
     """It names the command that mends it, whether or not the file decides."""
     key_file.chmod(mode)
-    for environment in ({}, {"CRUN_API_KEY": THIRD}):
+    for environment in ({}, {"CRUN_API_KEY": THIRD_KEY}):
         (said,) = map(str, Settings.find(environment=environment, key_file=key_file).key_file_problems())
         assert f"chmod 600 {key_file}" in said
 
@@ -94,7 +96,7 @@ async def test_a_client_warns_when_it_opens(key_file: Path, monkeypatch: pytest.
     monkeypatch.setattr(Path, "home", lambda: key_file.parent)
     (key_file.parent / ".crun").mkdir()
     key_file.rename(key_file.parent / ".crun" / ".env")
-    monkeypatch.setenv("CRUN_API_KEY", OTHER)
+    monkeypatch.setenv("CRUN_API_KEY", OTHER_KEY)
     monkeypatch.setenv("CRUN_BASE_URL", "https://two.test")
     with pytest.warns(UserWarning, match="is not the key in") as caught:
         async with SunoVideoClient():

@@ -32,8 +32,9 @@ from suno_video_async.batch.row import RowProcessor
 from suno_video_async.ledger.model import Claim
 from suno_video_async.models import TaskSnapshot
 from suno_video_async.protocol.codec import Operation
-from tests.support.clients import KEY, TRACK, FakeAPI, client_of
+from tests.support.clients import TRACK, FakeAPI, client_of
 from tests.support.fakes import MP4, Script, answer, settle, task_data
+from tests.support.keys import KEY
 from tests.support.raw import http, raw_server, says
 from tests.support.virtual import run_virtual
 

@@ -25,8 +25,9 @@ from suno_video_async.local import Fault
 from suno_video_async.otel import DURATIONS, SCHEMA, OpenTelemetryHooks
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.testing import VideoServer
-from tests.support.clients import KEY, FakeAPI, client_of
+from tests.support.clients import FakeAPI, client_of
 from tests.support.fakes import answer
+from tests.support.keys import KEY
 from tests.support.virtual import run_virtual
 
 TRACK = Track(task_id="task_1", suno_id="suno_1", author="Ava")

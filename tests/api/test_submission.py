@@ -24,7 +24,6 @@ from suno_video_async import (
     RetryPolicy,
     ServerError,
     SubmissionUnknown,
-    SubmitEvent,
     SunoVideoClient,
     SunoVideoError,
     SystemClock,
@@ -34,6 +33,7 @@ from suno_video_async import (
 )
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.ratelimit.limiter import Lane, Place
+from suno_video_async.testing import RecordingHooks
 from tests.support.clients import TRACK, FakeAPI, client_of
 from tests.support.fakes import Script, answer, settle, task_data
 from tests.support.virtual import run_virtual
@@ -67,6 +67,10 @@ def in_client(
 
 async def submit(client: SunoVideoClient) -> Any:
     return await client.submit(TRACK)
+
+
+def bought(recorded: RecordingHooks) -> list[str]:
+    return [event.task_id for event in recorded.submits]
 
 
 def creates(asked: list[Operation]) -> int:
@@ -174,12 +178,7 @@ def test_retries_are_used_up_in_the_end(code: int, kind: type[SunoVideoError]) -
 
 def test_a_submission_outlives_its_caller() -> None:
     """Cancelled while it is in the air, it is still sent, accepted, told to the hooks, and followed to its end."""
-    told: list[str] = []
-
-    class Book(Hooks):
-        def on_submit(self, event: SubmitEvent) -> None:
-            told.append(event.task_id)
-
+    recorded = RecordingHooks()
     api = FakeAPI(seconds=30)
 
     async def slow(request: Request) -> Answer:
@@ -194,22 +193,18 @@ def test_a_submission_outlives_its_caller() -> None:
         assert caller.cancelled()
         assert client.statistics().in_flight == 0
         await asyncio.sleep(1.0)
-        assert told == ["v1"]
+        assert bought(recorded) == ["v1"]
         assert client.statistics().in_flight == 1
         await asyncio.sleep(60)
         assert client.statistics().in_flight == 0
 
-    in_client(slow, main, hooks=[Book()])
+    in_client(slow, main, hooks=[recorded])
     assert len(api.created) == 1
 
 
 def test_closing_waits_for_the_submission_in_the_air() -> None:
     """`aclose()` returns only when the answer has reached the hooks."""
-    told: list[str] = []
-
-    class Book(Hooks):
-        def on_submit(self, event: SubmitEvent) -> None:
-            told.append(event.task_id)
+    recorded = RecordingHooks()
 
     async def slow(request: Request) -> Answer:
         await asyncio.sleep(20)
@@ -220,8 +215,8 @@ def test_closing_waits_for_the_submission_in_the_air() -> None:
         await asyncio.sleep(1)
         return caller
 
-    caller, _ = in_client(slow, main, hooks=[Book()])
-    assert told == ["v1"]
+    caller, _ = in_client(slow, main, hooks=[recorded])
+    assert bought(recorded) == ["v1"]
     assert caller.result().id == "v1"
 
 
@@ -315,18 +310,15 @@ def test_a_429_on_create_with_tasks_in_flight_holds_up_submissions_only() -> Non
 
 def test_hooks_hear_of_retries_and_cannot_break_anything() -> None:
     """A hook that raises is logged, the run goes on, and the others still hear."""
-    heard: list[tuple[str, int]] = []
 
     class Broken(Hooks):
         def on_retry(self, event: RetryEvent) -> None:
             raise KeyError("a defect of the user's")
 
-    class Book(Hooks):
-        def on_retry(self, event: RetryEvent) -> None:
-            heard.append((event.operation, event.attempt))
-
     script, _ = scripted(answer(code=429), answer(code=455), answer(code=500), ACCEPTED)
-    in_client(script, submit, hooks=[Broken(), Book()])
+    recorded = RecordingHooks()
+    in_client(script, submit, hooks=[Broken(), recorded])
+    heard = [(event.operation, event.attempt) for event in recorded.retries]
     assert heard[:3] == [("CreateTask", 1), ("CreateTask", 2), ("CreateTask", 3)]
 
 
@@ -389,17 +381,13 @@ def of_track(**input_: Any) -> Answer:
 def test_an_id_in_any_answer_is_asked_about(said: Answer, input_: dict[str, str]) -> None:
     """Where the task is this track's, or does not say whose, it is accepted after all; nothing is sent again."""
     script, asked = naming(said, lambda: of_track(**input_))
-    told = list[str]()
-
-    class Book(Hooks):
-        def on_submit(self, event: SubmitEvent) -> None:
-            told.append(event.task_id)
+    recorded = RecordingHooks()
 
     async def main(client: SunoVideoClient) -> str:
         return (await (await client.submit(TRACK)).result()).task_id
 
-    assert in_client(script, main, hooks=[Book()])[0] == "v1"
-    assert told == ["v1"]
+    assert in_client(script, main, hooks=[recorded])[0] == "v1"
+    assert bought(recorded) == ["v1"]
     assert creates(asked) == 1
 
 

@@ -31,13 +31,13 @@ from suno_video_async.api import transport as module
 from suno_video_async.api.transport import AiohttpTransport, _Body, _reason, make_session
 from suno_video_async.protocol import codec
 from suno_video_async.protocol.codec import MAX_BODY
+from tests.support.keys import KEY
 from tests.support.raw import http, raw_server, says
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.client_reqrep import ConnectionKey
 
-KEY = "ak_" + "s3cret" * 5 + "xy"
 READ = codec.task_info(VideoTaskId("v 1"))
 CREATE = codec.create_task(VideoRequest(track=Track(task_id="m", suno_id="s")))
 

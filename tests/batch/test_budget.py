@@ -20,7 +20,6 @@ from suno_video_async import (
     MalformedResponseError,
     NotFoundError,
     Outcome,
-    PriceEvent,
     Request,
     SqliteLedger,
     SystemClock,
@@ -35,6 +34,7 @@ from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoRequest
 from suno_video_async.protocol import codec
 from suno_video_async.protocol.codec import Answer, Operation
+from suno_video_async.testing import RecordingHooks
 from tests.support.clients import client_of
 from tests.support.fakes import answer, task_data
 from tests.support.virtual import run_virtual
@@ -101,14 +101,6 @@ class Shop:
         if self.names(price):
             self.open.discard(task_id)
         return answer(task_data(task_id, "running", credits=self.names(price)))
-
-
-class Heard(Hooks):
-    def __init__(self) -> None:
-        self.prices: list[PriceEvent] = []
-
-    def on_price(self, event: PriceEvent) -> None:
-        self.prices.append(event)
 
 
 def convert(shop: Shop, count: int, *, hooks: tuple[Hooks, ...] = (), **arguments: Any) -> list[Outcome]:
@@ -334,9 +326,9 @@ async def test_a_named_price_frees_its_place_once() -> None:
 
 def test_a_price_that_differs_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     """By a hook and by one line of the log, with both figures."""
-    heard = Heard()
-    convert(Shop(lambda _: 40), 30, max_credits=1000, hooks=(heard,))
-    (event,) = heard.prices
+    recorded = RecordingHooks()
+    convert(Shop(lambda _: 40), 30, max_credits=1000, hooks=(recorded,))
+    (event,) = recorded.prices
     assert (event.estimated, event.credits, event.track.task_id) == (2, 40, "m")
     lines = [record.getMessage() for record in caplog.records if "instead of the estimated" in record.getMessage()]
     assert len(lines) == 1
@@ -345,10 +337,10 @@ def test_a_price_that_differs_is_told_once(caplog: pytest.LogCaptureFixture) -> 
 
 def test_a_price_as_estimated_is_not_told() -> None:
     """Nor what TaskInfo leaves out."""
-    heard = Heard()
-    convert(Shop(lambda _: 2), 5, max_credits=1000, hooks=(heard,))
-    convert(Shop(lambda _: 2, names=lambda _: None), 5, max_credits=1000, hooks=(heard,))
-    assert heard.prices == []
+    recorded = RecordingHooks()
+    convert(Shop(lambda _: 2), 5, max_credits=1000, hooks=(recorded,))
+    convert(Shop(lambda _: 2, names=lambda _: None), 5, max_credits=1000, hooks=(recorded,))
+    assert recorded.prices == []
 
 
 # estimate-credits, where EstimateTask is not there

@@ -28,8 +28,9 @@ from suno_video_async import (
 from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.protocol.codec import Operation
-from tests.support.clients import KEY, TRACK, FakeAPI, client_of
+from tests.support.clients import TRACK, FakeAPI, client_of
 from tests.support.fakes import MP4, Script, answer, task_data
+from tests.support.keys import KEY
 from tests.support.raw import http, raw_server, says
 
 ACCOUNT = ("127.0.0.1", SunoVideoClient(api_key=KEY, base_url="http://127.0.0.1:1").account[1])

@@ -16,7 +16,7 @@ from attrs import frozen
 
 import suno_video_async
 from suno_video_async.cli.app import run
-from tests.cli.serving import KEY
+from tests.support.keys import KEY
 
 ROOT = Path(suno_video_async.__file__).parent.parent
 

@@ -11,8 +11,7 @@ from typing import Any
 from attrs import define, field
 
 from suno_video_async.local import LocalServer
-
-KEY = "ak_0123456789abcdefghijklmnopqrstuv"
+from tests.support.keys import KEY
 
 
 @define(eq=False)

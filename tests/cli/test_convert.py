@@ -11,7 +11,8 @@ import pytest
 from suno_video_async.cli import probe
 from suno_video_async.local import Fault
 from tests.cli.conftest import Home, Ran
-from tests.cli.serving import KEY, Served, served
+from tests.cli.serving import Served, served
+from tests.support.keys import KEY, OTHER_KEY
 
 SUMMARY = [
     "total", "done", "failed", "refused", "unknown", "submitted", "planned", "skipped",
@@ -123,13 +124,13 @@ def test_a_task_that_takes_too_long_is_left_submitted(home: Home) -> None:
 
 def test_the_wrong_key_is_a_configuration_mistake(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """A 401 leaves all tracks planned, says which key to check, and the code is 2."""
-    monkeypatch.setenv("CRUN_API_KEY", "ak_" + "x" * 32)
+    monkeypatch.setenv("CRUN_API_KEY", OTHER_KEY)
     with served() as server:
         ran = convert(home, server, home.catalog("s1", "s2"))
     assert ran.code == 2
     assert {line["state"] for line in ran.outcomes()} == {"planned"}
     assert "CRUN_API_KEY" in ran.err
-    assert "x" * 32 not in ran.err + ran.out
+    assert OTHER_KEY not in ran.err + ran.out
 
 
 def test_duplicates_are_skipped(home: Home) -> None:

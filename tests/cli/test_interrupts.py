@@ -19,7 +19,8 @@ from suno_video_async.cli import run as conversion
 from suno_video_async.cli.tally import Tally
 from suno_video_async.local import Fault
 from tests.cli.conftest import ROOT, Home
-from tests.cli.serving import KEY, served
+from tests.cli.serving import served
+from tests.support.keys import KEY
 
 #: The first terminal that a new session opens is its own. The tests themselves may run under nohup.
 TERMINAL = """

@@ -19,6 +19,7 @@ from tests.cli.conftest import ROOT, Home, Ran
 from tests.cli.serving import Served, served
 from tests.cli.terminals import on_terminal
 from tests.cli.test_interrupts import finish, read_until
+from tests.support.keys import OTHER_KEY
 
 LEDGER = "catalog.ledger.db"
 
@@ -261,7 +262,7 @@ def test_the_ledger_of_another_account(home: Home, monkeypatch: pytest.MonkeyPat
     """A ledger that was made with another key is refused by convert and by the verbs of unknown."""
     with served() as server:
         convert(home, server, home.catalog("s1"), "--no-download")
-        monkeypatch.setenv("CRUN_API_KEY", "ak_" + "x" * 32)
+        monkeypatch.setenv("CRUN_API_KEY", OTHER_KEY)
         refused = [
             convert(home, server, "catalog.csv"),
             unknown(home, "drop", 1, "--base-url", server.url),

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from suno_video_async.cli import keyfile
 from suno_video_async.cli.errors import UsageProblem
 from tests.cli.conftest import Home, Ran
-from tests.cli.serving import KEY, served
-
-OTHER = "ak_" + "x" * 32
+from tests.cli.serving import served
+from tests.support.keys import KEY, OTHER_KEY
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +74,8 @@ def test_other_lines_stay(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Comments, other names and lines that are no settings stay; the key's line is replaced, once."""
     key_file(home).parent.mkdir(mode=0o755)
     key_file(home).write_text(
-        f"# mine\n\n  export CRUN_API_KEY = '{OTHER}' # old\nX=1\r\nno setting\nCRUN_API_KEY={OTHER}\n# end"
+        f"# mine\n\n  export CRUN_API_KEY = '{OTHER_KEY}' # old\nX=1\r\n"
+        f"no setting\nCRUN_API_KEY={OTHER_KEY}\n# end"
     )
     key_file(home).chmod(0o644)
     ran = login(home, monkeypatch, "--base-url", "https://api.crunai.com/")
@@ -136,9 +136,9 @@ def test_a_refused_key_is_not_stored(home: Home, monkeypatch: pytest.MonkeyPatch
     with served() as server:
         monkeypatch.setenv("CRUN_BASE_URL", server.url)
         assert login(home, monkeypatch, "--check").code == 0
-        ran = login(home, monkeypatch, "--check", key=OTHER)
+        ran = login(home, monkeypatch, "--check", key=OTHER_KEY)
     assert ran.code == 2
-    assert OTHER not in ran.err + ran.out
+    assert OTHER_KEY not in ran.err + ran.out
     assert dotenv_values(key_file(home))["CRUN_API_KEY"] == KEY
 
 
@@ -156,7 +156,7 @@ def test_the_environment_goes_first(home: Home, monkeypatch: pytest.MonkeyPatch)
     with served() as server:
         monkeypatch.setenv("CRUN_API_KEY", KEY)
         monkeypatch.setenv("CRUN_BASE_URL", server.url)
-        stored = login(home, monkeypatch, "--base-url", "https://api.crunai.com", key=OTHER)
+        stored = login(home, monkeypatch, "--base-url", "https://api.crunai.com", key=OTHER_KEY)
         asked = home.run("balance")
         key_file(home).chmod(0o644)
         again = home.run("balance")
@@ -165,7 +165,7 @@ def test_the_environment_goes_first(home: Home, monkeypatch: pytest.MonkeyPatch)
     assert asked.code == 0
     assert asked.err.count("CRUN_API_KEY is not the key in") == 1
     assert "chmod 600" in again.err
-    assert OTHER not in stored.err + stored.out + asked.err
+    assert OTHER_KEY not in stored.err + stored.out + asked.err
 
 
 def test_a_folder_that_cannot_be_written(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

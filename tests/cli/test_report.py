@@ -11,9 +11,9 @@ import pytest
 from suno_video_async.ledger.model import RowError, Transition
 from suno_video_async.ledger.states import State
 from tests.cli.conftest import Home
-from tests.cli.serving import KEY
 from tests.ledger.support import opened, row_in
 from tests.report.support import lived_in
+from tests.support.keys import KEY
 
 
 def test_a_report_of_a_ledger(home: Home) -> None:

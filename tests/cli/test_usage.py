@@ -11,7 +11,7 @@ import pytest
 from suno_video_async.cli import single
 from suno_video_async.cli.app import run
 from tests.cli.conftest import ROOT, Home
-from tests.cli.serving import KEY
+from tests.support.keys import KEY
 
 VERBS = [
     "demo", "login", "convert", "plan", "unknown", "submit", "status", "watch", "wait", "download", "tracks",

@@ -24,9 +24,9 @@ from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import VideoTaskId
 from tests.crash.child import ENDS, SCALE, Job, as_line
 from tests.crash.points import Point
+from tests.support.keys import KEY
 from tests.support.mp4 import problem_of
 
-KEY = "ak_0123456789abcdefghijklmnopqrstuv"
 TRACKS = 6
 ROOT = Path(suno_video_async.__file__).parent.parent
 _music_tasks = itertools.count(1)

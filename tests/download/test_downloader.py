@@ -14,8 +14,8 @@ from suno_video_async.api.transport import make_session
 from suno_video_async.download.downloader import _room
 from suno_video_async.download.fetch import DOWNLOADS, MediaFetcher
 from suno_video_async.download.filenames import file_name
-from tests.support.clients import KEY
 from tests.support.fakes import MP4
+from tests.support.keys import KEY
 from tests.support.mp4 import box
 from tests.support.raw import http, raw_server, says
 

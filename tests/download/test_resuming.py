@@ -30,8 +30,8 @@ from suno_video_async.download import fetch as fetching
 from suno_video_async.download import partial
 from suno_video_async.download.fetch import MediaFetcher, PublicResolver
 from suno_video_async.download.partial import Saved
-from tests.support.clients import KEY
 from tests.support.fakes import settle
+from tests.support.keys import KEY
 from tests.support.mp4 import movie
 from tests.support.raw import RawServer, http, raw_server
 

@@ -13,7 +13,8 @@ import pytest
 from attrs import frozen
 
 import suno_video_async
-from tests.cli.serving import KEY, served
+from tests.cli.serving import served
+from tests.support.keys import KEY
 
 ROOT = Path(suno_video_async.__file__).parent.parent
 STRACE = shutil.which("strace")

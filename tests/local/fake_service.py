@@ -17,9 +17,8 @@ from suno_video_async.local.media import MediaFile
 from suno_video_async.local.producers import SimulatedProducer
 from suno_video_async.local.service import ApiService
 from suno_video_async.lyricvideo.library import BuiltinLibrary
+from tests.support.keys import KEY, OTHER_KEY
 
-KEY = "ak_" + "k" * 32
-OTHER_KEY = "ak_" + "o" * 32
 VIDEO = MediaFile.of_bytes(bytes(range(256)) * 4, "video/mp4", 1_768_900_000.0)
 JOB = "/api/v1/client/job/"
 

@@ -16,12 +16,12 @@ import pytest
 from suno_video_async._util.connections import MAX_HEAD, MAX_HEADERS, MAX_LINE, Limits
 from suno_video_async.local import Fault, LocalServer
 from tests.local.fake_service import until
+from tests.support.keys import KEY
 
 CREATE = "/api/v1/client/job/CreateTask"
 INFO = "/api/v1/client/job/TaskInfo"
 BALANCE = "/api/v1/client/account/balance"
 ORDER = b'{"model": "suno/music-video", "input": {"task_id": "m1", "suno_id": "s1"}}'
-KEY = "ak_0123456789abcdefghijklmnopqrstuv"
 
 
 def quick(**limits: Any) -> LocalServer:

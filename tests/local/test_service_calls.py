@@ -14,7 +14,8 @@ from suno_video_async.local.exchange import MAX_BODY, ServerRequest
 from suno_video_async.local.service import RETENTION
 from suno_video_async.local.tasks import FAILED, PENDING, RUNNING, SUCCESS, VideoTask
 from suno_video_async.models import RateLimit
-from tests.local.fake_service import JOB, KEY, OTHER_KEY, VIDEO, Answered, FakeService
+from tests.local.fake_service import JOB, VIDEO, Answered, FakeService
+from tests.support.keys import KEY, OTHER_KEY
 
 EXAMPLES = Path(__file__).parent.parent / "protocol" / "examples"
 
@@ -94,7 +95,7 @@ def test_fractions_of_credits_add_up() -> None:
     assert api.balance() == 0
 
 
-@pytest.mark.parametrize("key", [None, "", "ak_wrong", "AK_" + "k" * 32])
+@pytest.mark.parametrize("key", [None, "", "ak_wrong", KEY.upper()])
 @pytest.mark.parametrize("path", ["CreateTask", "EstimateTask"])
 def test_a_missing_or_wrong_key_is_refused(key: str | None, path: str) -> None:
     """Without a known key nothing is done, and the code is 401 in an HTTP 200."""

@@ -18,8 +18,9 @@ from suno_video_async.observability.log import fields, logger
 from suno_video_async.observability.reporter import LOG
 from suno_video_async.protocol.codec import Answer, Operation, Request
 from tests.docs.examples import ROOT
-from tests.support.clients import KEY, TRACK, FakeAPI, client_of
+from tests.support.clients import TRACK, FakeAPI, client_of
 from tests.support.fakes import answer
+from tests.support.keys import KEY
 from tests.support.virtual import run_virtual
 
 PACKAGE = Path(suno_video_async.__file__).parent

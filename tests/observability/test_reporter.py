@@ -16,64 +16,27 @@ from suno_video_async import (
     ClientClosedError,
     Hooks,
     NotFoundError,
-    PauseEvent,
-    RequestEvent,
-    RetryEvent,
     SpendEvent,
-    Stage,
     SubmitEvent,
     SunoVideoClient,
     SystemClock,
     TaskSnapshot,
-    TaskUpdate,
     TransportError,
     Video,
     VideoTaskId,
 )
+from suno_video_async.testing import RecordingHooks
 from tests.ledger.support import track
-from tests.support.clients import KEY, TRACK, FakeAPI, client_of
+from tests.support.clients import TRACK, FakeAPI, client_of
 from tests.support.fakes import MP4, answer, task_data
+from tests.support.keys import KEY
 from tests.support.raw import http, raw_server, says
 from tests.support.virtual import run_virtual
 from tests.test_callbacks import PUBLIC, CallingAPI
 
 
-class Diary(Hooks):
-    """Writes down all that it hears."""
-
-    def __init__(self) -> None:
-        self.requests: list[RequestEvent] = []
-        self.retries: list[RetryEvent] = []
-        self.submits: list[SubmitEvent] = []
-        self.updates: list[TaskUpdate] = []
-        self.spends: list[SpendEvent] = []
-        self.pauses: list[PauseEvent] = []
-        self.begun: list[Stage] = []
-        self.ended: list[Stage] = []
-
-    def on_request(self, event: RequestEvent) -> None:
-        self.requests.append(event)
-
-    def on_retry(self, event: RetryEvent) -> None:
-        self.retries.append(event)
-
-    def on_submit(self, event: SubmitEvent) -> None:
-        self.submits.append(event)
-
-    def on_spend(self, event: SpendEvent) -> None:
-        self.spends.append(event)
-
-    def on_pause(self, event: PauseEvent) -> None:
-        self.pauses.append(event)
-
-    def on_update(self, update: TaskUpdate) -> None:
-        self.updates.append(update)
-
-    def on_begin(self, stage: Stage) -> None:
-        self.begun.append(stage)
-
-    def on_end(self, stage: Stage) -> None:
-        self.ended.append(stage)
+class Diary(RecordingHooks):
+    """Records all events, and sums up the stages."""
 
     def ways(self) -> list[tuple[str, str | None, str | None]]:
         """Return each ended stage with its parent's name and its state."""

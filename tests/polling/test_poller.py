@@ -16,13 +16,11 @@ from suno_video_async import (
     AuthenticationError,
     ClientClosedError,
     ConfigurationError,
-    Hooks,
     InvalidRequestError,
     Limiter,
     NotFoundError,
     RateLimit,
     Request,
-    SpendEvent,
     SubmissionUnknown,
     SunoVideoClient,
     SystemClock,
@@ -38,6 +36,7 @@ from suno_video_async import (
 )
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.ratelimit.limiter import Lane, Place
+from suno_video_async.testing import RecordingHooks
 from tests.support.clients import TRACK, FakeAPI, client_of
 from tests.support.fakes import FakeTransport, Script, answer, settle, task_data
 from tests.support.virtual import run_virtual
@@ -792,22 +791,11 @@ def test_callbacks_that_stop_are_warned_about_once(caplog: pytest.LogCaptureFixt
 def test_hooks_see_every_update_and_each_cost_once() -> None:
     """The cost of a task comes with its end."""
 
-    class Seen(Hooks):
-        updates: list[str]
-        spent: list[float]
-
-        def __init__(self) -> None:
-            self.updates, self.spent = [], []
-
-        def on_update(self, update: TaskUpdate) -> None:
-            self.updates.append(update.status)
-
-        def on_spend(self, event: SpendEvent) -> None:
-            self.spent.append(event.credits)
-
     async def main(client: SunoVideoClient) -> None:
         await client.generate(TRACK)
 
-    seen = Seen()
-    in_client(FakeAPI(), main, hooks=[seen])
-    assert (set(seen.updates), seen.updates[-1], seen.spent) == ({"pending", "running", "success"}, "success", [2])
+    recorded = RecordingHooks()
+    in_client(FakeAPI(), main, hooks=[recorded])
+    statuses = [update.status for update in recorded.updates]
+    assert (set(statuses), statuses[-1]) == ({"pending", "running", "success"}, "success")
+    assert [event.credits for event in recorded.spends] == [2]

@@ -44,10 +44,10 @@ from tests.simulation.calling import Caller
 from tests.simulation.network import LifeTransport, Network
 from tests.simulation.scenario import Event, Life, Scenario
 from tests.simulation.world import ClientClock, Crash, SimLoop, Violation, World, silence, stream
+from tests.support.keys import KEY
 
 T = TypeVar("T")
 
-KEY = "ak_" + "k" * 32
 #: A RAM disk where there is one: a run writes thousands of times.
 _FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() and os.access("/dev/shm", os.W_OK) else None
 #: Seconds beyond the network's timeout that closing may take: the ledger is written last.

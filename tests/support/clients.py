@@ -10,8 +10,8 @@ from typing import Any
 from suno_video_async import SunoVideoClient, Track
 from suno_video_async.protocol.codec import Answer, Operation, Request
 from tests.support.fakes import FakeTransport, Script, answer, task_data
+from tests.support.keys import KEY
 
-KEY = "ak_" + "k" * 32
 TRACK = Track(task_id="m1", suno_id="s1")
 
 

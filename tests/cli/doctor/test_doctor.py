@@ -25,6 +25,7 @@ from suno_video_async.models import RateLimit
 from suno_video_async.protocol.codec import Answer
 from tests.cli.conftest import Home, Ran
 from tests.cli.serving import served
+from tests.support.keys import OTHER_KEY
 
 HEALTHY = ["python", "key", "host", "balance", "clock", "rate", "output", "ledger folder", "extra local", "ffmpeg"]
 
@@ -140,14 +141,14 @@ def test_a_key_file_that_others_read(home: Home, monkeypatch: pytest.MonkeyPatch
     """It is a warning with the command that mends it; so is another key in it."""
     monkeypatch.setattr(Path, "home", lambda: home.folder)
     (home.folder / ".crun").mkdir()
-    (home.folder / ".crun" / ".env").write_text("CRUN_API_KEY=ak_" + "x" * 32)
+    (home.folder / ".crun" / ".env").write_text(f"CRUN_API_KEY={OTHER_KEY}")
     (home.folder / ".crun" / ".env").chmod(0o644)
     ran = home.run("doctor", "--offline")
     said = [line for line in ran.lines() if line["check"] == "key file"]
     assert ran.code == 0
     assert [line["status"] for line in said] == ["warn", "warn"]
     assert said[0]["fix"].startswith("chmod 600 ")
-    assert "x" * 32 not in ran.out
+    assert OTHER_KEY not in ran.out
 
 
 def balance(status: int = 200, credits_: int = 7, **headers: str) -> Answer:
