@@ -15,9 +15,9 @@ from suno_video_async import Answer, APITimeoutError, Request, Timeout, Track, V
 from suno_video_async.api.transport import AiohttpTransport, make_session
 from suno_video_async.clock import ClockDrift
 from suno_video_async.protocol import codec
+from tests.support.keys import KEY
 from tests.support.raw import http, raw_server, says
 
-KEY = "ak_" + "k" * 32
 READ = codec.task_info(VideoTaskId("v1"))
 CREATE = codec.create_task(VideoRequest(track=Track(task_id="m", suno_id="s")))
 #: Real seconds in which a thread of this test has to answer another one.
