@@ -125,23 +125,30 @@ class SunoVideoClient:
     ) -> None:
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight must be at least 1, not {max_in_flight}")
-        self._settings = Settings.find(api_key, base_url)
+        settings = Settings.find(api_key, base_url)
+        from suno_video_async.engine import ClientOptions  # noqa: PLC0415  most of the package is behind it
+
         self.clock: Clock = clock or SystemClock()
         self.max_in_flight = max_in_flight
-        self._timeout = timeout or Timeout()
-        self._limiter: RateLimiter = limiter or Limiter(rate, max_connections=max_connections, clock=self.clock)
-        self._retry = retry or RetryPolicy()
-        self._ledger = ledger
-        self._session = session
-        self._transport = transport
-        self._reporter: Reporter = Reporter(checked_hooks(hooks), self.clock)
+        self._options = ClientOptions(
+            settings=settings,
+            clock=self.clock,
+            limiter=limiter or Limiter(rate, max_connections=max_connections, clock=self.clock),
+            reporter=Reporter(checked_hooks(hooks), self.clock),
+            max_in_flight=max_in_flight,
+            timeout=timeout or Timeout(),
+            retry=retry or RetryPolicy(),
+            ledger=ledger,
+            session=session,
+            transport=transport,
+        )
         self._engine: Engine | None = None
         self._opening = False
 
     def __repr__(self) -> str:
         engine = self._engine
         state = "not open" if engine is None else "closed" if engine.closed else f"{len(engine.poller)} in flight"
-        return f"<SunoVideoClient {self._settings.base_url} {state}>"
+        return f"<SunoVideoClient {self._options.settings.base_url} {state}>"
 
     def __del__(self, _warn: Callable[..., Any] = warnings.warn) -> None:
         engine = getattr(self, "_engine", None)
@@ -151,7 +158,7 @@ class SunoVideoClient:
     @property
     def base_url(self) -> str:
         """The API's origin that this client talks to."""
-        return self._settings.base_url
+        return self._options.settings.base_url
 
     # Opening and closing
 
@@ -161,18 +168,7 @@ class SunoVideoClient:
 
         if self._engine is not None or self._opening:
             raise ClientClosedError("a client is opened once: make another one")
-        engine = Engine(
-            settings=self._settings,
-            clock=self.clock,
-            limiter=self._limiter,
-            reporter=self._reporter,
-            max_in_flight=self.max_in_flight,
-            timeout=self._timeout,
-            retry=self._retry,
-            given_ledger=self._ledger,
-            given_session=self._session,
-            given_transport=self._transport,
-        )
+        engine = Engine(self._options)
         self._opening = True
         try:
             await engine.open()
@@ -400,7 +396,7 @@ class SunoVideoClient:
             ValueError: an argument makes no sense.
 
         """
-        if source is None and ledger is None and self._ledger is None:
+        if source is None and ledger is None and self._options.ledger is None:
             raise ValueError("convert(None) takes its tracks from a ledger: name one with ledger=")
         options = Options(
             output_dir=output_dir,
@@ -517,7 +513,7 @@ class SunoVideoClient:
             refused_429=engine.statistics.refused_429,
             resent_after_500=engine.statistics.resent_after_500,
             in_flight=len(engine.poller),
-            limiter=None if engine.closed else self._limiter.statistics(),
+            limiter=None if engine.closed else self._options.limiter.statistics(),
         )
 
     def forecast(self, waiting: int = 0) -> Forecast:
@@ -534,12 +530,12 @@ class SunoVideoClient:
     @property
     def account(self) -> tuple[str, str]:
         """The provider and a fingerprint of the key: whose ledger a ledger is. The key cannot be told from it."""
-        return self._settings.account
+        return self._options.settings.account
 
     @property
     def rate(self) -> RateLimit | None:
         """The window of the key."""
-        return self._limiter.rate
+        return self._options.limiter.rate
 
     # For a receiver of callbacks
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import aiohttp
 import anyio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from suno_video_async._util.aio import in_one_thread, run_to_completion
 from suno_video_async.api.calls import Calls, CallStatistics
@@ -67,18 +67,30 @@ from suno_video_async.ratelimit.limiter import RateLimiter
 from suno_video_async.task import TaskFeed, VideoTask
 
 
-@define(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False)
+class ClientOptions:
+    """What a client was made with; `SunoVideoClient` explains its arguments."""
+
+    settings: Settings
+    clock: Clock
+    limiter: RateLimiter
+    reporter: Reporter
+    max_in_flight: int
+    timeout: Timeout
+    retry: RetryPolicy
+    ledger: Ledger | str | PathLike[str] | None
+    session: aiohttp.ClientSession | None
+    transport: Transport | None
+
+
+@define(eq=False, repr=False)
 class Engine:
-    """An open client; `SunoVideoClient` says what its arguments are.
+    """An open client.
 
     What is above it, such as a conversion, is given this; it knows nothing of what is above it.
 
     Attributes:
-        settings: whose account it is, and where.
-        clock: the client's time.
-        limiter: gives the places in the window.
-        reporter: tells the hooks.
-        max_in_flight: the most unfinished videos.
+        options: what the client was made with.
         statistics: what the calls came to.
         calls: sends them.
         poller: follows the tasks.
@@ -89,16 +101,7 @@ class Engine:
 
     """
 
-    settings: Settings
-    clock: Clock
-    limiter: RateLimiter
-    reporter: Reporter
-    max_in_flight: int
-    timeout: Timeout
-    retry: RetryPolicy
-    given_ledger: Ledger | str | PathLike[str] | None
-    given_session: aiohttp.ClientSession | None
-    given_transport: Transport | None
+    options: ClientOptions
 
     statistics: CallStatistics = field(factory=CallStatistics, init=False)
     calls: Calls = field(init=False)
@@ -117,22 +120,23 @@ class Engine:
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{len(self._submissions)} submissions"
-        return f"<Engine {self.settings.base_url} {state}>"
+        return f"<Engine {self.options.settings.base_url} {state}>"
 
     # Opening and closing
 
     async def open(self) -> None:
         """Open the ledger, begin the background work and make what carries the calls."""
         self._loop = running_loop()
-        if not self.settings.is_given:
-            for problem in await in_one_thread()(self.settings.key_file_problems):
+        options = self.options
+        if not options.settings.is_given:
+            for problem in await in_one_thread()(options.settings.key_file_problems):
                 warnings.warn(str(problem), UserWarning, stacklevel=3)
-        await self.limiter.open()
+        await options.limiter.open()
         self.ledgers = OpenLedgers(self.open_ledger)
         self._make_parts()
         try:
-            if self.given_ledger is not None:
-                self.ledger = await self.ledgers.acquire(self.given_ledger)
+            if options.ledger is not None:
+                self.ledger = await self.ledgers.acquire(options.ledger)
             await self._background.open("suno-video-client", self._break_off)
         except BaseException:
             await run_to_completion(self._close_parts())
@@ -142,34 +146,34 @@ class Engine:
             self._background.start_soon(self._note_places, self.ledger)
 
     def _make_parts(self) -> None:
-        settings = self.settings
-        session = self._session = self.given_session or make_session()
-        transport = self.given_transport or AiohttpTransport(
-            settings.base_url, settings.api_key, timeout=self.timeout, session=session
+        options, settings = self.options, self.options.settings
+        session = self._session = options.session or make_session()
+        transport = options.transport or AiohttpTransport(
+            settings.base_url, settings.api_key, timeout=options.timeout, session=session
         )
         self.calls = Calls(
             transport=transport,
-            limiter=self.limiter,
-            clock=self.clock,
-            policy=self.retry,
-            reporter=self.reporter,
+            limiter=options.limiter,
+            clock=options.clock,
+            policy=options.retry,
+            reporter=options.reporter,
             base_url=settings.base_url,
             rng=random.Random(),
             in_flight=lambda: len(self.poller),
             statistics=self.statistics,
         )
-        slots = self._slots = anyio.Semaphore(self.max_in_flight)
+        slots = self._slots = anyio.Semaphore(options.max_in_flight)
         schedule = PollSchedule(self.rate, self._durations)
         self.poller = Poller(self.calls, schedule, blocked=lambda: slots.statistics().tasks_waiting)
         self.calls.on_closed = self.poller.fail_submissions
         self._downloads = Downloads(
-            session=self.given_session,
-            timeout=self.timeout,
+            session=options.session,
+            timeout=options.timeout,
             local=settings.is_local,
-            clock=self.clock,
-            longest=self.retry.max_retry_after,
+            clock=options.clock,
+            longest=options.retry.max_retry_after,
             status=self.status,
-            reporter=self.reporter,
+            reporter=options.reporter,
         )
 
     def _break_off(self, error: Exception) -> None:
@@ -202,7 +206,7 @@ class Engine:
         if self.ledger is not None:
             await self.ledgers.release(self.ledger)
         await self._downloads.aclose()
-        if self._session is not self.given_session:
+        if self._session is not self.options.session:
             await self._session.close()
 
     async def _note_places(self, ledger: AsyncLedger) -> None:
@@ -239,22 +243,32 @@ class Engine:
                 "a SunoVideoClient belongs to the event loop it was opened on: open one on this loop"
             )
 
-    # Whose it is
+    # What it was made with
+
+    @property
+    def clock(self) -> Clock:
+        """The client's time."""
+        return self.options.clock
+
+    @property
+    def reporter(self) -> Reporter:
+        """What notifies the hooks."""
+        return self.options.reporter
 
     @property
     def account(self) -> tuple[str, str]:
         """The provider and a fingerprint of the key: whose ledger a ledger is. The key cannot be told from it."""
-        return self.settings.account
+        return self.options.settings.account
 
     @property
     def strict(self) -> bool:
         """Whether a 500 on CreateTask counts as unknown."""
-        return self.retry.strict
+        return self.options.retry.strict
 
     @property
     def rate(self) -> RateLimit | None:
         """The window of the key."""
-        return self.limiter.rate
+        return self.options.limiter.rate
 
     async def open_ledger(self, ledger: AsyncLedger, must_exist: bool = False) -> None:
         """Open a ledger as this account's, and take from it what bears on the pace.
@@ -274,7 +288,7 @@ class Engine:
             await ledger.close()
             raise
         if last is not None and self.rate is not None and self.clock.time() - last < 1.5 * self.rate.per:
-            self.limiter.assume_used()
+            self.options.limiter.assume_used()
         self._durations.recall(durations)
 
     # Buying
@@ -363,7 +377,7 @@ class Engine:
             waiting=waiting,
             ages=schedule.ages(self.clock.now()),
             rate=self.rate,
-            max_in_flight=self.max_in_flight,
+            max_in_flight=self.options.max_in_flight,
         )
 
     # Asking and fetching

@@ -78,7 +78,7 @@ class Conversion:
         self.evidence: Evidence | None = None
         self._scope = anyio.CancelScope()
         self._ended = anyio.Event()
-        self._room = anyio.Semaphore(2 * engine.max_in_flight)
+        self._room = anyio.Semaphore(2 * engine.options.max_in_flight)
         self._outcomes: MemoryObjectReceiveStream[Outcome] | None = None
 
     async def __aenter__(self) -> Conversion:
@@ -94,7 +94,7 @@ class Conversion:
         if choice.forgets:
             warnings.warn(FORGETS, UserWarning, stacklevel=2)
         ledger = self._ledger = await self._engine.ledgers.acquire(choice.ledger)
-        send, self._outcomes = anyio.create_memory_object_stream[Outcome](self._engine.max_in_flight)
+        send, self._outcomes = anyio.create_memory_object_stream[Outcome](self._engine.options.max_in_flight)
         try:
             self._run_id = await ledger.begin_run()
             inbox = self._inbox = self._inbox_of(ledger)
@@ -228,7 +228,7 @@ class Conversion:
 
     async def _read_after_outages(self) -> None:
         """Read the balance whenever the brake has opened again."""
-        brake, changed, held = self._engine.limiter.brake, asyncio.Event(), False
+        brake, changed, held = self._engine.options.limiter.brake, asyncio.Event(), False
         brake.listeners[changed.set] = None
         try:
             while True:
@@ -251,14 +251,14 @@ class Conversion:
 
     async def _recall_reach(self) -> None:
         """Begin carefully where an earlier run was stopped because the API was out of reach."""
-        brake = self._engine.limiter.brake
+        brake = self._engine.options.limiter.brake
         self._out_of_reach = await self._ledger.call(self._ledger.sync.fact, OUT_OF_REACH) == "yes"
         if self._out_of_reach or brake.exhausted:
             brake.begin_half_open()
 
     async def _note_reach(self) -> None:
         """Let the next run know whether this one was stopped because the API was out of reach."""
-        now = self._engine.limiter.brake.exhausted
+        now = self._engine.options.limiter.brake.exhausted
         if now != self._out_of_reach:
             await self._ledger.call(self._ledger.sync.note_fact, OUT_OF_REACH, "yes" if now else "no")
 

@@ -71,7 +71,7 @@ class ReachCheck:
                 return
             if _is_permanent(failure):
                 raise ConfigurationError(
-                    f"{self.engine.settings.base_url} does not answer as the API does ({failure});"
+                    f"{self.engine.options.settings.base_url} does not answer as the API does ({failure});"
                     " check the base URL, the proxy and the network; nothing was sent"
                 )
             failures += 1

@@ -170,18 +170,18 @@ def test_a_silent_log_costs_nothing() -> None:
     """Where nobody listens at `INFO`, nobody is told, and nothing is measured."""
     client, _ = client_of(FakeAPI())
     assert not logger.isEnabledFor(logging.INFO)
-    assert client._reporter.hooks == ()
-    assert client._reporter.about() is None
+    assert client._options.reporter.hooks == ()
+    assert client._options.reporter.about() is None
 
 
 def test_requests_are_measured_only_for_those_who_hear_of_them(caplog: pytest.LogCaptureFixture) -> None:
     """At `INFO` the log hears of what costs or delays; requests are told from `DEBUG` on."""
     client, _ = client_of(FakeAPI())
     caplog.set_level(logging.INFO, logger.name)
-    assert client._reporter.hooks == (LOG,)
-    assert client._reporter.about() is None
+    assert client._options.reporter.hooks == (LOG,)
+    assert client._options.reporter.about() is None
     caplog.set_level(logging.DEBUG, logger.name)
-    assert client._reporter.about() is not None
+    assert client._options.reporter.about() is not None
 
 
 def test_the_log_hears_of_everything() -> None:

@@ -267,7 +267,7 @@ def test_an_interrupt_passes_through_a_hook() -> None:
     """Ctrl+C and `sys.exit()` are not swallowed."""
     client, _ = client_of(FakeAPI(), hooks=[Defective(KeyboardInterrupt())])
     with pytest.raises(KeyboardInterrupt):
-        client._reporter.emit(lambda hook: hook.on_submit(SubmitEvent.__new__(SubmitEvent)))
+        client._options.reporter.emit(lambda hook: hook.on_submit(SubmitEvent.__new__(SubmitEvent)))
 
 
 def test_a_coroutine_function_is_refused() -> None:
