@@ -14,6 +14,7 @@ from suno_video_async import (
     NO_LEDGER,
     CallbackReceiver,
     ClientClosedError,
+    DownloadError,
     Hooks,
     NotFoundError,
     SpendEvent,
@@ -282,16 +283,17 @@ def test_a_coroutine_function_is_refused() -> None:
 
 
 async def test_a_download_that_fails_is_told(tmp_path: Path) -> None:
-    """A video that cannot be fetched ends its stage with the error."""
+    """A video that cannot be saved ends its stage with the error."""
     diary = Diary()
     snapshot = TaskSnapshot(task_id=VideoTaskId("v"), status="success")
     async with (
-        raw_server(says(http(b"", "400 Bad Request"))) as server,
+        raw_server(says(http(b"a video"))) as server,
         SunoVideoClient(api_key=KEY, base_url=server.url, hooks=[diary]) as client,
     ):
         broken = Video(task_id=snapshot.task_id, url=server.url + "/v.mp4", snapshot=snapshot)
-        with pytest.raises(Exception, match="answered 400"):
-            await client.download(broken, tmp_path)
+        (tmp_path / "taken").touch()
+        with pytest.raises(DownloadError):
+            await client.download(broken, tmp_path / "taken")
     assert [type(one.error).__name__ for one in diary.ended] == ["DownloadError"]
 
 
