@@ -361,6 +361,7 @@ class SunoVideoClient:
         task_timeout: float = DEFAULT_TASK_TIMEOUT,
         retry_failed: int = 0,
         rebuy_changed: bool = False,
+        ignore_other_ledgers: bool = False,
         max_credits: float | None = None,
         callbacks: CallbackReceiver | None = None,
         file_name: str = DEFAULT_TEMPLATE,
@@ -383,6 +384,9 @@ class SunoVideoClient:
             task_timeout: seconds after which an unfinished task is left as `submitted`.
             retry_failed: how many failed tasks of a track are followed by another, paid one.
             rebuy_changed: buy a song again that is bought under another author or brand.
+            ignore_other_ledgers: buy tracks though another ledger in the folder has them as bought or as unknown.
+                Without it they end as `planned` with a `BoughtElsewhereError`, so that a catalog that was renamed
+                or copied is not paid for again. It matters only if the ledger is the one beside the catalog.
             max_credits: the most to spend over the ledger's whole life; what is not settled counts with the
                 dearest price known. Prices that rise can exceed it by a bounded amount.
             callbacks: a receiver of this client's: each attempt gets a URL of its own at it, a finished video is
@@ -401,7 +405,12 @@ class SunoVideoClient:
         options = Options(
             output_dir=output_dir,
             task_timeout=task_timeout,
-            buying=Buying(retry_failed=retry_failed, rebuy_changed=rebuy_changed, max_credits=max_credits),
+            buying=Buying(
+                retry_failed=retry_failed,
+                rebuy_changed=rebuy_changed,
+                ignore_other_ledgers=ignore_other_ledgers,
+                max_credits=max_credits,
+            ),
             file_name=file_name,
             sha256=sha256,
         )
@@ -463,6 +472,7 @@ class SunoVideoClient:
         ledger: Ledger | str | PathLike[str] | NoLedger | None = None,
         retry_failed: int = 0,
         rebuy_changed: bool = False,
+        ignore_other_ledgers: bool = False,
     ) -> Plan:
         """Say what converting a catalog would come to; nothing is bought and nothing is written.
 
@@ -473,6 +483,7 @@ class SunoVideoClient:
             ledger: as for `convert`; its file may be in use by a running conversion, or not exist yet.
             retry_failed: as for `convert`: failed tracks that would be bought again count with their price.
             rebuy_changed: as for `convert`, likewise.
+            ignore_other_ledgers: as for `convert`, likewise.
 
         Raises:
             CatalogError: the catalog as a whole cannot be read.
@@ -486,7 +497,9 @@ class SunoVideoClient:
 
         engine = self._open()
         kept = await planned_ledger(source, ledger, engine.ledger)
-        buying = Buying(retry_failed=retry_failed, rebuy_changed=rebuy_changed)
+        buying = Buying(
+            retry_failed=retry_failed, rebuy_changed=rebuy_changed, ignore_other_ledgers=ignore_other_ledgers
+        )
         return await plan(engine, source, kept, buying)
 
     def unknowns(self, ledger: Ledger | str | PathLike[str]) -> Unknowns:

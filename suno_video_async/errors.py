@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from suno_video_async.models import TaskSnapshot, TaskUpdate, Track, VideoTaskId
 
@@ -248,6 +249,24 @@ class AlreadyBoughtError(SunoVideoError):
             fix="convert it with rebuy_changed to pay for a second video",
         )
         self.key = key
+
+
+class BoughtElsewhereError(SunoVideoError):
+    """Another ledger in the folder holds the track as bought, or as unknown: a catalog was renamed or copied.
+
+    Attributes:
+        ledger: the file of that ledger.
+        state: the track's state in it.
+
+    """
+
+    def __init__(self, track: Track, ledger: Path, state: str) -> None:
+        super().__init__(
+            f"{track.suno_id} is not bought, since the ledger {ledger.name} beside this one has it as {state}",
+            fix=f"pass ledger={str(ledger)!r} to continue with that one, or ignore_other_ledgers=True to buy it",
+        )
+        self.ledger = ledger
+        self.state = state
 
 
 class TaskFailed(SunoVideoError):  # noqa: N818  a fixed public name

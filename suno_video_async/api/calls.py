@@ -25,6 +25,7 @@ from suno_video_async.errors import (
     AlreadyBoughtError,
     APIError,
     APITimeoutError,
+    BoughtElsewhereError,
     BudgetExceeded,
     ClientClosedError,
     LedgerError,
@@ -431,4 +432,4 @@ def _begun(send: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 def _was_begun(error: SunoVideoError | None) -> bool:
     """Whether a send got past the books' first entry."""
-    return not isinstance(error, LedgerError | BudgetExceeded | AlreadyBoughtError)
+    return not isinstance(error, LedgerError | BudgetExceeded | AlreadyBoughtError | BoughtElsewhereError)

@@ -7,6 +7,7 @@ import contextlib
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from functools import partial
+from os import PathLike
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -15,9 +16,9 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import evolve
 
-from suno_video_async._util.aio import run_to_completion
+from suno_video_async._util.aio import in_one_thread, inline, run_to_completion
 from suno_video_async.batch.catalog import CatalogSource, Row, count_rows, read_rows
-from suno_video_async.batch.ledgers import GivenLedger, choose_ledger
+from suno_video_async.batch.ledgers import GivenLedger, OtherLedgers, choose_ledger, neighbours_of
 from suno_video_async.batch.options import Options
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.batch.row import RowProcessor, Unclaimed, Work
@@ -56,6 +57,7 @@ class Conversion:
 
     _ledger: AsyncLedger  # these are made when the conversion is entered
     _inbox: Inbox | None
+    _others: OtherLedgers | None
     _run_id: int
     _rows: RowProcessor
 
@@ -100,7 +102,8 @@ class Conversion:
             inbox = self._inbox = self._inbox_of(ledger)
             if inbox is not None:
                 inbox.check_loop()
-            self._rows = RowProcessor(self._engine, ledger, self._options, inbox, self._stop_signal)
+            others = self._others = await self._other_ledgers(ledger)
+            self._rows = RowProcessor(self._engine, ledger, self._options, inbox, self._stop_signal, others)
             self._engine.start_soon(partial(self._run, send))
         except BaseException:  # such as that it was closed while the ledger was opened
             send.close()
@@ -110,6 +113,12 @@ class Conversion:
         if inbox is not None:
             inbox.open()
         return self
+
+    async def _other_ledgers(self, ledger: AsyncLedger) -> OtherLedgers | None:
+        beside = partial(neighbours_of, self._source, ledger.sync, self._engine.account, self._options.buying)
+        run_blocking = in_one_thread() if isinstance(self._source, str | PathLike) else inline
+        found = await run_blocking(beside)
+        return None if found is None else OtherLedgers(found)
 
     def _inbox_of(self, ledger: AsyncLedger) -> Inbox | None:
         receiver, engine = self._callbacks, self._engine
@@ -223,6 +232,8 @@ class Conversion:
             self._stop_signal.stop_if_fatal(error)
         except LedgerError:
             pass
+        if self._others is not None:
+            await self._others.close()
         self._ledger.end_run(self._run_id)
         await self._engine.ledgers.release(self._ledger)
 

@@ -1,4 +1,4 @@
-"""Which ledger a conversion keeps, where its caller does not name one."""
+"""Which ledger a conversion keeps, where its caller does not name one, and which others stand beside that."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from attrs import frozen
 
 from suno_video_async._util.aio import in_one_thread
 from suno_video_async.batch.catalog import CatalogSource
+from suno_video_async.errors import BoughtElsewhereError
 from suno_video_async.ledger.aio import AsyncLedger, as_ledger
+from suno_video_async.ledger.decision import Buying
 from suno_video_async.ledger.model import NO_LEDGER, Ledger, NoLedger
+from suno_video_async.ledger.neighbours import Holding, Neighbours
+from suno_video_async.models import Track
+from suno_video_async.observability.log import fields, logger
 
 #: What a catalog's name may end with; its ledger's name does without.
 CATALOG_SUFFIXES = frozenset({".csv", ".json", ".jsonl", ".ndjson"})
@@ -27,13 +32,11 @@ class LedgerChoice:
 
     Attributes:
         ledger: the ledger, or its file.
-        is_default: it stands beside the catalog because nothing else was asked for.
         forgets: it is kept in memory though its caller did not ask for that.
 
     """
 
     ledger: AsyncLedger | Ledger | str | PathLike[str]
-    is_default: bool = False
     forgets: bool = False
 
 
@@ -48,7 +51,7 @@ async def choose_ledger(
     if clients is not None:
         return LedgerChoice(ledger=clients)
     if isinstance(source, str | PathLike) and not await in_one_thread()(partial(is_stream, Path(source))):
-        return LedgerChoice(ledger=ledger_beside(Path(source)), is_default=True)
+        return LedgerChoice(ledger=ledger_beside(Path(source)))
     return LedgerChoice(ledger=as_ledger(None), forgets=True)
 
 
@@ -58,6 +61,76 @@ async def planned_ledger(
     """Return the ledger that a conversion would keep, or its file."""
     kept = (await choose_ledger(source, given, clients)).ledger
     return kept.sync if isinstance(kept, AsyncLedger) else kept
+
+
+def neighbours_of(
+    source: CatalogSource | None, ledger: Ledger, account: tuple[str, str] | None, buying: Buying
+) -> Neighbours | None:
+    """Return the ledgers beside a catalog's default ledger; None where they do not matter. Blocks.
+
+    A catalog that was renamed or copied begins with an empty ledger, next to the one that knows its tracks. Where
+    another ledger than the default one was chosen, that one counts alone.
+
+    Args:
+        source: the catalog.
+        ledger: the ledger that a conversion keeps, or would.
+        account: whose purchases count; None for any.
+        buying: what may be bought.
+
+    """
+    if buying.ignore_other_ledgers or not isinstance(source, str | PathLike):
+        return None
+    beside = ledger_beside(Path(source)).absolute()
+    if not ledger.is_same(as_ledger(beside)):
+        return None
+    return Neighbours(beside, None if account is None else account[0], buying.retry_failed)
+
+
+class OtherLedgers:
+    """Asks the ledgers beside a conversion's own whether they hold a track.
+
+    Args:
+        neighbours: those ledgers.
+
+    """
+
+    def __init__(self, neighbours: Neighbours) -> None:
+        self._neighbours = neighbours
+        self._run_blocking = in_one_thread()
+        self._has_warned = False
+
+    async def check(self, track: Track, video: Path | None = None) -> None:
+        """Return if no other ledger holds a track; a video of it that stands there alone is worth a warning.
+
+        Args:
+            track: the track that is about to be bought.
+            video: the file that its video would be, if that is known.
+
+        Raises:
+            BoughtElsewhereError: another ledger has it as bought, or as unknown.
+
+        """
+        holding, is_there = await self._run_blocking(partial(self._look, track.key, video))
+        for remark in self._neighbours.remarks():
+            logger.warning("%s", remark, extra=fields("other_ledger"))
+        if holding is not None:
+            raise BoughtElsewhereError(track, holding.ledger, holding.state)
+        if is_there and not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "%s is there already, but no ledger beside the catalog knows its track: it is bought; if you have"
+                " its ledger, stop and name it (other files are not reported)",
+                video,
+                extra=fields("other_ledger", track=track),
+            )
+
+    def _look(self, key: str, video: Path | None) -> tuple[Holding | None, bool]:
+        is_there = video is not None and not self._has_warned and video.exists()
+        return self._neighbours.holdings([key]).get(key), is_there
+
+    async def close(self) -> None:
+        """Let go of the other ledgers."""
+        await self._run_blocking(self._neighbours.close)
 
 
 def ledger_beside(catalog: Path) -> Path:

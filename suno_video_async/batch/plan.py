@@ -8,18 +8,21 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from os import PathLike
+from pathlib import Path
 
 import anyio
 from attrs import define, field, frozen
 
 from suno_video_async._util.aio import in_one_thread, inline
 from suno_video_async.batch.catalog import CatalogSource, Row, read_rows
+from suno_video_async.batch.ledgers import neighbours_of
 from suno_video_async.batch.pricing import RECENT, PriceList, Prices, Shape, shape_of
 from suno_video_async.engine import Engine
 from suno_video_async.errors import CatalogError, InvalidRequestError, NotFoundError
 from suno_video_async.ledger.aio import as_ledger
 from suno_video_async.ledger.decision import MISSING, Action, Buying, decide
 from suno_video_async.ledger.model import MICRO, Ledger, LedgerReader, all_rows
+from suno_video_async.ledger.neighbours import Holding, Neighbours
 from suno_video_async.ledger.states import BOUGHT, State
 from suno_video_async.models import Estimate, Track
 
@@ -55,6 +58,9 @@ class Plan:
         refused: tracks that the service refused before; they would be submitted again.
         changed: tracks that are bought, or stand further up, under another author or brand; they are bought with
             `rebuy_changed` only.
+        elsewhere: tracks that another ledger in the folder holds as bought or as unknown; they are bought with
+            `ignore_other_ledgers` only.
+        other_ledgers: the files of those ledgers.
         repeated: rows whose track stands further up in the catalog.
         bad_rows: rows that cannot be read as tracks.
         problems: the first of their errors.
@@ -75,6 +81,7 @@ class Plan:
     failed: int
     refused: int
     changed: int
+    elsewhere: int
     repeated: int
     bad_rows: int
     problems: tuple[CatalogError, ...] = field(repr=False)
@@ -83,6 +90,7 @@ class Plan:
     estimated_credits: float
     balance: float
     affordable: bool
+    other_ledgers: tuple[Path, ...] = ()
 
 
 async def plan(
@@ -125,6 +133,7 @@ async def plan(
         estimated_credits=cost,
         balance=balance,
         affordable=cost <= balance,
+        other_ledgers=count.other_ledgers,
     )
 
 
@@ -147,11 +156,13 @@ async def counted(
         LedgerError: the file is no ledger, or cannot be read.
 
     """
-    reader = None if ledger is None else as_ledger(ledger).reader()
-    count = Count(reader, account, buying)
-    run_blocking = inline if reader is None else in_one_thread()
+    kept = None if ledger is None else as_ledger(ledger)
+    count = Count(None if kept is None else kept.reader(), account, buying)
+    run_blocking = inline if kept is None else in_one_thread()
     try:
         await run_blocking(count.open)
+        if kept is not None:
+            count.neighbours = await run_blocking(partial(neighbours_of, source, kept, account, buying))
         rows = list[Row]()
         async with contextlib.aclosing(read_rows(source)) as found:
             async for row in found:
@@ -181,12 +192,15 @@ class Count:
     ledger: LedgerReader | None
     account: tuple[str, str] | None
     buying: Buying = MISSING
+    neighbours: Neighbours | None = None
     committed: int = field(default=0, init=False)
     recent: Sequence[int] = field(default=(), init=False)
     counts: Counter[str] = field(factory=Counter[str], init=False)
     problems: list[CatalogError] = field(factory=list[CatalogError], init=False)
     shapes: Counter[Shape] = field(factory=Counter[Shape], init=False)
     samples: dict[Shape, list[Track]] = field(factory=dict[Shape, list[Track]], init=False)
+    _elsewhere: dict[str, Holding] = field(factory=dict[str, Holding], init=False)
+    _others: dict[Path, None] = field(factory=dict[Path, None], init=False)
     _seen: set[bytes] = field(factory=set[bytes], init=False)
     #: By song, the key under which it is bought or came by; empty where there are several.
     _songs: dict[bytes, bytes] = field(factory=dict[bytes, bytes], init=False)
@@ -204,9 +218,16 @@ class Count:
             self._note_song(row.track, _digest(row.track.key))
 
     def close(self) -> None:
-        """Let go of the ledger."""
+        """Let go of the ledgers."""
         if self.ledger is not None:
             self.ledger.close()
+        if self.neighbours is not None:
+            self.neighbours.close()
+
+    @property
+    def other_ledgers(self) -> tuple[Path, ...]:
+        """The ledgers that hold what would be bought without them."""
+        return tuple(self._others)
 
     @property
     def buys(self) -> int:
@@ -215,10 +236,14 @@ class Count:
 
     def rows(self) -> dict[str, int]:
         """Return how many rows there are of each kind; each row is in one of them."""
-        return {kind: self.counts[kind] for kind in (*_KINDS.values(), "changed", "repeated", "bad_rows")}
+        kinds = (*_KINDS.values(), "changed", "elsewhere", "repeated", "bad_rows")
+        return {kind: self.counts[kind] for kind in kinds}
 
     def take(self, rows: Sequence[Row]) -> None:
         """Count some rows."""
+        if self.neighbours is not None:
+            keys = [row.track.key for row in rows if isinstance(row.track, Track)]
+            self._elsewhere = self.neighbours.holdings(keys)
         for row in rows:
             self.counts[self._kind(row.track)] += 1
 
@@ -235,6 +260,9 @@ class Count:
         row = None if self.ledger is None else self.ledger.find(track)
         changed = self._note_song(track, key)
         action = decide(row, changed=changed, buying=self.buying)
+        if action is Action.BUY and (holding := self._elsewhere.get(track.key)) is not None:
+            self._others[holding.ledger] = None
+            return "elsewhere"
         if action is Action.BUY:
             self._price(track)
         if action is Action.LEAVE_FAILED:

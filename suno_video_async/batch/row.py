@@ -13,6 +13,7 @@ from attrs import define, evolve, field, frozen
 from suno_video_async.api.submission import Submission
 from suno_video_async.batch.budget import Budget
 from suno_video_async.batch.evidence import confirmed_row, emit_found
+from suno_video_async.batch.ledgers import OtherLedgers
 from suno_video_async.batch.options import Options
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.batch.reach import ReachCheck
@@ -103,6 +104,7 @@ class RowProcessor:
         options: how the catalog is converted.
         inbox: the callbacks of this conversion, if the service calls back.
         stop_signal: whether rows are still submitted.
+        others: the ledgers beside the catalog's own; None if they do not matter.
 
     """
 
@@ -111,6 +113,7 @@ class RowProcessor:
     options: Options
     inbox: Inbox | None
     stop_signal: StopSignal
+    others: OtherLedgers | None = None
     _budget: Budget | None = field(init=False)
     _titles: TitleCache = field(init=False)
     _reach: ReachCheck = field(init=False)
@@ -225,6 +228,8 @@ class RowProcessor:
 
     async def _buy(self, claim: Claim, work: Work) -> Outcome:
         try:
+            if self.others is not None:
+                await self.others.check(claim.row.track, self._expected_file(claim.row.track))
             await self._reach.pass_once()
             if not self._witness.readings:
                 self._witness.read(self._reach.balance, before=Known(), after=Known())
@@ -313,6 +318,7 @@ class RowProcessor:
             strict=self.engine.strict,
             sent_before=work.sends > 0,
             callback_url=self.inbox.url if self.inbox is not None else None,
+            check_others=None if self.others is None else self.others.check,
         )
         submission = self.engine.begin(
             VideoRequest(track=row.track), refused=self.stop_signal.stop_if_fatal, journal=journal, bulk=True
@@ -378,6 +384,11 @@ class RowProcessor:
             return evolve(outcome, error=error)
         await self.ledger.settle(row, Transition(state=State.DOWNLOADED, path=saved.path, sha256=saved.sha256))
         return evolve(outcome, state="downloaded", path=saved.path, sha256=saved.sha256)
+
+    def _expected_file(self, track: Track) -> Path | None:
+        """Return the file that a track's video will be, as far as that is known before it is made."""
+        template, folder = self.options.file_name, self.options.output_dir
+        return folder / template.name(track) if folder is not None and template.needs_track_only else None
 
     async def _name(self, row: LedgerRow) -> str:
         """Return the name of a row's file; no other row of the ledger has it."""

@@ -23,6 +23,7 @@ from suno_video_async.cli.options import (
     ledger_of,
     ledger_options,
     not_negative,
+    other_ledgers_option,
     public_url,
     rate_option,
     task_timeout_option,
@@ -69,6 +70,7 @@ from suno_video_async.ratelimit.shared import SharedRateLimit
     is_flag=True,
     help="Buy a song again if it was bought with another author or brand; without it, it is skipped and reported.",
 )
+@other_ledgers_option
 @click.option(
     "--outcomes",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -121,6 +123,7 @@ def convert_command(
     max_credits: float | None,
     retry_failed: int,
     rebuy_changed: bool,
+    ignore_other_ledgers: bool,
     outcomes: Path | None,
     failed: Path | None,
     dry_run: bool,
@@ -146,6 +149,9 @@ def convert_command(
     be unknown, for example if its answer is lost: such a track is not submitted again automatically; settle it
     with suno-video unknown. A ledger belongs to one account, and only one command at a time can write to it.
 
+    If you rename or copy a catalog, its ledger keeps its name: tracks that another ledger in the folder holds are
+    not bought, and are reported with its name.
+
     The key is read from CRUN_API_KEY, or from ~/.crun/.env. Ctrl+C once finishes what is submitted; twice, or
     SIGTERM, exits and leaves it to the provider; the same command continues later.
 
@@ -153,7 +159,12 @@ def convert_command(
     budget, 4 tracks left unknown, submitted or not submitted, 1 tracks failed or were refused, 0 all done.
     """
     kept, source = ledger_of(catalog, ledger, no_ledger=no_ledger), catalog_source(catalog)
-    buying = Buying(retry_failed=retry_failed, rebuy_changed=rebuy_changed, max_credits=max_credits)
+    buying = Buying(
+        retry_failed=retry_failed,
+        rebuy_changed=rebuy_changed,
+        ignore_other_ledgers=ignore_other_ledgers,
+        max_credits=max_credits,
+    )
     if dry_run:
         return quote_catalog(source, kept, connection, output, buying)
     files = OutcomeFiles(outcomes=outcomes, failed=failed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from enum import IntEnum
 
@@ -11,6 +12,7 @@ from suno_video_async.errors import (
     AnotherKeyError,
     APIError,
     AuthenticationError,
+    BoughtElsewhereError,
     BudgetExceeded,
     CatalogError,
     ConfigurationError,
@@ -116,18 +118,29 @@ def brief(error: Exception) -> str:
     if isinstance(error, TransportError) and (reason := os_reason(error)):
         call, colon, _ = text.partition(":")
         return f"{call}: {reason}" if colon else reason
-    if isinstance(error, MissingKeyError):  # on the command line the key is never an argument
-        return f"{error.problem}: set CRUN_API_KEY, or run suno-video login, which writes it into ~/.crun/.env"
-    if isinstance(error, DoubtfulLedgerError):
-        return f"{error.problem}: {error.check}; --accept-ledger then takes it as it is"
-    if isinstance(error, AnotherKeyError):
-        return (
-            f"{error.problem}: use its key, or another file for this account; if the key of its account was"
-            " changed, --same-account asks for one of its tasks and goes on with it"
-        )
-    if isinstance(error, AlreadyBoughtError):
-        return f"{error.problem}: convert it with --rebuy-changed to pay for a second video"
-    return text
+    return _with_options(error) or text
+
+
+def _with_options(error: Exception) -> str | None:
+    """Return what is wrong, and which option of the command line helps, in place of an argument in Python."""
+    match error:
+        case MissingKeyError():  # on the command line the key is never an argument
+            fix = "set CRUN_API_KEY, or run suno-video login, which writes it into ~/.crun/.env"
+        case DoubtfulLedgerError():
+            fix = f"{error.check}; --accept-ledger then takes it as it is"
+        case AnotherKeyError():
+            fix = (
+                "use its key, or another file for this account; if the key of its account was changed,"
+                " --same-account asks for one of its tasks and goes on with it"
+            )
+        case BoughtElsewhereError():
+            ledger = shlex.quote(str(error.ledger))
+            fix = f"--ledger {ledger} continues with that one, --ignore-other-ledgers buys it"
+        case AlreadyBoughtError():
+            fix = "convert it with --rebuy-changed to pay for a second video"
+        case _:
+            return None
+    return f"{error.problem}: {fix}"
 
 
 def as_json(error: Exception | None) -> dict[str, object] | None:

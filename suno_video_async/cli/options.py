@@ -250,6 +250,12 @@ def ledger_options(command: Command) -> Command:
     )
 
 
+def other_ledgers_option(command: Command) -> Command:
+    """Give a command `--ignore-other-ledgers`."""
+    says = "Buy tracks though another ledger in the catalog's folder holds them as bought or unknown."
+    return click.option("--ignore-other-ledgers", is_flag=True, help=says)(command)
+
+
 def ledger_of(catalog: Path, ledger: Path | None, *, no_ledger: bool) -> Path | None:
     """Return the ledger's file, or None where none is wanted.
 

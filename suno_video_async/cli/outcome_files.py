@@ -16,8 +16,10 @@ from suno_video_async.cli import errors
 from suno_video_async.cli.errors import UsageProblem
 from suno_video_async.cli.output import plain, redacted
 from suno_video_async.cli.tally import PROBLEMS_SHOWN, outcome_line
+from suno_video_async.errors import BoughtElsewhereError
 
-#: The states in the catalog of `--failed`: converting any other again could pay twice.
+#: The states in the catalog of `--failed`: converting any other again could pay twice, as could what another
+#: ledger holds.
 _RETRYABLE = frozenset({"failed", "refused", "planned"})
 _FIELDS = ("task_id", "suno_id", "author", "brand")
 _ADDED = ("state", "error")
@@ -92,7 +94,7 @@ class OutcomeFiles:
             self.unreadable += 1
             if outcome.location is not None and len(self.named) < PROBLEMS_SHOWN:
                 self.named.append(outcome.location)
-        elif outcome.state in _RETRYABLE:
+        elif outcome.state in _RETRYABLE and not isinstance(outcome.error, BoughtElsewhereError):
             self.kept[outcome.state] = self.kept.get(outcome.state, 0) + 1
             track = outcome.track
             self._extra.update(dict.fromkeys(track.extra))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,13 +21,14 @@ from suno_video_async.cli.options import (
     client_options,
     ledger_of,
     ledger_options,
+    other_ledgers_option,
 )
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.session import with_client
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.config import Settings
 from suno_video_async.errors import CatalogError, MissingKeyError
-from suno_video_async.ledger.decision import MISSING, Buying
+from suno_video_async.ledger.decision import Buying
 from suno_video_async.ledger.model import NO_LEDGER
 from suno_video_async.models import Track
 
@@ -37,6 +39,7 @@ _KINDS: Mapping[str, str] = {
     "unknown": "unknown and left alone: see suno-video unknown list",
     "failed": "failed before: bought again only with --retry-failed",
     "changed": "bought under another author or brand: bought again only with --rebuy-changed",
+    "elsewhere": "in another ledger in the folder: bought only with --ignore-other-ledgers",
     "repeated": "repeated in the catalog",
     "bad_rows": "not readable as tracks",
 }
@@ -117,9 +120,16 @@ def _enough(price: float, credits_: float) -> str:
 )
 @click.argument("catalog", type=click.Path(path_type=Path))
 @ledger_options
+@other_ledgers_option
 @client_options
 def plan_command(
-    *, catalog: Path, ledger: Path | None, no_ledger: bool, connection: ClientOptions, output: Output
+    *,
+    catalog: Path,
+    ledger: Path | None,
+    no_ledger: bool,
+    ignore_other_ledgers: bool,
+    connection: ClientOptions,
+    output: Output,
 ) -> int:
     """Say what converting a CATALOG would buy and cost; nothing is bought.
 
@@ -132,7 +142,8 @@ def plan_command(
     kept = ledger_of(catalog, ledger, no_ledger=no_ledger)
     if ledger is not None and not ledger.exists():
         output.note(f"there is no ledger {ledger} yet: nothing counts as bought")
-    return quote_catalog(catalog_source(catalog), kept, connection, output, MISSING)
+    buying = Buying(ignore_other_ledgers=ignore_other_ledgers)
+    return quote_catalog(catalog_source(catalog), kept, connection, output, buying)
 
 
 def dry_run_option(command: Command) -> Command:
@@ -165,7 +176,9 @@ def quote_catalog(
             ledger=NO_LEDGER if ledger is None else ledger,
             retry_failed=buying.retry_failed,
             rebuy_changed=buying.rebuy_changed,
+            ignore_other_ledgers=buying.ignore_other_ledgers,
         )
+        _note_others(plan.elsewhere, plan.other_ledgers, output)
         _note_problems(plan.problems, plan.bad_rows, output)
         most = buying.max_credits
         return Quote(
@@ -178,10 +191,21 @@ def quote_catalog(
 
     async def count(_: Interrupts) -> int:
         found = await counted(source, ledger, None, buying)
+        _note_others(found.rows()["elsewhere"], found.other_ledgers, output)
         _note_problems(found.problems, found.rows()["bad_rows"], output)
         return Quote(videos=found.buys, rows=found.rows()).show(output)
 
     return with_client(connection, output, ask) if _has_key(connection) else run_interruptible(count)
+
+
+def _note_others(number: int, ledgers: Sequence[Path], output: Output) -> None:
+    """Say which other ledgers hold tracks of the catalog."""
+    if number:
+        named = " or ".join(f"--ledger {shlex.quote(str(ledger))}" for ledger in ledgers)
+        output.note(
+            f"{number} tracks are bought or unknown in another ledger in the folder, as if the catalog had been"
+            f" renamed or copied: {named} continues with that"
+        )
 
 
 def _note_problems(problems: Sequence[CatalogError], bad_rows: int, output: Output) -> None:

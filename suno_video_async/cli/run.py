@@ -213,6 +213,7 @@ def _conversion(job: Job, receiver: CallbackReceiver | None) -> Conversion:
         task_timeout=job.task_timeout,
         retry_failed=job.buying.retry_failed,
         rebuy_changed=job.buying.rebuy_changed,
+        ignore_other_ledgers=job.buying.ignore_other_ledgers,
         max_credits=job.buying.max_credits,
         callbacks=receiver,
         file_name=job.downloads.file_name,
@@ -299,11 +300,19 @@ def _note_left(job: Job, tally: Tally, output: Output) -> None:
     left = {
         "submitted and not finished (they go on at the provider)": tally.counts["submitted"],
         "made and paid for, but not downloaded": len(tally.undelivered),
-        "not submitted": tally.counts["planned"],
+        "not submitted": tally.counts["planned"] - tally.elsewhere.total(),
     }
     if words := ", ".join(f"{number} are {what}" for what, number in left.items() if number):
         again = "with a higher --max-credits" if isinstance(tally.stopped_by, BudgetExceeded) else "continues"
         output.note(f"of the videos, {words}; the same command {again}: {shlex.join(job.again)}")
+    for ledger, number in tally.elsewhere.items():
+        more = shlex.join([*job.again, "--ledger", str(ledger)])
+        output.note(
+            f"{number} tracks were not bought, since the ledger {ledger} has them as bought or as unknown: this"
+            f" catalog may be a copy. To continue with that ledger: {more}; to buy them all the same, add"
+            " --ignore-other-ledgers",
+            style="red",
+        )
 
 
 def _note_left_without_ledger(job: Job, tally: Tally, output: Output) -> None:

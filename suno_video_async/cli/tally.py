@@ -13,7 +13,13 @@ from suno_video_async.batch.witness import Evidence
 from suno_video_async.cli import errors
 from suno_video_async.cli.errors import Exit
 from suno_video_async.client import ClientStatistics
-from suno_video_async.errors import BudgetExceeded, InsufficientCreditsError, SubmissionUnknown, TaskFailed
+from suno_video_async.errors import (
+    BoughtElsewhereError,
+    BudgetExceeded,
+    InsufficientCreditsError,
+    SubmissionUnknown,
+    TaskFailed,
+)
 from suno_video_async.models import Track, VideoTaskId
 
 #: Problems shown to a person; the JSON lines contain all of them.
@@ -30,6 +36,7 @@ class Tally:
     Attributes:
         total: the expected number of rows, or None if they cannot be counted beforehand; it grows if submissions
             of an earlier run are resolved, too.
+        elsewhere: by ledger, rows that are not bought because it holds them.
         failed_before: rows that are skipped because they failed in an earlier run.
         problems: the first outcomes that went wrong.
         undelivered: the tasks whose videos are made and paid for, but could not be downloaded.
@@ -43,6 +50,7 @@ class Tally:
 
     total: int | None = None
     counts: Counter[str] = field(factory=Counter[str], init=False)
+    elsewhere: Counter[Path] = field(factory=Counter[Path], init=False)
     failed_before: int = field(default=0, init=False)
     credits: float = field(default=0.0, init=False)
     problems: list[Outcome] = field(factory=list[Outcome], init=False)
@@ -65,6 +73,8 @@ class Tally:
     def add(self, outcome: Outcome) -> None:
         """Count one outcome."""
         self.counts[outcome.state] += 1
+        if isinstance(outcome.error, BoughtElsewhereError) and outcome.state == "planned":
+            self.elsewhere[outcome.error.ledger] += 1
         self.failed_before += outcome.state == "skipped" and isinstance(outcome.error, TaskFailed)
         if self.total is not None:
             self.total = max(self.total, self.ended)

@@ -92,6 +92,11 @@ class NameTemplate:
         """Whether the template uses the song's title."""
         return "title" in self._names()
 
+    @property
+    def needs_track_only(self) -> bool:
+        """Whether a name follows from the track alone, before its video is made."""
+        return not {"title", "video_task_id"} & set(self._names())
+
     def name(
         self,
         track: Track,

@@ -44,12 +44,14 @@ class Buying:
     Attributes:
         retry_failed: how many failed tasks of a track do not keep it from being bought again.
         rebuy_changed: whether a song is bought again under another author or brand.
+        ignore_other_ledgers: whether tracks are bought that another ledger in the catalog's folder holds.
         max_credits: the most to spend over the ledger's whole life; None for no limit.
 
     """
 
     retry_failed: int = field(default=0, validator=not_negative)
     rebuy_changed: bool = False
+    ignore_other_ledgers: bool = False
     max_credits: float | None = field(default=None, validator=not_negative)
 
 

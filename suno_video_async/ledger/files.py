@@ -27,6 +27,11 @@ def log_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
+def index_of(path: Path) -> Path:
+    """Return where SQLite keeps the index of a write-ahead log, while anything has the database open."""
+    return path.with_name(path.name + "-shm")
+
+
 def counter_of(path: Path) -> Path:
     """Return where the newest period of a ledger is kept."""
     return path.with_name(path.name + ".run")

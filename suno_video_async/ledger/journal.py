@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from attrs import define, field
 
 from suno_video_async.errors import (
     APIError,
+    BoughtElsewhereError,
     InvalidRequestError,
     LedgerError,
     MalformedResponseError,
@@ -22,7 +23,7 @@ from suno_video_async.errors import (
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.model import AWAITED, MICRO, LedgerRow, RowError, Transition
 from suno_video_async.ledger.states import Cause, State
-from suno_video_async.models import Video, VideoTaskId
+from suno_video_async.models import Track, Video, VideoTaskId
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.protocol.verdicts import Verdict, verdict
 
@@ -42,6 +43,7 @@ class SubmissionJournal:
         rebuy_changed: whether it is bought though the same song is bought under another author or brand.
         strict: whether a 500 leaves the row unknown for good.
         sent_before: whether it is sent again after a 500 that was waited out.
+        check_others: raises `BoughtElsewhereError` where another ledger holds the track.
         callback_url: makes the URL of an attempt from its nonce; a 500 then waits for it to be called.
 
     """
@@ -53,10 +55,21 @@ class SubmissionJournal:
     rebuy_changed: bool = field(default=False, kw_only=True)
     strict: bool = field(default=False, kw_only=True)
     sent_before: bool = field(default=False, kw_only=True)
+    check_others: Callable[[Track], Awaitable[None]] | None = field(default=None, kw_only=True)
     callback_url: Callable[[str], str] | None = field(default=None, kw_only=True)
 
     async def record_intent(self, at: float) -> str | None:
-        """Commit, before a byte leaves, that the row may be bought from now on; return the callback's URL."""
+        """Commit, before a byte leaves, that the row may be bought from now on; return the callback's URL.
+
+        Only then are other ledgers asked: of two runs at once with a copied catalog, each then sees the other's
+        intent if it was first, and the worst is that neither buys.
+
+        Raises:
+            BoughtElsewhereError: another ledger holds the track; the row is planned again.
+            BudgetExceeded: it would be over the budget; nothing changed.
+            LedgerError: the ledger cannot be written.
+
+        """
         nonce = secrets.token_hex(16)
         await self.ledger.call(
             self.ledger.sync.begin_attempt,
@@ -67,6 +80,12 @@ class SubmissionJournal:
             budget=self.budget,
             rebuy_changed=self.rebuy_changed,
         )
+        if self.check_others is not None:
+            try:
+                await self.check_others(self.row.track)
+            except BoughtElsewhereError as error:
+                await self.ledger.move(self.row, Transition(state=State.PLANNED, error=described(error)))
+                raise
         return None if self.callback_url is None else self.callback_url(nonce)
 
     @property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from suno_video_async.ledger.model import LedgerRow, Transition
+from suno_video_async.ledger.schema import APPLICATION_ID, MIGRATIONS
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import MusicTaskId, SunoId, Track, VideoTaskId
@@ -62,6 +64,30 @@ def row_in(ledger: SqliteLedger, state: State, suno_id: str = "s1", *, reserve: 
             row = ledger.move(row.id, transition(step, row))
     assert row.state is state
     return row
+
+
+def made_by_version(path: Path, version: int) -> Path:
+    """Make a ledger of an older version: a video that is made, and a submission of unknown outcome."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        for script in MIGRATIONS[:version]:
+            db.executescript(script)
+        db.execute(f"PRAGMA user_version = {version}")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.executemany("INSERT INTO meta VALUES (?, ?)", [("provider", PROVIDER), ("fingerprint", FINGERPRINT)])
+        for n, state in enumerate(("succeeded", "unknown"), 1):
+            key = track(f"s{n}").key
+            values = (n, key, "m1", f"s{n}", "", "", "{}", "catalog.csv, line 2", state, 1, 1, 3, 2000.0)
+            db.execute(
+                "INSERT INTO rows (id, key, task_id, suno_id, author, brand, extra, place, state, run, attempt,"
+                " cost, since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
+            db.execute(
+                "INSERT INTO attempts (row_id, n, nonce, state, video_task_id, at) VALUES (?, 1, ?, ?, ?, 2000)",
+                (n, f"nonce {n}", state, f"v{n}"),
+            )
+        db.commit()
+    return path
 
 
 def reread(ledger: SqliteLedger, row: LedgerRow) -> LedgerRow:

@@ -19,7 +19,17 @@ from suno_video_async.ledger.schema import APPLICATION_ID, MIGRATIONS
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
-from tests.ledger.support import FINGERPRINT, PROVIDER, begin, connection, everything, opened, row_in, track
+from tests.ledger.support import (
+    FINGERPRINT,
+    PROVIDER,
+    begin,
+    connection,
+    everything,
+    made_by_version,
+    opened,
+    row_in,
+    track,
+)
 
 
 def made(path: Path, rows: int = 3) -> None:
@@ -366,27 +376,8 @@ def test_an_older_ledger_is_brought_up_to_date(path: Path, monkeypatch: pytest.M
 
 @pytest.fixture(params=range(1, len(MIGRATIONS)))
 def old(request: pytest.FixtureRequest, path: Path) -> Path:
-    """Return a ledger as an older version left it: a video that is made, and a submission of unknown outcome."""
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        for script in MIGRATIONS[: request.param]:
-            db.executescript(script)
-        db.execute(f"PRAGMA user_version = {request.param}")
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.executemany("INSERT INTO meta VALUES (?, ?)", [("provider", PROVIDER), ("fingerprint", FINGERPRINT)])
-        for n, state in enumerate(("succeeded", "unknown"), 1):
-            key = track(f"s{n}").key
-            values = (n, key, "m1", f"s{n}", "", "", "{}", "catalog.csv, line 2", state, 1, 1, 3, 2000.0)
-            db.execute(
-                "INSERT INTO rows (id, key, task_id, suno_id, author, brand, extra, place, state, run, attempt,"
-                " cost, since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                values,
-            )
-            db.execute(
-                "INSERT INTO attempts (row_id, n, nonce, state, video_task_id, at) VALUES (?, 1, ?, ?, ?, 2000)",
-                (n, f"nonce {n}", state, f"v{n}"),
-            )
-        db.commit()
-    return path
+    """Return a ledger as an older version left it."""
+    return made_by_version(path, request.param)
 
 
 def test_an_older_ledger_is_read_as_it_is(old: Path) -> None:
