@@ -7,8 +7,15 @@ from typing import Any
 
 import pytest
 
+from suno_video_async import Answer
 from suno_video_async.api.calls import RECORDING, Calls, Result
 from suno_video_async.errors import LedgerError
+from suno_video_async.ledger.model import LedgerRow, Transition
+from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import Cause
+from tests.support.clients import TRACK, client_of
+from tests.support.fakes import answer
+from tests.support.virtual import run_virtual
 
 
 class Ledger:
@@ -58,3 +65,35 @@ async def test_it_is_not_tried_again(temporary: bool, closed: bool) -> None:
     with pytest.raises(LedgerError):
         await record(ledger, closed=closed)
     assert ledger.time == 0.0
+
+
+class Full(SqliteLedger):
+    """A ledger that takes intents and no results."""
+
+    def move(self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
+        raise LedgerError("the disk is full")
+
+
+@pytest.mark.parametrize(
+    ("said", "came"),
+    [
+        (answer({"task_id": "v1"}), "accepted as task v1"),
+        (answer(code=422, message="no such song"), "answered with: CreateTask: 422 no such song"),
+    ],
+)
+def test_a_ledger_that_takes_no_result_does_not_hide_what_was_bought(
+    said: Answer, came: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its error says that the submission was sent and what came of it, with the task's id; the log has it too."""
+
+    async def run() -> LedgerError:
+        client, _ = client_of(lambda _: said, ledger=Full())
+        async with client:
+            with pytest.raises(LedgerError) as caught:
+                await client.submit(TRACK)
+            return caught.value
+
+    error = run_virtual(run())
+    assert (error.sent, error.task_id) == (True, "v1" if "v1" in came else None)
+    assert f"the disk is full (the submission was sent and {came}" in str(error)
+    assert f"a submission was sent and {came}" in caplog.text

@@ -18,6 +18,7 @@ from suno_video_async import (
     InvalidRequestError,
     LedgerError,
     Limiter,
+    RateLimit,
     RateLimitError,
     Request,
     RetryEvent,
@@ -541,3 +542,40 @@ async def test_a_question_after_the_end_returns_its_place() -> None:
 
 def never(result: Any) -> None:
     raise AssertionError
+
+
+def test_a_caller_who_leaves_at_the_very_end_leaves_a_trace(caplog: pytest.LogCaptureFixture) -> None:
+    """Cancelled in the turn of the loop in which the task was accepted: the log names the task, once."""
+
+    async def main(client: SunoVideoClient) -> None:
+        caller = asyncio.ensure_future(client.submit(TRACK))
+        await asyncio.sleep(0.5)
+        (submission,) = client._open()._submissions
+        submission.outcome.add_done_callback(lambda _: caller.cancel())
+        await asyncio.wait([caller])
+        assert caller.cancelled()
+
+    async def slow(request: Request) -> Answer:
+        await asyncio.sleep(1)
+        return answer({"task_id": "v1"})
+
+    in_client(slow, main)
+    assert caplog.text.count("was cancelled too late: it is task v1") == 1
+
+
+def test_a_question_that_waits_for_its_place_is_not_sent_after_the_end() -> None:
+    """The place that comes then goes back, for others who share the limit."""
+
+    async def run() -> None:
+        limiter = Limiter(RateLimit(1, 10))
+        client, transport = client_of(FakeAPI(), limiter=limiter)
+        async with client:
+            await client.balance()
+            waiting = asyncio.ensure_future(client.balance())
+            await settle()
+        with pytest.raises(ClientClosedError):
+            await waiting
+        assert limiter.statistics().window_used == 0
+        assert len(transport.sent) == 1
+
+    run_virtual(run())
