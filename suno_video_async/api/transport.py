@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
+import select
 import ssl
-from collections.abc import Mapping
+import zlib
+from collections.abc import Collection, Iterator, Mapping
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 from aiohttp import hdrs
@@ -18,6 +21,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from suno_video_async._util.resolver import ThreadResolver
+from suno_video_async._util.text import one_line
 from suno_video_async._version import USER_AGENT
 from suno_video_async.clock import ClockDrift
 from suno_video_async.config import is_secret
@@ -118,11 +122,42 @@ class _Deadline:
             self._timeout.reschedule(self._loop.time())
 
 
-def _close_idle_connections(session: aiohttp.ClientSession) -> None:
-    """Close what waits to be used again; what is in use is left alone."""
+def _close_idle_connections(session: aiohttp.ClientSession, *, all_of_them: bool) -> None:
+    """Close what waits to be used again and has been sent something that nobody asked for, or all that waits.
+
+    aiohttp would take what has arrived on an idle connection as the answer to the next request. What is in use is
+    left alone.
+    """
+    idle = {connection: _descriptor(connection) for connection in _idle(session)}
+    if not idle:
+        return
+    readable = _readable([number for number in idle.values() if number >= 0])
+    for connection, number in idle.items():
+        if all_of_them or number in readable or getattr(connection, "should_close", False):
+            connection.close()
+
+
+def _idle(session: aiohttp.ClientSession) -> Iterator[Any]:
     for idle in getattr(session.connector, _IDLE, {}).values():
         for connection, *_ in idle:
-            connection.close()
+            yield connection
+
+
+def _descriptor(connection: Any) -> int:
+    """Return the number of an open connection's socket, or -1."""
+    transport = getattr(connection, "transport", None)
+    socket = None if transport is None or transport.is_closing() else transport.get_extra_info("socket")
+    return -1 if socket is None else int(socket.fileno())
+
+
+def _readable(numbers: Collection[int]) -> Collection[int]:
+    """Return the sockets from which something can be read at once."""
+    if not hasattr(select, "poll"):  # Windows
+        return select.select(numbers, [], [], 0)[0] if numbers else []
+    poll = select.poll()
+    for number in numbers:
+        poll.register(number, select.POLLIN)
+    return {number for number, _ in poll.poll(0)}
 
 
 class AiohttpTransport:
@@ -168,9 +203,16 @@ class AiohttpTransport:
 
     async def send(self, request: Request) -> Answer:
         """Send once and return the whole answer."""
+        outcome = await self._exchange(request)
+        if isinstance(outcome, TransportError):
+            # Raised out here: the frames below hold the request's headers and the whole answer, and so would the
+            # error's traceback; aiohttp's errors hold them, too, and would stay attached as its context.
+            raise outcome
+        return outcome
+
+    async def _exchange(self, request: Request) -> Answer | TransportError:
         body = None if request.body is None else _Body(request.body)
-        if self._drift.noticed():
-            _close_idle_connections(self._session)
+        _close_idle_connections(self._session, all_of_them=self._drift.noticed())
         try:
             async with (
                 _Deadline(self._total),
@@ -184,19 +226,17 @@ class AiohttpTransport:
                     # What a session may have set otherwise, and what would then change the meaning of an answer.
                     allow_redirects=False,
                     raise_for_status=False,
-                    auto_decompress=True,
+                    auto_decompress=False,  # a small body could become a huge one
                     max_line_size=MAX_HEAD,
                     max_field_size=MAX_HEAD,
                 ) as response,
             ):
                 content = await _read(response, request)
                 return Answer(response.status, self._facts(response.headers), self._without_key(content))
-        except MalformedResponseError:
-            raise
+        except MalformedResponseError as error:
+            return error.with_traceback(None)
         except Exception as error:  # aiohttp's, a proxy connector's, a middleware's: anything
-            failure = self._failure(request, error, sent=_was_sent(body, error))
-        # Raised out here: aiohttp's errors hold the request's headers, and would stay attached as the context.
-        raise failure
+            return self._failure(request, error, sent=_was_sent(body, error))
 
     def _failure(self, request: Request, error: Exception, *, sent: bool) -> TransportError:
         if isinstance(error, TimeoutError):
@@ -211,9 +251,8 @@ class AiohttpTransport:
 
     def _text(self, error: Exception | str) -> str:
         reason = error if isinstance(error, str) else _reason(error)
-        return self._spellings.sub(b"[api key]", reason.encode(errors="replace")).decode(errors="replace")[
-            :MAX_REASON
-        ]
+        known = self._without_key(reason.encode(errors="replace")).decode(errors="replace")
+        return one_line(known[:MAX_REASON])
 
     def _facts(self, headers: Mapping[str, str]) -> Mapping[str, str]:
         """Return the headers that mean something here, bounded and without the key."""
@@ -221,7 +260,7 @@ class AiohttpTransport:
 
     def _without_key(self, body: bytes) -> bytes:
         """Take the key out of a body that repeats it, be it spelt with JSON's escapes."""
-        if b"\\u" not in body and self._api_key not in body:
+        if b"\\" not in body and self._api_key not in body and self._api_key.lower() not in body.lower():
             return body
         return self._spellings.sub(b"[api key]", body)
 
@@ -262,15 +301,21 @@ def _spellings(key: bytes) -> re.Pattern[bytes]:
     """
     if not is_secret(key.decode()):
         return re.compile(rb"(?!)")
-    first, *rest = (rb"(?:%b|(?<!\\)\\u00%02x)" % (re.escape(bytes([char])), char) for char in key)
+    first, *rest = (_spelling(char) for char in key)
     return re.compile(first + b"".join(rest), re.IGNORECASE)
+
+
+def _spelling(char: int) -> bytes:
+    plain = re.escape(bytes([char]))
+    escape = (
+        rb"\\?" if not chr(char).isalnum() else b""
+    )  # JSON has a backslash before a quote, and may before a slash
+    return rb"(?:%b%b|(?<!\\)\\u00%02x)" % (escape, plain, char)
 
 
 async def _read(response: aiohttp.ClientResponse, request: Request) -> bytes:
     """Read a whole body, and give up on one over `MAX_BODY` before it is read, or unpacked, whole."""
     length = int(response.headers.get(hdrs.CONTENT_LENGTH, -1))  # aiohttp's parser lets nothing but digits pass
-    if 0 <= length <= MAX_BODY and hdrs.CONTENT_ENCODING not in response.headers:
-        return await response.read()
     body = bytearray()
     if length <= MAX_BODY:
         async for chunk in response.content.iter_any():
@@ -278,11 +323,26 @@ async def _read(response: aiohttp.ClientResponse, request: Request) -> bytes:
             if len(body) > MAX_BODY:
                 break
         else:
-            return bytes(body)
+            unpacked = _unpacked(bytes(body), response.headers.get(hdrs.CONTENT_ENCODING, ""))
+            if len(unpacked) <= MAX_BODY:
+                return unpacked
     response.close()
     raise MalformedResponseError(
         f"{request.operation}: the answer is over {MAX_BODY} bytes", http_status=response.status
     )
+
+
+def _unpacked(body: bytes, encoding: str) -> bytes:
+    """Return a body that a gateway has compressed unasked, at most a byte over the limit; others as they are."""
+    if encoding.strip().lower() not in {"gzip", "x-gzip", "deflate"}:
+        return body
+    for form in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):  # gzip or zlib by its first bytes; deflate without a frame
+        unpacker = zlib.decompressobj(form)
+        with contextlib.suppress(zlib.error):
+            unpacked = unpacker.decompress(body, MAX_BODY + 1)
+            if unpacker.eof or len(unpacked) > MAX_BODY:
+                return unpacked
+    return body
 
 
 def _reason(error: Exception) -> str:
