@@ -189,7 +189,7 @@ def mutate(session: nox.Session) -> None:
 #: What runs the example project's tests, and in which mode of pytest-asyncio each of them is run.
 PLUGINS = ["pytest>=8.3", "pytest-asyncio>=1.0", "pytest-aiohttp>=1.1"]
 EXAMPLE_TESTS = {
-    "strict": ["test_pytest_asyncio.py", "test_anyio.py", "test_without_a_loop.py"],
+    "strict": ["test_pytest_asyncio.py", "test_customers.py", "test_anyio.py", "test_without_a_loop.py"],
     "auto": ["test_aiohttp.py"],
 }
 
