@@ -15,6 +15,8 @@ MOST_BARS = 90
 #: After this many idle seconds another run begins, and the time line is split.
 IDLE = 900.0
 MOST_BINS = 36
+#: Seconds per bin at least: what differs by less is not told apart.
+LEAST_WIDTH = 0.001
 
 
 @frozen(kw_only=True)
@@ -117,8 +119,11 @@ def durations(took: Sequence[float]) -> Durations | None:
     most = share(took, 0.9)
     # A few extreme values would squeeze all others into one bin.
     end = min(took[-1], max(1.5 * most, share(took, 0.99)))
-    width = _nice((end - took[0]) / (MOST_BINS - 2)) if end > took[0] else max(1.0, _nice(end / 10 or 1.0))
+    spread = end - took[0]
+    width = _nice(max(spread / (MOST_BINS - 2), LEAST_WIDTH)) if spread else max(1.0, _nice(end / 10 or 1.0))
     start = floor(took[0] / width) * width
+    if start > took[0]:  # the quotient was rounded up
+        start -= width
     bins = max(1, floor((end - start) / width) + 1)
     edges = [start + n * width for n in range(bins)]
     counts = [0] * bins

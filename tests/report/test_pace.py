@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from suno_video_async.report.pace import MOST_BARS, MOST_BINS, durations, share, time_line
@@ -58,6 +58,8 @@ def test_nothing_happened() -> None:
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=60).map(sorted))
+@example([0.0, 5e-324])
+@example([199215.89826331433, 199215.89826331436, 199215.8982633144])
 def test_every_duration_is_in_a_bin(took: list[float]) -> None:
     """However wide or narrow the durations lie, each counts once, in few bins."""
     found = durations(took)
