@@ -10,8 +10,9 @@ import pytest
 
 from suno_video_async.cli import probe
 from suno_video_async.local import Fault
+from suno_video_async.testing import VideoServer
 from tests.cli.conftest import Home, Ran
-from tests.cli.serving import Served, served
+from tests.cli.serving import served
 from tests.support.keys import KEY, OTHER_KEY
 
 SUMMARY = [
@@ -20,7 +21,7 @@ SUMMARY = [
 ]  # fmt: skip
 
 
-def convert(home: Home, server: Served, *arguments: object) -> Ran:
+def convert(home: Home, server: VideoServer, *arguments: object) -> Ran:
     return home.run("convert", *arguments, "--base-url", server.url, "--time-scale", 20)
 
 

@@ -6,19 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from suno_video_async.testing import VideoServer
 from tests.cli.conftest import Home, Ran
-from tests.cli.serving import Served, served
+from tests.cli.serving import served
 
 
-def reach(server: Served) -> tuple[object, ...]:
+def reach(server: VideoServer) -> tuple[object, ...]:
     return ("--base-url", server.url, "--time-scale", 20)
 
 
-def convert(home: Home, server: Served, *arguments: object) -> Ran:
+def convert(home: Home, server: VideoServer, *arguments: object) -> Ran:
     return home.run("convert", *arguments, *reach(server))
 
 
-def copied(home: Home, server: Served) -> Path:
+def copied(home: Home, server: VideoServer) -> Path:
     """Convert a catalog, and copy it with one more track."""
     assert convert(home, server, home.catalog("s1", "s2")).code == 0
     return home.catalog("s1", "s2", "s3", name="a copy.csv")

@@ -15,7 +15,7 @@ from tests.cli.serving import served
 def library_catalog(home: Home, count: int) -> Path:
     """Write a catalog of tracks of the built-in library, whose titles the server knows."""
     with served() as server:
-        music = server.server.service.tasks()["music"]
+        music = server.tasks()["music"]
     tracks = [(task["task_id"], track["suno_id"]) for task in music for track in task["tracks"]][:count]
     lines = ["task_id,suno_id,album", *(f"{task_id},{suno_id},First Light" for task_id, suno_id in tracks)]
     path = home.folder / "catalog.csv"

@@ -79,7 +79,7 @@ def test_ctrl_c_twice_leaves_and_loses_no_id(home: Home) -> None:
             first = read_until(process, "submitting no more")
             process.send_signal(signal.SIGINT)
             code, lines, err = finish(process)
-        ids = {task["task_id"] for task in server.server.service.tasks()["video"]}
+        ids = {task["task_id"] for task in server.tasks()["video"]}
     told = {line["video_task_id"] for line in lines[:-1] if line["state"] == "submitted"}
     assert "Ctrl+C again" in first
     assert code == 130
@@ -100,7 +100,7 @@ def test_sigterm_waits_for_the_submission_in_the_air(home: Home) -> None:
             server.wait_for(lambda stats: stats["tasks"] >= 1)
             process.send_signal(signal.SIGTERM)
             code, lines, err = finish(process)
-        ids = [task["task_id"] for task in server.server.service.tasks()["video"]]
+        ids = [task["task_id"] for task in server.tasks()["video"]]
     assert code == 130
     assert [line["video_task_id"] for line in lines[:-1]] == ids
     assert "waiting for the submissions in flight" in err
@@ -149,7 +149,7 @@ def test_a_closed_terminal_leaves_in_order(home: Home) -> None:
                 code = process.wait(20)
             finally:
                 process.kill()
-        ids = {task["task_id"] for task in server.server.service.tasks()["video"]}
+        ids = {task["task_id"] for task in server.tasks()["video"]}
     *outcomes, last = [json.loads(line) for line in told.read_text().splitlines()]
     assert code == 130
     assert {line["video_task_id"] for line in outcomes} == ids
@@ -163,7 +163,7 @@ def test_an_interrupted_submission_is_told(home: Home) -> None:
             server.wait_for(lambda stats: stats["tasks"] >= 1)
             process.send_signal(signal.SIGINT)
             code, lines, _ = finish(process)
-        ids = [task["task_id"] for task in server.server.service.tasks()["video"]]
+        ids = [task["task_id"] for task in server.tasks()["video"]]
     assert code == 130
     assert [line["video_task_id"] for line in lines] == ids
 
@@ -193,7 +193,7 @@ def test_a_reader_who_leaves_loses_nothing(home: Home) -> None:
             assert process.stderr is not None
             err = process.stderr.read()
             code = process.wait(20)
-        ids = [task["task_id"] for task in server.server.service.tasks()["video"]]
+        ids = [task["task_id"] for task in server.tasks()["video"]]
     assert code == 4
     assert 1 < len(ids) < 20
     assert all(task_id in err for task_id in ids[1:])

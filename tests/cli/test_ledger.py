@@ -16,8 +16,9 @@ from suno_video_async import SqliteLedger
 from suno_video_async.cli.session import DOWNLOAD_ATTEMPTS
 from suno_video_async.ledger.states import State
 from suno_video_async.local import Fault
+from suno_video_async.testing import VideoServer
 from tests.cli.conftest import ROOT, Home, Ran
-from tests.cli.serving import Served, served
+from tests.cli.serving import served
 from tests.cli.terminals import on_terminal
 from tests.cli.test_interrupts import finish, read_until
 from tests.support.keys import OTHER_KEY
@@ -25,11 +26,11 @@ from tests.support.keys import OTHER_KEY
 LEDGER = "catalog.ledger.db"
 
 
-def reach(server: Served) -> tuple[object, ...]:
+def reach(server: VideoServer) -> tuple[object, ...]:
     return ("--base-url", server.url, "--time-scale", 20)
 
 
-def convert(home: Home, server: Served, *arguments: object) -> Ran:
+def convert(home: Home, server: VideoServer, *arguments: object) -> Ran:
     return home.run("convert", *arguments, *reach(server))
 
 
@@ -46,15 +47,15 @@ def unknown(home: Home, *arguments: object) -> Ran:
     return home.run("unknown", *arguments, "--ledger", LEDGER)
 
 
-def lost(home: Home, server: Served, *suno_ids: str) -> None:
+def lost(home: Home, server: VideoServer, *suno_ids: str) -> None:
     """Convert tracks whose submissions' answers are lost, so that rows 1, 2, … are unknown."""
     ran = convert(home, server, home.catalog(*suno_ids), "--max-in-flight", 1)
     assert ran.code == 4
     assert states(home.folder / LEDGER) == {State.UNKNOWN: len(suno_ids)}
 
 
-def ids(server: Served) -> list[str]:
-    return [task["task_id"] for task in server.server.service.tasks()["video"]]
+def ids(server: VideoServer) -> list[str]:
+    return [task["task_id"] for task in server.tasks()["video"]]
 
 
 # Resuming

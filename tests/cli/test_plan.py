@@ -10,12 +10,13 @@ from rich.console import Console
 
 from suno_video_async.cli.plan import Quote
 from suno_video_async.local import Fault
+from suno_video_async.testing import VideoServer
 from tests.cli.conftest import Home, Ran
-from tests.cli.serving import Served, served
+from tests.cli.serving import served
 from tests.cli.test_ledger import LEDGER, lost
 
 
-def dry(home: Home, server: Served, *arguments: object) -> Ran:
+def dry(home: Home, server: VideoServer, *arguments: object) -> Ran:
     """Run a command dry; the server's books and the folder must be as before."""
     charged, files = server.stats()["charged"], snapshot(home.folder)
     ran = home.run(*arguments, "--dry-run", "--base-url", server.url)

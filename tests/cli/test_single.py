@@ -8,27 +8,28 @@ from collections.abc import Generator
 import pytest
 
 from suno_video_async.local import Fault
+from suno_video_async.testing import VideoServer
 from tests.cli.conftest import Home, Ran
-from tests.cli.serving import Served, served
+from tests.cli.serving import served
 
 
 @pytest.fixture
-def server() -> Generator[Served, None, None]:
+def server() -> Generator[VideoServer, None, None]:
     with served() as running:
         yield running
 
 
-def ask(home: Home, server: Served, *arguments: object) -> Ran:
+def ask(home: Home, server: VideoServer, *arguments: object) -> Ran:
     return home.run(*arguments, "--base-url", server.url, "--time-scale", 20)
 
 
-def submitted(home: Home, server: Served, suno_id: str = "s1") -> str:
+def submitted(home: Home, server: VideoServer, suno_id: str = "s1") -> str:
     ran = ask(home, server, "submit", "m1", suno_id, "--author", "Ava")
     assert ran.code == 0
     return str(ran.lines()[0]["video_task_id"])
 
 
-def test_a_video_is_submitted_watched_and_downloaded(home: Home, server: Served) -> None:
+def test_a_video_is_submitted_watched_and_downloaded(home: Home, server: VideoServer) -> None:
     """The id that submit prints first is all that watch, status and download need."""
     task_id = submitted(home, server)
     watched = ask(home, server, "watch", task_id)
@@ -42,7 +43,7 @@ def test_a_video_is_submitted_watched_and_downloaded(home: Home, server: Served)
     assert (home.folder / downloaded.lines()[0]["path"]).is_file()
 
 
-def test_wait_follows_several_and_keeps_files_apart(home: Home, server: Served) -> None:
+def test_wait_follows_several_and_keeps_files_apart(home: Home, server: VideoServer) -> None:
     """Wait ends when all have ended, and two videos of one track get two files."""
     ids = [submitted(home, server) for _ in range(2)]
     ran = ask(home, server, "wait", *ids, "--output-dir", "there")
@@ -51,7 +52,7 @@ def test_wait_follows_several_and_keeps_files_apart(home: Home, server: Served) 
     assert len(list((home.folder / "there").glob("*.mp4"))) == 2
 
 
-def test_wait_tells_what_does_not_exist(home: Home, server: Served) -> None:
+def test_wait_tells_what_does_not_exist(home: Home, server: VideoServer) -> None:
     """An unknown id fails for itself alone, with code 1."""
     task_id = submitted(home, server)
     ran = ask(home, server, "wait", "nonsense", task_id)
@@ -68,7 +69,7 @@ def test_a_failed_video_ends_watch_with_1(home: Home) -> None:
     assert "new, paid task" in ran.err
 
 
-def test_a_video_that_does_not_exist(home: Home, server: Served) -> None:
+def test_a_video_that_does_not_exist(home: Home, server: VideoServer) -> None:
     """Status of an unknown id says to check it, with code 1."""
     ran = ask(home, server, "status", "nonsense")
     assert ran.code == 1
@@ -123,14 +124,14 @@ def test_nobody_listens(home: Home) -> None:
     assert "check the network" in ran.err.splitlines()[-1]
 
 
-def test_balance(home: Home, server: Served) -> None:
+def test_balance(home: Home, server: VideoServer) -> None:
     """Balance prints the credits."""
     assert ask(home, server, "balance").lines() == [{"balance": 1000.0}]
 
 
-def test_tracks_make_a_catalog(home: Home, server: Served) -> None:
+def test_tracks_make_a_catalog(home: Home, server: VideoServer) -> None:
     """The CSV of tracks is a catalog that convert reads, with the titles carried along."""
-    music = server.server.service.tasks()["music"][0]
+    music = server.tasks()["music"][0]
     listed = ask(home, server, "tracks", music["task_id"])
     written = ask(home, server, "tracks", music["task_id"], "--csv")
     (home.folder / "c.csv").write_text(written.out, encoding="utf-8")

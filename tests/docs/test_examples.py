@@ -10,12 +10,11 @@ from pathlib import Path
 from unittest import SkipTest
 
 import pytest
-from anyio.from_thread import start_blocking_portal
 from sybil.example import SybilFailure
 
 from suno_video_async import SystemClock, client
-from suno_video_async.local import LocalServer
 from suno_video_async.observability.log import logger
+from suno_video_async.testing import VideoServer, serve
 from tests.docs.examples import ROOT, Runner, environment
 
 SCALE = 50.0
@@ -41,15 +40,14 @@ def the_log_as_it_was() -> Iterator[None]:
 
 
 @pytest.fixture
-def server() -> Iterator[LocalServer]:
+def server() -> Iterator[VideoServer]:
     """A server in a thread of its own: examples bring their own event loops."""
-    local = LocalServer(render_seconds=20, time_scale=SCALE)
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(local):
-        yield local
+    with serve(render_seconds=20, time_scale=SCALE) as server:
+        yield server
 
 
 @pytest.fixture
-def run(server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
+def run(server: VideoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """A runner in a folder of its own, its key and base URL in the environment."""
     home, folder = tmp_path / "home", tmp_path / "work"
     home.mkdir()
@@ -64,20 +62,20 @@ def run(server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_examples_run_and_pay_once(page: Path, run: Runner, server: LocalServer) -> None:
+def test_examples_run_and_pay_once(page: Path, run: Runner, server: VideoServer) -> None:
     """Every example of a page does what the page says, and buys no track again when the page is run once more."""
     if page == README:
         (run.folder / "catalog.csv").write_text(CATALOG, encoding="utf-8")
     for example in run.parse(page):
         with suppress(SkipTest):  # one block is left out, and says why
             example.evaluate()
-    bought = server.service.stats()["charged_by_track"]
+    bought = server.stats()["charged_by_track"]
     for example in run.parse(page):
         if example.region.lexemes.get("arguments") == "output":
             continue  # a second run prints something else
         with suppress(SkipTest, *([SybilFailure] if ONCE in example.parsed else [])):
             example.evaluate()
-    assert server.service.stats()["charged_by_track"] == bought
+    assert server.stats()["charged_by_track"] == bought
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
