@@ -312,6 +312,7 @@ class Engine:
             slots=self._slots,
             submit_place=partial(self.poller.submit_place, bulk=bulk),
             accepted=partial(self._accepted, request, bulk),
+            bought=partial(self.emit_submit, request),
             refused=refused,
             journal=journal,
             bulk=bulk,
@@ -332,9 +333,12 @@ class Engine:
         # A new task is pending, by the contract: its first update needs no question.
         feed.publish(TaskUpdate(snapshot=TaskSnapshot(task_id=task_id, status="pending"), elapsed=0.0))
         self.poller.follow(feed, own=True, new=True, bulk=bulk, on_end=self._slots.release)
+        return feed.task
+
+    def emit_submit(self, request: VideoRequest, task_id: VideoTaskId) -> None:
+        """Notify the hooks that a video was bought."""
         event = SubmitEvent(request=request, task_id=task_id)
         self.reporter.emit(lambda hook: hook.on_submit(event))
-        return feed.task
 
     # Following
 

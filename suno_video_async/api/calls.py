@@ -202,6 +202,7 @@ class Calls:
         *,
         journal: SubmissionJournal | None = None,
         permit: Pass | None = None,
+        recorded: Callable[[T], None] = lambda _: None,
     ) -> T:
         """Send once with a place that is held already; whoever is cancelled does not cut it short.
 
@@ -212,6 +213,7 @@ class Calls:
             about: what is told of it.
             journal: records what becomes of a submission.
             permit: the brake's, for a submission.
+            recorded: called with what was read, once the ledger has it or cannot take it.
 
         """
         # Its result is a `Result` and never an exception: a future that nobody awaits would complain about one.
@@ -221,7 +223,10 @@ class Calls:
             if not over.done():
                 over.set_result(result)
 
-        self._launch(self._send(place, request, decode, end, about=about, journal=journal, permit=permit), request)
+        send = self._send(
+            place, request, decode, end, about=about, journal=journal, permit=permit, recorded=recorded
+        )
+        self._launch(send, request)
         result = await over
         if result.error is not None:
             raise result.error
@@ -244,13 +249,17 @@ class Calls:
         about: About | None,
         journal: SubmissionJournal | None = None,
         permit: Pass | None = None,
+        recorded: Callable[[T], None] = lambda _: None,
     ) -> None:
         """Send once, whatever becomes of the caller, and tell how it ended."""
         result: Result[T] | None = None
         try:
             result = await self._exchange(place, request, decode, about, journal=journal, permit=permit)
+            value = result.value
             if journal is not None and _was_begun(result.error):
                 result = await self._written(journal, result)
+            if value is not None and not isinstance(result.error, MalformedResponseError):
+                recorded(value)
         finally:
             over(result or Result(None, self._cut_short(request)))
             self._forget(cast("asyncio.Task[Any]", asyncio.current_task()))

@@ -41,10 +41,13 @@ class Submission:
         calls: how it is sent.
         request: what to buy.
         slots: one is taken before the first send; `accepted` then owns it.
-        turn: waits for the place of each send.
+        submit_place: waits for the place of each send.
         accepted: makes the handle of the new task and begins to follow it.
-        refused: told of each refusal, before anything else is sent.
-        entry: keeps the books of it.
+        bought: notified of the new task once it is in the ledger.
+        refused: notified of each refusal, before anything else is sent.
+        journal: records it in the ledger.
+        bulk: whether interactive submissions go first.
+
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Submission:
         slots: anyio.Semaphore,
         submit_place: Callable[[], Awaitable[tuple[Place, Pass]]],
         accepted: Callable[[VideoTaskId, int], VideoTask],
+        bought: Callable[[VideoTaskId], None],
         refused: Callable[[APIError], None],
         journal: SubmissionJournal | None = None,
         bulk: bool = False,
@@ -63,6 +67,7 @@ class Submission:
         self.outcome: asyncio.Future[VideoTask | SunoVideoError] = asyncio.get_running_loop().create_future()
         self._calls = calls
         self._accepted = accepted
+        self._bought = bought
         self._refused = refused
         self._slots = slots
         self._turn = submit_place
@@ -194,13 +199,15 @@ class Submission:
         except MalformedResponseError as error:
             return str(error)
         self._stage.task_id = task_id
-        if self._journal is not None:
-            with anyio.CancelScope(shield=True):
-                try:
+        try:
+            if self._journal is not None:
+                with anyio.CancelScope(shield=True):
                     await self._journal.record_evidence(task_id)
-                except LedgerError as error:
-                    said = f"{error} (the submission was sent and accepted as task {task_id})"
-                    raise LedgerError(said, sent=True, task_id=task_id) from error
+        except LedgerError as error:
+            said = f"{error} (the submission was sent and accepted as task {task_id})"
+            raise LedgerError(said, sent=True, task_id=task_id) from error
+        finally:
+            self._bought(task_id)
         return None
 
     async def _attempt(self) -> VideoTaskId:
@@ -219,7 +226,10 @@ class Submission:
         self.sends += 1
         try:
             return await calls.send(
-                place, self._call, self._on_answer, about, journal=self._journal, permit=permit
+                *(place, self._call, self._on_answer, about),
+                journal=self._journal,
+                permit=permit,
+                recorded=self._bought,
             )
         except SunoVideoError as error:
             self._after_500 = isinstance(error, ServerError)

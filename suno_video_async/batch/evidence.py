@@ -5,7 +5,6 @@ from __future__ import annotations
 from suno_video_async.api.evidence import evidence_problem
 from suno_video_async.engine import Engine
 from suno_video_async.errors import LedgerError
-from suno_video_async.hooks import SubmitEvent
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.states import Cause, State
@@ -36,5 +35,4 @@ async def confirmed_row(engine: Engine, ledger: AsyncLedger, row: LedgerRow) -> 
 def emit_found(engine: Engine, row: LedgerRow) -> None:
     """Report the submission of a row whose answer did not accept it, and whose task has been found."""
     if row.video_task_id is not None:
-        event = SubmitEvent(request=VideoRequest(track=row.track), task_id=row.video_task_id)
-        engine.reporter.emit(lambda hook: hook.on_submit(event))
+        engine.emit_submit(VideoRequest(track=row.track), row.video_task_id)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blockbuster import BlockBuster
 
 from suno_video_async import (
     AlreadyBoughtError,
+    Hooks,
     InsufficientCreditsError,
     InvalidRequestError,
     LedgerError,
     Request,
     SqliteLedger,
     SubmissionUnknown,
+    SubmitEvent,
     SunoVideoClient,
     SystemClock,
     TaskFailed,
@@ -73,6 +77,29 @@ async def test_a_track_is_bought_once_over_many_processes(tmp_path: Path) -> Non
     assert creates(api) == 1
     (row,) = await rows(path)
     assert (row.state, row.video_task_id, row.cost, row.url) == (State.SUCCEEDED, "v1", 2_000_000, video.url)
+
+
+class Reader(Hooks):
+    """Reads a ledger's rows, beside its writer, when it hears of a purchase."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seen = list[tuple[str, State]]()
+
+    def on_submit(self, event: SubmitEvent) -> None:
+        with contextlib.closing(SqliteLedger(self.path)) as ledger:
+            ledger.open_to_read()
+            self.seen += [(event.task_id, row.state) for row in ledger.rows()]
+
+
+async def test_hooks_hear_of_what_is_written_down(tmp_path: Path, no_blocking_calls: BlockBuster) -> None:
+    """When a hook is notified of a purchase, the ledger has it already."""
+    for function in no_blocking_calls.functions.values():
+        function.can_block_in("tests/batch/test_single.py", "on_submit")
+    reader = Reader(tmp_path / "l.db")
+    async with client_on(reader.path, FakeAPI(), hooks=[reader]) as client:
+        await client.submit(TRACK)
+    assert reader.seen == [("v1", State.SUBMITTED)]
 
 
 async def test_the_next_process_knows_how_long_tasks_take(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -22,7 +23,7 @@ from attrs import asdict, frozen
 
 import suno_video_async.download.fetch as media
 import suno_video_async.download.partial as partfile
-from suno_video_async import SunoVideoClient, Timeout, Track
+from suno_video_async import Hooks, SubmitEvent, SunoVideoClient, Timeout, Track
 from suno_video_async.api.transport import AiohttpTransport
 from suno_video_async.clock import SystemClock
 from suno_video_async.ledger.model import LedgerRow, Transition
@@ -199,6 +200,18 @@ def _arm_downloads(points: Points) -> None:
     partfile.PartFile.write = writing  # type: ignore[method-assign, assignment]
 
 
+@frozen
+class Notes(Hooks):
+    """Writes down what the hooks are notified of, beside the ledger."""
+
+    path: Path
+
+    def on_submit(self, event: SubmitEvent) -> None:
+        """Note a task that was bought."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(f"{event.task_id}\n")
+
+
 async def convert(job: Job) -> None:
     """Convert the job's tracks, whatever becomes of each."""
     turns = asyncio.Semaphore(1 if job.one_by_one else len(job.tracks))
@@ -214,6 +227,7 @@ async def convert(job: Job) -> None:
         clock=SystemClock(SCALE),
         timeout=Timeout(connect=10, total=20),
         max_connections=job.connections,
+        hooks=[Notes(Path(f"{job.ledger}.notes"))],
     )
     async with client, client.convert(catalog(), ledger=job.ledger, output_dir=job.folder) as outcomes:
         async for _ in outcomes:

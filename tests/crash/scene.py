@@ -188,12 +188,18 @@ class Scene:
         finally:
             ledger.close()
 
+    def notified(self) -> set[str]:
+        """Return the tasks that the hooks of all runs were notified of."""
+        notes = Path(f"{self.ledger}.notes")
+        return set(notes.read_text(encoding="utf-8").split()) if notes.exists() else set()
+
     def charged(self, row: LedgerRow) -> int:
         """Return how often the server charged a row's track."""
         return self.server.books().get(f"{row.track.task_id}/{row.track.suno_id}//", 0)
 
     def finish(self, died: bool) -> Seen:
         """Run to the end, look, let a person resolve what is unknown, and run again."""
+        assert self.notified() <= {row.video_task_id for row in self.rows()}, "hooks hear of what is written down"
         left = [row for row in self.rows() if row.state in {State.SUBMITTING, State.UNKNOWN}]
         assert self.run() == 0
         rows = self.rows()
