@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from suno_video_async import (
     SunoVideoClient,
     Track,
 )
+from suno_video_async.hooks import PriceEvent
 from suno_video_async.local import ApiKey, Fault, FaultError
 from suno_video_async.testing import (
     FakeClock,
+    RecordingHooks,
     VideoServer,
     assert_charged_once,
     assert_fault_struck,
@@ -220,3 +223,52 @@ async def test_the_clock_stands_until_it_is_moved(suno_video_clock: FakeClock) -
     tasks[0].cancel()
     await asyncio.wait(tasks)
     assert clock.waiting == 0
+
+
+def test_the_clock_moves_without_a_loop(suno_video_clock: FakeClock) -> None:
+    """Timers are called at their own times, those too that another timer sets."""
+    clock, called = suno_video_clock, list[float]()
+
+    def again() -> None:
+        called.append(clock.now())
+        clock.call_later(3, again)
+
+    began = clock.now()
+    clock.call_later(2, again)
+    clock.move(9)
+    assert [at - began for at in called] == [2, 5, 8]
+    assert clock.now() == began + 9
+
+
+def test_the_books_are_waited_for(suno_video_server: VideoServer) -> None:
+    """What another thread buys is seen soon; what does not come ends the wait with the books."""
+    server = suno_video_server
+
+    async def buy() -> None:
+        async with server.client() as client:
+            await client.submit(TRACK)
+
+    buyer = threading.Thread(target=lambda: asyncio.run(buy()))
+    buyer.start()
+    server.wait_for(lambda books: books["tasks"] == 1)
+    buyer.join()
+    with pytest.raises(AssertionError, match=r"the books were not as expected within 0.05 s\n[^$]*1 x m1/s1"):
+        server.wait_for(lambda books: books["tasks"] == 2, timeout=0.05)
+
+
+async def test_all_events_are_recorded(suno_video_server: VideoServer) -> None:
+    """Each list of the recorder has the events of one method of the hooks."""
+    recorded = RecordingHooks()
+    suno_video_server.set_faults(Fault(on="CreateTask", kind="code:429", calls=[1]))
+    async with suno_video_server.client(hooks=[recorded]) as client:
+        video = await client.generate(TRACK)
+    assert [event.task_id for event in recorded.submits] == [video.task_id]
+    assert recorded.updates[-1].is_final
+    assert [event.credits for event in recorded.spends] == [video.credits]
+    assert len(recorded.retries) == len(recorded.pauses) == 1
+    assert len(recorded.requests) == sum(suno_video_server.stats()["requests"].values())
+    assert (
+        {stage.name for stage in recorded.begun} == {stage.name for stage in recorded.ended} >= {"track", "submit"}
+    )
+    recorded.on_price(PriceEvent(task_id=video.task_id, track=TRACK, estimated=1.0, credits=2.0))
+    assert [event.credits for event in recorded.prices] == [2.0]

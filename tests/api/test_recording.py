@@ -14,21 +14,15 @@ from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause
 from tests.support.clients import TRACK, client_of
-from tests.support.fakes import answer
+from tests.support.fakes import HastyClock, answer
 from tests.support.virtual import run_virtual
 
 
-class Ledger:
-    """A journal and a clock: its ledger fails so often, and each wait takes its time."""
+class Journal:
+    """A journal whose ledger fails so often."""
 
     def __init__(self, failures: int, *, temporary: bool) -> None:
-        self.failures, self.temporary, self.time = failures, temporary, 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += seconds
+        self.failures, self.temporary = failures, temporary
 
     async def record_result(self, *_: object) -> None:
         self.failures -= 1
@@ -36,35 +30,34 @@ class Ledger:
             raise LedgerError("the disk is full", temporary=self.temporary)
 
 
-async def record(ledger: Ledger, *, closed: bool = False) -> None:
+async def record(journal: Any, clock: HastyClock, *, closed: bool = False) -> None:
     """Write down that a submission was accepted."""
-    client: Any = SimpleNamespace(clock=ledger, closed=closed)
-    journal: Any = ledger
+    client: Any = SimpleNamespace(clock=clock, closed=closed)
     await Calls._record(client, journal, Result(None, None))
 
 
 async def test_it_is_tried_until_there_is_room() -> None:
     """A lock or a full disk that passes leaves nothing unknown."""
-    ledger = Ledger(5, temporary=True)
-    await record(ledger)
-    assert (ledger.failures, ledger.time) == (-1, 5.0)
+    journal, clock = Journal(5, temporary=True), HastyClock()
+    await record(journal, clock)
+    assert (journal.failures, clock.slept) == (-1, [1.0] * 5)
 
 
 async def test_it_ends() -> None:
     """A disk that stays full does not keep a run for ever."""
-    ledger = Ledger(1000, temporary=True)
+    clock = HastyClock()
     with pytest.raises(LedgerError):
-        await record(ledger)
-    assert ledger.time == RECORDING
+        await record(Journal(1000, temporary=True), clock)
+    assert sum(clock.slept) == RECORDING
 
 
 @pytest.mark.parametrize(("temporary", "closed"), [(False, False), (True, True)])
 async def test_it_is_not_tried_again(temporary: bool, closed: bool) -> None:
     """What cannot pass is not waited for, and neither does a client that closes wait."""
-    ledger = Ledger(1, temporary=temporary)
+    clock = HastyClock()
     with pytest.raises(LedgerError):
-        await record(ledger, closed=closed)
-    assert ledger.time == 0.0
+        await record(Journal(1, temporary=temporary), clock, closed=closed)
+    assert clock.slept == []
 
 
 class Full(SqliteLedger):

@@ -30,7 +30,7 @@ from suno_video_async.download import fetch as fetching
 from suno_video_async.download import partial
 from suno_video_async.download.fetch import MediaFetcher, PublicResolver
 from suno_video_async.download.partial import Saved
-from tests.support.fakes import settle
+from tests.support.fakes import HastyClock, settle
 from tests.support.keys import KEY
 from tests.support.mp4 import movie
 from tests.support.raw import RawServer, http, raw_server
@@ -445,19 +445,14 @@ async def test_callers_of_one_video_share_one_download(tmp_path: Path) -> None:
 async def test_a_client_waits_as_long_as_a_media_server_asks(tmp_path: Path) -> None:
     """`Retry-After` of a busy media server is honoured, up to the most that the policy allows."""
     said = [http(b"", "503 Busy", Retry_After="7"), http(b"", "429 Slow", Retry_After="99999"), http(VIDEO)]
-    waits: list[float] = []
+    clock = HastyClock()
 
     async def behave(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(said.pop(0))
 
-    class Noting(SystemClock):
-        async def sleep(self, seconds: float) -> None:
-            if seconds != 5.0:  # the window's own notes
-                waits.append(seconds)
-
     async with (
         raw_server(behave) as server,
-        SunoVideoClient(api_key=KEY, base_url=server.url, clock=Noting()) as client,
+        SunoVideoClient(api_key=KEY, base_url=server.url, clock=clock) as client,
     ):
         await client.download(video(server.url), tmp_path)
-    assert [wait for wait in waits if wait >= 7] == [7.0, 900.0]
+    assert [wait for wait in clock.slept if wait >= 7] == [7.0, 900.0]

@@ -11,7 +11,6 @@ from attrs import define, field
 from suno_video_async import (
     DownloadError,
     Outcome,
-    SystemClock,
     TaskFailed,
     TaskSnapshot,
     Timeout,
@@ -25,25 +24,13 @@ from suno_video_async.hooks import Hooks, RetryEvent
 from suno_video_async.local import Fault
 from suno_video_async.observability.reporter import Reporter
 from suno_video_async.testing import VideoServer, assert_charged_once, serve
-from tests.support.fakes import MP4
+from tests.support.fakes import MP4, HastyClock
 from tests.support.mp4 import movie
 from tests.support.raw import RawServer, http, raw_server
 
 PAGE = b"<html>log in to see this video</html>"
 GONE = http(b"<Error><Code>NoSuchKey</Code></Error>", "404 Not Found")
 LONG = movie(bytes(range(256)) * 400)
-
-
-class Waits(SystemClock):
-    """A clock on which every wait has passed at once; it remembers them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waited: list[float] = []
-
-    async def sleep(self, seconds: float) -> None:
-        self.waited.append(seconds)
-        await asyncio.sleep(0)
 
 
 @define
@@ -62,7 +49,7 @@ class Media(Hooks):
     asked: int = 0
     seen: list[str] = field(factory=list[str])
     heads: list[bytes] = field(factory=list[bytes])
-    waits: Waits = field(factory=Waits)
+    clock: HastyClock = field(factory=HastyClock)
     url: str = ""
     retries: list[RetryEvent] = field(factory=list[RetryEvent])
 
@@ -96,10 +83,10 @@ class Media(Hooks):
             session=None,
             timeout=Timeout(connect=1, total=2),
             local=True,
-            clock=self.waits,
+            clock=self.clock,
             longest=60,
             status=self.status,
-            reporter=Reporter((self,), self.waits),
+            reporter=Reporter((self,), self.clock),
         )
         snapshot = TaskSnapshot(task_id=VideoTaskId("v"), status="success")
         try:
@@ -135,7 +122,7 @@ async def test_a_url_that_has_expired_is_replaced_at_once(tmp_path: Path, answer
     media = Media({"old": [answer], "login": [http(PAGE)], "fresh": [http(MP4)]})
     path = await media.download(tmp_path)
     assert await asyncio.to_thread(path.read_bytes) == MP4
-    assert (media.asked, media.waits.waited, media.seen[-1]) == (1, [0.0], "fresh")
+    assert (media.asked, media.clock.slept, media.seen[-1]) == (1, [0.0], "fresh")
     assert [event.attempt for event in media.retries] == [1]
 
 
@@ -146,7 +133,7 @@ async def test_a_file_that_is_late_is_waited_for(tmp_path: Path, status: int, tr
     late = http(b"", f"{status} Not Yet")
     media = Media({"old": [*[late] * tries, http(MP4)]}, ["old"])
     await media.download(tmp_path)
-    assert (media.asked, media.waits.waited) == (tries, list(WAITS[:tries]))
+    assert (media.asked, media.clock.slept) == (tries, list(WAITS[:tries]))
 
 
 async def test_a_file_that_does_not_come_is_said_to_be_missing(tmp_path: Path) -> None:
@@ -155,7 +142,7 @@ async def test_a_file_that_does_not_come_is_said_to_be_missing(tmp_path: Path) -
     with pytest.raises(DownloadError, match="404: the video is not there yet, or its URL has expired") as caught:
         await media.download(tmp_path)
     assert (caught.value.stale_url, caught.value.temporary, caught.value.status) == (True, True, 404)
-    assert media.waits.waited == [0, 2, 5, 10, 15]
+    assert media.clock.slept == [0, 2, 5, 10, 15]
     assert (media.seen, media.asked) == (["old", *["fresh"] * 5], 5)
     assert await asyncio.to_thread(lambda: list(tmp_path.iterdir())) == []
 
@@ -179,7 +166,7 @@ async def test_a_media_servers_own_trouble_is_not_the_urls(tmp_path: Path, statu
     busy = http(b"", f"{status} Busy", Retry_After="7")
     media = Media({"old": [busy, busy, busy, http(MP4)]})
     await media.download(tmp_path)
-    assert (media.asked, media.waits.waited) == (0, [7.0, 7.0, 7.0])
+    assert (media.asked, media.clock.slept) == (0, [7.0, 7.0, 7.0])
 
 
 @pytest.mark.parametrize("expired", [GONE, http(PAGE), redirect("/login")], ids=["404", "page", "redirect"])

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import json
 from collections.abc import Callable
-from itertools import count
 from typing import Any
 
-from attrs import define, frozen
+from attrs import frozen
 
 from suno_video_async.local.announcing import CallbackDue
 from suno_video_async.local.exchange import Reply, ServerRequest
@@ -17,6 +15,7 @@ from suno_video_async.local.media import MediaFile
 from suno_video_async.local.producers import SimulatedProducer
 from suno_video_async.local.service import ApiService
 from suno_video_async.lyricvideo.library import BuiltinLibrary
+from suno_video_async.testing import FakeClock
 from tests.support.keys import KEY, OTHER_KEY
 
 VIDEO = MediaFile.of_bytes(bytes(range(256)) * 4, "video/mp4", 1_768_900_000.0)
@@ -30,46 +29,6 @@ async def until(condition: Callable[[], object]) -> None:
             if condition():
                 return
             await asyncio.sleep(0.005)
-
-
-@define
-class _Timer:
-    cancelled: bool = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-class FakeClock:
-    """Stands still until it is moved."""
-
-    def __init__(self, now: float = 100.0) -> None:
-        self._now = now
-        self._timers: list[tuple[float, int, _Timer, Callable[[], object]]] = []
-        self._order = count()
-
-    def now(self) -> float:
-        return self._now
-
-    def time(self) -> float:
-        return 1_768_900_000.0 + self._now
-
-    async def sleep(self, seconds: float) -> None:
-        self._now += seconds
-
-    def call_later(self, seconds: float, callback: Callable[[], object]) -> _Timer:
-        timer = _Timer()
-        heapq.heappush(self._timers, (self._now + seconds, next(self._order), timer, callback))
-        return timer
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass, and call what is due in it."""
-        end = self._now + seconds
-        while self._timers and self._timers[0][0] <= end:
-            self._now, _, timer, callback = heapq.heappop(self._timers)
-            if not timer.cancelled:
-                callback()
-        self._now = end
 
 
 @frozen
@@ -100,7 +59,7 @@ class FakeService:
     """
 
     def __init__(self, *, seconds: float = 60.0, sigma: float = 0.0, seed: int = 0, **options: Any) -> None:
-        self.clock = FakeClock()
+        self.clock = FakeClock(100.0, unix=1_768_900_100.0)
         self.callbacks: list[CallbackDue] = []
         self.service = ApiService(
             **{

@@ -10,7 +10,8 @@ from suno_video_async.local import Fault
 from suno_video_async.local.announcing import AHEAD, CallbackDue
 from suno_video_async.local.callbacks import CallbackSender
 from suno_video_async.local.exchange import ServerRequest
-from tests.local.fake_service import FakeClock, FakeService
+from tests.local.fake_service import FakeService
+from tests.support.fakes import HastyClock
 
 URL = "http://127.0.0.1:9/callbacks/0123456789abcdef"
 
@@ -19,7 +20,7 @@ def called(kind: str, *, seed: int = 0) -> tuple[FakeService, str, list[Callback
     """Run one task whose callback is struck; return its id and what was sent."""
     api = FakeService(faults=[Fault(on="callback", kind=kind)], seed=seed)
     task_id = str(api.submit(callback_url=URL).data["task_id"])
-    api.clock.advance(1000)
+    api.clock.move(1000)
     return api, task_id, api.callbacks
 
 
@@ -55,7 +56,7 @@ def test_a_callback_overtakes_the_answer() -> None:
     answered = api.submit(callback_url=URL)
     assert answered.reply.delay == AHEAD
     assert [json.loads(due.body)["status"] for due in api.callbacks] == ["pending"]
-    api.clock.advance(1000)
+    api.clock.move(1000)
     assert [json.loads(due.body)["status"] for due in api.callbacks] == ["pending", "success"]
 
 
@@ -85,7 +86,7 @@ def test_a_reset_begins_anew() -> None:
     sent = list[str]()
     for _ in range(2):
         task_id = api.submit(callback_url=URL).data["task_id"]
-        api.clock.advance(1000)
+        api.clock.move(1000)
         sent.append(api.callbacks[0].url)
         path = "/media/" + str(api.info(task_id).data["result"]["media_urls"][0]).rpartition("/")[2]
         assert api.service.handle(ServerRequest(method="GET", path=path)).status == 403
@@ -102,7 +103,7 @@ def test_callbacks_are_counted_by_their_tasks() -> None:
     api.submit()
     api.submit(callback_url=URL)
     api.submit(callback_url=URL)
-    api.clock.advance(1000)
+    api.clock.move(1000)
     assert len(api.callbacks) == 2
 
 
@@ -116,11 +117,7 @@ async def test_the_sender_sends_what_it_is_told(first: bytes | None, expected: l
         posted.append(body)
         return 200 if body == b"body" else 400
 
-    class NoWait(FakeClock):
-        async def sleep(self, seconds: float) -> None:
-            self.advance(seconds)
-
-    sender = CallbackSender(NoWait(), post)
+    sender = CallbackSender(HastyClock(), post)
     sender.send(CallbackDue(url=URL, body=b"body", on_end=ended.append, first=first))
     await next(iter(sender._running))
     await sender.aclose()
@@ -131,7 +128,7 @@ def test_a_url_that_has_run_out() -> None:
     """With `expire-url` the video's URL answers with 403 for good, and TaskInfo has a fresh one that works."""
     api = FakeService(faults=[Fault(on="media", kind="expire-url", calls=[1])])
     task_id = api.submit().data["task_id"]
-    api.clock.advance(1000)
+    api.clock.move(1000)
 
     def path() -> str:
         return "/media/" + str(api.info(task_id).data["result"]["media_urls"][0]).rpartition("/")[2]

@@ -51,7 +51,7 @@ def test_a_wait_can_be_a_date(on: str) -> None:
     """With `retry_after_date` the header is an HTTP date, exactly that many seconds after the answer's own."""
     api = striking("code:503", on, retry_after=90, retry_after_date=True)
     answered = api.submit()
-    api.clock.advance(60)
+    api.clock.move(60)
     headers = (media(api) if on == "media" else answered).reply.headers
     until, date = (parsedate_to_datetime(headers[name]) for name in ("Retry-After", "Date"))
     assert (until - date).total_seconds() == 90
@@ -70,7 +70,7 @@ def test_dropped_after_the_task_exists() -> None:
     api = striking("drop-after")
     assert api.submit().reply.delivery is Delivery.DROP
     assert charged(api) == 1
-    api.clock.advance(60)
+    api.clock.move(60)
     assert api.service.tasks()["video"][0]["status"] == "success"
 
 
@@ -130,7 +130,7 @@ def test_a_status_nobody_knows() -> None:
     """`unknown-status` has the form of the contract's example, even where the task has ended."""
     api = striking("unknown-status", "TaskInfo")
     task_id = api.submit().data["task_id"]
-    api.clock.advance(60)
+    api.clock.move(60)
     data = api.info(task_id).data
     assert (data["status"], data["result"], data["complete_at"], data["queue_position"]) == (
         "uploading",
@@ -182,7 +182,7 @@ def test_a_task_that_is_doomed() -> None:
     """`fail` takes the submission as usual; the task fails in the end, and is refunded."""
     api = striking("fail")
     task_id = api.submit().data["task_id"]
-    api.clock.advance(60)
+    api.clock.move(60)
     data = api.info(task_id).data
     assert (data["status"], data["result"]["code"], data["credits"]) == ("failed", 501, 0)
     assert api.balance() == 10
@@ -227,7 +227,7 @@ def test_faults_of_media(kind: str, status: int, delivery: Delivery, delay: floa
     """Media has faults of its own; the next request is answered well."""
     api = striking(kind, "media")
     api.submit()
-    api.clock.advance(60)
+    api.clock.move(60)
     reply = media(api).reply
     assert (reply.status, reply.delivery, reply.delay) == (status, delivery, delay)
     assert media(api).reply.status == 200
@@ -237,7 +237,7 @@ def test_media_that_is_far_too_long() -> None:
     """`huge-body` on media makes the file 64 MiB longer, and says so; nobody holds them in memory."""
     api = striking("huge-body", "media")
     api.submit()
-    api.clock.advance(60)
+    api.clock.move(60)
     struck, well = media(api).reply, media(api).reply
     assert struck.length == well.length + 64 * 1024 * 1024
     assert struck.headers["Content-Length"] == str(struck.length)
@@ -248,7 +248,7 @@ def test_redirected_media_is_found() -> None:
     """Who follows the redirect of media gets it, even where all media is redirected."""
     api = FakeService(faults=[Fault(on="media", kind="redirect")])
     api.submit()
-    api.clock.advance(60)
+    api.clock.move(60)
     path, _, query = media(api).reply.headers["Location"].partition("?")
     assert query == "redirected=1"
     assert api.ask("GET", path, key=None, redirected="1").reply.status == 200
@@ -258,7 +258,7 @@ def test_media_can_ask_to_wait() -> None:
     """`retry_after` goes with media's codes, too."""
     api = striking("code:503", "media", retry_after=4)
     api.submit()
-    api.clock.advance(60)
+    api.clock.move(60)
     assert media(api).reply.headers["Retry-After"] == "4"
 
 
@@ -266,7 +266,7 @@ def finished(kind: str) -> tuple[FakeService, str]:
     """Return a service whose TaskInfo is struck every time, and the id of a finished task."""
     api = FakeService(faults=[Fault(on="TaskInfo", kind=kind)])
     task_id = api.submit().data["task_id"]
-    api.clock.advance(60)
+    api.clock.move(60)
     return api, task_id
 
 
@@ -275,7 +275,7 @@ def test_a_success_whose_url_comes_late() -> None:
     api, task_id = finished("late-url:30")
     task = api.info(task_id).data
     assert (task["status"], task["result"]["media_urls"]) == ("success", [])
-    api.clock.advance(31)
+    api.clock.move(31)
     assert len(api.info(task_id).data["result"]["media_urls"]) == 1
 
 
@@ -301,7 +301,7 @@ def test_a_final_word_that_is_unknown() -> None:
     api = FakeService(faults=[Fault(on="TaskInfo", kind="unknown-end")])
     task_id = api.submit().data["task_id"]
     assert api.info(task_id).data["status"] == "pending"
-    api.clock.advance(60)
+    api.clock.move(60)
     task = api.info(task_id).data
     assert (task["status"], len(task["result"]["media_urls"])) == ("finished", 1)
     assert task["complete_at"] is not None
@@ -394,7 +394,7 @@ def test_what_a_task_says_that_it_costs() -> None:
     )
     task_id = api.submit().data["task_id"]
     assert [api.info(task_id).data.get("credits") for _ in range(3)] == [2, 1, None]
-    api.clock.advance(60)
+    api.clock.move(60)
     assert [api.info(task_id).data.get("credits") for _ in range(3)] == [2, 2, None]
     assert api.balance() == 998
 
@@ -411,11 +411,11 @@ def test_an_outage(kind: str) -> None:
     """A fault on all calls, for some time: every call fails in it, nothing is done, and later all is well."""
     api = FakeService(faults=[Fault(on="all", kind=kind, during=(10, 70))], credits=10)
     assert api.submit().code == 200
-    api.clock.advance(10)
+    api.clock.move(10)
     status, delay = int(kind[5:]) if "html" in kind else 500, 60 if "hang" in kind else 0
     for answered in (api.submit(), api.info("any"), api.ask("GET", "/api/v1/client/account/balance")):
         assert (answered.reply.status, answered.reply.delay) == (status, delay)
-    api.clock.advance(60)
+    api.clock.move(60)
     assert charged(api) == 1
 
 
@@ -423,9 +423,9 @@ def test_a_file_that_comes_late() -> None:
     """`late-file:S` answers with 404 for S seconds after the success."""
     api = FakeService(faults=[Fault(on="media", kind="late-file:30")])
     api.submit()
-    api.clock.advance(60)
+    api.clock.move(60)
     assert media(api).reply.status == 404
-    api.clock.advance(31)
+    api.clock.move(31)
     assert media(api).reply.status == 200
 
 
@@ -436,7 +436,7 @@ def test_how_a_url_expires(kind: str, status: int) -> None:
     """An expired URL answers with the given status; 200 is a page in place of the video."""
     api = striking(kind, "media")
     api.submit()
-    api.clock.advance(60)
+    api.clock.move(60)
     reply = media(api).reply
     assert (reply.status, reply.headers["Content-Type"]) == (
         status,
@@ -449,7 +449,7 @@ def test_an_expired_url_that_redirects() -> None:
     """With a redirect's status, it leads to a page."""
     api = striking("expire-url:302", "media")
     api.submit()
-    api.clock.advance(60)
+    api.clock.move(60)
     reply = media(api).reply
     path, _, query = reply.headers["Location"].partition("?")
     assert (reply.status, query) == (302, "expired=1")

@@ -56,7 +56,7 @@ def test_each_key_has_its_own_cap_on_running_tasks() -> None:
     assert codes(api, A, 1) == [200]
     assert "1 tasks are running" in api.submit(key=A).body["message"]
     assert codes(api, B, 3) == [200, 200, 200]
-    api.clock.advance(60)
+    api.clock.move(60)
     assert codes(api, A, 1) == [200]
 
 
@@ -92,7 +92,7 @@ def test_the_books_are_kept_by_name() -> None:
     codes(api, A, 2)
     codes(api, B, 2)
     api.submit(key="ak_wrong")
-    api.clock.advance(1000)
+    api.clock.move(1000)
     stats = api.service.stats()
     assert A not in str(stats)
     assert B not in str(stats)
@@ -124,7 +124,7 @@ def test_a_fault_strikes_the_calls_of_its_key(on: str) -> None:
         for name, key in (("a", A), ("b", B)):
             before = api.service.stats()["faults"].get(kind, 0)
             task_id = next(reversed(api.service._videos)) if api.submit(key=key, callback_url=URL) else ""
-            api.clock.advance(60)
+            api.clock.move(60)
             api.info(task_id, key=key)
             url = api.service.tasks()["video"][-1]["result"]["media_urls"][0]
             api.ask("GET", url.removeprefix(api.service.base_url), key=None)

@@ -38,7 +38,7 @@ def test_a_submission_becomes_a_video() -> None:
         "task_id"
     ]
     assert api.info(task_id).data["status"] == "pending"
-    api.clock.advance(30)
+    api.clock.move(30)
     running = api.info(task_id)
     assert running.data["status"] == "running"
     expected = example("info_running")
@@ -47,7 +47,7 @@ def test_a_submission_becomes_a_video() -> None:
     assert shape({**running.body, "data": {**running.data, "param": 0}}) == shape(
         {**expected, "data": {**expected["data"], "param": 0}}
     )
-    api.clock.advance(30)
+    api.clock.move(30)
     done = api.info(task_id)
     assert shape(done.body) == shape(example("info_success"))
     assert done.data["status"] == "success"
@@ -68,7 +68,7 @@ def test_a_failed_task_is_refunded() -> None:
     api = FakeService(credits=10, faults=[Fault(on="CreateTask", kind="fail")])
     task_id = api.submit().data["task_id"]
     assert api.balance() == 8
-    api.clock.advance(60)
+    api.clock.move(60)
     failed = api.info(task_id)
     expected = example("info_failed")
     assert set(failed.data) == set(expected["data"])
@@ -258,16 +258,16 @@ def test_a_video_can_be_fetched_for_a_fortnight() -> None:
     """After 14 days, or what the server was told, a video is gone; its task and newer videos stay."""
     api = FakeService(retention=1000.0)
     first = api.submit().data["task_id"]
-    api.clock.advance(600)
+    api.clock.move(600)
     second = api.submit().data["task_id"]
-    api.clock.advance(459)
+    api.clock.move(459)
 
     def get(task_id: str) -> int:
         url = api.info(task_id).data["result"]["media_urls"][0]
         return api.ask("GET", url.removeprefix(api.service.base_url), key=None).reply.status
 
     assert [get(first), get(second)] == [200, 200]
-    api.clock.advance(1)
+    api.clock.move(1)
     assert [get(first), get(second)] == [404, 200]
     assert api.info(first).data["status"] == "success"
     assert RETENTION == 14 * 24 * 3600
@@ -311,7 +311,7 @@ def test_at_most_so_many_tasks_run() -> None:
     assert [api.submit().code for _ in range(3)] == [200, 200, 429]
     assert api.balance() == 96
     assert api.submit(key=OTHER_KEY).code == 200
-    api.clock.advance(60)
+    api.clock.move(60)
     assert api.submit().code == 200
 
 
@@ -319,14 +319,14 @@ def test_over_the_limit_everything_is_refused_with_a_wait() -> None:
     """All calls of a key share the window; a 429 tells the seconds until a place is free, and does nothing."""
     api = FakeService(rate=RateLimit(3, per=10))
     assert api.submit().code == 200
-    api.clock.advance(2.5)
+    api.clock.move(2.5)
     assert api.balance() == 998
     assert api.info("x").code == 404
     refused = api.submit()
     assert refused.body == example("create_rate_limited_http200")
     assert refused.reply.headers["Retry-After"] == "8"
     assert api.submit(key=OTHER_KEY).code == 200
-    api.clock.advance(float(refused.reply.headers["Retry-After"]))
+    api.clock.move(float(refused.reply.headers["Retry-After"]))
     assert api.submit().code == 200
     assert api.service.stats()["charged"] == 3
 
@@ -335,13 +335,13 @@ def test_the_statistics_have_the_fixed_fields() -> None:
     """`stats()` counts calls, refusals, charges by track, and the fullest window."""
     api = FakeService(rate=RateLimit(3, per=10))
     api.submit(input={"task_id": "m1", "suno_id": "s1", "author": "Ava"})
-    api.clock.advance(1)
+    api.clock.move(1)
     api.submit(input={"task_id": "m1", "suno_id": "s1", "author": "Ava"})
     api.submit(key="wrong")
     api.submit(input={})
     api.info("x")
     api.ask("GET", "/nowhere")
-    api.clock.advance(2)
+    api.clock.move(2)
     assert api.service.stats() == {
         "requests": {"CreateTask": 4, "TaskInfo": 1},
         "refused": {"401": 1, "422": 1, "429": 1, "404": 1},
@@ -402,7 +402,7 @@ def test_a_reset_forgets_everything() -> None:
     api.service.reset()
     assert api.service.stats() == begun
     assert api.service.tasks()["video"] == []
-    api.clock.advance(100)
+    api.clock.move(100)
     assert api.callbacks == []
     assert api.info(task_id).code == 404
     assert api.balance() == 10
@@ -413,7 +413,7 @@ def test_a_reset_begins_the_times_anew() -> None:
 
     def durations(api: FakeService) -> list[int]:
         ids = [api.submit().data["task_id"] for _ in range(5)]
-        api.clock.advance(10_000)
+        api.clock.move(10_000)
         found = [api.info(task_id).data["duration_s"] for task_id in ids]
         api.service.reset()
         return found
@@ -429,7 +429,7 @@ def test_durations_are_lognormal_around_their_median() -> None:
     """The middle of many durations is the given one, and the spread of their logarithms is sigma."""
     api = FakeService(seconds=100_000, sigma=0.4, max_running=2000, credits=1e6)
     ids = [api.submit().data["task_id"] for _ in range(1000)]
-    api.clock.advance(1e7)
+    api.clock.move(1e7)
     logs = sorted(math.log(api.info(task_id).data["duration_s"]) for task_id in ids)
     assert logs[500] == pytest.approx(math.log(100_000), abs=0.06)
     assert (logs[841] - logs[159]) / 2 == pytest.approx(0.4, abs=0.05)
@@ -441,7 +441,7 @@ def test_a_callback_is_due_when_a_task_has_ended() -> None:
     task_id = api.submit(callback_url="http://127.0.0.1:9/done?a=1").data["task_id"]
     api.submit()
     assert api.callbacks == []
-    api.clock.advance(1000)
+    api.clock.move(1000)
     [due] = api.callbacks
     assert due.url == "http://127.0.0.1:9/done?a=1"
     assert json.loads(due.body) == api.info(task_id).data
@@ -454,7 +454,7 @@ def test_ended_tasks_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> N
     ids = []
     for _ in range(3):
         ids.append(api.submit().data["task_id"])
-        api.clock.advance(60)
+        api.clock.move(60)
     assert [api.info(task_id).code for task_id in ids] == [404, 200, 200]
     assert len(api.service.tasks()["video"]) == 2
 

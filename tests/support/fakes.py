@@ -9,6 +9,7 @@ from typing import Any
 
 from suno_video_async.clock import Clock, SystemClock
 from suno_video_async.protocol.codec import Answer, Request
+from suno_video_async.testing import FakeClock
 from tests.support.mp4 import movie
 
 Script = Callable[[Request], Answer | Exception | Awaitable[Answer]]
@@ -34,6 +35,19 @@ def task_data(
     if status == "success":
         data["result"] = {"code": 200, "media_urls": [f"{media}/{task_id}.mp4"]}
     return data
+
+
+class HastyClock(FakeClock):
+    """A clock that a sleep moves, so that nothing waits; it remembers the sleeps."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        super().__init__(now)
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.move(seconds)
+        await asyncio.sleep(0)
 
 
 class FakeTransport:

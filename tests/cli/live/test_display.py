@@ -20,7 +20,6 @@ from suno_video_async.cli.live.display import Progress
 from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.output import Output, say, writing_above
 from suno_video_async.cli.tally import PROBLEMS_SHOWN, Tally
-from suno_video_async.clock import SystemClock
 from suno_video_async.errors import RateLimitError
 from suno_video_async.hooks import RetryEvent, SpendEvent, Stage
 from suno_video_async.models import TaskSnapshot, TaskUpdate, VideoTaskId
@@ -28,22 +27,7 @@ from suno_video_async.ratelimit.limiter import LimiterStatistics
 from tests.cli.conftest import Home
 from tests.cli.serving import served
 from tests.cli.terminals import on_terminal, start
-from tests.support.fakes import settle
-
-
-class Hand(SystemClock):
-    """A clock that sleeping moves on, at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.at = 1000.0
-
-    def now(self) -> float:
-        return self.at
-
-    async def sleep(self, seconds: float) -> None:
-        self.at += seconds
-        await asyncio.sleep(0)
+from tests.support.fakes import HastyClock, settle
 
 
 class FakeClient:
@@ -51,7 +35,7 @@ class FakeClient:
 
     rate = RateLimit(20, 10)
 
-    def __init__(self, clock: Hand, ahead: Forecast | None = None) -> None:
+    def __init__(self, clock: HastyClock, ahead: Forecast | None = None) -> None:
         self.clock = clock
         self.ahead = ahead or Forecast(200.0, known=True, stuck_after=300.0, usual=90.0)
         self.asked = list[int]()
@@ -69,7 +53,7 @@ class FakeClient:
 
 
 def progress_of(ahead: Forecast | None = None, *, total: int | None = 10, budget: float | None = None) -> Progress:
-    clock = Hand()
+    clock = HastyClock()
     state = LiveState(now=clock.now)
     return Progress(
         title="c.csv",
