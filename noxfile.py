@@ -123,6 +123,14 @@ def crash(session: nox.Session) -> None:
     session.run("python", "-m", "tests.crash")
 
 
+@nox.session(python=PYTHONS[0])
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the parsers of outside text: `nox -s fuzz -- --seconds 600 mp4 lrc`; by default all, a minute each."""
+    install(session)
+    session.install("atheris>=3", success_codes=[0, 1])  # without it, which needs Linux or macOS: Hypothesis only
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
+
+
 @nox.session
 def notebook(session: nox.Session) -> None:
     """Run the cells of a notebook in a real kernel, and interrupt some of them."""

@@ -187,9 +187,9 @@ def spread_lines(text: str, duration: float, *, path: Path = Path("lyrics.txt"))
     # Songs begin and end with music.
     start, span = 0.06 * duration, 0.88 * duration
     found: list[LyricLine] = []
-    passed = 0
+    passed, total = 0, sum(weights)
     for line, weight in zip(lines, weights, strict=True):
-        found.append(LyricLine(round(start + span * passed / sum(weights), 2), line))
+        found.append(LyricLine(round(start + span * passed / total, 2), line))
         passed += weight
     return tuple(found)
 

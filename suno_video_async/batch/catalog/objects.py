@@ -27,9 +27,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
-    names = [name for name, _ in pairs]
-    repeating = Repeating(found)
-    repeating.repeated = next(name for name in names if names.count(name) > 1)
+    repeating, seen = Repeating(found), set[str]()
+    # `add` returns None: the first name that was there before is the repeated one.
+    repeating.repeated = next(name for name, _ in pairs if name in seen or seen.add(name))
     return repeating
 
 

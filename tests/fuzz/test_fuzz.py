@@ -1,0 +1,84 @@
+"""Parsers of text from outside raise only what they say, and take time in proportion to their input."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from tests.fuzz.inputs import vary
+from tests.fuzz.targets import TARGETS, Target, kept
+
+LONG = [(name, shape) for name, target in TARGETS.items() for shape in target.long]
+#: The bytes to begin with.
+SIZE = 1000
+#: Twice the input may take so many times as long.
+MOST = 2.5
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.filterwarnings("ignore")
+def test_known_inputs_are_survived(name: str) -> None:
+    """What the fuzzers once found something with stays mended."""
+    for seed in [*TARGETS[name].seeds, *kept(name)]:
+        TARGETS[name].run(seed)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.filterwarnings("ignore")
+def test_inputs_like_them_are_survived(name: str) -> None:
+    """A hundred variations, the same in every run; `nox -s fuzz` tries more."""
+    seeds = [*TARGETS[name].seeds, *kept(name)]
+    count, problem = vary(TARGETS[name], seeds, seed=0, end=time.monotonic() + 60, most=100)
+    assert problem is None
+    assert count > 50
+
+
+def seconds(run: Callable[[bytes], None], data: bytes) -> float:
+    begun = time.thread_time()
+    run(data)
+    return time.thread_time() - begun
+
+
+def growth(target: Target, make: Callable[[int], bytes], *, rounds: int = 12) -> float:
+    """Return how many times as long twice the input takes, with as little as possible of what else goes on.
+
+    The input is doubled three times, and the middle of the three counts: once it outgrows a cache, say.
+    """
+    size = SIZE
+    while seconds(target.run, make(size)) < 0.002 and size < 640 * SIZE:
+        size *= 2  # what takes no time cannot be compared
+    inputs = [make(size << times) for times in range(4)]
+    best, found = [math.inf] * 4, math.inf
+    for _ in range(rounds):
+        best = [min(known, seconds(target.run, data)) for known, data in zip(best, inputs, strict=True)]
+        found = sorted(two / one for one, two in pairwise(best))[1]
+        if found <= MOST:
+            break
+    return found
+
+
+@pytest.mark.parametrize(("name", "shape"), LONG)
+@pytest.mark.filterwarnings("ignore")
+def test_twice_the_input_takes_at_most_two_and_a_half_times_as_long(name: str, shape: str) -> None:
+    """No parser has an input that it takes quadratic time for: of several measurements, the best counts."""
+    gc.disable()
+    try:
+        found = growth(TARGETS[name], TARGETS[name].long[shape])
+    finally:
+        gc.enable()
+    assert found <= MOST
+
+
+def test_the_measure_finds_a_parser_that_takes_quadratic_time() -> None:
+    """Looking through all the rest for each of many pieces is noticed."""
+
+    def parse(data: bytes) -> None:
+        for at in range(0, len(data), 10):
+            data.find(b"x", at)
+
+    assert growth(Target(parse, []), lambda size: b"a" * size, rounds=2) > MOST
