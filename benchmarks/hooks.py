@@ -46,7 +46,7 @@ class Stub:
 
     hooks = ()
 
-    def about(self, *_: object, **__: object) -> None:
+    def trace(self, *_: object, **__: object) -> None:
         """Say nothing about a request."""
 
 
@@ -149,7 +149,7 @@ def what_is_left(reporter: Any) -> Callable[[], object]:
     def ask() -> None:
         if reporter.hooks:
             raise AssertionError("there are no hooks here")
-        reporter.about(0, since=0.0)
+        reporter.trace(0, since=0.0)
 
     return ask
 

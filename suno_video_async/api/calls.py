@@ -39,7 +39,7 @@ from suno_video_async.hooks import PauseEvent, RetryEvent, Stage
 from suno_video_async.ledger.journal import SubmissionJournal
 from suno_video_async.models import RetryPolicy, TaskSnapshot, VideoTaskId
 from suno_video_async.observability.log import fields, logger
-from suno_video_async.observability.reporter import About, Reporter
+from suno_video_async.observability.reporter import Reporter, RequestTrace
 from suno_video_async.protocol import codec
 from suno_video_async.protocol.codec import Answer, Operation, Request
 from suno_video_async.protocol.verdicts import Verdict, verdict
@@ -142,8 +142,8 @@ class Calls:
             self.limiter.release(place, sent=False, answered=False)
             return
         request = codec.task_info(task_id)
-        about = self.reporter.about(resend, stage=stage)
-        self._launch(self._send(place, request, codec.read_snapshot, answered, about=about), request)
+        trace = self.reporter.trace(resend, stage=stage)
+        self._launch(self._send(place, request, codec.read_snapshot, answered, trace=trace), request)
 
     async def probe(self) -> float:
         """Ask once for the balance, which costs nothing: whether the API is there.
@@ -191,14 +191,14 @@ class Calls:
         if self.closed:
             self.limiter.release(place, sent=False, answered=False)
             raise ClientClosedError(f"{request.operation}: the client is closed")
-        return await self.send(place, request, decode, self.reporter.about(resend, since=asked))
+        return await self.send(place, request, decode, self.reporter.trace(resend, since=asked))
 
     async def send(
         self,
         place: Place,
         request: Request,
         decode: Callable[[Answer, Request], T],
-        about: About | None,
+        trace: RequestTrace | None,
         *,
         journal: SubmissionJournal | None = None,
         permit: Pass | None = None,
@@ -210,7 +210,7 @@ class Calls:
             place: the place; it is given back at the end of the attempt.
             request: what is sent.
             decode: reads the answer, in the send's own task, even when nobody waits any more.
-            about: what is told of it.
+            trace: reports it; None if no hook needs that.
             journal: records what becomes of a submission.
             permit: the brake's, for a submission.
             recorded: called with what was read, once the ledger has it or cannot take it.
@@ -224,7 +224,7 @@ class Calls:
                 over.set_result(result)
 
         send = self._send(
-            place, request, decode, end, about=about, journal=journal, permit=permit, recorded=recorded
+            place, request, decode, end, trace=trace, journal=journal, permit=permit, recorded=recorded
         )
         self._launch(send, request)
         result = await over
@@ -246,7 +246,7 @@ class Calls:
         decode: Callable[[Answer, Request], T],
         over: Callable[[Result[T]], None],
         *,
-        about: About | None,
+        trace: RequestTrace | None,
         journal: SubmissionJournal | None = None,
         permit: Pass | None = None,
         recorded: Callable[[T], None] = lambda _: None,
@@ -254,7 +254,7 @@ class Calls:
         """Send once, whatever becomes of the caller, and tell how it ended."""
         result: Result[T] | None = None
         try:
-            result = await self._exchange(place, request, decode, about, journal=journal, permit=permit)
+            result = await self._exchange(place, request, decode, trace, journal=journal, permit=permit)
             value = result.value
             if journal is not None and _was_begun(result.error):
                 result = await self._written(journal, result)
@@ -269,7 +269,7 @@ class Calls:
         place: Place,
         request: Request,
         decode: Callable[[Answer, Request], T],
-        about: About | None,
+        trace: RequestTrace | None,
         *,
         journal: SubmissionJournal | None,
         permit: Pass | None,
@@ -282,10 +282,10 @@ class Calls:
                 request = codec.called_back(request, url)
             sent = True
             self.statistics.requests += 1
-            if about is None:
+            if trace is None:
                 value = decode(await self.transport.send(request), request)
             else:
-                value = await self._told(request, decode, about)
+                value = await self._traced(request, decode, trace)
             answered = True
             return Result(value, None)
         except TransportError as failure:
@@ -324,13 +324,13 @@ class Calls:
         else:  # the ledger or the budget said no, or the client is being closed
             brake.give_back(permit)
 
-    async def _told(self, request: Request, decode: Callable[[Answer, Request], T], about: About) -> T:
-        """Send once, for hooks to hear of."""
+    async def _traced(self, request: Request, decode: Callable[[Answer, Request], T], trace: RequestTrace) -> T:
+        """Send once, and report it to the hooks."""
         path, _, _ = request.target.partition("?")
         operation, url = request.operation.value, self.base_url + path
-        with self.reporter.sending(operation, request.method, url, about, request.task_id) as sending:
+        with trace.sending(operation, request.method, url, request.task_id):
             answer = await self.transport.send(request)
-            sending.status = answer.status
+            trace.status = answer.status
             return decode(answer, request)
 
     def _forget(self, task: asyncio.Task[Any]) -> None:

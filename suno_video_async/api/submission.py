@@ -221,12 +221,12 @@ class Submission:
             raise ClientClosedError("the submission was given up before it was sent")
         self._since = calls.clock.time()
         calls.statistics.resent_after_500 += self._after_500
-        about = calls.reporter.about(self.sends, since=asked)
+        trace = calls.reporter.trace(self.sends, since=asked)
         self._in_air = True
         self.sends += 1
         try:
             return await calls.send(
-                *(place, self._call, self._on_answer, about),
+                *(place, self._call, self._on_answer, trace),
                 journal=self._journal,
                 permit=permit,
                 recorded=self._bought,

@@ -25,7 +25,7 @@ from suno_video_async.clock import SystemClock
 from suno_video_async.download.partial import Entity, PartFile, Saved
 from suno_video_async.errors import DownloadError
 from suno_video_async.models import Timeout
-from suno_video_async.observability.reporter import About, Reporter
+from suno_video_async.observability.reporter import Reporter, RequestTrace
 from suno_video_async.protocol.codec import retry_after
 
 #: The largest file that is accepted, to protect the user's disk; lyric videos are far smaller.
@@ -151,7 +151,7 @@ class MediaFetcher:
         limits = aiohttp.ClientTimeout(
             total=SLOWEST * self.timeout.total, connect=self.timeout.connect, sock_read=self.timeout.total
         )
-        with self.reporter.sending("media", "GET", without_secrets(url), About(resend)) as sending:
+        with RequestTrace(self.reporter, resend).sending("media", "GET", without_secrets(url)) as trace:
             async with self.session.get(
                 URL(url, encoded=True),
                 timeout=limits,
@@ -161,7 +161,7 @@ class MediaFetcher:
                 raise_for_status=False,
                 auto_decompress=False,
             ) as response:
-                sending.status = response.status
+                trace.status = response.status
                 yield response
 
     def _check_url(self, url: str, *, redirected: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import TypedDict, Unpack
 
 from suno_video_async.errors import APIError, DownloadError, MalformedResponseError, SubmissionUnknown
 from suno_video_async.models import Track
@@ -11,77 +12,59 @@ logger: logging.Logger = logging.getLogger("suno_video_async")
 logger.addHandler(logging.NullHandler())
 
 
-def fields(
-    event: str,
-    *,
-    track: Track | None = None,
-    error: BaseException | None = None,
-    operation: str | None = None,
-    method: str | None = None,
-    url: str | None = None,
-    music_task_id: str | None = None,
-    suno_id: str | None = None,
-    task_id: str | None = None,
-    row: str | None = None,
-    state: str | None = None,
-    attempt: int | None = None,
-    wait: float | None = None,
-    seconds: float | None = None,
-    http_status: int | None = None,
-    lane: str | None = None,
-    credits: float | None = None,  # noqa: A002  the name of the field
-    path: str | None = None,
-    hook: str | None = None,
-) -> dict[str, object]:
-    """Return a record's `extra` fields; unknown ones are left out.
+class Facts(TypedDict, total=False):
+    """What a record can have as fields. None of the names is one of `logging.LogRecord`'s own."""
 
-    None of the names is one of `logging.LogRecord`'s own, and all values are text or numbers.
+    track: Track | None
+    """Gives `music_task_id` and `suno_id`."""
+    error: BaseException | None
+    """Gives `error`, the name of its type, and its facts about the call."""
+    operation: str | None
+    """The call, `"media"` or `"download"`."""
+    method: str | None
+    """The HTTP method."""
+    url: str | None
+    """Without its query: that part may be signed or secret."""
+    music_task_id: str | None
+    """What the video is made from."""
+    suno_id: str | None
+    """The track inside it."""
+    task_id: str | None
+    """The video task."""
+    row: str | None
+    """The row's location in its catalog."""
+    state: str | None
+    """Its current or final state."""
+    attempt: int | None
+    """How many times it was tried."""
+    wait: float | None
+    """Seconds until it is retried, or until calls resume."""
+    seconds: float | None
+    """How long it took."""
+    http_status: int | None
+    """The status of the answer."""
+    lane: str | None
+    """Which calls wait."""
+    credits: float | None
+    """What a task cost."""
+    path: str | None
+    """A file, or a folder."""
+    hook: str | None
+    """The type of a hook."""
+
+
+def fields(event: str, **facts: Unpack[Facts]) -> dict[str, object]:
+    """Return a record's `extra` fields, which are text or numbers; facts that are None are left out.
 
     Args:
         event: what happened, in a word that does not change.
-        track: gives `music_task_id` and `suno_id`.
-        error: gives `error`, the name of its type, and its facts about the call.
-        operation: the call, `"media"` or `"download"`.
-        method: the HTTP method.
-        url: without its query: that part may be signed or secret.
-        music_task_id: what the video is made from.
-        suno_id: the track inside it.
-        task_id: the video task.
-        row: the row's location in its catalog.
-        state: its current or final state.
-        attempt: how many times it was tried.
-        wait: seconds until it is retried, or until calls resume.
-        seconds: how long it took.
-        http_status: the status of the answer.
-        lane: which calls wait.
-        credits: what a task cost.
-        path: a file, or a folder.
-        hook: the type of a hook.
+        facts: what is known of it.
 
     """
-    if track is not None:
-        music_task_id, suno_id = track.task_id, track.suno_id
-    known: dict[str, object] = {
-        "event": event,
-        "operation": operation,
-        "method": method,
-        "url": url,
-        "music_task_id": music_task_id,
-        "suno_id": suno_id,
-        "task_id": task_id,
-        "row": row,
-        "state": state,
-        "attempt": attempt,
-        "wait": wait,
-        "seconds": seconds,
-        "http_status": http_status,
-        "lane": lane,
-        "credits": credits,
-        "path": path,
-        "hook": hook,
-    }
-    given = {name: value for name, value in known.items() if value is not None}
-    return {**_of_error(error), **given}
+    track, error = facts.pop("track", None), facts.pop("error", None)
+    of_track = {} if track is None else {"music_task_id": track.task_id, "suno_id": track.suno_id}
+    given = {name: value for name, value in facts.items() if value is not None}
+    return {**_of_error(error), "event": event, **given, **of_track}
 
 
 def _of_error(error: BaseException | None) -> dict[str, object]:

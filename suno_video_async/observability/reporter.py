@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from types import TracebackType
 
-from attrs import define
+from attrs import define, field
 
 from suno_video_async.clock import Clock
 from suno_video_async.errors import (
@@ -189,12 +189,10 @@ class Reporter:
                     if whole is not None and stage.task_id is None:
                         self.end(whole, stage.error)
 
-    def sending(self, operation: str, method: str, url: str, about: About, task_id: str | None = None) -> Sending:
-        """Make a block one physical send; its end is reported."""
-        return Sending(self, (operation, method, url, task_id), about)
-
-    def about(self, resend: int = 0, *, since: float | None = None, stage: Stage | None = None) -> About | None:
-        """Return the context of a send for its event; None if no hook needs it.
+    def trace(
+        self, resend: int = 0, *, since: float | None = None, stage: Stage | None = None
+    ) -> RequestTrace | None:
+        """Return what reports a send; None if no hook needs it.
 
         Args:
             resend: how many times it was sent before.
@@ -204,7 +202,7 @@ class Reporter:
         """
         if not self._own and not logger.isEnabledFor(logging.DEBUG):
             return None
-        return About(resend, None if since is None else self.clock.now() - since, stage)
+        return RequestTrace(self, resend, None if since is None else self.clock.now() - since, stage)
 
 
 def _complain(hook: Hooks, error: BaseException) -> None:
@@ -226,52 +224,54 @@ def within(stage: Stage) -> Generator[None, None, None]:
         _current.reset(token)
 
 
-@define
-class About:
-    """The context of a send."""
-
-    resend: int = 0
-    waited: float | None = None
-    stage: Stage | None = None
-
-
-class Sending:
-    """One physical send; a class, because it is created for every request.
+@define(eq=False)
+class RequestTrace:
+    """Reports one physical send; a class, because it is created for every request.
 
     Attributes:
+        resend: how many times it was sent before.
+        waited: seconds that it waited for its place.
+        stage: the stage that it belongs to; None for the running one.
         status: the HTTP status, once an answer came.
 
     """
 
-    def __init__(self, reporter: Reporter, what: tuple[str, str, str, str | None], about: About) -> None:
-        self.status: int | None = None
-        self._reporter = reporter
-        self._about = about
-        self._what = what
-        self._started = self._since = 0.0
+    _reporter: Reporter
+    resend: int = 0
+    waited: float | None = None
+    stage: Stage | None = None
+    status: int | None = field(default=None, init=False)
+    _request: tuple[str, str, str, str | None] = field(init=False)
+    _started: tuple[float, float] = field(init=False)
 
-    def __enter__(self) -> Sending:
+    def sending(self, operation: str, method: str, url: str, task_id: str | None = None) -> RequestTrace:
+        """Make a block the send of this request; its end is reported."""
+        self._request = operation, method, url, task_id
+        return self
+
+    def __enter__(self) -> RequestTrace:
         clock = self._reporter.clock
-        self._started, self._since = clock.time(), clock.now()
+        self._started = clock.time(), clock.now()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        operation, method, url, task_id = self._what
+        operation, method, url, task_id = self._request
+        started, since = self._started
         if self.status is None and isinstance(error, MalformedResponseError):
             self.status = error.http_status  # its body was not read to the end
         event = RequestEvent(
             operation=operation,
             method=method,
             url=url,
-            started=self._started,
-            seconds=self._reporter.clock.now() - self._since,
+            started=started,
+            seconds=self._reporter.clock.now() - since,
             status=self.status,
-            resend=self._about.resend,
-            waited=self._about.waited,
+            resend=self.resend,
+            waited=self.waited,
             task_id=task_id,
-            stage=self._about.stage or _current.get(),
+            stage=self.stage or _current.get(),
             error=error,
         )
         self._reporter.emit(lambda hook: hook.on_request(event))

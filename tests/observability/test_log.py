@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import logging
 import re
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 import suno_video_async
 from suno_video_async import NO_LEDGER, Track
 from suno_video_async.hooks import METHODS
-from suno_video_async.observability.log import fields, logger
+from suno_video_async.observability.log import Facts, logger
 from suno_video_async.observability.reporter import LOG
 from suno_video_async.protocol.codec import Answer, Operation, Request
 from tests.docs.examples import ROOT
@@ -27,7 +26,7 @@ PACKAGE = Path(suno_video_async.__file__).parent
 PAGE = (ROOT / "docs" / "how-to" / "telemetry.md").read_text(encoding="utf-8")
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 #: What `fields` takes, and what an error adds.
-NAMES = {*inspect.signature(fields).parameters} - {"track"} | {"code"}
+NAMES = {"event", *Facts.__annotations__} - {"track"} | {"code"}
 
 
 def logging_calls() -> Iterator[tuple[str, ast.Call]]:
@@ -171,7 +170,7 @@ def test_a_silent_log_costs_nothing() -> None:
     client, _ = client_of(FakeAPI())
     assert not logger.isEnabledFor(logging.INFO)
     assert client._options.reporter.hooks == ()
-    assert client._options.reporter.about() is None
+    assert client._options.reporter.trace() is None
 
 
 def test_requests_are_measured_only_for_those_who_hear_of_them(caplog: pytest.LogCaptureFixture) -> None:
@@ -179,9 +178,9 @@ def test_requests_are_measured_only_for_those_who_hear_of_them(caplog: pytest.Lo
     client, _ = client_of(FakeAPI())
     caplog.set_level(logging.INFO, logger.name)
     assert client._options.reporter.hooks == (LOG,)
-    assert client._options.reporter.about() is None
+    assert client._options.reporter.trace() is None
     caplog.set_level(logging.DEBUG, logger.name)
-    assert client._options.reporter.about() is not None
+    assert client._options.reporter.trace() is not None
 
 
 def test_the_log_hears_of_everything() -> None:
