@@ -20,7 +20,7 @@ from suno_video_async.models import Track
 from suno_video_async.observability.log import fields, logger
 
 #: What a catalog's name may end with; its ledger's name does without.
-CATALOG_SUFFIXES = frozenset({".csv", ".json", ".jsonl", ".ndjson"})
+CATALOG_SUFFIXES = frozenset({".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".tsv", ".xlsx"})
 
 #: What a caller may name as a conversion's ledger.
 GivenLedger: TypeAlias = "AsyncLedger | Ledger | str | PathLike[str] | NoLedger | None"
@@ -135,7 +135,8 @@ class OtherLedgers:
 
 def ledger_beside(catalog: Path) -> Path:
     """Return the default ledger of a catalog: `catalog.ledger.db` for `catalog.csv`."""
-    stem = catalog.stem if catalog.suffix.lower() in CATALOG_SUFFIXES else catalog.name
+    name = catalog.with_suffix("") if catalog.suffix.lower() == ".gz" else catalog
+    stem = name.stem if name.suffix.lower() in CATALOG_SUFFIXES else name.name
     return catalog.with_name(f"{stem}.ledger.db")
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from attrs import frozen
 
-from suno_video_async.errors import SunoVideoError
+from suno_video_async.errors import APIError, DownloadError, SubmissionUnknown, SunoVideoError, TaskFailed
 from suno_video_async.models import OutcomeState, Track, VideoTaskId
 from suno_video_async.notebook import card
+
+_FIELDS = ("task_id", "suno_id", "author", "brand")
 
 
 @frozen(kw_only=True)
@@ -45,6 +47,22 @@ class Outcome:
         """Whether the row has its video: made in this run or before, and saved where that was asked for."""
         return self.error is None and self.state in {"succeeded", "downloaded", "skipped"}
 
+    def record(self) -> dict[str, object]:
+        """Return the outcome as the object that the command line writes as a JSON line."""
+        track = self.track
+        return {
+            "row": self.location,
+            "track": None if track is None else {name: getattr(track, name) for name in _FIELDS},
+            "extra": {} if track is None else dict(track.extra),
+            "state": self.state,
+            "video_task_id": self.video_task_id or _kept_id(self.error),
+            "url": self.url,
+            "path": None if self.path is None else str(self.path),
+            **({} if self.sha256 is None else {"sha256": self.sha256}),
+            "credits": None if self.credits is None else _number(self.credits),
+            "error": None if self.error is None else error_record(self.error),
+        }
+
     def _repr_html_(self) -> str:
         track = self.track
         facts = {
@@ -60,3 +78,25 @@ class Outcome:
             "error": self.error,
         }
         return card(track.suno_id if track else self.location or "row", self.state, facts, path=self.path)
+
+
+def error_record(error: Exception) -> dict[str, object]:
+    """Return an error as a value of a JSON line."""
+    return {"type": type(error).__name__, "code": _code(error), "message": str(error)}
+
+
+def _code(error: Exception) -> int | None:
+    if isinstance(error, APIError):
+        return error.code
+    if isinstance(error, TaskFailed):
+        return error.snapshot.result_code
+    return error.status if isinstance(error, DownloadError) else None
+
+
+def _kept_id(error: Exception | None) -> str | None:
+    """Return the id that was found in the broken answer to an unknown submission, if any."""
+    return error.task_id if isinstance(error, SubmissionUnknown) else None
+
+
+def _number(value: float) -> float | int:
+    return int(value) if value.is_integer() else round(value, 6)

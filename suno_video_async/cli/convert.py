@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 from attrs import evolve
 
-from suno_video_async.batch.catalog import count_rows
+from suno_video_async.batch.catalog import CatalogFile, count_rows
+from suno_video_async.cli.catalogs import catalog_options
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import (
@@ -16,7 +17,6 @@ from suno_video_async.cli.options import (
     Downloads,
     Trust,
     callback_port_option,
-    catalog_source,
     client_options,
     download_options,
     is_stream,
@@ -49,6 +49,7 @@ from suno_video_async.ratelimit.shared import SharedRateLimit
     "  suno-video convert failed.csv --ledger catalog.ledger.db --retry-failed 1",
 )
 @click.argument("catalog", type=click.Path(path_type=Path))
+@catalog_options
 @ledger_options
 @trust_options
 @download_options
@@ -75,14 +76,15 @@ from suno_video_async.ratelimit.shared import SharedRateLimit
     "--outcomes",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Also write the JSON line of each track to FILE as it finishes; each run overwrites the file.",
+    help="Also write the JSON line of each track to FILE as it finishes; each run overwrites the file. FILE.csv"
+    " and FILE.parquet are tables, written at the end.",
 )
 @click.option(
     "--failed",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="At the end, write the tracks that failed, were refused or not submitted to FILE: a CSV catalog to"
-    " convert again, with all your columns plus state and error.",
+    help="At the end, write the tracks that failed, were refused or not submitted, and the rows that could not be"
+    " read, to FILE: a CSV catalog to convert again, with all your columns plus state and error.",
 )
 @dry_run_option
 @rate_option()
@@ -116,6 +118,7 @@ def convert_command(
     context: click.Context,
     *,
     catalog: Path,
+    source: CatalogFile,
     ledger: Path | None,
     no_ledger: bool,
     trust: Trust,
@@ -140,8 +143,9 @@ def convert_command(
     """Make a music video of every track in a CATALOG.
 
     CATALOG is a CSV file whose first line names its columns (task_id,suno_id, and optionally author,brand and your
-    own), a JSON Lines file (.jsonl) or a JSON array (.json); - reads CSV from stdin. task_id is the music task,
-    suno_id the track in it: suno-video tracks lists them.
+    own), JSON (objects a line, or an array), an Excel workbook (.xlsx) or a Parquet file, packed with gzip or not;
+    - reads it from stdin. task_id is the music task, suno_id the track in it: suno-video tracks lists them. A file
+    is read through before anything is bought, and refused if rows would be lost or bought without their author.
 
     Every submission is recorded in a ledger before it is sent: catalog.ledger.db beside catalog.csv, unless
     --ledger names another file. However a run ends, the same command continues where it stopped, and buys only
@@ -158,7 +162,7 @@ def convert_command(
     Exit codes, the first that applies: 130 interrupted, 2 usage or configuration, 3 out of credits or over the
     budget, 4 tracks left unknown, submitted or not submitted, 1 tracks failed or were refused, 0 all done.
     """
-    kept, source = ledger_of(catalog, ledger, no_ledger=no_ledger), catalog_source(catalog)
+    kept = ledger_of(catalog, ledger, no_ledger=no_ledger)
     buying = Buying(
         retry_failed=retry_failed,
         rebuy_changed=rebuy_changed,
@@ -200,6 +204,6 @@ def convert_command(
     return run_interruptible(partial(_convert, job, None if is_stream(catalog) else source, output))
 
 
-async def _convert(job: Job, countable: Path | None, output: Output, interrupts: Interrupts) -> int:
+async def _convert(job: Job, countable: CatalogFile | None, output: Output, interrupts: Interrupts) -> int:
     total = None if countable is None else await count_rows(countable)
     return await run(evolve(job, total=total), output, interrupts)

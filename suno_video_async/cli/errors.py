@@ -10,7 +10,6 @@ from enum import IntEnum
 from suno_video_async.errors import (
     AlreadyBoughtError,
     AnotherKeyError,
-    APIError,
     AuthenticationError,
     BoughtElsewhereError,
     BudgetExceeded,
@@ -141,21 +140,6 @@ def _with_options(error: Exception) -> str | None:
         case _:
             return None
     return f"{error.problem}: {fix}"
-
-
-def as_json(error: Exception | None) -> dict[str, object] | None:
-    """Return `error` as the value of a JSON line."""
-    if error is None:
-        return None
-    return {"type": type(error).__name__, "code": _code(error), "message": str(error)}
-
-
-def _code(error: Exception) -> int | None:
-    if isinstance(error, APIError):
-        return error.code
-    if isinstance(error, TaskFailed):
-        return error.snapshot.result_code
-    return error.status if isinstance(error, DownloadError) else None
 
 
 def os_reason(error: BaseException) -> str | None:

@@ -11,13 +11,14 @@ import click
 from attrs import field, frozen
 from rich.table import Table
 
+from suno_video_async.batch.catalog import CatalogFile
 from suno_video_async.batch.plan import counted
+from suno_video_async.cli.catalogs import catalog_options
 from suno_video_async.cli.errors import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import (
     ClientOptions,
     Command,
-    catalog_source,
     client_options,
     ledger_of,
     ledger_options,
@@ -119,12 +120,14 @@ def _enough(price: float, credits_: float) -> str:
     epilog="\b\nExample:\n  suno-video plan catalog.csv",
 )
 @click.argument("catalog", type=click.Path(path_type=Path))
+@catalog_options
 @ledger_options
 @other_ledgers_option
 @client_options
 def plan_command(
     *,
     catalog: Path,
+    source: CatalogFile,
     ledger: Path | None,
     no_ledger: bool,
     ignore_other_ledgers: bool,
@@ -143,7 +146,7 @@ def plan_command(
     if ledger is not None and not ledger.exists():
         output.note(f"there is no ledger {ledger} yet: nothing counts as bought")
     buying = Buying(ignore_other_ledgers=ignore_other_ledgers)
-    return quote_catalog(catalog_source(catalog), kept, connection, output, buying)
+    return quote_catalog(source, kept, connection, output, buying)
 
 
 def dry_run_option(command: Command) -> Command:
@@ -166,7 +169,7 @@ def quote_tracks(tracks: Sequence[Track], connection: ClientOptions, output: Out
 
 
 def quote_catalog(
-    source: Path, ledger: Path | None, connection: ClientOptions, output: Output, buying: Buying
+    source: CatalogFile, ledger: Path | None, connection: ClientOptions, output: Output, buying: Buying
 ) -> int:
     """Say what converting a catalog would buy, as `convert` would decide it."""
 

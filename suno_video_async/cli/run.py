@@ -28,7 +28,7 @@ from suno_video_async.cli.outcome_files import OutcomeFiles
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.cli.probe import check_reachable
 from suno_video_async.cli.purchases import Purchases, resume_command
-from suno_video_async.cli.tally import PROBLEMS_SHOWN, Tally, outcome_line
+from suno_video_async.cli.tally import PROBLEMS_SHOWN, Tally
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT, SunoVideoClient
 from suno_video_async.errors import BudgetExceeded, SunoVideoError
 from suno_video_async.ledger.aio import as_ledger
@@ -236,7 +236,7 @@ async def _emit(job: Job, tally: Tally, output: Output, outcome: Outcome) -> Non
     tally.add(outcome)
     job.state.add(outcome)
     job.on_outcome(outcome)
-    output.result(outcome_line(outcome), human=lambda: None)
+    output.result(outcome.record(), human=lambda: None)
     if job.files.wanted:
         with anyio.CancelScope(shield=True):
             await _write(tally, partial(job.files.take, outcome))
@@ -335,9 +335,7 @@ def _note_failed_catalog(job: Job, output: Output) -> None:
     if files.failed is None:
         return
     if files.unreadable:
-        more = files.unreadable - len(files.named)
-        named = "; ".join([*files.named, *([f"{more} more"] if more else [])])
-        output.note(f"not in {files.failed}, since they are not tracks: {named}")
+        output.note(f"rows that could not be read: {files.unreadable}, in {files.failed} with what is wrong")
     if not files.kept:
         return
     ledger = ["--no-ledger"] if job.ledger is None else ["--ledger", str(job.ledger)]

@@ -25,7 +25,7 @@ from suno_video_async.cli.output import Output, plain
 from suno_video_async.cli.plan import dry_run_option, quote_tracks
 from suno_video_async.cli.purchases import Purchases, resume_command
 from suno_video_async.cli.session import with_client
-from suno_video_async.cli.tally import Tally, outcome_line
+from suno_video_async.cli.tally import Tally
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.download.filenames import file_name
 from suno_video_async.errors import NotFoundError, SunoVideoError, TaskEndUnknown, TaskFailed
@@ -347,7 +347,7 @@ class _Waiting:
         self._tally.add(outcome)
         if outcome.video_task_id is not None and outcome.state != "submitted":
             self.left.remove(outcome.video_task_id)
-        self.output.result(outcome_line(outcome), human=lambda: _outcome_text(outcome))
+        self.output.result(outcome.record(), human=lambda: _outcome_text(outcome))
 
     async def _outcome(self, client: SunoVideoClient, task_id: str) -> Outcome:
         outcome = Outcome(track=None, state="submitted", video_task_id=video_task_id(task_id))
@@ -438,7 +438,7 @@ def download_command(
             path=path,
             credits=video.credits,
         )
-        output.result(outcome_line(outcome), human=lambda: str(path))
+        output.result(outcome.record(), human=lambda: str(path))
         return Exit.DONE
 
     return with_client(connection, output, download)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import define, field
@@ -13,14 +12,8 @@ from suno_video_async.batch.witness import Evidence
 from suno_video_async.cli import errors
 from suno_video_async.cli.errors import Exit
 from suno_video_async.client import ClientStatistics
-from suno_video_async.errors import (
-    BoughtElsewhereError,
-    BudgetExceeded,
-    InsufficientCreditsError,
-    SubmissionUnknown,
-    TaskFailed,
-)
-from suno_video_async.models import Track, VideoTaskId
+from suno_video_async.errors import BoughtElsewhereError, BudgetExceeded, InsufficientCreditsError, TaskFailed
+from suno_video_async.models import VideoTaskId
 
 #: Problems shown to a person; the JSON lines contain all of them.
 PROBLEMS_SHOWN = 20
@@ -132,43 +125,10 @@ def is_problem(outcome: Outcome) -> bool:
     return troubled and outcome.state != "planned"
 
 
-def outcome_line(outcome: Outcome) -> dict[str, object]:
-    """Return one outcome as the object of a JSON line."""
-    track = outcome.track
-    return {
-        "row": outcome.location,
-        "track": _track(track),
-        "extra": dict(_extra(track)),
-        "state": outcome.state,
-        "video_task_id": _task_id(outcome),
-        "url": outcome.url,
-        "path": None if outcome.path is None else str(Path(outcome.path)),
-        **({} if outcome.sha256 is None else {"sha256": outcome.sha256}),
-        "credits": None if outcome.credits is None else _number(outcome.credits),
-        "error": errors.as_json(outcome.error),
-    }
-
-
 def name_of(outcome: Outcome) -> str:
     """Return a row's name for a person: its place in the catalog and its track."""
     parts = (outcome.location, outcome.track.suno_id if outcome.track else None)
     return ": ".join(part for part in parts if part) or outcome.video_task_id or "?"
-
-
-def _track(track: Track | None) -> dict[str, str | None] | None:
-    if track is None:
-        return None
-    return {"task_id": track.task_id, "suno_id": track.suno_id, "author": track.author, "brand": track.brand}
-
-
-def _task_id(outcome: Outcome) -> str | None:
-    """Return the task's id; for an unknown submission, the id found in the broken answer, if any."""
-    kept = outcome.error.task_id if isinstance(outcome.error, SubmissionUnknown) else None
-    return outcome.video_task_id or kept
-
-
-def _extra(track: Track | None) -> Mapping[str, str]:
-    return track.extra if track else {}
 
 
 def _number(value: float) -> float | int:

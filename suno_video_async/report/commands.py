@@ -13,7 +13,7 @@ from suno_video_async.report.facts import Facts, Item
 from suno_video_async.report.reasons import Reason, Way
 
 #: The suffixes of a catalog, in the order in which they are tried beside its ledger.
-SUFFIXES = (".csv", ".jsonl", ".json", ".ndjson")
+SUFFIXES = (".csv", ".jsonl", ".json", ".ndjson", ".xlsx", ".parquet", ".tsv")
 #: Maximum task ids in one command.
 MOST_IDS = 20
 _LEDGER = ".ledger.db"

@@ -69,8 +69,15 @@ class RowReader:
 
     rules: ColumnRules = field(factory=ColumnRules)
     placeholders: int = field(default=0, init=False)
+    _told: bool = field(default=False, init=False)
     _layouts: dict[tuple[str, ...], Layout] = field(factory=dict[tuple[str, ...], Layout], init=False)
     _mapped: set[str] = field(factory=set[str], init=False)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the first placeholder was met since this was asked last."""
+        had, self._told = self._told, self.placeholders > 0
+        return self._told and not had
 
     def layout(self, names: Sequence[str]) -> Layout:
         """Return the layout of columns; those of the rows before are remembered."""

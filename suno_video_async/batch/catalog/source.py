@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sized
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sized
 from functools import partial
 from itertools import chain, islice
 from os import PathLike
@@ -25,7 +25,7 @@ from suno_video_async.batch.catalog.rows import Row, RowReader, bad_row
 from suno_video_async.batch.catalog.tables import csv_rows
 from suno_video_async.errors import CatalogError
 from suno_video_async.models import Track
-from suno_video_async.observability.log import fields, logger
+from suno_video_async.observability.log import logger
 
 #: One row of a caller's own: a track, or its fields by name.
 CatalogRow: TypeAlias = "Track | Mapping[Any, Any]"
@@ -33,6 +33,7 @@ CatalogRow: TypeAlias = "Track | Mapping[Any, Any]"
 CatalogSource: TypeAlias = "CatalogFile | str | PathLike[str] | Iterable[CatalogRow] | AsyncIterable[CatalogRow]"
 
 _ROWS_AT_ONCE = 200
+_PLACEHOLDERS = "are placeholders such as nan or NULL, and count as absent"
 #: How the rows of data frames are got, by the library that a frame is of.
 _FRAMES = {
     "pandas": '.to_dict("records")',
@@ -73,7 +74,8 @@ def _encoding(value: str | None) -> str | None:
 class CatalogFile:
     """A catalog in a file, and how to read it where the file does not say so itself.
 
-    It is a path wherever one is expected.
+    It is a path wherever one is expected. What should be known before anything is bought goes to `notify`: the
+    package's logger, unless you set another function.
 
     Args:
         path: the file: CSV with any usual delimiter, JSON Lines, a JSON array, Excel (`.xlsx`) or Parquet, packed
@@ -92,6 +94,7 @@ class CatalogFile:
     delimiter: str | None
     encoding: str | None
     rules: ColumnRules
+    notify: Callable[[str], object] = field(repr=False)
     _known: tuple[tuple[int, ...], Survey] | None = field(repr=False)
 
     def __init__(
@@ -107,6 +110,7 @@ class CatalogFile:
         self.delimiter = _delimiter(delimiter)
         self.encoding = _encoding(encoding)
         self.rules = ColumnRules.of(columns or {}, ignore_columns)
+        self.notify = logger.warning
         self._known = None
 
     def __fspath__(self) -> str:
@@ -221,16 +225,22 @@ async def read_rows(source: CatalogSource) -> AsyncGenerator[Row, None]:
         MissingExtraError: the file is in a format whose extra is not installed.
 
     """
+    reader = RowReader()
     if isinstance(source, str | PathLike | CatalogFile):
         catalog = _file(source)
+        reader = RowReader(catalog.rules)
         limiter = anyio.CapacityLimiter(1)  # our own: the application's threads may all wait for these rows
-        _log_placeholders(catalog, await anyio.to_thread.run_sync(catalog.survey, limiter=limiter))
-        rows = catalog.rows()
+        survey = await anyio.to_thread.run_sync(catalog.survey, limiter=limiter)
+        if survey is not None and survey.placeholders:
+            catalog.notify(f"{catalog.name}: {survey.placeholders} authors and brands {_PLACEHOLDERS}")
+        rows = catalog.rows(reader)
         while batch := await anyio.to_thread.run_sync(partial(_next_rows, rows), limiter=limiter):
+            if survey is None and reader.has_news:
+                catalog.notify(f"{catalog.name}: authors and brands {_PLACEHOLDERS}")
             for row in batch:
                 yield row
         return
-    number, reader = 0, RowReader()
+    number = 0
     if isinstance(source, AsyncIterable):
         async for item in source:
             number += 1
@@ -263,16 +273,6 @@ def _next_rows(rows: Iterator[Row]) -> list[Row]:
     return list(islice(rows, _ROWS_AT_ONCE))
 
 
-def _log_placeholders(catalog: CatalogFile, survey: Survey | None) -> None:
-    if survey is not None and survey.placeholders:
-        logger.warning(
-            "%s: %d authors and brands are placeholders such as nan or NULL, and count as absent",
-            catalog.name,
-            survey.placeholders,
-            extra=fields("placeholders", path=str(catalog.path)),
-        )
-
-
 def _check_rows(source: object) -> None:
     """Check that an iterable is not one of something else than rows.
 
@@ -295,12 +295,7 @@ def _item(item: object, number: int, reader: RowReader) -> Row:
         return Row(location, item)
     if not isinstance(item, Mapping):
         return bad_row(f"expected a Track or a mapping, not {type(item).__name__}", location)
-    before = reader.placeholders
     row = reader.mapping(cast("Mapping[str, object]", item), location)
-    if reader.placeholders and not before:
-        logger.warning(
-            "%s: placeholders such as nan or NULL count as absent, here and in later rows",
-            location,
-            extra=fields("placeholders", row=location),
-        )
+    if reader.has_news:
+        logger.warning("%s: authors and brands %s", location, _PLACEHOLDERS)
     return row
