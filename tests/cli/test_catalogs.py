@@ -15,15 +15,16 @@ import polars as pl
 import pytest
 
 from suno_video_async import CatalogFile, Track
+from suno_video_async.testing import VideoServer
 from tests.cli.conftest import ROOT, Home, Ran
-from tests.cli.serving import Served, served
+from tests.cli.serving import served
 
 
-def convert(home: Home, server: Served, *arguments: object) -> Ran:
+def convert(home: Home, server: VideoServer, *arguments: object) -> Ran:
     return home.run("convert", *arguments, "--no-download", "--json", *reach(server))
 
 
-def reach(server: Served) -> tuple[object, ...]:
+def reach(server: VideoServer) -> tuple[object, ...]:
     return "--base-url", server.url, "--time-scale", 20
 
 
