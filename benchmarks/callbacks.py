@@ -28,7 +28,7 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.catalog import PER, RATE, Server, ours, server, write_catalog
+from benchmarks.catalog import PER, RATE, ours, server, write_catalog
 from suno_video_async import NO_LEDGER, CallbackReceiver, SunoVideoClient, SystemClock, Track
 from suno_video_async.callbacks import Inbox
 from suno_video_async.ledger.aio import AsyncLedger, as_ledger
@@ -36,6 +36,7 @@ from suno_video_async.ledger.journal import SubmissionJournal
 from suno_video_async.ledger.model import Transition
 from suno_video_async.ledger.states import State
 from suno_video_async.local import Fault, LocalServer
+from tests.support.processes import ServerProcess
 
 FAULTS = '[[fault]]\non = "CreateTask"\nkind = "drop-after"\nrate = 0.05\n'
 
@@ -197,7 +198,7 @@ class Timed(CallbackReceiver):
         return await super().handle(nonce, read, encoding=encoding)
 
 
-async def convert(at: Server, tracks: int, time_scale: float, receiving: str) -> tuple[float, float | None]:
+async def convert(at: ServerProcess, tracks: int, time_scale: float, receiving: str) -> tuple[float, float | None]:
     """Convert that many tracks; return requests a track, and model seconds from the last callback to the end."""
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(

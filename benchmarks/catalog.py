@@ -16,13 +16,12 @@ import os
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from tests.support.processes import ServerProcess, server_process
 
 FAULTS = "".join(
     f'[[fault]]\non = "{operation}"\nkind = "code:{code}"\nrate = 0.03\n'
@@ -34,44 +33,18 @@ RATE, PER = 20, 10
 PATIENCE = 300
 
 
-@frozen
-class Server:
-    """A running local server."""
-
-    url: str
-    key: str
-
-    def stats(self) -> dict[str, Any]:
-        """Return the server's own books."""
-        with urllib.request.urlopen(f"{self.url}/_local/stats", timeout=10) as answer:
-            books: dict[str, Any] = json.load(answer)
-            return books
-
-    def tasks(self) -> list[dict[str, Any]]:
-        """Return the TaskInfo data of all video tasks."""
-        with urllib.request.urlopen(f"{self.url}/_local/tasks", timeout=60) as answer:
-            tasks: list[dict[str, Any]] = json.load(answer)["video"]
-            return tasks
-
-
 @contextmanager
 def server(
     folder: Path, *, time_scale: float, seed: int, faults: str = FAULTS, median: float = 60, running: int = 100
-) -> Iterator[Server]:
+) -> Iterator[ServerProcess]:
     """Run `suno-video serve` in a process of its own."""
     file = folder / "faults.toml"
     file.write_text(faults, encoding="utf-8")
-    options = f"--port 0 --credits 1000000 --rate {RATE}/{PER} --max-running {running}"
+    options = f"--credits 1000000 --rate {RATE}/{PER} --max-running {running}"
     options += f" --render-seconds {median:g}:0.35"
-    command = [sys.executable, "-m", "suno_video_async", "serve", *options.split()]
-    command += ["--time-scale", f"{time_scale:g}", "--faults", str(file), "--seed", str(seed)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            words = process.stdout.readline().split()
-            yield Server(url=words[2], key=words[-1])
-        finally:
-            process.terminate()
+    options += f" --time-scale {time_scale:g} --seed {seed}"
+    with server_process(*options.split(), "--faults", file) as at:
+        yield at
 
 
 def write_catalog(path: Path, numbers: Iterable[int]) -> None:
@@ -92,7 +65,7 @@ def run(command: list[str], environment: dict[str, str], patience: float = PATIE
     return done.stdout
 
 
-def ours(at: Server, catalog: Path, time_scale: float, *more: str) -> dict[str, Any]:
+def ours(at: ServerProcess, catalog: Path, time_scale: float, *more: str) -> dict[str, Any]:
     """Convert with our command line, and more options of it."""
     options = ["--no-ledger", "--no-download", "--json", "--time-scale", f"{time_scale:g}", *more]
     command = [sys.executable, "-m", "suno_video_async", "convert", str(catalog), *options]
@@ -102,7 +75,7 @@ def ours(at: Server, catalog: Path, time_scale: float, *more: str) -> dict[str, 
 
 
 def handwritten(
-    at: Server, catalog: Path, time_scale: float, script: str = "handwritten.py", patience: float = PATIENCE
+    at: ServerProcess, catalog: Path, time_scale: float, script: str = "handwritten.py", patience: float = PATIENCE
 ) -> dict[str, Any]:
     """Convert with a script of `benchmarks/peers`."""
     peer = Path(__file__).parent / "peers" / script

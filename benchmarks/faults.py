@@ -19,8 +19,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.catalog import Server, server
+from benchmarks.catalog import server
 from suno_video_async import RateLimit, RetryPolicy, SunoVideoClient, SystemClock, Timeout, Track
+from tests.support.processes import ServerProcess
 
 RATE = 0.02
 ON_BOTH = (
@@ -40,7 +41,7 @@ def faults() -> str:
 
 
 async def convert(
-    at: Server, ledger: Path, tracks: int, time_scale: float, *, retry_failed: int = 0
+    at: ServerProcess, ledger: Path, tracks: int, time_scale: float, *, retry_failed: int = 0
 ) -> Counter[str]:
     """Convert strictly; return how many rows ended in which state."""
     states = Counter[str]()
@@ -60,7 +61,7 @@ async def convert(
     return states
 
 
-async def settle(at: Server, ledger: Path) -> tuple[int, int]:
+async def settle(at: ServerProcess, ledger: Path) -> tuple[int, int]:
     """Decide about the unknown rows as a person would who can see the server's books."""
     with urllib.request.urlopen(f"{at.url}/_local/tasks", timeout=60) as answer:  # noqa: ASYNC210  nothing else runs
         bought = {task["param"]["input"]["suno_id"]: task["task_id"] for task in json.load(answer)["video"]}
@@ -79,7 +80,7 @@ async def settle(at: Server, ledger: Path) -> tuple[int, int]:
     return adopted, resent
 
 
-def charged(at: Server) -> Counter[int]:
+def charged(at: ServerProcess) -> Counter[int]:
     """Return how many tracks were charged how often."""
     return Counter(at.stats()["charged_by_track"].values())
 

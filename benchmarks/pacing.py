@@ -33,6 +33,7 @@ from attrs import frozen
 
 from benchmarks import catalog
 from benchmarks.pacing_model import DISTRIBUTIONS, LATENCY, Job, run
+from tests.support.processes import ServerProcess
 
 #: Real seconds after which a hand-written script is stopped.
 CUT = 180.0
@@ -220,7 +221,7 @@ def over_sockets(name: str, tracks: int, scale: float, seed: int) -> dict[str, f
     }
 
 
-def _peer(name: str, at: catalog.Server, file: Path, scale: float) -> dict[str, Any] | None:
+def _peer(name: str, at: ServerProcess, file: Path, scale: float) -> dict[str, Any] | None:
     """Return what one of the three reported; None if a script was stopped."""
     if name == "ours":
         return catalog.ours(at, file, scale)

@@ -25,7 +25,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.catalog import PATIENCE, PER, RATE, Server, server, write_catalog
+from benchmarks.catalog import PATIENCE, PER, RATE, server, write_catalog
+from tests.support.processes import ServerProcess
 
 #: The most that a run may take, as a multiple of the bound.
 MOST = 1.10
@@ -33,7 +34,9 @@ MOST = 1.10
 RUNNING = 10_000
 
 
-def start(at: Server, folder: Path, catalog: Path, time_scale: float, in_flight: int) -> subprocess.Popen[str]:
+def start(
+    at: ServerProcess, folder: Path, catalog: Path, time_scale: float, in_flight: int
+) -> subprocess.Popen[str]:
     """Start one conversion."""
     options = ["--share-limit", str(folder / "limit.db"), "--no-download", "--json"]
     options += ["--time-scale", f"{time_scale:g}", "--max-in-flight", str(in_flight)]
@@ -56,7 +59,7 @@ def catalogs(folder: Path, tracks: int, processes: int) -> list[Path]:
     return paths
 
 
-def kill_one(at: Server, victim: subprocess.Popen[str], tracks: int) -> None:
+def kill_one(at: ServerProcess, victim: subprocess.Popen[str], tracks: int) -> None:
     """Kill a process when about a third of all is bought."""
     while at.stats()["charged"] < tracks / 3 and victim.poll() is None:
         time.sleep(0.01)

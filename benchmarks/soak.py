@@ -29,9 +29,10 @@ from typing import Any
 from attrs import asdict, frozen
 
 from benchmarks.callbacks import free_port
-from benchmarks.catalog import RATE, Server, server, write_catalog
+from benchmarks.catalog import RATE, server, write_catalog
 from benchmarks.million import rss
 from suno_video_async import CallbackReceiver, RateLimit, RetryPolicy, SunoVideoClient, SystemClock
+from tests.support.processes import ServerProcess
 
 SHARE = 0.01
 FAULTS = {
@@ -112,7 +113,7 @@ async def sampling(every: float, rows: Callable[[], int], samples: list[Sample])
 
 
 async def convert(
-    at: Server, folder: Path, time_scale: float, every: float, samples: list[Sample]
+    at: ServerProcess, folder: Path, time_scale: float, every: float, samples: list[Sample]
 ) -> tuple[Counter[str], dict[str, str]]:
     """Convert the catalog in a folder; return how many rows ended in which state, and the state of each track."""
     port = free_port()
@@ -176,7 +177,7 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def charges(at: Server) -> Counter[str]:
+def charges(at: ServerProcess) -> Counter[str]:
     """Return how often the server charged each track."""
     return Counter(task["param"]["input"]["suno_id"] for task in at.tasks())
 

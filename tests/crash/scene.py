@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import os
 import subprocess
-import sys
-import urllib.request
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from attrs import define, field, frozen
 
@@ -26,6 +22,7 @@ from tests.crash.child import ENDS, SCALE, Job, as_line
 from tests.crash.points import Point
 from tests.support.keys import KEY
 from tests.support.mp4 import problem_of
+from tests.support.processes import ServerProcess, child, server_process
 
 TRACKS = 6
 ROOT = Path(suno_video_async.__file__).parent.parent
@@ -33,64 +30,33 @@ _music_tasks = itertools.count(1)
 
 
 @frozen
-class Server:
-    """The local server, in a process of its own."""
-
-    url: str
+class Server(ServerProcess):
+    """The local server, and what it says of tracks."""
 
     def books(self) -> Mapping[str, int]:
         """Return how often each track was charged."""
-        charged = self._ask("stats")["charged_by_track"]
-        return {str(name): int(times) for name, times in charged.items()}
+        return {str(name): int(times) for name, times in self.stats()["charged_by_track"].items()}
 
     def most_in_any_window(self) -> int:
         """Return the largest number of requests that ever arrived within one period."""
-        return int(self._ask("stats")["max_in_any_window"])
+        return int(self.stats()["max_in_any_window"])
 
     def task_of(self, task_id: str, suno_id: str) -> str:
         """Return the video task that a track was bought as."""
         wanted = {"task_id": task_id, "suno_id": suno_id}
-        found = [
-            task["task_id"]
-            for task in self._ask("tasks")["video"]
-            if wanted.items() <= task["param"]["input"].items()
-        ]
+        found = [task["task_id"] for task in self.tasks() if wanted.items() <= task["param"]["input"].items()]
         assert len(found) == 1, found
         return str(found[0])
-
-    def _ask(self, what: str) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.url}/_local/{what}", timeout=20) as answer:
-            said: dict[str, Any] = json.load(answer)
-        return said
-
-
-@contextmanager
-def _process(*arguments: object) -> Generator[subprocess.Popen[str], None, None]:
-    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    with subprocess.Popen(
-        [sys.executable, "-m", *map(str, arguments)],
-        env={**environment, "PYTHONPATH": str(ROOT), "HOME": "/nonexistent"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 @contextmanager
 def serving(faults: Path | None = None) -> Generator[Server, None, None]:
     """Run a server with simulated rendering."""
-    options = ["--port", 0, "--render-seconds", "20:0.35", "--time-scale", SCALE, "--seed", 1]
+    options = ["--render-seconds", "20:0.35", "--time-scale", SCALE, "--seed", 1]
     money = ["--credits", 1_000_000, "--api-key", KEY]
     injected = [] if faults is None else ["--faults", faults]
-    with _process("suno_video_async", "serve", *options, *money, *injected) as process:
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        assert said.startswith("listening on "), f"the server did not start; it said {said!r}"
-        yield Server(said.split()[2])
+    with server_process(*options, *money, *injected) as server:
+        yield Server(server.url, KEY)
 
 
 class Runs:
@@ -111,7 +77,7 @@ class Runs:
 @contextmanager
 def runs() -> Generator[Runs, None, None]:
     """Make ready to run jobs."""
-    with _process("tests.crash.child") as process:
+    with child("tests.crash.child", environment={**os.environ, "HOME": "/nonexistent"}) as process:
         yield Runs(process)
 
 
