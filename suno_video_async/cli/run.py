@@ -125,6 +125,8 @@ async def convert(job: Job, output: Output, interrupts: Interrupts) -> tuple[Tal
                 await _emit(job, tally, output, outcome)
         if interrupts.happened:
             await _emit_rest(job, tally, output)
+        elif tally.failure is not None:
+            tally.leave_rest_planned()
         await _close_files(job, tally)
     return tally, tally.summary(job.client.statistics(), job.client.clock.now() - started)
 
