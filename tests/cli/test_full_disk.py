@@ -26,9 +26,7 @@ def test_a_row_is_reported_once_however_full_the_disk_is(home: Home, kilobytes: 
         lines = [json.loads(line) for line in ran.stdout.splitlines()]
         outcomes, summary = lines[:-1], lines[-1]["summary"]
         reported = {line["track"]["suno_id"]: line for line in outcomes}
-        charged = {
-            task["param"]["input"]["suno_id"]: task["task_id"] for task in server.server.service.tasks()["video"]
-        }
+        charged = {task["param"]["input"]["suno_id"]: task["task_id"] for task in server.tasks()["video"]}
         again = home.run("convert", "catalog.csv", *reach)
         counts = server.stats()["charged_by_track"]
     assert (ran.returncode, "disk I/O error" in ran.stderr or "is full" in ran.stderr) == (2, True)

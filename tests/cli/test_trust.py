@@ -10,21 +10,22 @@ from pathlib import Path
 import pytest
 
 from suno_video_async.ledger.files import counter_of, has_log
+from suno_video_async.testing import VideoServer
 from tests.cli.conftest import Home, Ran
-from tests.cli.serving import Served, served
+from tests.cli.serving import served
 from tests.support.keys import KEY
 
 LEDGER = Path("catalog.ledger.db")
 NEW_KEY = "ak_" + "n" * 32
 
 
-def convert(home: Home, server: Served, *arguments: object) -> Ran:
+def convert(home: Home, server: VideoServer, *arguments: object) -> Ran:
     return home.run(
         "convert", *arguments, "--base-url", server.url, "--time-scale", 20, "--no-download", "--rate", "1000/10"
     )
 
 
-def charges(server: Served) -> int:
+def charges(server: VideoServer) -> int:
     charged = server.stats()["charged"]
     assert isinstance(charged, int)
     return charged
@@ -112,9 +113,9 @@ def test_unknown_decisions_need_the_switch_as_well(home: Home) -> None:
 # --same-account
 
 
-def change_key(server: Served, monkeypatch: pytest.MonkeyPatch, *, same_account: bool) -> None:
+def change_key(server: VideoServer, monkeypatch: pytest.MonkeyPatch, *, same_account: bool) -> None:
     """Let the user have a new key: of the same account, or of another one."""
-    accounts = server.server.service._accounts._by_key
+    accounts = server._server.service._accounts._by_key
     if same_account:
         accounts[NEW_KEY] = accounts[KEY]
     monkeypatch.setenv("CRUN_API_KEY", NEW_KEY)
