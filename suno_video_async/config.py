@@ -21,6 +21,8 @@ DEFAULT_BASE_URL = "https://api.crun.ai"
 #: Characters; a shorter key is a test server's, and may well occur in ordinary text.
 SHORTEST_SECRET = 12
 _KEY_SHAPE = re.compile(r"ak_[\x21-\x7e]{32}")
+#: The start of a key inside other text; no host name or path of ours is like that.
+_KEY_ANYWHERE = re.compile(r"(?<![0-9A-Za-z])ak_[0-9A-Za-z]{32}", re.IGNORECASE)
 
 
 @frozen
@@ -69,9 +71,29 @@ class Settings:
 
         Raises:
             MissingKeyError: there is no key.
-        ConfigurationError: one of the two cannot be used.
+            ConfigurationError: one of the two cannot be used.
 
         """
+        found = cls._find(api_key, base_url, environment, key_file)
+        if isinstance(found, ConfigurationError):
+            # Raised out here and without these: a traceback that shows local variables would show the key.
+            del api_key, base_url, environment
+            raise found.with_traceback(None)
+        return found
+
+    @classmethod
+    def _find(
+        cls, api_key: str | None, base_url: str | None, environment: Mapping[str, str], key_file: Path | None
+    ) -> Settings | ConfigurationError:
+        try:
+            return cls._found(api_key, base_url, environment, key_file)
+        except ConfigurationError as error:
+            return error
+
+    @classmethod
+    def _found(
+        cls, api_key: str | None, base_url: str | None, environment: Mapping[str, str], key_file: Path | None
+    ) -> Settings:
         key = api_key or environment.get("CRUN_API_KEY")
         url = base_url or environment.get("CRUN_BASE_URL")
         if not key or not url:
@@ -80,7 +102,8 @@ class Settings:
             key, url = key or file.get("CRUN_API_KEY"), url or file.get("CRUN_BASE_URL", DEFAULT_BASE_URL)
         if not key or not key.strip():
             raise MissingKeyError
-        settings = cls(check_base_url(url.strip()), check_key(key.strip()), bool(api_key), key_file)
+        checked_url = check_base_url(url.strip(), key.strip())
+        settings = cls(checked_url, check_key(key.strip()), bool(api_key), key_file)
         if not is_secret(settings.api_key) and not is_loopback(urlsplit(settings.base_url).hostname or ""):
             raise ConfigurationError(
                 f"the API key has only {len(settings.api_key)} characters: copy it whole (one this short is for a"
@@ -172,13 +195,22 @@ def check_key(key: str) -> str:
     return key
 
 
-def check_base_url(url: str) -> str:
+def check_base_url(url: str, key: str = "") -> str:
     """Return a base URL that a key may be sent to: https, or plain http to this machine itself.
+
+    Args:
+        url: the URL.
+        key: the key that will be sent, which must not be in the URL: URLs are shown and logged.
 
     Raises:
         ConfigurationError: it is any other URL.
 
     """
+    if _KEY_ANYWHERE.search(url) or (is_secret(key) and key.lower() in url.lower()):
+        raise ConfigurationError(
+            "the base URL contains an API key: set CRUN_API_KEY to the key, and the base URL to an address such as"
+            f" {DEFAULT_BASE_URL}"
+        )
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

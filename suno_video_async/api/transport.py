@@ -352,7 +352,9 @@ def _reason(error: Exception) -> str:
         # Its errno is not the operating system's: 1 would read as "operation not permitted".
         return f"TLS failed ({inner.reason or type(inner).__name__})"
     if isinstance(inner, aiohttp.ClientResponseError):
-        return f"{type(inner).__name__}: HTTP {inner.status} {inner.message}".rstrip()
+        # Behind a colon aiohttp quotes a part of the answer, which may be a part of the key.
+        said = re.split(r"[:\n]", inner.message, maxsplit=1)[0]
+        return f"{type(inner).__name__}: HTTP {inner.status} {said}".rstrip()
     if isinstance(inner, OSError) and inner.strerror:
         # asyncio's own text of a refused connection names an address, and not what happened.
         return os.strerror(inner.errno) if inner.errno and inner.errno > 0 else inner.strerror

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from suno_video_async._util.text import one_line
 from suno_video_async.cli import errors
 from suno_video_async.cli.completion import completion_command
 from suno_video_async.cli.convert import convert_command
@@ -24,7 +25,7 @@ from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.library import library_group
 from suno_video_async.cli.listen import listen_command
 from suno_video_async.cli.login import login_command
-from suno_video_async.cli.output import discard_stdout, plain, redacted, say
+from suno_video_async.cli.output import discard_stdout, plain, printable, say
 from suno_video_async.cli.plan import plan_command
 from suno_video_async.cli.report import report_command
 from suno_video_async.cli.serve import serve_command
@@ -137,7 +138,7 @@ def _caught(command: Callable[[], object], *, debug: bool) -> int:
 
 def _complain(text: str, code: int, *, debug: bool) -> int:
     if debug:
-        click.echo(redacted(traceback.format_exc()), err=True, nl=False)
+        click.echo(printable(traceback.format_exc()), err=True, nl=False)
     click.echo(f"suno-video: {plain(text)}", err=True)
     return code
 
@@ -197,8 +198,10 @@ def _logged(handler: logging.Handler) -> Generator[None, None, None]:
 
 class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record to stderr."""
-        say(redacted(self.format(record)))
+        """Write one record to stderr: its message as one line, and the lines of its traceback, if it has one."""
+        said = self.format(record)
+        message = record.getMessage()
+        say(printable(said.replace(message, one_line(message), 1)))
 
 
 class _Warnings(logging.Handler):

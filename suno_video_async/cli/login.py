@@ -13,7 +13,7 @@ from suno_video_async.cli import keyfile
 from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.options import ClientOptions, Command, output_options
-from suno_video_async.cli.output import Output
+from suno_video_async.cli.output import Output, keep_secret
 from suno_video_async.cli.session import with_client
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.config import check_base_url, check_key, default_key_file, read_key_file
@@ -89,6 +89,7 @@ def _asked() -> str:
             )
     if not key.strip():
         raise UsageProblem("no key was given: nothing was stored")
+    keep_secret(key.strip())
     return key.strip()
 
 

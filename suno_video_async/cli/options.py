@@ -18,7 +18,7 @@ from suno_video_async.batch import ledgers
 from suno_video_async.batch.ledgers import ledger_beside
 from suno_video_async.callbacks import checked_public_url
 from suno_video_async.cli.errors import UsageProblem
-from suno_video_async.cli.output import Output
+from suno_video_async.cli.output import Output, keep_stored_secret
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT, SunoVideoClient
 from suno_video_async.clock import SystemClock
 from suno_video_async.download.filenames import DEFAULT_TEMPLATE, NameTemplate
@@ -112,6 +112,7 @@ class ClientOptions:
             ConfigurationError: no key, or a base URL that it cannot be sent to.
 
         """
+        keep_stored_secret()
         return SunoVideoClient(
             api_key=self.api_key,
             base_url=self.base_url,

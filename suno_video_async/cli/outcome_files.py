@@ -9,6 +9,7 @@ from typing import IO
 
 from attrs import define, field
 
+from suno_video_async._util.text import escaped_json
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.cli import errors
 from suno_video_async.cli.errors import UsageProblem
@@ -89,7 +90,8 @@ class OutcomeFiles:
     def take(self, outcome: Outcome) -> None:
         """Write one outcome."""
         if self._lines is not None:
-            self._lines.write(redacted(json.dumps(outcome.record(), ensure_ascii=False)) + "\n")
+            self._lines.write(redacted(escaped_json(json.dumps(outcome.record(), ensure_ascii=False))) + "
+")
             self._lines.flush()
             if outcome.track is not None:
                 self._columns.update(dict.fromkeys(outcome.track.extra))

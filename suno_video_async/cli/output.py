@@ -13,23 +13,44 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import click
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from suno_video_async.config import is_secret
+from suno_video_async._util.text import escaped_json, one_line
+from suno_video_async.config import default_key_file, is_secret, read_key_file
+from suno_video_async.errors import ConfigurationError
 
+#: Keys that were found elsewhere than in the environment.
+_known = set[str]()
 _KEYS = re.compile(r"\bak_[\x21\x23-\x5b\x5d-\x7e]{32}")
+
+
+def keep_secret(key: str) -> None:
+    """Leave a key out of all that is written from now on."""
+    _known.add(key)
+
+
+def keep_stored_secret() -> None:
+    """Do so with the key in the key file. Blocks."""
+    with suppress(ConfigurationError):  # it is reported by what needs it
+        keep_secret(read_key_file(default_key_file()).get("CRUN_API_KEY", "").strip())
 
 
 def redacted(text: str) -> str:
     """Return `text` with API keys replaced."""
-    own = os.environ.get("CRUN_API_KEY", "").strip()
-    if is_secret(own):
-        text = text.replace(own, "[api key]")
+    for own in (os.environ.get("CRUN_API_KEY", "").strip(), *_known):
+        if is_secret(own):
+            text = text.replace(own, "[api key]")
     return _KEYS.sub("[api key]", text)
+
+
+def printable(text: str) -> str:
+    """Return lines without API keys and without what acts on a terminal, each on a line of its own as it was."""
+    lines = redacted(text).replace("\r\n", "\n").split("\n")
+    return "\n".join(map(one_line, lines))
 
 
 def plain(text: str) -> str:
@@ -108,7 +129,7 @@ class Output:
 
     def text(self, text: str) -> None:
         """Write text to stdout as it is, such as a CSV file."""
-        sys.stdout.write(redacted(text))
+        sys.stdout.write(printable(text))
         sys.stdout.flush()
 
     def note(self, text: str, *, style: str = "") -> None:
@@ -125,7 +146,7 @@ class Output:
             self.note(text)
 
     def _line(self, value: Mapping[str, object]) -> None:
-        text = json.dumps(value, ensure_ascii=not _writes_unicode(sys.stdout))
+        text = escaped_json(json.dumps(value, ensure_ascii=not _writes_unicode(sys.stdout)))
         if not self.gone:
             try:
                 sys.stdout.write(redacted(text) + "\n")
