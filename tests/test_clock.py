@@ -63,4 +63,4 @@ def test_a_clock_goes_on_without_a_loop() -> None:
         return clock.now()
 
     assert asyncio.run(now()) <= clock.now()
-    assert repr(Limiter()) == "<Limiter rate=RateLimit(requests=20, per=10.0) in_air=0 window=0 waiting=0>"
+    assert repr(Limiter()) == "<Limiter rate=RateLimit(requests=20, per=10.0) in_flight=0 window=0 waiting=0>"

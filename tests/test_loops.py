@@ -172,7 +172,7 @@ def test_two_loops_one_after_the_other() -> None:
 
     asyncio.run(main())
     asyncio.run(main())
-    assert limiter.statistics().in_air == 0
+    assert limiter.statistics().in_flight == 0
 
 
 async def test_a_fixture_may_leave_from_another_task() -> None:

@@ -2,7 +2,7 @@
 
 A physical send runs in a task of its own: a cancelled caller stops waiting, but never cuts the send short. So a
 place in the window is always held until the server is done with its request, and the answer of a submission
-always reaches whoever keeps the books.
+always reaches the ledger.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class Calls:
     """Carries out API calls within the limit.
 
     Attributes:
-        reporter: tells what is done.
-        base_url: where the calls go, for what is told.
+        reporter: notifies the hooks.
+        base_url: where the calls go, for events.
         in_flight: says how many tasks are known to be running; a 429 on CreateTask may then be their cap.
         on_closed: called when submissions are held up for longer than this library waits, with the reason.
 
@@ -104,7 +104,7 @@ class Calls:
         self.closing = Closing(self.clock)
 
     async def read(self, request: Request, decode: Callable[[Answer, Request], T]) -> T:
-        """Send a call that costs nothing, again where its failure is temporary."""
+        """Send a call that costs nothing, again if its failure is temporary."""
         try:
             return await self._attempt(request, decode)
         except SunoVideoError as error:
@@ -128,12 +128,12 @@ class Calls:
         resend: int = 0,
         stage: Stage | None = None,
     ) -> None:
-        """Send one TaskInfo with a place that is held already; `answered` is told how it ended, once.
+        """Send one TaskInfo with a place that is held already; `answered` is called once, with its result.
 
         Args:
             place: the place.
-            task_id: whom to ask about.
-            answered: told the end.
+            task_id: which task to ask about.
+            answered: called with the result.
             resend: how many times in a row this was asked in vain.
             stage: what it is a part of.
 
@@ -170,7 +170,7 @@ class Calls:
                     await self.probe()
 
     async def aclose(self) -> None:
-        """Refuse further calls, wait for the submissions in the air and cut the reads short."""
+        """Refuse further calls, wait for the submissions in flight and cut the reads short."""
         self.closed = True
         if self._probe is not None:
             self._probe.cancel()
@@ -204,30 +204,30 @@ class Calls:
         permit: Pass | None = None,
         recorded: Callable[[T], None] = lambda _: None,
     ) -> T:
-        """Send once with a place that is held already; whoever is cancelled does not cut it short.
+        """Send once with a place that is held already; a caller who is cancelled does not cut it short.
 
         Args:
             place: the place; it is given back at the end of the attempt.
             request: what is sent.
-            decode: reads the answer, in the send's own task, even when nobody waits any more.
+            decode: reads the answer, in the send's own task, even if the caller has left.
             trace: reports it; None if no hook needs that.
             journal: records what becomes of a submission.
             permit: the brake's, for a submission.
             recorded: called with what was read, once the ledger has it or cannot take it.
 
         """
-        # Its result is a `Result` and never an exception: a future that nobody awaits would complain about one.
-        over: asyncio.Future[Result[T]] = asyncio.get_running_loop().create_future()
+        # Its result is a `Result` and never an exception: a future that is not awaited would complain about one.
+        ended: asyncio.Future[Result[T]] = asyncio.get_running_loop().create_future()
 
         def end(result: Result[T]) -> None:
-            if not over.done():
-                over.set_result(result)
+            if not ended.done():
+                ended.set_result(result)
 
         send = self._send(
             place, request, decode, end, trace=trace, journal=journal, permit=permit, recorded=recorded
         )
         self._launch(send, request)
-        result = await over
+        result = await ended
         if result.error is not None:
             raise result.error
         return result.value  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # no error means that there is a value
@@ -244,7 +244,7 @@ class Calls:
         place: Place,
         request: Request,
         decode: Callable[[Answer, Request], T],
-        over: Callable[[Result[T]], None],
+        end: Callable[[Result[T]], None],
         *,
         trace: RequestTrace | None,
         journal: SubmissionJournal | None = None,
@@ -256,12 +256,12 @@ class Calls:
         try:
             result = await self._exchange(place, request, decode, trace, journal=journal, permit=permit)
             value = result.value
-            if journal is not None and _was_begun(result.error):
+            if journal is not None and _was_intended(result.error):
                 result = await self._written(journal, result)
             if value is not None and not isinstance(result.error, MalformedResponseError):
                 recorded(value)
         finally:
-            over(result or Result(None, self._cut_short(request)))
+            end(result or Result(None, self._cut_short(request)))
             self._forget(cast("asyncio.Task[Any]", asyncio.current_task()))
 
     async def _exchange(
@@ -382,7 +382,7 @@ class Calls:
             self.reporter.emit(lambda hook: hook.on_pause(event))
 
     def pause(self, operation: Operation, error: SunoVideoError, seconds: float) -> Lane | None:
-        """Hold up others for `seconds` where `error` says that the server wants less; return whom, if anybody."""
+        """Pause the affected lane for `seconds` if the server asked us to slow down; return that lane."""
         if not isinstance(error, RateLimitError | MaintenanceError):
             return None
         at_cap = operation is Operation.CREATE_TASK and isinstance(error, RateLimitError) and self.in_flight() > 0
@@ -432,13 +432,13 @@ class Calls:
 
 
 def _begun(send: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Return a task that has taken its first step already, where Python can: it spares a round of the loop."""
+    """Return a task that has taken its first step already, if Python can: it spares an iteration of the loop."""
     loop = asyncio.get_running_loop()
     if sys.version_info >= (3, 12) and loop.get_task_factory() is None:  # pragma: no cover  not in Python 3.11
         return asyncio.Task(send, loop=loop, eager_start=True)
     return loop.create_task(send)
 
 
-def _was_begun(error: SunoVideoError | None) -> bool:
-    """Whether a send got past the books' first entry."""
+def _was_intended(error: SunoVideoError | None) -> bool:
+    """Whether the ledger took the intent to send, so that it has to learn the result."""
     return not isinstance(error, LedgerError | BudgetExceeded | AlreadyBoughtError | BoughtElsewhereError)

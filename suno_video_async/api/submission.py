@@ -35,7 +35,7 @@ class Submission:
     """Carries one CreateTask to its end in the client's own task group.
 
     The caller awaits `outcome`. When the caller is cancelled, `abandon` ends what has not begun to be sent; a send
-    in the air is left to finish, and its task is followed all the same. `sends` counts the physical sends.
+    in flight is left to finish, and its task is followed all the same. `sends` counts the physical sends.
 
     Args:
         calls: how it is sent.
@@ -70,7 +70,7 @@ class Submission:
         self._bought = bought
         self._refused = refused
         self._slots = slots
-        self._turn = submit_place
+        self._submit_place = submit_place
         self._journal = journal
         self._bulk = bulk
         self._call = codec.create_task(request)
@@ -82,7 +82,7 @@ class Submission:
         self._stage: Stage  # while it runs
         self._wanted = True
         self._claimed = True
-        self._in_air = False
+        self._in_flight = False
         self.sends: int = 0
         self._scope = anyio.CancelScope()
 
@@ -135,19 +135,19 @@ class Submission:
 
     def break_off(self, reason: SunoVideoError) -> None:
         """Give the caller the reason why this is not sent any more; what is in flight is not touched."""
-        if not self._in_air and not self.outcome.done():
+        if not self._in_flight and not self.outcome.done():
             self.outcome.set_result(reason)
 
     def abandon(self) -> None:
         """Do not send, or not again; what is in flight is left to finish, and so are questions about its id."""
         self._wanted = False
-        if not self._in_air and self._unknown is None:
+        if not self._in_flight and self._unknown is None:
             self._scope.cancel()
 
     def leave(self) -> None:
         """Abandon it, and ask no more about the id in an answer either: a later run does."""
         self.abandon()
-        if not self._in_air:
+        if not self._in_flight:
             self._scope.cancel()
 
     async def _create(self) -> None:
@@ -214,7 +214,7 @@ class Submission:
         calls = self._calls
         asked = calls.clock.now()
         calls.closing.check(Lane.CREATE)
-        place, permit = await self._turn()
+        place, permit = await self._submit_place()
         if calls.closed or not self._wanted:
             calls.limiter.brake.give_back(permit)
             calls.limiter.release(place, sent=False, answered=False)
@@ -222,7 +222,7 @@ class Submission:
         self._since = calls.clock.time()
         calls.statistics.resent_after_500 += self._after_500
         trace = calls.reporter.trace(self.sends, since=asked)
-        self._in_air = True
+        self._in_flight = True
         self.sends += 1
         try:
             return await calls.send(
@@ -235,7 +235,7 @@ class Submission:
             self._after_500 = isinstance(error, ServerError)
             raise
         finally:
-            self._in_air = False
+            self._in_flight = False
 
     def _on_answer(self, answer: Answer, request: Request) -> VideoTaskId:
         """Read the answer and act on it before anybody else gets a place in the window."""

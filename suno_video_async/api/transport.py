@@ -37,7 +37,7 @@ class Transport(Protocol):
         """Send once and return the whole answer.
 
         Raises:
-            TransportError: none came; `sent` is False only where no byte left.
+            TransportError: none came; `sent` is False only if no byte left.
 
         """
         ...
@@ -288,7 +288,7 @@ class _Body(BytesPayload):
 
 
 def _was_sent(body: _Body | None, error: Exception) -> bool:
-    """Whether a byte of the request may have left; a question without a body counts as sent where in doubt."""
+    """Whether a byte of the request may have left; a read without a body counts as sent if in doubt."""
     if body is not None:
         return body.begun
     return not isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError)

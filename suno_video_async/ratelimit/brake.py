@@ -12,7 +12,7 @@ costs nothing finds out when the API is back. This is a circuit breaker with two
 - A submission that began before the API's last answer to another was in flight when the outage began: it cannot
   be helped and is not counted. All others are, in the order in which they end.
 - Only an accepted CreateTask resets the count; at `LIMIT` the API is taken to be out of reach for submissions even
-  where reads work, and whoever buys a catalog stops (`exhausted`).
+  if reads work, and a conversion stops (`exhausted`).
 - A well-formed envelope never closes the brake: the API is there, whatever it says.
 - Reads that fail one after the other hold submissions too, before one of them is lost.
 - A server that hangs is silent for as long as the timeout is. So at most `AHEAD` submissions begin without an

@@ -1,7 +1,7 @@
-"""The rate limit of one key: a FIFO sliding window, a bound on requests in the air, and pauses shared by all.
+"""The rate limit of one key: a FIFO sliding window, a bound on requests in flight, and pauses shared by all.
 
-A request takes a *place* before it is sent and gives it back when its attempt is over. The place is free again one
-`per` after that **end** (answer, error or timeout), not after the send: request i+20 is then sent only after the
+A request takes a *place* before it is sent and gives it back when its attempt has ended. The place is free again
+one `per` after that **end** (answer, error or timeout), not after the send: request i+20 is then sent only after the
 server has been done with request i for a whole period, so the server never counts 21 in any window, however long
 either of them travelled. The price is the round trip: `per / (per + round trip)` of the limit is used.
 """
@@ -39,7 +39,7 @@ class LimiterStatistics:
     """A limiter's state at one moment; times in seconds of its clock."""
 
     waiting: int
-    in_air: int
+    in_flight: int
     window_used: int
     paused_for: float
     granted: int
@@ -113,7 +113,7 @@ class Limiter:
 
     Args:
         rate: the window, or None for no bound on the rate.
-        max_connections: the most requests in the air at once.
+        max_connections: the most requests in flight at once.
         clock: the time that the window and the pauses are measured in.
 
     A limiter belongs to one event loop and may be shared by several clients of one key on it.
@@ -133,7 +133,7 @@ class Limiter:
         self.max_connections = max_connections
         self._clock = clock or SystemClock()
         self.brake: Brake = Brake()
-        self._in_air = 0
+        self._in_flight = 0
         self._free_at: deque[float] = deque()
         self._waiters: dict[Lane, deque[_Waiter]] = {Lane.CREATE: deque(), Lane.ALL: deque()}
         self._pauses: dict[Lane, _Pause] = {}
@@ -143,9 +143,8 @@ class Limiter:
 
     def __repr__(self) -> str:
         state = self.statistics()
-        return (
-            f"<Limiter rate={self.rate} in_air={state.in_air} window={state.window_used} waiting={state.waiting}>"
-        )
+        used = f"in_flight={state.in_flight} window={state.window_used} waiting={state.waiting}"
+        return f"<Limiter rate={self.rate} {used}>"
 
     def statistics(self) -> LimiterStatistics:
         """Return the state of this moment."""
@@ -153,8 +152,8 @@ class Limiter:
         self._forget_expired(now)
         return LimiterStatistics(
             waiting=sum(len(queue) for queue in self._waiters.values()),
-            in_air=self._in_air,
-            window_used=self._in_air + len(self._free_at) if self.rate else 0,
+            in_flight=self._in_flight,
+            window_used=self._in_flight + len(self._free_at) if self.rate else 0,
             paused_for=max((max(0.0, pause.until - now) for pause in self._pauses.values()), default=0.0),
             granted=self._granted,
         )
@@ -187,12 +186,12 @@ class Limiter:
 
         Args:
             place: the place.
-            sent: False where it is certain that nothing was sent: the place is free again at once.
+            sent: False if it is certain that nothing was sent: the place is free again at once.
             answered: whether the server answered; the answer of a probe ends the pause, unless `pause` was
                 called for it first.
 
         """
-        self._in_air -= 1
+        self._in_flight -= 1
         if self.rate is not None and sent:
             self._free_at.append(self._clock.now() + self.rate.per)
         for pause in place.probes:
@@ -209,7 +208,7 @@ class Limiter:
         self._serve()
 
     def holds(self, lane: Lane) -> bool:
-        """Whether a pause holds `lane` up, be it that its probe is still in the air."""
+        """Whether a pause holds `lane` up, also because its probe is still in flight."""
         return bool(self._pauses_of(lane))
 
     def assume_used(self) -> None:
@@ -222,7 +221,7 @@ class Limiter:
         place = Place(self._pauses_of(lane))
         for pause in place.probes:
             pause.probe = place
-        self._in_air += 1
+        self._in_flight += 1
         self._granted += 1
         return place
 
@@ -252,8 +251,8 @@ class Limiter:
             self._timer = self._clock.call_later(max(shortest, TICK), self._serve)
 
     def _wait_for(self, lane: Lane) -> float:
-        """Return the seconds until a request of `lane` may go, infinite where a release must come first."""
-        if self._in_air >= self.max_connections:
+        """Return the seconds until a request of `lane` may go, infinite if a release must come first."""
+        if self._in_flight >= self.max_connections:
             return float("inf")
         if self.rate is None and not self._pauses:
             return 0.0
@@ -265,7 +264,7 @@ class Limiter:
 
     def _wait_for_window(self, rate: RateLimit, now: float) -> float:
         self._forget_expired(now)
-        if self._in_air + len(self._free_at) < rate.requests:
+        if self._in_flight + len(self._free_at) < rate.requests:
             return 0.0
         return self._free_at[0] - now if self._free_at else float("inf")
 

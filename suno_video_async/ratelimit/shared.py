@@ -34,7 +34,7 @@ from suno_video_async.ratelimit.window import (
     Filled,
     Paused,
     Released,
-    Turn,
+    Reply,
     Window,
     Write,
 )
@@ -100,7 +100,7 @@ class SharedWindow:
         if connection is not None:
             connection.close()
 
-    def step(self, ask: Ask) -> Turn:
+    def step(self, ask: Ask) -> Reply:
         """Move the window on.
 
         Raises:
@@ -208,7 +208,7 @@ class SharedRateLimit:
     Args:
         path: the file, on a local disk; made when it does not exist.
         rate: the window of the key.
-        max_connections: the most requests of this object in the air at once.
+        max_connections: the most requests of this object in flight at once.
         clock: the time of the window and the pauses; of a `SystemClock`, all processes need the same scale.
         hop: how blocking calls leave the event loop; None runs them in a worker thread.
 
@@ -239,17 +239,16 @@ class SharedRateLimit:
         self._waiters: dict[_Waiter, None] = {}
         self._held: dict[Place, int] = {}
         self._writes: list[Write] = []
-        self._turn = Turn()
+        self._reply = Reply()
         self._work: asyncio.Task[None] | None = None
-        self._stirred = False
+        self._woken = False
         self._timer: TimerHandle | None = None
         self._failures = 0
         self._granted = 0
 
     def __repr__(self) -> str:
-        return (
-            f"<SharedRateLimit {self.path} rate={self.rate} in_air={len(self._held)} waiting={len(self._waiters)}>"
-        )
+        used = f"in_flight={len(self._held)} waiting={len(self._waiters)}"
+        return f"<SharedRateLimit {self.path} rate={self.rate} {used}>"
 
     # Opening and closing
 
@@ -283,7 +282,7 @@ class SharedRateLimit:
                 self._run_blocking = self._run_blocking or in_one_thread()
                 await self._run_blocking(partial(self._file.open, self._clock.now()))
                 self._loop = loop
-                self._stir()
+                self._wake()
 
     async def aclose(self) -> None:
         """Leave the queue and close the file; places that are held stay in use until their leases end.
@@ -315,8 +314,8 @@ class SharedRateLimit:
         until = max(self._pauses().values(), default=now)
         return LimiterStatistics(
             waiting=len(self._waiters),
-            in_air=len(self._held),
-            window_used=sum(free > now for free in self._turn.frees),
+            in_flight=len(self._held),
+            window_used=sum(free > now for free in self._reply.frees),
             paused_for=max(0.0, until - now),
             granted=self._granted,
         )
@@ -337,13 +336,13 @@ class SharedRateLimit:
             await self.open()
         waiter = _Waiter(lane, asyncio.get_running_loop().create_future())
         self._waiters[waiter] = None
-        self._stir()
+        self._wake()
         try:
             return await waiter.granted
         except asyncio.CancelledError:
             if waiter in self._waiters:
                 del self._waiters[waiter]
-                self._stir()
+                self._wake()
             elif waiter.granted.exception() is None:
                 self.release(waiter.granted.result(), sent=False, answered=False)
             raise
@@ -355,7 +354,7 @@ class SharedRateLimit:
         """
         ended = self._clock.now() if sent else None
         self._writes.append(Released(self._held.pop(place), ended, answered))
-        self._stir()
+        self._wake()
 
     def pause(self, lane: Lane, seconds: float) -> None:
         """Hold up every caller of `lane` for `seconds`, in all processes; afterwards one request probes.
@@ -363,38 +362,38 @@ class SharedRateLimit:
         It is an hour at the most: a process that starts later does not know why it waits.
         """
         self._writes.append(Paused(lane.name, self._clock.now() + min(seconds, LONGEST_PAUSE)))
-        self._stir()
+        self._wake()
 
     def assume_used(self) -> None:
         """Take the window as full, as after a process that does not share it has just sent requests."""
         self._writes.append(Filled(self._clock.now()))
-        self._stir()
+        self._wake()
 
     # Beneath
 
     def _pauses(self) -> dict[str, float]:
         """Return until when each lane is paused, with what is not written down yet."""
-        pauses = dict(self._turn.pauses)
+        pauses = dict(self._reply.pauses)
         for write in self._writes:
             if isinstance(write, Paused):
                 pauses[write.lane] = max(write.until, pauses.get(write.lane, write.until))
         return pauses
 
-    def _stir(self) -> None:
-        """Go to the file, once for all that is asked in this turn of the loop."""
-        self._stirred = True
+    def _wake(self) -> None:
+        """Go to the file, once for all that is asked in this iteration of the loop."""
+        self._woken = True
         if self._work is None and self._loop is not None and not self._closed:
             self._work = self._loop.create_task(self._go_to_file(self._run_blocking or in_one_thread()))
 
     async def _go_to_file(self, run_blocking: RunBlocking) -> None:
         try:
-            while self._stirred and not self._closed:
-                self._stirred = False
+            while self._woken and not self._closed:
+                self._woken = False
                 self._cancel_timer()
                 waiters = list(self._waiters)
                 ask = self._ask(waiters)
                 try:
-                    self._turn = await run_blocking(partial(self._file.step, ask))
+                    self._reply = await run_blocking(partial(self._file.step, ask))
                 except LedgerError as error:
                     self._failures += 1
                     if self._failures >= MOST_FAILURES:
@@ -404,7 +403,7 @@ class SharedRateLimit:
                 self._failures = 0
                 del self._writes[: len(ask.writes)]
                 self._hand_out(waiters)
-                self._wake_at(min(self._turn.wake, ask.now + PLACE_LEASE / 3 if self._held else float("inf")))
+                self._wake_at(min(self._reply.wake, ask.now + PLACE_LEASE / 3 if self._held else float("inf")))
         finally:
             self._work = None
 
@@ -413,14 +412,14 @@ class SharedRateLimit:
             owner=self._owner,
             now=self._clock.now(),
             writes=tuple(self._writes),
-            in_air=tuple(self._held.values()),
+            in_flight=tuple(self._held.values()),
             wants=[waiter.lane.name for waiter in waiters],
             room=self.max_connections - len(self._held),
         )
 
     def _hand_out(self, waiters: Sequence[_Waiter]) -> None:
         paused = {write.lane for write in self._writes if isinstance(write, Paused)}
-        for index, number in self._turn.granted:
+        for index, number in self._reply.granted:
             waiter, place = waiters[index], Place()
             self._held[place] = number
             if waiter.granted.done() or not paused.isdisjoint((Lane.ALL.name, waiter.lane.name)):
@@ -438,7 +437,7 @@ class SharedRateLimit:
 
     def _wake_at(self, when: float) -> None:
         if when < float("inf"):
-            self._timer = self._clock.call_later(max(when - self._clock.now(), TICK), self._stir)
+            self._timer = self._clock.call_later(max(when - self._clock.now(), TICK), self._wake)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -1,6 +1,6 @@
 """PURE: one window, shared by several owners: who may send now, and who has to wait for when.
 
-A place is taken from the moment it is granted until one `per` after its end. The end of one in the air is not
+A place is taken from the moment it is granted until one `per` after its end. The end of one in flight is not
 known, so it counts as the end of its lease, which the owner moves on while it lives: what a killed owner leaves
 behind becomes free by itself, and not too early.
 
@@ -21,11 +21,11 @@ from attrs import asdict, define, field, frozen
 
 from suno_video_async.models import RateLimit
 
-#: Seconds that a place in the air is kept for an owner that is not heard of.
+#: Seconds that a place in flight is kept for an owner that does not report.
 PLACE_LEASE = 30.0
 #: Seconds that a place in the queue is kept for such an owner.
 TICKET_LEASE = 5.0
-#: Seconds after which a waiting owner looks again where nothing tells it when to, and keeps its ticket alive.
+#: Seconds after which a waiting owner looks again if nothing says when, and keeps its ticket alive.
 RECHECK = 1.0
 #: The same while places are free, but kept for others, who take them any moment.
 SOON = 0.1
@@ -36,7 +36,7 @@ LANES: Mapping[str, Sequence[str]] = {"CREATE": ("ALL", "CREATE"), "ALL": ("ALL"
 
 @frozen
 class Released:
-    """An attempt is over: at `ended`, or None where nothing was sent."""
+    """An attempt has ended: at `ended`, or None if nothing was sent."""
 
     place: int
     ended: float | None
@@ -63,11 +63,11 @@ Write = Released | Paused | Filled
 
 @frozen(kw_only=True)
 class Ask:
-    """What one owner tells and asks for at one moment.
+    """What one owner reports and asks for at one moment.
 
     Attributes:
         writes: what happened since the last time, in order.
-        in_air: the places that it holds.
+        in_flight: the places that it holds.
         wants: the lanes of those who wait, in order.
         room: the most places that it can use.
 
@@ -76,18 +76,18 @@ class Ask:
     owner: str
     now: float
     writes: Sequence[Write] = ()
-    in_air: Sequence[int] = ()
+    in_flight: Sequence[int] = ()
     wants: Sequence[str] = ()
     room: int = 0
 
 
 @frozen(kw_only=True)
-class Turn:
-    """What became of it.
+class Reply:
+    """What an owner is granted, and when to ask again.
 
     Attributes:
         granted: the indices in `wants` of those who may go, with their places.
-        wake: when to ask again, infinite where nobody waits who could be helped by time.
+        wake: when to ask again; infinite if no waiter can be helped by time.
         frees: when the places in use are free again, as far as known.
         pauses: until when each lane is paused; while a request probes, until the next look.
 
@@ -102,7 +102,7 @@ class Turn:
 @define
 class _Use:
     ends: float
-    in_air: bool
+    in_flight: bool
 
 
 @define
@@ -142,15 +142,15 @@ class Window:
     served: int = 0
     seen: float = 0.0
 
-    def step(self, ask: Ask) -> Turn:
+    def step(self, ask: Ask) -> Reply:
         """Take in what happened, grant what can be granted now, and say when more can be."""
         for write in ask.writes:
             self._take_in(write)
-        for place in ask.in_air:
-            self.uses[place] = _Use(ask.now + PLACE_LEASE, in_air=True)
+        for place in ask.in_flight:
+            self.uses[place] = _Use(ask.now + PLACE_LEASE, in_flight=True)
         self._forget(ask.now)
         granted = self._grant(ask)
-        return Turn(
+        return Reply(
             granted=granted,
             wake=self._wake(ask, {index for index, _ in granted}),
             frees=[use.ends + self.rate.per for use in self.uses.values()],
@@ -164,7 +164,7 @@ class Window:
         if isinstance(write, Released):
             self.uses.pop(write.place, None)
             if write.ended is not None:
-                self.uses[write.place] = _Use(write.ended, in_air=False)
+                self.uses[write.place] = _Use(write.ended, in_flight=False)
             self._end_probe(write.place, answered=write.answered)
         elif isinstance(write, Paused):
             current = self.pauses.get(write.lane)
@@ -172,7 +172,7 @@ class Window:
         else:
             for _ in range(self.rate.requests):
                 self.newest += 1
-                self.uses[self.newest] = _Use(write.at, in_air=False)
+                self.uses[self.newest] = _Use(write.at, in_flight=False)
 
     def _end_probe(self, place: int, *, answered: bool) -> None:
         for lane, pause in list(self.pauses.items()):
@@ -205,7 +205,7 @@ class Window:
 
     def _take(self, lane: str, now: float) -> int:
         self.newest += 1
-        self.uses[self.newest] = _Use(now + PLACE_LEASE, in_air=True)
+        self.uses[self.newest] = _Use(now + PLACE_LEASE, in_flight=True)
         for name in LANES[lane]:
             if name in self.pauses:
                 self.pauses[name].probe = self.newest
@@ -227,7 +227,7 @@ class Window:
 
     def _probing(self, pause: _Pause, now: float) -> bool:
         probe = None if pause.probe is None else self.uses.get(pause.probe)
-        return probe is not None and probe.in_air and probe.ends > now
+        return probe is not None and probe.in_flight and probe.ends > now
 
     def _wake(self, ask: Ask, granted: set[int]) -> float:
         lanes = {lane for index, lane in enumerate(ask.wants) if index not in granted}
@@ -241,7 +241,7 @@ class Window:
             probing = any(self._probing(pause, ask.now) for pause in pauses)
             return ask.now + RECHECK if probing else max(pause.until for pause in pauses)
         missing = self._missing(ask, self.tickets[ask.owner].tag)
-        known = sorted(use.ends + self.rate.per for use in self.uses.values() if not use.in_air)
+        known = sorted(use.ends + self.rate.per for use in self.uses.values() if not use.in_flight)
         again = SOON if len(self.uses) < self.rate.requests else RECHECK
         return min([*known[missing - 1 : missing], ask.now + again])
 

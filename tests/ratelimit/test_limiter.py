@@ -110,7 +110,7 @@ def test_a_cancelled_waiter_gives_its_place_back() -> None:
         waiters[1].cancel()  # granted a moment ago
         assert await waiters[2] == 0.0
         assert [waiter.cancelled() for waiter in waiters] == [True, True, False]
-        assert limiter.statistics().in_air == 0
+        assert limiter.statistics().in_flight == 0
 
     run_virtual(main())
 
@@ -245,8 +245,8 @@ def test_statistics_and_repr_tell_the_live_state() -> None:
         waiting = asyncio.ensure_future(use(limiter))
         await settle()
         state = limiter.statistics()
-        assert (state.waiting, state.in_air, state.window_used, state.granted) == (1, 1, 2, 2)
-        assert "in_air=1 window=2 waiting=1" in repr(limiter)
+        assert (state.waiting, state.in_flight, state.window_used, state.granted) == (1, 1, 2, 2)
+        assert "in_flight=1 window=2 waiting=1" in repr(limiter)
         limiter.release(places[1])
         assert await waiting == 10.0
 

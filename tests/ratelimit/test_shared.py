@@ -323,7 +323,7 @@ def test_a_cancelled_waiter_leaves_no_trace(path: Path) -> None:
             waiters[1].cancel()
             assert await waiters[2] == 0.0
             assert [waiter.cancelled() for waiter in waiters] == [True, True, False]
-            assert limiter.statistics().in_air == 0
+            assert limiter.statistics().in_flight == 0
 
     run_virtual(main())
 
@@ -377,8 +377,8 @@ def test_statistics_and_repr_tell_the_live_state(path: Path) -> None:
             waiting = asyncio.ensure_future(use(other))
             await settle()
             state = other.statistics()
-            assert (state.waiting, state.in_air, state.window_used, state.granted) == (1, 0, 2, 1)
-            assert "in_air=0 waiting=1" in repr(other)
+            assert (state.waiting, state.in_flight, state.window_used, state.granted) == (1, 0, 2, 1)
+            assert "in_flight=0 waiting=1" in repr(other)
             one.release(place)
             await waiting
 

@@ -130,7 +130,7 @@ class LifeTransport:
 
     network: Network
     life: int
-    in_air: int = 0
+    in_flight: int = 0
     over: bool = False
     _open: set[Flight] = field(factory=set[Flight])
 
@@ -143,7 +143,7 @@ class LifeTransport:
         flight = Flight(len(network.flights) + 1, self.life, request, network.world.moment, key)
         network.flights.append(flight)
         self._open.add(flight)
-        self.in_air += 1
+        self.in_flight += 1
         network.on_send(flight)
         try:
             answer = await self._travel(flight)
@@ -154,7 +154,7 @@ class LifeTransport:
         else:
             return answer
         finally:
-            self.in_air -= 1
+            self.in_flight -= 1
             self.end(flight)
 
     def end(self, flight: Flight) -> None:

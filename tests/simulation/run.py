@@ -395,8 +395,8 @@ class _Run:
     def _check_bounds(self) -> None:
         """Nothing grows with the catalog."""
         scenario, client = self.simulation.scenario, self.client
-        if self.transport.in_air > scenario.max_connections:
-            raise Violation(f"{self.transport.in_air} requests are in the air at once")
+        if self.transport.in_flight > scenario.max_connections:
+            raise Violation(f"{self.transport.in_flight} requests are in the air at once")
         most = scenario.max_in_flight
         if self.pulled - self._delivered() > 3 * most + 2:
             raise Violation(f"{self.pulled} rows are pulled, {len(self.outcomes)} delivered")

@@ -42,7 +42,7 @@ class FakeClient:
         self.in_flight = 0
 
     def statistics(self) -> ClientStatistics:
-        limiter = LimiterStatistics(waiting=0, in_air=1, window_used=18, paused_for=0.0, granted=50)
+        limiter = LimiterStatistics(waiting=0, in_flight=1, window_used=18, paused_for=0.0, granted=50)
         return ClientStatistics(
             requests=50, refused_429=1, resent_after_500=0, in_flight=self.in_flight, limiter=limiter
         )
