@@ -90,8 +90,7 @@ class OutcomeFiles:
     def take(self, outcome: Outcome) -> None:
         """Write one outcome."""
         if self._lines is not None:
-            self._lines.write(redacted(escaped_json(json.dumps(outcome.record(), ensure_ascii=False))) + "
-")
+            self._lines.write(redacted(escaped_json(json.dumps(outcome.record(), ensure_ascii=False))) + "\n")
             self._lines.flush()
             if outcome.track is not None:
                 self._columns.update(dict.fromkeys(outcome.track.extra))
