@@ -1,9 +1,9 @@
 """The rate limit of one key: a FIFO sliding window, a bound on requests in flight, and pauses shared by all.
 
 A request takes a *place* before it is sent and gives it back when its attempt has ended. The place is free again
-one `per` after that **end** (answer, error or timeout), not after the send: request i+20 is then sent only after the
-server has been done with request i for a whole period, so the server never counts 21 in any window, however long
-either of them travelled. The price is the round trip: `per / (per + round trip)` of the limit is used.
+one `per` after that **end** (answer, error or timeout), not after the send: request i+20 is then sent only after
+the server has been done with request i for a whole period, so the server never counts 21 in any window, however
+long either of them travelled. The price is the round trip: `per / (per + round trip)` of the limit is used.
 """
 
 from __future__ import annotations
