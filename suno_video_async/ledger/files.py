@@ -16,7 +16,7 @@ from pathlib import Path
 from attrs import define, field
 
 from suno_video_async._util.filesystem import is_mount_point, network_file_system
-from suno_video_async.ledger.copies import Facts, Mark
+from suno_video_async.ledger.copies import Counter, Facts, Mark
 
 #: The name of the mark in `meta`.
 MARK = "mark"
@@ -33,7 +33,7 @@ def index_of(path: Path) -> Path:
 
 
 def counter_of(path: Path) -> Path:
-    """Return where the newest period of a ledger is kept."""
+    """Return where it is kept what a ledger was when it was last written."""
     return path.with_name(path.name + ".run")
 
 
@@ -45,23 +45,37 @@ def has_log(path: Path) -> bool:
         return False
 
 
-def read_counter(path: Path) -> int | None:
-    """Return the newest period that was written here, if that was kept."""
+def read_counter(path: Path) -> Counter | None:
+    """Return what was last written here, if that was kept."""
     try:
-        return int(counter_of(path).read_text(encoding="ascii"))
+        return Counter.parse(counter_of(path).read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
 
 
-def write_counter(path: Path, period: int) -> None:
-    """Keep the newest period, whole or not at all."""
-    counter = counter_of(path)
-    new = counter.with_name(counter.name + ".new")
+def write_counter(path: Path, counter: Counter) -> None:
+    """Keep what was last written, whole or not at all."""
+    file_name = counter_of(path)
+    new = file_name.with_name(file_name.name + ".new")
     with new.open("w", encoding="ascii") as file:
-        file.write(f"{period}\n")
+        file.write(f"{counter}\n")
         file.flush()
         os.fsync(file.fileno())
-    new.replace(counter)
+    new.replace(file_name)
+
+
+def note_submissions(path: Path, counter: Counter) -> None:
+    """Write a counter over the one of the same period, without a sync.
+
+    A power cut may undo this, and what cannot be written stays as it was: an older counter only believes more than
+    this one would.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(counter_of(path), os.O_WRONLY)
+        try:
+            os.write(descriptor, f"{counter}\n".encode("ascii"))
+        finally:
+            os.close(descriptor)
 
 
 def read_mark(connection: sqlite3.Connection) -> Mark:

@@ -8,6 +8,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from attrs import evolve
+
 from suno_video_async.errors import AnotherKeyError, DoubtfulLedgerError, LedgerError
 from suno_video_async.ledger.copies import Facts, doubt_about_content, is_uncounted
 from suno_video_async.ledger.files import counter_of, has_log, read_counter, read_mark
@@ -126,6 +128,7 @@ def examine(path: Path, account: tuple[str, str] | None = None, *, same_account:
             raise LedgerError(f"the ledger {path} is damaged ({health}): restore it from a copy")
         meta = dict(connection.execute("SELECT name, value FROM meta"))
         mark = read_mark(connection)
+        (submissions,) = connection.execute("SELECT COUNT(*) FROM attempts").fetchone()
     finally:
         connection.close()
     if account is not None and meta.get("provider") != account[0]:
@@ -134,7 +137,8 @@ def examine(path: Path, account: tuple[str, str] | None = None, *, same_account:
     if account is not None and meta.get("fingerprint") != account[1] and not same_account:
         raise AnotherKeyError(f"the ledger {path} belongs to another key")
     # A writer that has just begun has its log by now, and one that was there before may just have closed it.
-    return Facts(mark=mark, alone=None, has_log=had_log or has_log(path), counter=nothing.counter)
+    logged = had_log or has_log(path)
+    return evolve(nothing, exists=True, mark=mark, alone=None, has_log=logged, submissions=submissions)
 
 
 def refuse_doubtful(path: Path, facts: Facts) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Generator
@@ -21,8 +22,16 @@ from suno_video_async.errors import (
     LedgerError,
     LedgerLost,
 )
-from suno_video_async.ledger.copies import Facts, Mark, Phase, doubt_about_place
-from suno_video_async.ledger.files import MARK, Identity, facts_of_place, log_of, mark_alone, write_counter
+from suno_video_async.ledger.copies import Counter, Facts, Mark, Phase, doubt_about_place
+from suno_video_async.ledger.files import (
+    MARK,
+    Identity,
+    facts_of_place,
+    log_of,
+    mark_alone,
+    note_submissions,
+    write_counter,
+)
 from suno_video_async.ledger.lock import WriterLock, lock_of
 from suno_video_async.ledger.model import MICRO, Claim, Ledger, LedgerRow, Transition, check_move
 from suno_video_async.ledger.reader import COLUMNS, FROM, SqliteReader, no_ledger, row_of, sums
@@ -117,6 +126,9 @@ class SqliteLedger(SqliteReader):
                 self._process = os.getpid()
                 self._connection = self._connect()
                 self._mark = facts.newest
+                if not self._mark.ledger:
+                    self._mark = evolve(self._mark, ledger=secrets.token_hex(8))
+                self._submissions = facts.submissions
                 self._prepare(provider=provider, fingerprint=fingerprint)
                 self._go_live()
         except BaseException:
@@ -184,14 +196,23 @@ class SqliteLedger(SqliteReader):
                 fix="close that program, and run this again",
                 temporary=True,
             )
-        write_counter(self._file, self._mark.period)
+        write_counter(self._file, self._counter)
         self._set_mark(self._mark.next(Phase.LIVE))
         self._identity.keep(self._file, log_of(self._file), lock_of(self._file))
 
+    @property
+    def _counter(self) -> Counter:
+        return Counter(self._mark.period, self._submissions, self._mark.ledger)
+
+    def _count_submission(self) -> None:
+        """Let the counter know of a submission that is committed."""
+        self._submissions += 1
+        if self._file is not None:
+            note_submissions(self._file, self._counter)
+
     def _checkpoint_at_times(self) -> None:
         """Keep the log short: what is in the database file cannot be lost with the log."""
-        self._submissions += 1
-        if self._file is not None and self._submissions % CHECKPOINT_AFTER == 0:
+        if self._file is not None and (self._submissions + 1) % CHECKPOINT_AFTER == 0:
             with translated(self.path):
                 if self._begin_period(self._file, Phase.OPEN):
                     self._set_mark(self._mark.next(Phase.LIVE))
@@ -199,7 +220,7 @@ class SqliteLedger(SqliteReader):
     def _begin_period(self, file: Path, phase: Phase) -> bool:
         """Bring everything so far into the database file under a new mark; False where a reader is in the way."""
         self._set_mark(self._mark.next(phase))
-        write_counter(file, self._mark.period)
+        write_counter(file, self._counter)
         _, written, moved = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         return bool(written == moved)
 
@@ -320,6 +341,7 @@ class SqliteLedger(SqliteReader):
                 (last + 1, reserve, at, row_id),
             )
             self._set_meta("last_place", repr(at))
+        self._count_submission()
         self._reserved += reserve
         return int(last + 1)
 

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 import suno_video_async.ledger.files as files_module
 import suno_video_async.ledger.sqlite as sqlite_module
 from suno_video_async._util.filesystem import is_mount_point
 from suno_video_async.errors import DoubtfulLedgerError, LedgerError, LedgerLost
 from suno_video_async.ledger.copies import (
+    Counter,
     Facts,
     Mark,
     Phase,
@@ -39,7 +41,7 @@ OPEN, LIVE, CLOSED = Phase.OPEN, Phase.LIVE, Phase.CLOSED
 # The rules
 
 
-@pytest.mark.parametrize("mark", [Mark(), Mark(1, OPEN), Mark(20, LIVE), Mark(7, CLOSED)])
+@pytest.mark.parametrize("mark", [Mark(), Mark(1, OPEN), Mark(20, LIVE, "abc"), Mark(7, CLOSED, "0")])
 def test_a_mark_is_read_as_it_was_written(mark: Mark) -> None:
     """A mark comes back from its text."""
     assert Mark.parse(str(mark)) == mark
@@ -87,24 +89,40 @@ def test_where_a_ledger_is_written(facts: Facts, says: str | None) -> None:
     ("facts", "says"),
     [
         (Facts(exists=False), None),
-        (Facts(exists=False, counter=4), "is gone"),
+        (Facts(exists=False, counter=Counter(4)), "is gone"),
         (Facts(), None),
-        (Facts(counter=0), None),
-        (Facts(mark=Mark(4, CLOSED), alone=Mark(4, CLOSED), counter=4), None),
-        (Facts(mark=Mark(5, CLOSED), alone=Mark(5, CLOSED), counter=4), None),
-        (Facts(mark=Mark(3, CLOSED), alone=Mark(3, CLOSED), counter=4), "is older"),
-        (Facts(counter=4), "is older"),
-        (Facts(mark=Mark(4, OPEN), alone=Mark(4, OPEN), counter=4), "-wal file that holds its newest"),
-        (Facts(mark=Mark(4, LIVE), alone=Mark(4, LIVE), counter=4), None),
-        (Facts(mark=Mark(4, LIVE), alone=Mark(4, OPEN), has_log=True, counter=4), None),
-        (Facts(mark=Mark(4, LIVE), alone=Mark(4, LIVE), has_log=True, counter=4), None),
-        (Facts(mark=Mark(4, LIVE), alone=None, has_log=True, counter=4), None),
-        (Facts(mark=Mark(4, LIVE), alone=Mark(3, CLOSED), has_log=True, counter=4), "not of the same time"),
-        (Facts(mark=Mark(4, LIVE), alone=Mark(5, OPEN), has_log=True, counter=4), "not of the same time"),
-        (Facts(mark=Mark(4, OPEN), alone=Mark(3, LIVE), has_log=True, counter=3), None),
-        (Facts(mark=Mark(4, CLOSED), alone=Mark(3, LIVE), has_log=True, counter=4), None),
-        (Facts(mark=Mark(4, CLOSED), alone=Mark(2, LIVE), has_log=True, counter=4), "not of the same time"),
-        (Facts(mark=Mark(3, LIVE), alone=Mark(3, OPEN), has_log=True, counter=4), "is older"),
+        (Facts(counter=Counter(0)), None),
+        (Facts(mark=Mark(4, CLOSED), alone=Mark(4, CLOSED), counter=Counter(4)), None),
+        (Facts(mark=Mark(5, CLOSED), alone=Mark(5, CLOSED), counter=Counter(4)), None),
+        (Facts(mark=Mark(3, CLOSED), alone=Mark(3, CLOSED), counter=Counter(4)), "is older"),
+        (Facts(counter=Counter(4)), "is older"),
+        (Facts(mark=Mark(4, OPEN), alone=Mark(4, OPEN), counter=Counter(4)), "-wal file that holds its newest"),
+        (Facts(mark=Mark(4, LIVE), alone=Mark(4, LIVE), counter=Counter(4)), None),
+        (Facts(mark=Mark(4, LIVE), alone=Mark(4, OPEN), has_log=True, counter=Counter(4)), None),
+        (Facts(mark=Mark(4, LIVE), alone=Mark(4, LIVE), has_log=True, counter=Counter(4)), None),
+        (Facts(mark=Mark(4, LIVE), alone=None, has_log=True, counter=Counter(4)), None),
+        (
+            Facts(mark=Mark(4, LIVE), alone=Mark(3, CLOSED), has_log=True, counter=Counter(4)),
+            "not of the same time",
+        ),
+        (Facts(mark=Mark(4, LIVE), alone=Mark(5, OPEN), has_log=True, counter=Counter(4)), "not of the same time"),
+        (Facts(mark=Mark(4, OPEN), alone=Mark(3, LIVE), has_log=True, counter=Counter(3)), None),
+        (Facts(mark=Mark(4, CLOSED), alone=Mark(3, LIVE), has_log=True, counter=Counter(4)), None),
+        (
+            Facts(mark=Mark(4, CLOSED), alone=Mark(2, LIVE), has_log=True, counter=Counter(4)),
+            "not of the same time",
+        ),
+        (Facts(mark=Mark(3, LIVE), alone=Mark(3, OPEN), has_log=True, counter=Counter(4)), "is older"),
+        (Facts(mark=Mark(4, CLOSED, "a"), counter=Counter(4, 0, "a")), None),
+        (Facts(mark=Mark(4, CLOSED, "a"), counter=Counter(4)), None),
+        (Facts(mark=Mark(4, CLOSED, "a"), counter=Counter(4, 0, "b")), "is another one than the ledger"),
+        (Facts(mark=Mark(9, CLOSED), counter=Counter(4, 0, "b")), "is older"),
+        (Facts(mark=Mark(4, CLOSED), submissions=7, counter=Counter(4, 7)), None),
+        (Facts(mark=Mark(4, CLOSED), submissions=8, counter=Counter(4, 7)), None),
+        (Facts(mark=Mark(4, CLOSED), submissions=6, counter=Counter(4, 7)), "is older"),
+        (Facts(mark=Mark(4, LIVE, "a"), alone=Mark(4, OPEN, "a"), has_log=True), None),
+        (Facts(mark=Mark(4, LIVE, "a"), alone=Mark(4, OPEN), has_log=True), None),
+        (Facts(mark=Mark(4, LIVE, "a"), alone=Mark(4, OPEN, "b"), has_log=True), "not of the same time"),
     ],
 )
 def test_what_a_ledger_lacks(facts: Facts, says: str | None) -> None:
@@ -113,10 +131,24 @@ def test_what_a_ledger_lacks(facts: Facts, says: str | None) -> None:
     assert (doubt is None) if says is None else (doubt is not None and says in doubt.problem)
 
 
+@pytest.mark.parametrize("counter", [Counter(), Counter(7), Counter(7, 12), Counter(7, 12, "abc")])
+def test_a_counter_is_read_as_it_was_written(counter: Counter) -> None:
+    """A counter comes back from its text, and those of one ledger have texts of one length."""
+    assert Counter.parse(f"{counter}\n") == counter
+    assert len(str(evolve(counter, submissions=10**11))) == len(str(counter))
+
+
+@pytest.mark.parametrize("text", ["", "\n", "many", "3 many abc", "x 3"])
+def test_what_is_not_a_counter(text: str) -> None:
+    """It counts as missing; one of an earlier version has the period alone."""
+    assert Counter.parse(text) is None
+    assert Counter.parse("12\n") == Counter(12)
+
+
 def test_a_ledger_without_a_counter() -> None:
     """The age of a ledger that was written before cannot be known without its counter."""
     assert is_uncounted(Facts(mark=Mark(4, CLOSED)))
-    assert not is_uncounted(Facts(mark=Mark(4, CLOSED), counter=3))
+    assert not is_uncounted(Facts(mark=Mark(4, CLOSED), counter=Counter(3)))
     assert not is_uncounted(Facts(mark=Mark(1, OPEN)))
     assert not is_uncounted(Facts())
     assert not is_uncounted(Facts(exists=False))
@@ -124,8 +156,8 @@ def test_a_ledger_without_a_counter() -> None:
 
 def test_what_follows_all_that_was_written() -> None:
     """An old copy that is accepted goes on after the newest period, not after its own."""
-    assert Facts(mark=Mark(4, LIVE), counter=4).newest == Mark(4, LIVE)
-    assert Facts(mark=Mark(4, LIVE), counter=9).newest == Mark(9, CLOSED)
+    assert Facts(mark=Mark(4, LIVE), counter=Counter(4)).newest == Mark(4, LIVE)
+    assert Facts(mark=Mark(4, LIVE), counter=Counter(9)).newest == Mark(9, CLOSED)
 
 
 # A ledger whose process was killed
@@ -173,6 +205,18 @@ def bought(path: Path, *, accept: bool = False) -> int:
     ledger.open(provider="https://api.example.test", fingerprint="0123456789abcdef")
     with contextlib.closing(ledger):
         return len(ledger.rows(State.SUBMITTED))
+
+
+def period_of(path: Path) -> int | None:
+    """Return the newest period that is kept beside a ledger."""
+    counter = read_counter(path)
+    return None if counter is None else counter.period
+
+
+def unnamed(path: Path) -> Mark | None:
+    """Return the mark of a database file alone, without the ledger's name."""
+    mark = mark_alone(path)
+    return None if mark is None else evolve(mark, ledger="")
 
 
 def test_a_killed_ledger_with_all_its_files(killed: Path) -> None:
@@ -232,6 +276,109 @@ def test_a_killed_ledger_that_another_program_has_copied(killed: Path) -> None:
     with pytest.warns(UserWarning, match=r"copy\.db\.run is not beside it"):
         assert bought(copy) == ROWS
     assert bought(copy) == ROWS
+
+
+# Attacks that keep the period
+
+
+def test_the_end_of_a_log_is_cut_off(killed: Path) -> None:
+    """SQLite takes a log without its last commits as whole; the counter knows how many there were."""
+    os.truncate(log_of(killed), log_of(killed).stat().st_size * 2 // 3)
+    with pytest.raises(DoubtfulLedgerError, match="is older than what was last written here"):
+        bought(killed)
+
+
+def test_the_end_of_a_log_is_overwritten(killed: Path) -> None:
+    """As after a disk's error: SQLite stops at the first commit that is damaged."""
+    lost = log_of(killed).stat().st_size // 2
+    with log_of(killed).open("r+b") as log:
+        log.seek(-lost, os.SEEK_END)
+        log.write(b"\xff" * lost)
+    with pytest.raises(DoubtfulLedgerError, match="is older than what was last written here"):
+        bought(killed)
+
+
+@pytest.mark.parametrize("how", ["VACUUM INTO", "backup"])
+def test_a_backup_of_the_same_period_is_put_back(path: Path, how: str) -> None:
+    """A copy that SQLite made while a run went on is whole, but old once that run was killed."""
+    ledger = opened(path)
+    row_in(ledger, State.SUBMITTED, "s1")
+    backup = path.with_name("backup.db")
+    if how == "backup":
+        with contextlib.closing(sqlite3.connect(backup)) as copy:
+            connection(ledger).backup(copy)
+    else:
+        connection(ledger).execute("VACUUM INTO ?", (str(backup),))
+    row_in(ledger, State.SUBMITTED, "s2")
+    counter = counter_of(path).read_bytes()
+    ledger.close()
+    shutil.copy(backup, path)  # and the run was killed, so that its counter is still of that period
+    counter_of(path).write_bytes(counter)
+    with pytest.raises(DoubtfulLedgerError, match="is older than what was last written here"):
+        bought(path)
+    assert bought(path, accept=True) == 1
+    assert bought(path) == 1
+
+
+def test_the_log_of_another_ledger(killed: Path) -> None:
+    """Two ledgers that were killed in the same period: SQLite would write one's pages into the other."""
+    other = killed.with_name("other.db")
+    done = subprocess.run([sys.executable, "-c", _KILLED, str(other)], cwd=ROOT, check=False)
+    assert done.returncode == 9
+    assert period_of(other) == period_of(killed)
+    shutil.copy(log_of(other), log_of(killed))
+    with pytest.raises(DoubtfulLedgerError, match="-wal file beside it are not of the same time"):
+        bought(killed)
+
+
+def test_two_ledgers_that_change_their_names(path: Path) -> None:
+    """Each would buy the other's catalog again; their counters stay behind and know them."""
+    other = path.with_name("other.db")
+    for name in (path, other):
+        ledger = opened(name)
+        row_in(ledger, State.SUBMITTED)
+        ledger.close()
+    path.rename(path.with_name("third"))
+    other.rename(path)
+    path.with_name("third").rename(other)
+    for name in (path, other):
+        with pytest.raises(DoubtfulLedgerError, match="is another one than the ledger that was last written here"):
+            bought(name)
+    assert bought(path, accept=True) == 1
+    assert bought(path) == 1
+
+
+def test_a_dump_that_is_read_again_is_not_a_ledger(path: Path) -> None:
+    """It has lost what marks it as ours: refused, and no run begins on it."""
+    ledger = opened(path)
+    row_in(ledger, State.SUBMITTED)
+    script = "\n".join(connection(ledger).iterdump())
+    ledger.close()
+    path.unlink()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(script)
+    with pytest.raises(LedgerError, match="is a database of another program"):
+        bought(path, accept=True)
+
+
+def test_an_index_that_is_damaged_is_made_again(killed: Path) -> None:
+    """SQLite makes it from the log."""
+    killed.with_name("catalog.db-shm").write_bytes(b"\xff" * 32768)
+    assert bought(killed) == ROWS
+
+
+def test_a_counter_that_cannot_be_written_is_an_older_one(path: Path) -> None:
+    """A submission does not fail by it; what it then shows is less."""
+    ledger = opened(path)
+    counter_of(path).unlink()
+    counter_of(path).mkdir()
+    row_in(ledger, State.SUBMITTED)
+    counter_of(path).rmdir()
+    assert len(ledger.rows(State.SUBMITTED)) == 1
+    ledger.close()
+    counter = read_counter(path)
+    assert counter is not None
+    assert (counter.period, counter.submissions) == (2, 1)
 
 
 # Copies, backups, names
@@ -295,7 +442,7 @@ def test_an_unreadable_counter(path: Path) -> None:
     counter_of(path).write_text("many")
     with pytest.warns(UserWarning, match="not beside it"):
         opened(path).close()
-    assert read_counter(path) == 4
+    assert period_of(path) == 4
 
 
 def test_a_second_name(path: Path) -> None:
@@ -412,13 +559,13 @@ def test_what_another_process_opened_is_not_written(ledger: SqliteLedger, monkey
 def test_the_database_file_says_that_it_is_in_use(path: Path) -> None:
     """Before anything can be bought, the database file itself says that a log belongs to it; closing ends that."""
     ledger = opened(path)
-    assert mark_alone(path) == Mark(1, OPEN)
-    assert read_counter(path) == 1
+    assert unnamed(path) == Mark(1, OPEN)
+    assert period_of(path) == 1
     row_in(ledger, State.SUBMITTED)
-    assert mark_alone(path) == Mark(1, OPEN)
+    assert unnamed(path) == Mark(1, OPEN)
     ledger.close()
-    assert mark_alone(path) == Mark(2, CLOSED)
-    assert read_counter(path) == 2
+    assert unnamed(path) == Mark(2, CLOSED)
+    assert period_of(path) == 2
     assert not log_of(path).exists()
 
 
@@ -426,7 +573,7 @@ def test_looking_at_the_file_keeps_the_locks(path: Path) -> None:
     """A look at the database file alone does not drop SQLite's locks: another program does not close the log."""
     ledger = opened(path)
     row_in(ledger, State.SUBMITTED)
-    assert mark_alone(path) == Mark(1, OPEN)
+    assert unnamed(path) == Mark(1, OPEN)
     foreign(path)
     assert log_of(path).exists()
     assert len(ledger.rows(State.SUBMITTED)) == 1
@@ -447,7 +594,7 @@ def test_the_log_is_brought_into_the_file(path: Path, monkeypatch: pytest.Monkey
     ledger = opened(path)
     for n in range(4):
         row_in(ledger, State.SUBMITTED, f"s{n}")
-    assert mark_alone(path) == Mark(3, OPEN)
+    assert unnamed(path) == Mark(3, OPEN)
     alone = sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)
     assert alone.execute("SELECT COUNT(*) FROM rows WHERE state = 'submitted'").fetchone() == (3,)
     alone.close()
@@ -470,7 +617,7 @@ def test_a_reader_in_the_way_of_the_log(path: Path, monkeypatch: pytest.MonkeyPa
         assert bought(crashed) == 3
     row_in(ledger, State.SUBMITTED, "s4")
     reader.close()
-    assert mark_alone(path) == Mark(2, OPEN)
+    assert unnamed(path) == Mark(2, OPEN)
     ledger.close()
     assert bought(path) == 4
 
@@ -539,8 +686,8 @@ def test_a_counter_is_whole_or_not_there(path: Path, monkeypatch: pytest.MonkeyP
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    write_counter(path, 3)
+    write_counter(path, Counter(3))
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        write_counter(path, 4)
-    assert read_counter(path) == 3
+        write_counter(path, Counter(4))
+    assert period_of(path) == 3

@@ -18,7 +18,7 @@ from tests.support.keys import KEY
 
 ROOT = Path(suno_video_async.__file__).parent.parent
 STRACE = shutil.which("strace")
-WATCHED = "trace=fsync,fdatasync,pwrite64,connect,sendto,sendmsg,write,rename,renameat,renameat2"
+WATCHED = "trace=fsync,fdatasync,pwrite64,connect,sendto,sendmsg,write,rename,renameat,renameat2,link,linkat"
 
 
 def _why_not() -> str | None:
@@ -112,15 +112,15 @@ def test_submitted_is_on_disk_before_the_task_is_followed(calls: Sequence[Call])
 
 
 def test_a_video_is_on_disk_before_it_has_its_name(calls: Sequence[Call]) -> None:
-    """The file is synced under its temporary name, then renamed, then written down."""
+    """The file is synced under its temporary name, then gets its own, then is written down."""
     synced = index(calls, r"fsync .*s1\.mp4\.part>")
-    renamed = index(calls, r"rename\w* .*s1\.mp4\.part")
+    renamed = index(calls, r"(rename|link)\w* .*s1\.mp4\.part")
     written = index(calls, r"pwrite64 .*l\.db-wal>.*downloaded", after=renamed)
     assert synced < renamed < written
 
 
 def test_the_name_is_on_disk_before_it_is_written_down(calls: Sequence[Call]) -> None:
     """The folder is synced after the renaming, or a power cut leaves a row `downloaded` without its file."""
-    renamed = index(calls, r"rename\w* .*s1\.mp4\.part")
+    renamed = index(calls, r"(rename|link)\w* .*s1\.mp4\.part")
     synced = index(calls, r"fsync \d+<[^>]*/videos>", after=renamed)
     assert synced < index(calls, r"pwrite64 .*l\.db-wal>.*downloaded", after=renamed)
