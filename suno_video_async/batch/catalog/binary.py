@@ -6,7 +6,8 @@ import datetime
 import re
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib import import_module
 from itertools import islice
 from typing import IO, Any, TypeAlias
@@ -59,17 +60,15 @@ def _translated(what: str, name: str) -> Generator[None, None, None]:
 
 
 @contextmanager
-def _workbooks(openpyxl: Any, file: IO[bytes], name: str) -> Generator[tuple[Any, Any], None, None]:
-    """Open a workbook twice: with the results of formulas, and with the formulas."""
+def _workbook(openpyxl: Any, file: IO[bytes], name: str, *, results: bool) -> Generator[Any, None, None]:
+    """Open a workbook: with the results of its formulas, or with the formulas."""
     with warnings.catch_warnings(), _translated("an Excel workbook", name):
         warnings.simplefilter("ignore")  # of styles and extensions, which are not read
-        results = openpyxl.load_workbook(file, read_only=True, data_only=True)
-        formulas = openpyxl.load_workbook(file, read_only=True)
+        book = openpyxl.load_workbook(file, read_only=True, data_only=results)
     try:
-        yield results, formulas
+        yield book
     finally:
-        results.close()
-        formulas.close()
+        book.close()
 
 
 def xlsx_rows(file: IO[bytes], name: str, reader: RowReader) -> Iterator[Row]:
@@ -80,13 +79,13 @@ def xlsx_rows(file: IO[bytes], name: str, reader: RowReader) -> Iterator[Row]:
         MissingExtraError: openpyxl is not installed.
 
     """
-    openpyxl = load("openpyxl", "excel", "an Excel catalog")
-    with _workbooks(openpyxl, file, name) as books, _translated("an Excel workbook", name):
-        sheet = _catalog_sheet(books[0], name, reader)
+    open_workbook = partial(_workbook, load("openpyxl", "excel", "an Excel catalog"), file, name)
+    with ExitStack() as stack, _translated("an Excel workbook", name):
+        sheet = _catalog_sheet(stack.enter_context(open_workbook(results=True)), name, reader)
         merged, has_formulas = _marks(sheet)
         formulas = None
-        if has_formulas:  # a second reading: their results and they themselves cannot be read at once
-            again = books[1][sheet.title]
+        if has_formulas:  # a second reading: a cell has its result or its formula
+            again = stack.enter_context(open_workbook(results=False))[sheet.title]
             again.reset_dimensions()
             formulas = iter(again.iter_rows())
         yield from sheet_rows(_cells(sheet, formulas, merged), name, reader)
@@ -147,7 +146,7 @@ def _cells(
     sheet: Any, formulas: Iterator[Sequence[Any]] | None, merged: Mapping[int, Sequence[Merged]]
 ) -> Iterator[tuple[int, Sequence[object]]]:
     for number, row in enumerate(sheet.iter_rows(), 1):
-        values = [cell.value if isinstance(cell.value, str | None) else _value(cell) for cell in row]
+        values = [_value(cell) for cell in row]
         for at, cell in enumerate(next(formulas, ()) if formulas is not None else ()):
             if cell.data_type == "f":
                 _fill(values, at, "is a formula without a result: open the file in Excel and save it")
@@ -165,8 +164,10 @@ def _fill(values: list[object], at: int, problem: str) -> None:
 
 
 def _value(cell: Any) -> object:
-    """Return what is not text as text, if it is certain what was entered."""
+    """Return a cell's text, if it is certain what was entered."""
     value = cell.value
+    if value is None or isinstance(value, str):
+        return value
     if isinstance(value, bool):
         return Unusable("is a truth value: make the column text, and enter it again", str(value).lower())
     if isinstance(value, int | float):

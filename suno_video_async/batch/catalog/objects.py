@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, TextIO, cast
@@ -27,9 +28,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
-    repeating, seen = Repeating(found), set[str]()
-    # `add` returns None: the first name that was there before is the repeated one.
-    repeating.repeated = next(name for name, _ in pairs if name in seen or seen.add(name))
+    repeating, counts = Repeating(found), Counter(name for name, _ in pairs)
+    repeating.repeated = next(name for name, count in counts.items() if count > 1)
     return repeating
 
 

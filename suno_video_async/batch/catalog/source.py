@@ -33,6 +33,8 @@ CatalogRow: TypeAlias = "Track | Mapping[Any, Any]"
 CatalogSource: TypeAlias = "CatalogFile | str | PathLike[str] | Iterable[CatalogRow] | AsyncIterable[CatalogRow]"
 
 _ROWS_AT_ONCE = 200
+_CHUNK = 64 * 1024
+_ENDS = ("\r", "\n")
 _PLACEHOLDERS = "are placeholders such as nan or NULL, and count as absent"
 #: How the rows of data frames are got, by the library that a frame is of.
 _FRAMES = {
@@ -198,12 +200,13 @@ class CatalogFile:
     def _text_rows(self, file: TextIO, reader: RowReader) -> Iterator[Row]:
         suffixes = [suffix.lower() for suffix in self.path.suffixes if suffix.lower() != ".gz"]
         suffix = suffixes[-1] if suffixes else ""
-        head = list[str]()
-        for line in file:
-            head.append(line)
-            if line.strip():
-                break
-        first, lines = head[-1].lstrip()[:1] if head else "", chain(head, file)
+        head = [file.readline(_CHUNK)]  # all rows of a JSON array may be on one line
+        while head[-1] and not head[-1].strip():
+            head.append(file.readline(_CHUNK))
+        first = head[-1].lstrip()[:1]
+        if first != "[":
+            head[-1] += file.readline() if not head[-1].endswith(_ENDS) else ""
+        lines = chain(head, file)
         if first and first in "[{":
             yield from json_rows(file, head, self.name, reader)
         elif suffix in {".jsonl", ".ndjson"}:
