@@ -93,7 +93,7 @@ def check_python() -> Iterator[Check]:
 
 def check_extras() -> Iterator[Check]:
     """Check which extras are installed, and whether the renderer's libraries work."""
-    for extra in ("local", "asgi", "otel"):
+    for extra in ("local", "asgi", "excel", "otel", "parquet"):
         found = _packages(extra)
         there = {name: number for name, number in found.items() if number}
         if not there:
