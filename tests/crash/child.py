@@ -26,6 +26,8 @@ import suno_video_async.download.partial as partfile
 from suno_video_async import Hooks, SubmitEvent, SunoVideoClient, Timeout, Track
 from suno_video_async.api.transport import AiohttpTransport
 from suno_video_async.clock import SystemClock
+from suno_video_async.ledger import files, sqlite
+from suno_video_async.ledger.copies import Mark, Phase
 from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
@@ -47,6 +49,7 @@ class Job:
         nth: at which time that the point is reached.
         connections: the most requests in the air.
         one_by_one: a row begins when the one before it has ended, so that one point has one outcome.
+        checkpoint_after: as in `Point`.
 
     """
 
@@ -59,6 +62,7 @@ class Job:
     nth: int = 1
     connections: int = 1
     one_by_one: bool = False
+    checkpoint_after: int | None = None
 
 
 class Points:
@@ -104,6 +108,7 @@ def arm(points: Points) -> None:
     _around(points, partfile.PartFile, "finish", "download: part whole", "download: renamed")
     _around(points, os, "fsync", after="download: part synced")
     _arm_ledger(points)
+    _arm_ledger_files(points)
     _arm_requests(points)
     _arm_downloads(points)
 
@@ -141,6 +146,71 @@ def _arm_ledger(points: Points) -> None:
     SqliteLedger.move = moving  # type: ignore[method-assign]
     SqliteLedger._close_attempt = closing_attempt  # type: ignore[method-assign]
     SqliteLedger._set_meta = setting_meta  # type: ignore[method-assign]
+
+
+def _arm_ledger_files(points: Points) -> None:
+    """Put in the points at which a ledger is opened, checkpointed and closed."""
+    live, period, mark = SqliteLedger._go_live, SqliteLedger._begin_period, SqliteLedger._set_mark
+    rename, counter, alone = Path.replace, files.write_counter, files.mark_alone
+    checkpoint = SqliteLedger._checkpoint_at_times
+    doing: str | None = None
+
+    def reach(what: str) -> None:
+        if doing is not None:
+            points.reach(f"{doing}: {what}")
+
+    def going_live(self: SqliteLedger) -> None:
+        nonlocal doing
+        doing = "opening"
+        live(self)
+        reach("live")
+        doing = None
+
+    def beginning_period(self: SqliteLedger, file: Path, phase: Phase) -> bool:
+        nonlocal doing
+        doing = "closing" if phase is Phase.CLOSED else "checkpoint"
+        reach("before the mark")
+        done = period(self, file, phase)
+        reach("checkpointed")
+        doing = None
+        return done
+
+    def checkpointing(self: SqliteLedger) -> None:
+        checkpoint(self)
+        if self._mark.phase is Phase.LIVE and self._submissions % sqlite.CHECKPOINT_AFTER == 0:
+            points.reach("checkpoint: live")
+
+    def setting_mark(self: SqliteLedger, new: Mark) -> None:
+        mark(self, new)
+        reach("marked")
+
+    def writing_counter(path: Path, number: int) -> None:
+        counter(path, number)
+        reach("counter written")
+
+    def renaming(self: Path, target: Any) -> Path:
+        reach("counter not renamed")
+        return rename(self, target)
+
+    def reading_alone(path: Path) -> Mark | None:
+        if doing == "opening":
+            reach("checkpointed")
+        found = alone(path)
+        if doing == "opening":
+            reach("verified")
+        return found
+
+    _around(points, SqliteLedger, "_prepare", "opening: before the mark", "opening: mark committed")
+    for owner, name, replacement in (
+        (SqliteLedger, "_go_live", going_live),
+        (SqliteLedger, "_begin_period", beginning_period),
+        (SqliteLedger, "_checkpoint_at_times", checkpointing),
+        (SqliteLedger, "_set_mark", setting_mark),
+        (Path, "replace", renaming),
+        (sqlite, "write_counter", writing_counter),
+        (sqlite, "mark_alone", reading_alone),
+    ):
+        setattr(owner, name, replacement)
 
 
 def _arm_requests(points: Points) -> None:
@@ -237,6 +307,8 @@ async def convert(job: Job) -> None:
 def run(job: Job) -> None:
     """Do the job in this process."""
     arm(Points(job.point, job.nth))
+    if job.checkpoint_after is not None:
+        sqlite.CHECKPOINT_AFTER = job.checkpoint_after
     asyncio.run(convert(job))
 
 

@@ -18,6 +18,10 @@ class Point:
         unknown: how many rows are unknown afterwards, where one row is worked on at a time.
         charged: how many of those the server has charged.
         faults: the server's faults, where the point is never reached without one.
+        after: where a run before it died, which left one unknown row that is charged.
+        nth: at which time that the point is reached; by default with rows before and after the one that it
+            happens to.
+        checkpoint_after: submissions after which the log is brought into the ledger's file, if not 32.
 
     """
 
@@ -25,12 +29,49 @@ class Point:
     unknown: int = 0
     charged: int = 0
     faults: str = ""
+    after: str | None = None
+    nth: int = 3
+    checkpoint_after: int | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.after is None else f"{self.name}, after {self.after}"
 
 
 #: A well-formed 500 on the second CreateTask: the row goes back to planned and is sent again.
 REFUSED = '[[fault]]\non = "CreateTask"\nkind = "code:500"\ncalls = [2]\n'
 
+#: What happens to a ledger's files when it is opened, when its log is brought into its file, when it is closed.
+OPENING = (
+    "opening: before the mark",
+    "opening: mark committed",
+    "opening: checkpointed",
+    "opening: verified",
+    "opening: counter not renamed",
+    "opening: counter written",
+    "opening: live",
+)
+CHECKPOINT = (
+    "checkpoint: before the mark",
+    "checkpoint: marked",
+    "checkpoint: counter not renamed",
+    "checkpoint: counter written",
+    "checkpoint: checkpointed",
+    "checkpoint: live",
+)
+CLOSING = (
+    "closing: before the mark",
+    "closing: marked",
+    "closing: counter not renamed",
+    "closing: counter written",
+    "closing: checkpointed",
+)
+_SENT = "CreateTask: sent"
+
 POINTS = (
+    *(Point(name, nth=1) for name in OPENING),
+    *(Point(name, nth=1, after=_SENT, unknown=1, charged=1) for name in OPENING),
+    *(Point(name, nth=2, checkpoint_after=2) for name in CHECKPOINT),
+    *(Point(name, nth=1) for name in CLOSING),
     Point("claim: before"),
     Point("claim: written, not committed"),
     Point("claim: committed"),
@@ -45,9 +86,9 @@ POINTS = (
     Point("submitted: before", unknown=1, charged=1),
     Point("submitted: written, not committed", unknown=1, charged=1),
     Point("submitted: committed"),
-    Point("planned: before", unknown=1, faults=REFUSED),
-    Point("planned: written, not committed", unknown=1, faults=REFUSED),
-    Point("planned: committed", faults=REFUSED),
+    Point("planned: before", unknown=1, faults=REFUSED, nth=1),
+    Point("planned: written, not committed", unknown=1, faults=REFUSED, nth=1),
+    Point("planned: committed", faults=REFUSED, nth=1),
     Point("TaskInfo: before the connection"),
     Point("TaskInfo: answer read"),
     Point("TaskInfo: success seen"),

@@ -21,6 +21,7 @@ from suno_video_async.models import VideoTaskId
 from tests.crash.child import ENDS, SCALE, Job, as_line
 from tests.crash.points import Point
 from tests.support.keys import KEY
+from tests.support.ledger_files import changed, image_of, lost, opened, put
 from tests.support.mp4 import problem_of
 from tests.support.processes import ServerProcess, child, server_process
 
@@ -93,6 +94,7 @@ class Seen:
         charged_twice: tracks that it has charged more than once.
         lost: tracks that are in no final state and not unknown.
         broken: what is wrong with the files on disk.
+        forgotten: whether the ledger of the dead run was taken for whole without its log, though it was not.
         settled: how many tracks are on disk, each charged once, after a person resolved the unknown ones.
 
     """
@@ -104,6 +106,7 @@ class Seen:
     charged_twice: int
     lost: int
     broken: Sequence[str]
+    forgotten: bool
     settled: int
 
 
@@ -128,7 +131,7 @@ class Scene:
         """The folder for the videos."""
         return self.folder / "videos"
 
-    def run(self, point: str | None = None, nth: int = 1) -> int:
+    def run(self, point: str | None = None, nth: int = 1, *, checkpoint_after: int | None = None) -> int:
         """Convert the catalog, to its end or to a point."""
         return self.runs.run(
             Job(
@@ -141,6 +144,7 @@ class Scene:
                 nth=nth,
                 connections=self.connections,
                 one_by_one=point is not None and self.connections == 1,
+                checkpoint_after=checkpoint_after,
             )
         )
 
@@ -166,6 +170,7 @@ class Scene:
     def finish(self, died: bool) -> Seen:
         """Run to the end, look, let a person resolve what is unknown, and run again."""
         assert self.notified() <= {row.video_task_id for row in self.rows()}, "hooks hear of what is written down"
+        forgotten = self.forgets()
         left = [row for row in self.rows() if row.state in {State.SUBMITTING, State.UNKNOWN}]
         assert self.run() == 0
         rows = self.rows()
@@ -184,8 +189,21 @@ class Scene:
             charged_twice=sum(times > 1 for times in charged.values()),
             lost=self.size - sum(row.state in ENDS for row in rows),
             broken=broken or self.broken(self.rows()),
+            forgotten=forgotten,
             settled=sum(row.state is State.DOWNLOADED and self.charged(row) == 1 for row in self.rows()),
         )
+
+    def forgets(self) -> bool:
+        """Whether a run that finds the ledger without its log takes it, and buys something again."""
+        whole = image_of(self.ledger)
+        files = changed("without its log", whole, None)
+        if files is None:
+            return False
+        before = {row.track: row.state.value for row in self.rows()}
+        put(self.ledger, files)
+        after = opened(self.ledger, KEY, self.server.url)
+        put(self.ledger, whole)
+        return after is not None and lost(before, after) is not None
 
     def _resolve(self, unknown: Sequence[LedgerRow]) -> None:
         """Do what a person does who looks into the account: adopt what was bought, send again what was not."""
@@ -258,5 +276,6 @@ class Stage:
 
     @staticmethod
     def _play(scene: Scene, point: Point) -> Seen:
-        nth = 1 if point.faults else 3  # with rows before and after the one that it happens to
-        return scene.finish(scene.run(point.name, nth) == -9)
+        if point.after is not None:
+            scene.run(point.after, 3)
+        return scene.finish(scene.run(point.name, point.nth, checkpoint_after=point.checkpoint_after) == -9)
