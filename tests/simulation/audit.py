@@ -20,7 +20,7 @@ from suno_video_async.ledger.states import Cause
 from suno_video_async.local.service import ApiService
 from suno_video_async.models import Track
 from tests.simulation.network import Flight, Key
-from tests.simulation.scenario import Scenario
+from tests.simulation.scenario import Life, Scenario
 from tests.simulation.world import Violation, World
 from tests.support.fakes import most_in_any_window
 
@@ -50,11 +50,10 @@ OUTSTANDING, ESTIMATE = 4, 2.0
 class WatchedLedger(SqliteLedger):
     """The real ledger; somebody looks at its file after every write."""
 
-    def __init__(self, path: Path, audit: Audit, world: World) -> None:
-        super().__init__(path, synchronous="OFF", now=world.time)
+    def __init__(self, path: Path, audit: Audit, now: Callable[[], float]) -> None:
+        super().__init__(path, synchronous="OFF", now=now)
         self._audit = audit
         self.run_began: float | None = None
-        self.killed = False
         self.opened = False
 
     def open(self, *, provider: str, fingerprint: str, must_exist: bool = False, proven: bool = False) -> None:
@@ -96,6 +95,55 @@ def key_of(track: Track) -> Key:
 
 
 @define(eq=False)
+class Outage:
+    """The rule of the outage brake, once more: what one client may send while the API is out of reach.
+
+    A CreateTask that ends without an answer of the API holds all others until a read has brought one; then one of
+    them goes, and the others only once that was answered.
+
+    Attributes:
+        slack: seconds after which a submission that had begun before it was held has been sent; None looks at
+            nothing.
+
+    """
+
+    slack: float | None
+    _held_at: float | None = None
+    _closings: int = 0
+    _read: bool = False
+    _trial: Flight | None = None
+
+    def sent(self, flight: Flight, now: float) -> None:
+        """Check a CreateTask."""
+        flight.closings = self._closings
+        if self._held_at is None or self.slack is None:
+            return
+        if now <= self._held_at + self.slack:
+            flight.closings = -1
+            return
+        if not self._read:
+            raise Violation(f"{flight} is sent while the API is out of reach")
+        if self._trial is not None:
+            raise Violation(f"{flight} is sent beside {self._trial}, which is to find out whether the API is back")
+        self._trial = flight
+
+    def ended(self, flight: Flight, now: float) -> None:
+        """Note what a request has shown."""
+        if flight.key is None:
+            self._read |= flight.from_api
+            return
+        if flight is self._trial:
+            self._trial = None
+        begun_since = flight.closings in {self._closings, -1}
+        if flight.from_api and begun_since:
+            self._held_at = None
+        elif flight.seen == "unknown" and begun_since:
+            self._read &= flight.closings == -1
+            self._closings += 1
+            self._held_at = now
+
+
+@define(eq=False)
 class Audit:
     """Follows one seed from its beginning to its end.
 
@@ -118,8 +166,14 @@ class Audit:
     excused: set[Key] = field(factory=set[Key])
     latest: dict[Key, Flight] = field(factory=dict[Key, Flight])
     bought: dict[Key, list[Flight]] = field(factory=dict[Key, list[Flight]])
+    outage: Outage = field(init=False)
     _called_back: set[str] = field(factory=set[str], init=False)
     _reader: sqlite3.Connection | None = field(default=None, init=False)
+
+    def life_begins(self, life: Life, *, calling: bool) -> None:
+        """Forget what a process knew that is gone."""
+        self.calling = calling
+        self.outage = Outage(slack=None if any(event.what == "freeze" for event in life.events) else 20.0)
 
     def say(self, line: str) -> None:
         """Write one line of the trace."""
@@ -127,9 +181,10 @@ class Audit:
             self.trace(f"{self.world.moment:12.3f}  {line}")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, until it is read again."""
         if self._reader is not None:
             self._reader.close()
+            self._reader = None
 
     # The ledger
 
@@ -258,10 +313,12 @@ class Audit:
         state = self.read(flight.key)
         if state != "submitting":
             raise Violation(f"{flight} is sent while its row is {state}")
+        self.outage.sent(flight, self.world.moment)
 
     def ended(self, flight: Flight) -> None:
         """Note how a request ended for its sender."""
         self.say(f"life {flight.life} has {flight}: {flight.seen}")
+        self.outage.ended(flight, self.world.moment)
 
     def arrived(self, flight: Flight) -> None:
         """Check what the server did."""
@@ -340,6 +397,13 @@ class Audit:
         A request whose sender was gone before it arrived counts at the sender's end: how long it still travels
         is known to nobody. How often the server itself then sees more is counted.
         """
+        if not self.scenario.wall_clock_is_true:  # a life then cannot know when the one before it has sent
+            for life in range(len(self.scenario.lives)):
+                self._check_window([flight for flight in flights if flight.life == life])
+        else:
+            self._check_window(flights)
+
+    def _check_window(self, flights: list[Flight]) -> None:
         rate, arrived = self.scenario.rate, [flight for flight in flights if flight.arrived is not None]
         most = most_in_any_window([_counted(flight) for flight in arrived], rate.per)
         if most > rate.requests:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from suno_video_async.errors import APITimeoutError, MalformedResponseError, TransportError
 from suno_video_async.local.exchange import Delivery, Reply, ServerRequest
@@ -33,6 +33,8 @@ class Flight:
             while it knows nothing.
         created: the id of the task that it made at the server.
         named: the id that the client was told.
+        from_api: whether what came back looks like an answer of the API.
+        closings: how often the audit's outage brake had closed when it was sent; -1 where that cannot be told.
 
     """
 
@@ -47,6 +49,8 @@ class Flight:
     created: str | None = None
     named: str | None = None
     struck: str | None = None
+    from_api: bool = False
+    closings: int = 0
 
     def __str__(self) -> str:
         about = "/".join(self.key) if self.key else self.request.task_id or ""
@@ -148,6 +152,7 @@ class LifeTransport:
         try:
             answer = await self._travel(flight)
             flight.seen, flight.named = _meaning(answer)
+            flight.from_api = b'"code"' in answer.body
         except TransportError as error:
             flight.seen = "unknown" if error.sent else "not sent"
             raise
@@ -189,6 +194,10 @@ class LifeTransport:
                 if network.pick("broken", "silent") == "broken":
                     world.call_later(network.travel(), lambda: tell(TransportError("the connection broke")))
                 return
+            if network.scenario.dateless:
+                reply = evolve(
+                    reply, headers={name: reply.headers[name] for name in reply.headers if name != "Date"}
+                )
             world.call_later(reply.delay + network.travel(), lambda: tell(_delivered(reply)))
 
         timeout = world.call_later(network.scenario.timeout, lambda: tell(APITimeoutError("no answer in time")))

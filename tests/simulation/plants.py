@@ -11,15 +11,18 @@ from unittest.mock import patch
 
 from suno_video_async import SunoVideoError, Track, TransportError
 from suno_video_async.api import calls
+from suno_video_async.batch.budget import Budget
 from suno_video_async.callbacks import Inbox
-from suno_video_async.ledger import journal
+from suno_video_async.ledger import copies, journal, schema
+from suno_video_async.ledger.copies import Doubt, Facts
 from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
-from suno_video_async.models import RateLimit, VideoTaskId
+from suno_video_async.models import RateLimit, TaskSnapshot, VideoTaskId
 from suno_video_async.protocol import codec, verdicts
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.protocol.verdicts import Verdict
+from suno_video_async.ratelimit.brake import Brake, Phase
 from suno_video_async.ratelimit.limiter import Limiter, Place
 
 
@@ -134,6 +137,57 @@ def ignore_evidence() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def reopen_for_all() -> Iterator[None]:
+    """One answer to a read releases all submissions that an outage holds."""
+
+    def read(self: Brake) -> None:
+        self._failed_reads = 0
+        if self.phase is Phase.HELD:
+            self.phase = Phase.RELEASED
+            self._changed()
+
+    with patch.object(Brake, "read", read):
+        yield
+
+
+@contextmanager
+def late_url_failed() -> Iterator[None]:
+    """A success whose URL is not there yet counts as failed."""
+
+    def is_failed(self: TaskSnapshot) -> bool:
+        return self.status == "failed" or (self.is_success and self.video_url is None)
+
+    with (
+        patch.object(TaskSnapshot, "is_failed", property(is_failed)),
+        patch.object(TaskSnapshot, "awaits_video", property(lambda _: False)),
+    ):
+        yield
+
+
+@contextmanager
+def log_not_missed() -> Iterator[None]:
+    """A ledger that was killed and copied without its log is taken for whole."""
+
+    def doubt(facts: Facts) -> Doubt | None:
+        return None if not facts.has_log and facts.exists else copies.doubt_about_content(facts)
+
+    with patch.object(schema, "doubt_about_content", doubt):
+        yield
+
+
+@contextmanager
+def ignore_rise() -> Iterator[None]:
+    """What is set aside for a purchase stays at the estimate, whatever price TaskInfo names."""
+
+    async def note_price(self: Budget, row: LedgerRow, credits_: float | None) -> bool:
+        self._free_place(row)
+        return bool(credits_)
+
+    with patch.object(Budget, "note_price", note_price):
+        yield
+
+
 PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "resend-after-timeout": resend_after_timeout,
     "commit-late": commit_late,
@@ -143,6 +197,10 @@ PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "absent-differs": absent_differs,
     "forget-interrupted": forget_interrupted,
     "ignore-evidence": ignore_evidence,
+    "reopen-for-all": reopen_for_all,
+    "late-url-failed": late_url_failed,
+    "log-not-missed": log_not_missed,
+    "ignore-rise": ignore_rise,
 }
 
 

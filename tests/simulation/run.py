@@ -45,9 +45,11 @@ from tests.simulation.network import LifeTransport, Network
 from tests.simulation.scenario import Event, Life, Scenario
 from tests.simulation.world import ClientClock, Crash, SimLoop, Violation, World, silence, stream
 from tests.support.keys import KEY
+from tests.support.ledger_files import Image, changed, image_of, lost, opened, put
 
 T = TypeVar("T")
 
+BASE_URL = "http://127.0.0.1:1"
 #: A RAM disk where there is one: a run writes thousands of times.
 _FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() and os.access("/dev/shm", os.W_OK) else None
 #: Seconds beyond the network's timeout that closing may take: the ledger is written last.
@@ -148,6 +150,7 @@ class Simulation:
             make_id=lambda: f"v{ids.getrandbits(64):016x}",
         )
         self.audit.service = self.service
+        self.copies: list[Image] = []
         self.caller = None
         if scenario.calling is not None:
             self.caller = Caller(
@@ -167,6 +170,8 @@ class Simulation:
     def run(self) -> None:
         """Live all lives, then check."""
         for number, life in enumerate(self.scenario.lives):
+            if life.meddling is not None:
+                self._meddle(life.meddling)
             last = number == len(self.scenario.lives) - 1
             if last and self.scenario.quiet_end:
                 # Nothing goes wrong any more: now every row must come to its end.
@@ -185,6 +190,21 @@ class Simulation:
         self.audit.check_window(self.network.flights)
         self.audit.check_rows()
 
+    def _meddle(self, how: str) -> None:
+        """Change the ledger's files, see that a run does not take them for whole if they are not, and undo it."""
+        path, audit = self.audit.path, self.audit
+        now = image_of(path)
+        files = changed(how, now, self.copies[-1] if self.copies else None)
+        if files is None:
+            return
+        audit.close()
+        put(path, files)
+        rows = opened(path, KEY, BASE_URL)
+        audit.met[f"ledger {how}: {'refused' if rows is None else 'taken'}"] += 1
+        if rows is not None and (key := lost(audit.states, {key_of(row): rows[row] for row in rows})):
+            raise Violation(f"a ledger that has lost {key} is taken for whole ({how})")
+        put(path, now)
+
 
 @define(eq=False)
 class _Run:
@@ -197,6 +217,8 @@ class _Run:
     loop: SimLoop = field(init=False)
     transport: LifeTransport = field(init=False)
     ledger: WatchedLedger = field(init=False)
+    clock: ClientClock = field(init=False)
+    frozen: float = 0.0
     counts: Counter[str] = field(factory=Counter[str])
     done: set[str] = field(factory=set[str])
     main: asyncio.Task[Any] | None = None
@@ -218,8 +240,10 @@ class _Run:
         self.loop = SimLoop(world, self.life.order)
         self.loop.on_step = self._on_step
         self.transport = self.simulation.network.transport(self.number)
-        audit.calling = self.simulation.scenario.called[self.number]
-        self.ledger = WatchedLedger(audit.path, audit, world)
+        audit.life_begins(self.life, calling=self.simulation.scenario.called[self.number])
+        audit.met["lives with a wrong clock"] += self.life.wrong_by != 0
+        self.clock = ClientClock(world, self.life.wrong_by)
+        self.ledger = WatchedLedger(audit.path, audit, self.clock.time)
         audit.happened = self._happened
         audit.say(f"life {self.number} begins: {', '.join(map(str, self.life.events)) or 'undisturbed'}")
         world.progress_at = world.moment
@@ -249,8 +273,11 @@ class _Run:
         if self.client is not None:
             self.client._engine = None  # it would warn that it was never closed
         self._hang_up()
-        self.ledger.killed = True
+        left = image_of(self.audit.path)
+        self.audit.close()
         self.ledger.close()
+        if left[""] is not None:
+            put(self.audit.path, left)  # no process that is killed closes its ledger
         self.transport.crash()
         self.client = self.conversion = self.main = self.closer = None
         self.loop.bury()
@@ -279,8 +306,22 @@ class _Run:
         if event.what == "crash":
             self.loop.crashing = True
             return
+        if event.what == "jump":
+            self.clock.wrong_by += event.amount
+            return
+        if event.what == "copy":
+            self.simulation.copies.append(image_of(self.audit.path))
+            return
+        if event.what == "freeze":
+            self.loop.call_soon(self._freeze, event.amount)
+            return
         act = {"cancel": self._cancel, "stop": self._stop, "close": self._close, "leave": lambda: None}
         self.loop.call_soon(act[event.what])
+
+    def _freeze(self, seconds: float) -> None:
+        """Block the event loop, as other code of the process or a SIGSTOP does, while the world goes on."""
+        self.frozen += seconds
+        self.simulation.world.pass_by(seconds)
 
     def _cancel(self) -> None:
         if self.main is not None:
@@ -295,9 +336,9 @@ class _Run:
             self.closer = self.loop.create_task(self._timed_close(self.client))
 
     async def _timed_close(self, client: SunoVideoClient) -> None:
-        started = self.simulation.world.moment
+        started, frozen = self.simulation.world.moment, self.frozen
         await client.aclose()
-        took = self.simulation.world.moment - started
+        took = self.simulation.world.moment - started - (self.frozen - frozen)
         if took > self.simulation.scenario.timeout + _CLOSING:
             raise Violation(
                 f"closing the client took {took:g} s, its timeout is {self.simulation.scenario.timeout}"
@@ -326,10 +367,10 @@ class _Run:
         scenario = self.simulation.scenario
         client = SunoVideoClient(
             api_key=KEY,
-            base_url="http://127.0.0.1:1",
+            base_url=BASE_URL,
             transport=self.transport,
             session=cast("ClientSession", object()),  # nothing is downloaded
-            clock=ClientClock(self.simulation.world),
+            clock=self.clock,
             rate=scenario.rate,
             max_connections=scenario.max_connections,
             max_in_flight=scenario.max_in_flight,

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from suno_video_async import Track
 from suno_video_async.local.faults import Fault
@@ -60,17 +60,21 @@ _WORLD_ON_INFO: Sequence[str] = (
     *("late-url:8", "late-url:300", "late-url:900", "image-first", "spaced-url", "unknown-end"),
     *("clock-offset:-3600", "clock-offset:3600", "code-with-data:501"),
 )
+MEDDLING: Sequence[str] = (
+    *("without its log", "without its log", "an old copy", "an old file under the newest log", "deleted"),
+)
 _OUTAGES: Sequence[str] = ("html:502", "html:403", "html:200", "drop-before", "drop-after", "hang:90")
 _ON_INFO: Sequence[tuple[str, dict[str, object]]] = [*_CODES, ("unknown-status", {}), ("code:404", {})]
 
 
 @frozen(kw_only=True)
 class Event:
-    """Something done to a run: `what`, when the `number`-th thing of a `kind` happens."""
+    """Something done to a run: `what`, when the `number`-th thing of a `kind` happens; some by an `amount`."""
 
-    what: str  # crash, cancel, stop, leave, close
+    what: str  # crash, cancel, stop, leave, close; copy; jump, freeze
     kind: str  # step, time, arrival, write, outcome
     number: float
+    amount: float = 0.0
 
 
 @frozen(kw_only=True)
@@ -86,7 +90,13 @@ class Calling:
 
 @frozen(kw_only=True)
 class Life:
-    """One run of the client; whether it can be called is drawn apart."""
+    """One run of the client; whether it can be called is drawn apart.
+
+    Attributes:
+        wrong_by: by how many seconds the client's wall clock is wrong at its beginning.
+        meddling: what is done to the ledger's files before it, and undone once that was refused.
+
+    """
 
     events: tuple[Event, ...]
     rest: float
@@ -94,6 +104,13 @@ class Life:
     hop_delay: float | None
     order: int | None
     catalog: tuple[object, ...]
+    wrong_by: float = 0.0
+    meddling: str | None = None
+
+    @property
+    def sets_clock(self) -> bool:
+        """Whether its wall clock is set while it runs."""
+        return any(event.what == "jump" for event in self.events)
 
 
 @frozen(kw_only=True)
@@ -122,6 +139,12 @@ class Scenario:
     faults: tuple[Fault, ...]
     calling: Calling | None
     called: tuple[bool, ...]
+    dateless: bool
+
+    @property
+    def wall_clock_is_true(self) -> bool:
+        """Whether the wall clocks of all lives agree, so that one knows how long ago the other sent something."""
+        return len({life.wrong_by for life in self.lives}) == 1 and not any(life.sets_clock for life in self.lives)
 
     @classmethod
     def of(cls, seed: int) -> Scenario:
@@ -142,6 +165,10 @@ class Scenario:
             faults = (*faults, Fault(on="CreateTask", kind="commit-then-500", rate=0.1))
         faults = (*faults, *_world(stream(seed, "the world")))
         faults = (*faults, *_prices(stream(seed, "prices")))
+        clocks = stream(seed, "clocks")
+        lives = [_with_clock(clocks, life, scale) for life in lives] if clocks.random() < 0.4 else lives
+        faults = (*faults, *_dates(clocks))
+        lives = _with_meddling(stream(seed, "copies"), lives, scale)
         return cls(
             seed=seed,
             lives=tuple(lives),
@@ -165,6 +192,7 @@ class Scenario:
             faults=faults,
             calling=calling,
             called=tuple(calling is not None and apart.random() < 0.85 for _ in lives),
+            dateless=clocks.random() < 0.3,
         )
 
 
@@ -176,6 +204,34 @@ def _prices(rng: random.Random) -> tuple[Fault, ...]:
     if rng.random() < 0.5:
         return (Fault(on="CreateTask", kind=kind, rate=rng.choice([0.1, 0.5, 1.0])),)
     return (Fault(on="CreateTask", kind=kind, calls=tuple(range(rng.randint(1, 12), 400))),)
+
+
+def _with_clock(rng: random.Random, life: Life, scale: tuple[int, float]) -> Life:
+    """Let the clock of a life be wrong, be set, or stand still with all that the process does."""
+    events = list(life.events)
+    if rng.random() < 0.5:
+        amount = rng.choice([-7200.0, -30.0, 30.0, 7200.0, 1e9])
+        events.append(evolve(_event(rng, "jump", *scale), amount=amount))
+    if rng.random() < 0.5:
+        amount = rng.choice([1.0, 20.0, 90.0, 600.0])
+        events.append(evolve(_event(rng, "freeze", *scale), amount=amount))
+    return evolve(life, events=tuple(events), wrong_by=rng.choice([0.0, -86_400.0, -3600.0, 3600.0, 86_400.0]))
+
+
+def _dates(rng: random.Random) -> tuple[Fault, ...]:
+    """Return a `Date` that has nothing to do with when tasks are created."""
+    kind = rng.choice([None, None, None, "date-offset:-3600", "date-offset:3600"])
+    return () if kind is None else (Fault(on="TaskInfo", kind=kind, rate=rng.choice([0.3, 1.0])),)
+
+
+def _with_meddling(rng: random.Random, lives: list[Life], scale: tuple[int, float]) -> list[Life]:
+    """Let the ledger's files be copied during some lives, and changed before others."""
+    met = list[Life]()
+    for life in lives:
+        meddling = rng.choice(MEDDLING) if met and rng.random() < 0.5 else None
+        copied = (_event(rng, "copy", *scale),) if rng.random() < 0.5 else ()
+        met.append(evolve(life, meddling=meddling, events=(*life.events, *copied)))
+    return met
 
 
 def _calling(rng: random.Random) -> Calling | None:
@@ -290,6 +346,8 @@ def _event(rng: random.Random, what: str, rows: int, seconds: float) -> Event:
     kind = rng.choice(["step", "step", "time", "arrival", "write", "write"])
     if what == "leave":
         kind = "outcome"
+    if what == "copy":
+        kind = "write"
     most = {
         "step": rows * 150.0,
         "time": max(1.0, seconds),

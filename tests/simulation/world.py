@@ -107,16 +107,17 @@ class World:
 
 
 class ClientClock:
-    """The client's view of the world's time: its timers go with its process."""
+    """The client's view of the world's time: its timers go with its process, and its wall clock may be wrong."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, wrong_by: float = 0.0) -> None:
         self._world = world
+        self.wrong_by = wrong_by
 
     def now(self) -> float:
         return self._world.moment
 
     def time(self) -> float:
-        return self._world.time()
+        return self._world.time() + self.wrong_by
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
