@@ -181,10 +181,10 @@ PRICES: dict[str, Callable[[int], float]] = {
 def test_the_overshoot_is_bounded(kind: str, estimate: float, names: bool) -> None:
     """The budget is exceeded at most by four times what the dearest video costs beyond the estimate."""
     shop = Shop(PRICES[kind], names=(lambda price: price) if names else (lambda _: None), estimate=estimate)
-    outcomes = convert(shop, 150, max_credits=100)
+    outcomes = convert(shop, 80, max_credits=100)
     assert sum(shop.spent) <= 100 + OUTSTANDING * max(0.0, max(shop.spent) - estimate)
     assert shop.unnamed <= OUTSTANDING
-    assert len(outcomes) == 150
+    assert len(outcomes) == 80
     assert set(states(outcomes)) <= {"succeeded", "planned"}
     if states(outcomes).get("planned"):
         assert any(isinstance(outcome.error, BudgetExceeded) for outcome in outcomes)
@@ -200,17 +200,17 @@ def test_what_taskinfo_understates_comes_on_top() -> None:
 
 def test_a_named_price_frees_the_place_for_the_next() -> None:
     """Where TaskInfo names prices, many videos run at once under a budget."""
-    shop = Shop(lambda _: 2, seconds=600)
-    convert(shop, 40, max_credits=100)
+    shop = Shop(lambda _: 2, seconds=120)
+    convert(shop, 30, max_credits=100)
     assert max(shop.born.values()) < 60
-    late = Shop(lambda _: 2, names=lambda _: None, seconds=600)
+    late = Shop(lambda _: 2, names=lambda _: None, seconds=120)
     convert(late, 8, max_credits=100)
-    assert max(late.born.values()) >= 600
+    assert max(late.born.values()) >= 120
 
 
 def test_a_task_that_is_not_found_at_first_is_asked_again() -> None:
     """A 404 right after the creation costs a few seconds, not the task's whole time."""
-    shop = Shop(lambda _: 2, seconds=3600, missing=4)
+    shop = Shop(lambda _: 2, seconds=300, missing=4)
     convert(shop, 8, max_credits=100)
     assert max(shop.born.values()) < 30
 
