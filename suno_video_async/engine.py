@@ -28,6 +28,7 @@ from suno_video_async.background import Background
 from suno_video_async.clock import Clock
 from suno_video_async.config import Settings
 from suno_video_async.download.downloader import Downloads
+from suno_video_async.download.filenames import local_folder
 from suno_video_async.download.partial import Saved
 from suno_video_async.errors import (
     APIError,
@@ -426,7 +427,11 @@ class Engine:
         """Fetch one video."""
         downloads = self.checked()._downloads
         with self.reporter.stage("download", task_id=video.task_id):
-            return await downloads.fetch(video, Path(output_dir), name=name, sha256=sha256)
+            return await downloads.fetch(video, local_folder(output_dir), name=name, sha256=sha256)
+
+    async def is_free(self, path: Path) -> bool:
+        """Whether a video can be downloaded to a path: no file is there, and none is being downloaded to it."""
+        return await self.checked()._downloads.is_free(path)
 
     def start_soon(self, run: Callable[[], Any]) -> None:
         """Run a coroutine function in the client's own task group."""

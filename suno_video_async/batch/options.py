@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import Attribute, field, frozen
 
-from suno_video_async.download.filenames import NameTemplate
+from suno_video_async.download.filenames import NameTemplate, local_folder
 from suno_video_async.ledger.decision import Buying, not_negative
 
 
@@ -18,7 +18,7 @@ def _above_zero(_: object, attribute: Attribute[Any], value: float) -> None:
 
 
 def _optional_path(path: str | PathLike[str] | None) -> Path | None:
-    return None if path is None else Path(path)
+    return None if path is None else local_folder(path)
 
 
 def _name_template(template: NameTemplate | str) -> NameTemplate:

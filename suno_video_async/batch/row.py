@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from suno_video_async.batch.reach import ReachCheck
 from suno_video_async.batch.stop import StopSignal
 from suno_video_async.batch.witness import Evidence, Known, Witness
 from suno_video_async.callbacks import Inbox
+from suno_video_async.download.filenames import marked
 from suno_video_async.engine import Engine
 from suno_video_async.errors import (
     AlreadyBoughtError,
@@ -378,7 +380,7 @@ class RowProcessor:
         row = claim.row
         folder, sha256 = self.options.output_dir or Path(), self.options.sha256
         try:
-            name = await self._name(row)
+            name = await self._name(row, folder)
             saved = await self.engine.fetch(_made(outcome), folder, name=name, sha256=sha256)
         except (DownloadError, APIError, TransportError, TaskFailed, TaskEndUnknown, VideoNotReady) as error:
             return evolve(outcome, error=error)
@@ -390,14 +392,25 @@ class RowProcessor:
         template, folder = self.options.file_name, self.options.output_dir
         return folder / template.name(track) if folder is not None and template.needs_track_only else None
 
-    async def _name(self, row: LedgerRow) -> str:
-        """Return the name of a row's file; no other row of the ledger has it."""
+    async def _name(self, row: LedgerRow, folder: Path) -> str:
+        """Return the name of a row's file: decided once, and no other row's, nor that of a file that is there."""
+        if row.name is not None:
+            return row.name
+        wanted = await self._wanted_name(row)
+        marks = (f"{row.track.key} {number}" for number in itertools.count(1))
+        for name in itertools.chain([wanted], (marked(wanted, mark) for mark in marks)):
+            is_free = await self.engine.is_free(folder / name)
+            if is_free and await self.ledger.call(self.ledger.sync.take_name, row.id, name):
+                return name
+        raise AssertionError("marks do not end")
+
+    async def _wanted_name(self, row: LedgerRow) -> str:
         template, title = self.options.file_name, ""
         if template.needs_title:
             title = await self._titles.of(row.track)
-        marked = row.track.key if await self.ledger.call(self.ledger.sync.has_namesake, row) else None
-        task_id = row.video_task_id or ""
-        return template.name(row.track, video_task_id=task_id, title=title, marked_by=marked)
+        namesake = await self.ledger.call(self.ledger.sync.has_namesake, row)
+        mark, task_id = row.track.key if namesake else None, row.video_task_id or ""
+        return template.name(row.track, video_task_id=task_id, title=title, marked_by=mark)
 
 
 #: The outcome of a row that a run leaves in a state.
@@ -466,10 +479,15 @@ class TitleCache:
     _one: anyio.Lock = field(factory=anyio.Lock, init=False)
 
     async def of(self, track: Track) -> str:
-        """Return a song's title, empty where it has none."""
+        """Return a song's title, empty if it has none or cannot be looked up: the video is kept in any case."""
         async with self._one:
             if track.task_id not in self._known:
-                found = await self.engine.tracks(track.task_id)
+                try:
+                    found = await self.engine.tracks(track.task_id)
+                except (APIError, TransportError) as error:
+                    extra = fields("title", track=track, error=error)
+                    logger.warning("the title of %s is not known: %s", track.suno_id, error, extra=extra)
+                    found = ()
                 while len(self._known) >= TITLES:
                     self._known.pop(next(iter(self._known)))
                 self._known[track.task_id] = {str(one.suno_id): one.title or "" for one in found}

@@ -12,6 +12,7 @@ from attrs import evolve
 
 from suno_video_async.api.submission import Submission
 from suno_video_async.batch.evidence import confirmed_row
+from suno_video_async.download.filenames import local_folder
 from suno_video_async.engine import Engine
 from suno_video_async.errors import (
     AlreadyBoughtError,
@@ -112,6 +113,7 @@ class SingleSubmissions:
     ) -> Video:
         """Submit, follow and download, and note each in the ledger."""
         engine = self._engine
+        folder = None if output_dir is None else local_folder(output_dir)  # before anything is bought
         with engine.reporter.stage("track", via="generate", track=track) as stage:
             task = await self.submit(VideoRequest(track=track))
             stage.task_id = task.id
@@ -120,9 +122,9 @@ class SingleSubmissions:
             ledger = engine.checked().ledger
             if ledger is not None:
                 await self._settled_row(task)
-            if output_dir is None:
+            if folder is None:
                 return video
-            path = (await engine.fetch(video, output_dir)).path
+            path = (await engine.fetch(video, folder)).path
             stage.state = "downloaded"
             if ledger is not None:
                 await self._downloaded(ledger, task, path)

@@ -21,7 +21,7 @@ from suno_video_async.cli.errors import UsageProblem
 from suno_video_async.cli.output import Output, keep_stored_secret
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT, SunoVideoClient
 from suno_video_async.clock import SystemClock
-from suno_video_async.download.filenames import DEFAULT_TEMPLATE, NameTemplate
+from suno_video_async.download.filenames import DEFAULT_TEMPLATE, NameTemplate, local_folder
 from suno_video_async.hooks import Hooks
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import RateLimit, RetryPolicy, Timeout
@@ -375,11 +375,22 @@ def read_template(ctx: click.Context, param: click.Parameter, value: str) -> str
         raise click.BadParameter(str(error), ctx, param) from None
 
 
+class _Folder(click.Path):
+    """A folder of this machine."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            local_folder(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def output_dir_option(default: Path | None = DEFAULT_OUTPUT_DIR, *, says: str) -> Callable[[Command], Command]:
     """Return a decorator that gives a command `--output-dir`."""
     return click.option(
         "--output-dir",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=_Folder(path_type=Path, file_okay=False),
         default=default,
         show_default=default is not None,
         metavar="DIR",

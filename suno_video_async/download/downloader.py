@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -14,7 +15,7 @@ from suno_video_async._util.aio import in_threads
 from suno_video_async.clock import Clock
 from suno_video_async.download.fetch import DOWNLOADS, MediaFetcher, make_media_session
 from suno_video_async.download.filenames import file_name
-from suno_video_async.download.partial import Saved
+from suno_video_async.download.partial import Saved, is_free
 from suno_video_async.errors import DownloadError, SunoVideoError, VideoNotReady
 from suno_video_async.hooks import RetryEvent
 from suno_video_async.models import TaskSnapshot, Timeout, Video, VideoTaskId
@@ -82,6 +83,10 @@ class Downloads:
             if not done.done():  # this caller was cancelled; the next waiting one takes over
                 done.cancel()
         return _value(done.result())
+
+    async def is_free(self, path: Path) -> bool:
+        """Whether no file is at a path, and none is being downloaded to it; a link counts as a file."""
+        return await self._run_blocking(partial(is_free, path))
 
     async def _fetch(self, video: Video, path: Path, *, sha256: bool) -> Saved:
         server, url = self._server(), video.url

@@ -248,6 +248,21 @@ class PartFile:
             file.close()
 
 
+def is_free(path: Path) -> bool:
+    """Whether a download to a path meets no file there, and none that is in the way of `.part`."""
+    if os.path.lexists(path):
+        return False
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        part = open_plain(unfinished, os.O_RDWR)
+    except OSError:
+        return not os.path.lexists(unfinished)
+    if part is None:
+        return False
+    with part:  # of a download that broke off, unless it is locked
+        return _locked(part.fileno())
+
+
 def open_plain(path: Path, flags: int) -> FileIO | None:
     """Open a file, but follow no link and wait for nothing; None if it is not a plain one, or has another name.
 

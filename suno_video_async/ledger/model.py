@@ -59,6 +59,7 @@ class LedgerRow:
         id: its number; small, for people to type.
         location: the place in the catalog that it came from.
         video_task_id: the newest attempt's task, when known.
+        name: of the video's file, once that is decided; no other row has it.
         sha256: of the video on disk, where a run was asked for it.
         cost: micro-credits spent on it, over all its attempts.
         reserved: micro-credits set aside for an attempt that is not settled.
@@ -75,6 +76,7 @@ class LedgerRow:
     video_task_id: VideoTaskId | None = None
     url: str | None = None
     path: Path | None = None
+    name: str | None = None
     sha256: str | None = None
     cost: int = 0
     reserved: int = 0
@@ -357,6 +359,10 @@ class Ledger(LedgerReader, Protocol):
 
     def has_namesake(self, row: LedgerRow) -> bool:
         """Whether an older row has the same `suno_id`, ignoring case: some file systems ignore case, too."""
+        ...
+
+    def take_name(self, row_id: int, name: str) -> bool:
+        """Commit the name of a row's file; False if another row has it, ignoring case: nothing changed then."""
         ...
 
     def untouched(

@@ -20,7 +20,7 @@ from suno_video_async.ledger.states import State
 from suno_video_async.models import Track, VideoTaskId
 
 COLUMNS = """r.id, r.task_id, r.suno_id, r.author, r.brand, r.extra, r.place, r.state, a.video_task_id, r.url,
-    r.path, r.sha256, r.cost, r.reserved, r.failures, r.since, r.error"""
+    r.path, r.sha256, r.name, r.cost, r.reserved, r.failures, r.since, r.error"""
 FROM = "FROM rows r LEFT JOIN attempts a ON a.row_id = r.id AND a.n = r.attempt"
 
 
@@ -250,8 +250,8 @@ def sums(db: sqlite3.Connection) -> tuple[int, int]:
 
 def row_of(values: Sequence[Any]) -> LedgerRow:
     """Return the row that `COLUMNS` were read of."""
-    row_id, task_id, suno_id, author, brand, extra, place, state, video, url, path, sha256, *rest = values
-    cost, reserved, failures, since, error = rest
+    row_id, task_id, suno_id, author, brand, extra, place, state, video, url, path, *rest = values
+    sha256, name, cost, reserved, failures, since, error = rest
     return LedgerRow(
         id=row_id,
         track=Track(
@@ -263,6 +263,7 @@ def row_of(values: Sequence[Any]) -> LedgerRow:
         url=url,
         path=None if path is None else Path(os.fsdecode(path)),
         sha256=sha256,
+        name=name,
         cost=cost,
         reserved=reserved,
         failures=failures,

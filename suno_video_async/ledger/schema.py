@@ -62,6 +62,11 @@ MIGRATIONS = (
     ALTER TABLE attempts ADD COLUMN ended REAL;
     ALTER TABLE attempts ADD COLUMN took REAL
     """,
+    """
+    ALTER TABLE rows ADD COLUMN name TEXT;
+    ALTER TABLE rows ADD COLUMN name_key TEXT;
+    CREATE UNIQUE INDEX rows_by_file ON rows (name_key)
+    """,
 )
 
 

@@ -7,6 +7,7 @@ import os
 import secrets
 import sqlite3
 import time
+import unicodedata
 from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager, suppress
 from os import PathLike
@@ -381,6 +382,16 @@ class SqliteLedger(SqliteReader):
         self._spent += cost - row.cost
         self._reserved += reserved - row.reserved
         return moved
+
+    def take_name(self, row_id: int, name: str) -> bool:
+        """Commit the name of a row's file; False if another row has it, but for case."""
+        key = unicodedata.normalize("NFC", name.casefold())  # some file systems do not tell them apart
+        with self._transaction() as db:
+            try:
+                db.execute("UPDATE rows SET name = ?, name_key = ? WHERE id = ?", (name, key, row_id))
+            except sqlite3.IntegrityError:
+                return False
+        return True
 
     def _close_attempt(self, db: sqlite3.Connection, row: LedgerRow, transition: Transition) -> None:
         if row.state not in {State.SUBMITTING, State.UNKNOWN} and transition.state is not State.UNKNOWN:

@@ -107,6 +107,7 @@ def arm(points: Points) -> None:
     _around(points, SqliteLedger, "_recover", after=RECOVERING)
     _around(points, partfile.PartFile, "finish", "download: part whole", "download: renamed")
     _around(points, os, "fsync", after="download: part synced")
+    _around(points, os, "link", after="download: has both names")
     _arm_ledger(points)
     _arm_ledger_files(points)
     _arm_requests(points)

@@ -100,6 +100,7 @@ POINTS = (
     Point("download: part half written"),
     Point("download: part whole"),
     Point("download: part synced"),
+    Point("download: has both names"),
     Point("download: renamed"),
     Point("downloaded: before"),
     Point("downloaded: written, not committed"),

@@ -98,7 +98,7 @@ def short_text(path: Path) -> None:
 REFUSED = [
     (of_another_program, "is a database of another program: choose another file"),
     (of_another_program_with_a_wal, "is a database of another program: choose another file"),
-    (newer, r"is of a newer version of this program \(5\): update it"),
+    (newer, rf"is of a newer version of this program \({len(MIGRATIONS) + 1}\): update it"),
     (corrupt, "is damaged|malformed"),
     (cut_off, "is damaged|malformed"),
     (without_meta, "no such table: meta"),
