@@ -39,7 +39,7 @@ from suno_video_async.models import VideoTaskId
 from suno_video_async.protocol.codec import Answer, Operation
 from tests.ledger.support import track
 from tests.support.clients import FakeAPI, client_of
-from tests.support.fakes import answer, settle, task_data
+from tests.support.fakes import WrongClock, answer, settle, task_data
 from tests.support.virtual import run_virtual
 
 PUBLIC = "https://me.example.test/callbacks/"
@@ -225,24 +225,15 @@ def test_silence_is_no_evidence_where_no_callback_gets_through() -> None:
     assert (api.sent, len(api.born), resent) == (8, 8, 0)
 
 
-class SetClock(SystemClock):
-    """A clock whose wall time is set."""
-
-    by = 0.0
-
-    def time(self) -> float:
-        return super().time() + self.by
-
-
 @pytest.mark.parametrize("by", [-7200.0, 7200.0])
 @pytest.mark.parametrize("answered", ["drop", "empty"])
 def test_a_clock_that_is_set_changes_no_wait_for_a_callback(answered: str, by: float) -> None:
     """Neither is a submission sent again at once, nor does its row wait for hours."""
-    api, clock = CallingAPI(silent=(1,), **{answered: (1,)}), SetClock()  # type: ignore[arg-type]
+    api, clock = CallingAPI(silent=(1,), **{answered: (1,)}), WrongClock()  # type: ignore[arg-type]
 
     def script(request: Request) -> Any:
         if request.operation is Operation.CREATE_TASK:
-            clock.by = by
+            clock.wrong_by = by
         return api(request)
 
     async def run() -> float:

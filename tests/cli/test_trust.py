@@ -13,10 +13,9 @@ from suno_video_async.ledger.files import counter_of, has_log
 from suno_video_async.testing import VideoServer
 from tests.cli.conftest import Home, Ran
 from tests.cli.serving import served
-from tests.support.keys import KEY
+from tests.support.keys import KEY, OTHER_KEY
 
 LEDGER = Path("catalog.ledger.db")
-NEW_KEY = "ak_" + "n" * 32
 
 
 def convert(home: Home, server: VideoServer, *arguments: object) -> Ran:
@@ -117,13 +116,13 @@ def change_key(server: VideoServer, monkeypatch: pytest.MonkeyPatch, *, same_acc
     """Let the user have a new key: of the same account, or of another one."""
     accounts = server._server.service._accounts._by_key
     if same_account:
-        accounts[NEW_KEY] = accounts[KEY]
-    monkeypatch.setenv("CRUN_API_KEY", NEW_KEY)
+        accounts[OTHER_KEY] = accounts[KEY]
+    monkeypatch.setenv("CRUN_API_KEY", OTHER_KEY)
 
 
 def test_a_changed_key_goes_on_by_the_switch(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused with both ways out; then one question proves the account, and nothing is bought again."""
-    with served(api_keys=[KEY, NEW_KEY]) as server:
+    with served(api_keys=[KEY, OTHER_KEY]) as server:
         assert convert(home, server, home.catalog("s1")).code == 0
         change_key(server, monkeypatch, same_account=True)
         refused = convert(home, server, home.catalog("s1", "s2"))
@@ -144,7 +143,7 @@ def test_another_accounts_ledger_is_refused_with_the_switch_too(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The service does not know its task: nothing is bought, and the ledger is left as it was."""
-    with served(api_keys=[KEY, NEW_KEY]) as server:
+    with served(api_keys=[KEY, OTHER_KEY]) as server:
         assert convert(home, server, home.catalog("s1")).code == 0
         change_key(server, monkeypatch, same_account=False)
         content = LEDGER.read_bytes()

@@ -23,7 +23,6 @@ from suno_video_async import (
     Request,
     SubmissionUnknown,
     SunoVideoClient,
-    SystemClock,
     TaskEndUnknown,
     TaskFailed,
     TaskSnapshot,
@@ -38,7 +37,7 @@ from suno_video_async.protocol.codec import Operation
 from suno_video_async.ratelimit.limiter import Lane, Place
 from suno_video_async.testing import RecordingHooks
 from tests.support.clients import TRACK, FakeAPI, client_of
-from tests.support.fakes import FakeTransport, Script, answer, settle, task_data
+from tests.support.fakes import FakeTransport, Script, WrongClock, answer, settle, task_data
 from tests.support.virtual import run_virtual
 
 
@@ -492,15 +491,6 @@ def test_elapsed_of_an_attached_task_runs_from_its_creation() -> None:
             return (await main(client)).elapsed
 
     assert abs(run_virtual(run()) - 100) < 5
-
-
-class WrongClock(SystemClock):
-    """A clock whose wall time is set while it runs."""
-
-    wrong_by = 0.0
-
-    def time(self) -> float:
-        return super().time() + self.wrong_by
 
 
 @pytest.mark.parametrize("wrong_by", [-7200.0, 0.0, 7200.0])

@@ -50,6 +50,15 @@ class HastyClock(FakeClock):
         await asyncio.sleep(0)
 
 
+class WrongClock(SystemClock):
+    """A clock whose wall time is set while it runs."""
+
+    wrong_by = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.wrong_by
+
+
 class FakeTransport:
     """Answers by a script; remembers what was sent and when it arrived."""
 
