@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
+from suno_video_async.ledger.copies import Counter
 from suno_video_async.ledger.files import counter_of, has_log
 from suno_video_async.testing import VideoServer
 from tests.cli.conftest import Home, Ran
@@ -43,8 +45,9 @@ def with_a_second_name(path: Path) -> None:
 
 def an_older_backup(path: Path) -> None:
     """The counter beside it is of a later time."""
-    period = int(counter_of(path).read_text(encoding="ascii"))
-    counter_of(path).write_text(f"{period + 5}\n", encoding="ascii")
+    counter = Counter.parse(counter_of(path).read_text(encoding="ascii"))
+    assert counter is not None
+    counter_of(path).write_text(f"{evolve(counter, period=counter.period + 5)}\n", encoding="ascii")
 
 
 DOUBTS = [
