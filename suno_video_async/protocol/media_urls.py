@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 MAX_URL = 8192
 #: Control characters and lone surrogates have no place in a URL.
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_HOST = re.compile(r"[a-z0-9._-]+")
 #: What stays as it is; the rest of a path, query or fragment is percent-encoded.
 _KEPT = "%/:?#[]@!$&'()*+,;=~-._"
 
@@ -41,4 +42,7 @@ def _ascii_netloc(netloc: str, host: str) -> str | None:
         spelled = host[:253].encode("idna").decode()
     except UnicodeError:
         return None
-    return before + spelled + after if before.isascii() and after.isascii() else None
+    # Some letters stand for a space or a mark with an accent, which no name of a host has.
+    if not _HOST.fullmatch(spelled) or not before.isascii() or not after.isascii():
+        return None
+    return before + spelled + after

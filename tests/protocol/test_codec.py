@@ -347,6 +347,7 @@ def test_status_is_compared_without_regard_to_case(word: str) -> None:
         ["https://a.test/\n"],
         ["https://a.test/\ud800"],
         ["https://" + "ü" * 64 + ".test/"],
+        ["https://a\u2017b.test/", "https://a\u00b4b.test/"],  # two lines below a space, and an accent over one
         ["https://ü@a.test/"],
         ["https://a.test/" + "x" * 9000],
     ],
