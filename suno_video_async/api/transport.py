@@ -56,6 +56,8 @@ _PERMANENT = (
     aiohttp.ClientConnectorSSLError,
     aiohttp.ClientConnectorCertificateError,
 )
+#: The connection to the API never came up: not a byte of a request left for it.
+NEVER_UP = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 #: aiohttp's own switch; it has no public name.
 _REPEATS = "_retry_connection"
 #: Where its connectors keep idle connections; it has no public name either.
@@ -86,8 +88,8 @@ async def _one_send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
     """Turn a broken connection into an error on which aiohttp does not send again, as it does for GETs."""
     try:
         return await handler(request)
-    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-        raise  # the connection never came up: not sent
+    except NEVER_UP:
+        raise  # aiohttp does not send these again
     except (aiohttp.ClientError, OSError) as error:
         failure = TransportError(_reason(error))
     raise failure
@@ -242,9 +244,9 @@ class AiohttpTransport:
         if isinstance(error, TimeoutError):
             what = "no answer in time" if sent else "no connection in time"
             return APITimeoutError(f"{request.operation}: {what}", sent=sent)
-        permanent = isinstance(error, _PERMANENT) or (
-            isinstance(error, aiohttp.ClientHttpProxyError) and error.status not in GATEWAY_ERRORS
-        )
+        permanent = self._session.closed or isinstance(error, _PERMANENT)
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            permanent = error.status not in GATEWAY_ERRORS
         reason = self._text(error if type(error) is not TransportError else str(error))
         what = f"the connection broke: {reason}" if sent else f"not sent: {reason}"
         return TransportError(f"{request.operation}: {what}", sent=sent, permanent=permanent)
@@ -291,7 +293,7 @@ def _was_sent(body: _Body | None, error: Exception) -> bool:
     """Whether a byte of the request may have left; a read without a body counts as sent if in doubt."""
     if body is not None:
         return body.begun
-    return not isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError)
+    return not isinstance(error, NEVER_UP)
 
 
 def _spellings(key: bytes) -> re.Pattern[bytes]:

@@ -408,23 +408,30 @@ async def over(session: aiohttp.ClientSession, url: str, request: Request = CREA
     return await transport.send(request)
 
 
-async def test_a_closed_session_is_not_sent() -> None:
+@pytest.mark.parametrize("request_", [READ, CREATE])
+async def test_a_closed_session_sends_nothing_any_more(request_: Request) -> None:
     """What fails before the connection is never in doubt, of whatever type the error is."""
     session = aiohttp.ClientSession()
     await session.close()
-    with pytest.raises(TransportError, match="not sent: RuntimeError: Session is closed") as caught:
-        await over(session, "http://127.0.0.1:9")
-    assert not caught.value.sent
+    with pytest.raises(TransportError, match="RuntimeError: Session is closed") as caught:
+        await over(session, "http://127.0.0.1:9", request_)
+    assert caught.value.permanent
+    assert caught.value.sent == (request_ is READ)
 
 
-@pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "502 Bad Gateway"])
-async def test_a_proxy_that_refuses_to_connect_is_not_sent(status: str) -> None:
-    """A refused CONNECT opens no way to the API; the key was not shown to the proxy."""
+@pytest.mark.parametrize("request_", [READ, CREATE])
+@pytest.mark.parametrize(
+    ("status", "permanent"), [("407 Proxy Authentication Required", True), ("502 Bad Gateway", False)]
+)
+async def test_a_proxy_that_refuses_to_connect_is_not_sent(
+    status: str, permanent: bool, request_: Request
+) -> None:
+    """A refused CONNECT opens no way to the API; what is there for good is not asked again for an hour."""
     proxy = says(http(b"", status), then_close=True)
     async with raw_server(proxy) as server, aiohttp.ClientSession(proxy=server.url) as session:
         with pytest.raises(TransportError, match=f"not sent: ClientHttpProxyError: HTTP {status[:3]}") as caught:
-            await over(session, "https://api.invalid")
-    assert not caught.value.sent
+            await over(session, "https://api.invalid", request_)
+    assert (caught.value.sent, caught.value.permanent) == (False, permanent)
     assert server.heads[0].startswith(b"CONNECT api.invalid:443")
     assert KEY.encode() not in b"".join(server.heads)
 
