@@ -27,7 +27,7 @@ from typing import Any
 
 from suno_video_async import SunoVideoClient, Track
 from suno_video_async.clock import SystemClock
-from suno_video_async.ledger.model import Transition
+from suno_video_async.ledger.model import NO_LEDGER, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
@@ -75,7 +75,7 @@ async def convert(path: Path | None, count: int) -> None:
         max_in_flight=100,
     )
     done = 0
-    async with client, client.convert(tracks(count), ledger=path) as outcomes:
+    async with client, client.convert(tracks(count), ledger=path or NO_LEDGER) as outcomes:
         async for outcome in outcomes:
             done += outcome.state == "succeeded"
     assert done == count, done
