@@ -59,6 +59,7 @@ class CatalogError(SunoVideoError):
     """A catalog, or one row of it, cannot be read.
 
     Attributes:
+        message: what is wrong, without the place.
         location: the file and line, as far as known.
         fields: what the row holds, by column, if its cells can be told apart; empty if not.
         text: otherwise the row as it is in the file, as far as there is one.
@@ -75,6 +76,7 @@ class CatalogError(SunoVideoError):
         text: str | None = None,
     ) -> None:
         super().__init__(message, fix=fix)
+        self.message = message
         self.location = location
         self.fields: Mapping[str, str] = fields or {}
         self.text = text
@@ -82,8 +84,7 @@ class CatalogError(SunoVideoError):
     @property
     def problem(self) -> str:
         """What is wrong, and where."""
-        message = super().problem
-        return f"{self.location}: {message}" if self.location else message
+        return f"{self.location}: {self.message}" if self.location else self.message
 
 
 class APIError(SunoVideoError):
@@ -274,13 +275,15 @@ class TaskFailed(SunoVideoError):  # noqa: N818  a fixed public name
 
     Attributes:
         snapshot: the last word of the server, with `result_code` and `result_message`.
+        reason: why it failed, without the task's id.
 
     """
 
     def __init__(self, snapshot: TaskSnapshot, message: str | None = None) -> None:
         code = f"{snapshot.result_code} " if snapshot.result_code is not None else ""
-        reason = snapshot.result_message or "no reason given"
-        super().__init__(message or f"task {snapshot.task_id} failed: {code}{reason}")
+        reason = f"{code}{snapshot.result_message or 'no reason given'}"
+        super().__init__(message or f"task {snapshot.task_id} failed: {reason}")
+        self.reason: str = message or reason
         self.snapshot = snapshot
 
 

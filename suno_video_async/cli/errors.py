@@ -10,6 +10,7 @@ from enum import IntEnum
 from suno_video_async.errors import (
     AlreadyBoughtError,
     AnotherKeyError,
+    APIError,
     AuthenticationError,
     BoughtElsewhereError,
     BudgetExceeded,
@@ -29,12 +30,14 @@ from suno_video_async.errors import (
     ServerError,
     ServiceUnreachable,
     SubmissionUnknown,
+    SunoVideoError,
     TaskEndUnknown,
     TaskFailed,
     TransportError,
     VideoNotReady,
     WaitTimeout,
 )
+from suno_video_async.hooks import RetryEvent
 
 
 class Exit(IntEnum):
@@ -112,34 +115,37 @@ def line(error: Exception) -> str:
 
 
 def brief(error: Exception) -> str:
-    """Return what is wrong, in one line; a broken connection by the operating system's own words."""
-    text = str(error) or type(error).__name__
-    if isinstance(error, TransportError) and (reason := os_reason(error)):
-        call, colon, _ = text.partition(":")
-        return f"{call}: {reason}" if colon else reason
-    return _with_options(error) or text
+    """Return what is wrong, in one line."""
+    if isinstance(error, SunoVideoError) and (known := fix(error)):
+        return f"{error.problem}: {known}"
+    return str(error) or type(error).__name__
 
 
-def _with_options(error: Exception) -> str | None:
-    """Return what is wrong, and which option of the command line helps, in place of an argument in Python."""
+def retried(event: RetryEvent) -> str:
+    """Return which call failed and why, in one line; the errors of API calls name them."""
+    why = brief(event.error)
+    return why if isinstance(event.error, APIError | TransportError) else f"{event.operation}: {why}"
+
+
+def fix(error: SunoVideoError) -> str | None:
+    """Return what to do about an error, by an option of the command line in place of an argument in Python."""
     match error:
         case MissingKeyError():  # on the command line the key is never an argument
-            fix = "set CRUN_API_KEY, or run suno-video login, which writes it into ~/.crun/.env"
+            return "set CRUN_API_KEY, or run suno-video login, which writes it into ~/.crun/.env"
         case DoubtfulLedgerError():
-            fix = f"{error.check}; --accept-ledger then takes it as it is"
+            return f"{error.check}; --accept-ledger then takes it as it is"
         case AnotherKeyError():
-            fix = (
+            return (
                 "use its key, or another file for this account; if the key of its account was changed,"
                 " --same-account asks for one of its tasks and goes on with it"
             )
         case BoughtElsewhereError():
             ledger = shlex.quote(str(error.ledger))
-            fix = f"--ledger {ledger} continues with that one, --ignore-other-ledgers buys it"
+            return f"--ledger {ledger} continues with that one, --ignore-other-ledgers buys it"
         case AlreadyBoughtError():
-            fix = "convert it with --rebuy-changed to pay for a second video"
+            return "convert it with --rebuy-changed to pay for a second video"
         case _:
-            return None
-    return f"{error.problem}: {fix}"
+            return error.fix
 
 
 def os_reason(error: BaseException) -> str | None:

@@ -29,10 +29,10 @@ class Retries(Hooks):
 
     def on_retry(self, event: RetryEvent) -> None:
         """Say why and when a call is tried again."""
-        why = errors.brief(event.error)
-        named = why if why.startswith(event.operation) else f"{event.operation}: {why}"
         most = DOWNLOAD_ATTEMPTS if event.operation == "download" else ATTEMPTS
-        self.output.hint(f"{named}; trying again in {event.wait:.1f} s ({event.attempt} of {most})")
+        self.output.hint(
+            f"{errors.retried(event)}; trying again in {event.wait:.1f} s ({event.attempt} of {most})"
+        )
 
 
 def with_client(

@@ -40,7 +40,7 @@ class WriterLock:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise LedgerError(
-                f"the ledger {self._ledger} cannot be written: {error.strerror}: choose another place for it"
+                f"the ledger {self._ledger} cannot be written: {error.strerror}", fix="choose another place for it"
             ) from error
         try:
             _lock(descriptor)
@@ -48,7 +48,7 @@ class WriterLock:
             holder = _holder(descriptor)
             os.close(descriptor)
             raise LedgerError(
-                f"the ledger {self._ledger} is being written by {holder}: wait for it to end"
+                f"the ledger {self._ledger} is being written by {holder}", fix="wait for it to end"
             ) from None
         try:
             os.truncate(descriptor, 0)

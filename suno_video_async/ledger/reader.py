@@ -274,4 +274,4 @@ def row_of(values: Sequence[Any]) -> LedgerRow:
 
 def no_ledger(path: object) -> LedgerError:
     """Return the error for a ledger that does not exist."""
-    return LedgerError(f"there is no ledger {path}: check the path")
+    return LedgerError(f"there is no ledger {path}", fix="check the path")

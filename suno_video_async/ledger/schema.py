@@ -112,7 +112,7 @@ def examine(path: Path, account: tuple[str, str] | None = None, *, same_account:
 
     """
     if path.is_dir():
-        raise LedgerError(f"{path} is a folder: name a file for the ledger")
+        raise LedgerError(f"{path} is a folder", fix="name a file for the ledger")
     nothing = Facts(exists=False, counter=read_counter(path))  # before the mark, which never is older
     if not path.exists() or path.stat().st_size == 0:
         return nothing
@@ -125,12 +125,14 @@ def examine(path: Path, account: tuple[str, str] | None = None, *, same_account:
         if tables == 0:
             return nothing
         if application != APPLICATION_ID:
-            raise LedgerError(f"{path} is a database of another program: choose another file for the ledger")
+            raise LedgerError(f"{path} is a database of another program", fix="choose another file for the ledger")
         if version > len(MIGRATIONS):
-            raise LedgerError(f"the ledger {path} is of a newer version of this program ({version}): update it")
+            raise LedgerError(
+                f"the ledger {path} is of a newer version of this program ({version})", fix="update it"
+            )
         (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if health != "ok":
-            raise LedgerError(f"the ledger {path} is damaged ({health}): restore it from a copy")
+            raise LedgerError(f"the ledger {path} is damaged ({health})", fix="restore it from a copy")
         meta = dict(connection.execute("SELECT name, value FROM meta"))
         mark = read_mark(connection)
         (submissions,) = connection.execute("SELECT COUNT(*) FROM attempts").fetchone()
@@ -138,7 +140,9 @@ def examine(path: Path, account: tuple[str, str] | None = None, *, same_account:
         connection.close()
     if account is not None and meta.get("provider") != account[0]:
         whose = str(meta.get("provider"))
-        raise LedgerError(f"the ledger {path} belongs to {whose}: use its account, or another file for this one")
+        raise LedgerError(
+            f"the ledger {path} belongs to {whose}", fix="use its account, or another file for this one"
+        )
     if account is not None and meta.get("fingerprint") != account[1] and not same_account:
         raise AnotherKeyError(f"the ledger {path} belongs to another key")
     # A writer that has just begun has its log by now, and one that was there before may just have closed it.

@@ -111,7 +111,7 @@ class SqliteLedger(SqliteReader):
 
         """
         if self._connection is not None:
-            raise LedgerError(f"{self!r} is in use: one run at a time")
+            raise LedgerError(f"{self!r} is in use", fix="one run at a time")
         if must_exist and self.path is not None and not self.path.exists():
             raise no_ledger(self.path)
         if self.path is not None:
@@ -138,7 +138,7 @@ class SqliteLedger(SqliteReader):
 
     def _take(self, path: Path) -> None:
         if path.is_dir():
-            raise LedgerError(f"{path} is a folder: name a file for the ledger")
+            raise LedgerError(f"{path} is a folder", fix="name a file for the ledger")
         real = path.resolve()  # a link to a ledger is no second ledger
         if not self.accept and (doubt := doubt_about_place(facts_of_place(real))):
             raise DoubtfulLedgerError(f"the ledger {path} {doubt.problem}", doubt.check)
@@ -441,7 +441,7 @@ class SqliteLedger(SqliteReader):
         db = self._db
         if self._process != os.getpid():
             raise LedgerError(
-                f"the ledger {self.path or 'in memory'} was opened before a fork: open it in the child"
+                f"the ledger {self.path or 'in memory'} was opened before a fork", fix="open it in the child"
             )
         with translated(self.path):
             db.execute("BEGIN IMMEDIATE")
@@ -475,7 +475,7 @@ def _printable(place: str) -> str:
 def _check_whole(row: LedgerRow, transition: Transition) -> None:
     """Refuse a move that would leave a row without what its new state needs."""
     if transition.state is State.SUBMITTING:
-        raise LedgerError(f"row {row.id} becomes submitting by an attempt: use begin_attempt")
+        raise LedgerError(f"row {row.id} becomes submitting by an attempt", fix="use begin_attempt")
     if transition.state is State.SUBMITTED and transition.video_task_id is None and row.video_task_id is None:
         raise LedgerError(f"row {row.id} cannot be submitted without a task's id")
 

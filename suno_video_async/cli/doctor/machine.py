@@ -213,8 +213,7 @@ def check_ledger(path: Path, settings: Settings | None) -> Iterator[Check]:
         problems, states = ledger.problems(), ledger.totals().states
         schema = ledger.schema_version()
     except LedgerError as error:
-        text, _, fix = str(error).partition(": ")
-        yield fail(name, text, fix or "restore it from a copy")
+        yield fail(name, error.problem, errors.fix(error) or "restore it from a copy")
         return
     finally:
         ledger.close()

@@ -13,7 +13,7 @@ from suno_video_async.batch.outcome import Outcome
 from suno_video_async.cli import errors
 from suno_video_async.cli.output import plain
 from suno_video_async.cli.tally import PROBLEMS_SHOWN, is_problem, name_of
-from suno_video_async.errors import APIError
+from suno_video_async.errors import APIError, CatalogError, TaskFailed
 from suno_video_async.hooks import Hooks, RetryEvent, SpendEvent, Stage
 from suno_video_async.models import TaskUpdate, Track, VideoTaskId
 
@@ -88,10 +88,9 @@ class LiveState(Hooks):
 
     def on_retry(self, event: RetryEvent) -> None:
         """Record that a call failed and will be retried."""
-        why = errors.brief(event.error)
-        named = why if why.startswith(event.operation) else f"{event.operation}: {why}"
-        if isinstance(event.error, APIError) and event.error.task_id:
-            named = named.replace(f" {event.error.task_id}", "", 1)  # too long to show
+        error, named = event.error, errors.retried(event)
+        if isinstance(error, APIError):
+            named = f"{error.operation}: {error.code} {error.message}"  # the task's id is too long to show
         self.troubles.append(plain(f"{named}; again in {event.wait:.0f} s"))
 
     def add(self, outcome: Outcome) -> None:
@@ -134,9 +133,16 @@ def problem_line(outcome: Outcome) -> str:
 
 
 def _what(outcome: Outcome) -> str:
-    said = errors.brief(outcome.error) if outcome.error else ""
-    # The error of an invalid row already names its place, and that of a failed task its id.
-    return said.removeprefix(f"{outcome.location}: ").removeprefix(f"task {outcome.video_task_id} failed: ")
+    """Return what went wrong with a row, without its place or its task, which are named already."""
+    match outcome.error:
+        case None:
+            return ""
+        case CatalogError() as error:
+            return f"{error.message}: {error.fix}" if error.fix else error.message
+        case TaskFailed() as error:
+            return error.reason
+        case error:
+            return errors.brief(error)
 
 
 def _name(track: Track | None) -> str:

@@ -284,6 +284,16 @@ def test_a_ledger_of_another_account(home: Home) -> None:
     assert "belongs to another key" in found(ran)["ledger"]["text"]
 
 
+def test_a_colon_in_what_sqlite_says_is_not_taken_for_a_remedy(home: Home) -> None:
+    """What is wrong is told whole, and what to do stands beside it."""
+    ledger_of(home, "ALTER TABLE attempts RENAME TO lost")
+    (check, *_) = machine.check_ledger(home.folder / "l.db", None)
+    assert (check.status, check.text.endswith("no such table: attempts"), check.fix) == (
+        *("fail", True),
+        "restore it from a copy",
+    )
+
+
 def test_unknown_rows_are_a_warning(home: Home) -> None:
     """They may have been paid for: the command that lists them is named."""
     ledger_of(home, "UPDATE rows SET state = 'unknown'")
