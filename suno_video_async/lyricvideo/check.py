@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from attrs import frozen
 
@@ -74,8 +73,8 @@ def _pictures(library: FolderLibrary, track: LibraryTrack) -> Iterator[LibraryEr
 
     folder = library.folder(track)
     try:
-        with TemporaryDirectory() as drawn:
-            open_cover(library.cover(track, Path(drawn)))
+        if (cover := library.own_cover(track)) is not None:
+            open_cover(cover)
     except RenderError as error:
         yield LibraryError(folder, None, str(error))
     texts = (track.title, track.artist, *(line.text for line in track.lyrics))

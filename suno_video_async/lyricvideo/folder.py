@@ -96,11 +96,15 @@ class FolderLibrary:
         """The track's own audio file."""
         return self._inside(self._entry(track).audio)
 
+    def own_cover(self, track: LibraryTrack) -> Path | None:
+        """The cover in the track's folder, or None."""
+        cover = self._entry(track).cover
+        return None if cover is None else self._inside(cover)
+
     def cover(self, track: LibraryTrack, folder: Path) -> Path:
         """The track's own cover, or one drawn into `folder` from its title."""
-        entry = self._entry(track)
-        if entry.cover is not None:
-            return self._inside(entry.cover)
+        if (own := self.own_cover(track)) is not None:
+            return own
         from suno_video_async.lyricvideo.songs.covers import draw_cover  # noqa: PLC0415 - heavy, and only in the `local` extra
 
         design = f"{track.task_id}/{track.suno_id}/{track.title}"
