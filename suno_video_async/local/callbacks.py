@@ -9,6 +9,7 @@ import aiohttp
 
 from suno_video_async.clock import Clock
 from suno_video_async.local.announcing import CallbackDue
+from suno_video_async.local.control import CALLBACK
 
 #: Takes a URL and a body; returns the HTTP status. Raises OSError, TimeoutError or aiohttp.ClientError.
 Post = Callable[[str, bytes], Awaitable[int]]
@@ -79,6 +80,6 @@ class CallbackSender:
     async def _over_http(self, url: str, body: bytes) -> int:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar())
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", CALLBACK: "1"}
         async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
             return response.status

@@ -11,6 +11,9 @@ from suno_video_async.local.exchange import ServerRequest
 
 PREFIX: Final = "/_local/"
 
+#: The header of every callback that a local server sends: a client must not use these calls by naming them as its
+#: callback URL, of this server or of another one on the machine.
+CALLBACK: Final = "X-Suno-Video-Callback"
 #: Headers that a proxy adds: the peer is this machine, but the client behind it can be anyone.
 _RELAYED: Final = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 _PORT: Final = re.compile(r":\d{1,5}$", re.ASCII)
@@ -27,6 +30,8 @@ def why_refused(request: ServerRequest) -> str | None:
     relay = next((name for name in _RELAYED if request.header(name) is not None), None)
     if relay is not None:
         return f"not through a proxy, which the header {relay} shows"
+    if request.header(CALLBACK) is not None:
+        return "not by a callback"
     host = request.header("Host")
     if host is not None and not _names_loopback(_PORT.sub("", host)):
         return "only under the name localhost or a loopback address"

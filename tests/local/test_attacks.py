@@ -418,3 +418,12 @@ async def test_the_stop_does_not_wait_for_attackers() -> None:
     for client in clients:
         assert await client.rest() == b""
         await client.close()
+
+
+@pytest.mark.parametrize("path", ["/_local/reset", "//_local/reset", "/x/../_local/reset", "/%5Flocal/reset"])
+async def test_a_callback_cannot_be_aimed_at_the_servers_own_calls(server: LocalServer, path: str) -> None:
+    """A client with a key cannot reset a server by naming that call as its callback URL."""
+    order = json.dumps({**json.loads(ORDER), "callback_url": server.url + path}).encode()
+    assert b'"code": 200' in await said(server, request("POST", CREATE, order, Connection="close"))
+    await until(lambda: server.service.stats()["callbacks"]["failed"] == 1)
+    assert server.service.stats()["charged"] == 1

@@ -50,6 +50,11 @@ def test_nobody_comes_in_through_a_proxy(header: str, value: str) -> None:
     assert status(**{header: value}) == 403
 
 
+def test_no_callback_gets_in() -> None:
+    """The header that a local server's callbacks have is refused."""
+    assert status(X_Suno_Video_Callback="1") == 403
+
+
 @pytest.mark.parametrize("claim", ["X_Forwarded_For", "X_Real_IP"])
 def test_nobody_becomes_this_machine_by_a_header(claim: str) -> None:
     """A stranger who claims to be loopback stays a stranger."""
