@@ -16,6 +16,10 @@ PREFIX: Final = "/_local/"
 CALLBACK: Final = "X-Suno-Video-Callback"
 #: Headers that a proxy adds: the peer is this machine, but the client behind it can be anyone.
 _RELAYED: Final = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
+#: Why a request with one of these headers is refused.
+_REFUSED: Final = {CALLBACK: "not by a callback"} | {
+    name: f"not through a proxy, which the header {name} shows" for name in _RELAYED
+}
 _PORT: Final = re.compile(r":\d{1,5}$", re.ASCII)
 
 
@@ -27,11 +31,9 @@ def why_refused(request: ServerRequest) -> str | None:
     """
     if not is_loopback(request.remote):
         return "only for the machine that the server runs on"
-    relay = next((name for name in _RELAYED if request.header(name) is not None), None)
-    if relay is not None:
-        return f"not through a proxy, which the header {relay} shows"
-    if request.header(CALLBACK) is not None:
-        return "not by a callback"
+    sign = next((name for name in _REFUSED if request.header(name) is not None), None)
+    if sign is not None:
+        return _REFUSED[sign]
     host = request.header("Host")
     if host is not None and not _names_loopback(_PORT.sub("", host)):
         return "only under the name localhost or a loopback address"
