@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import time
@@ -72,3 +73,21 @@ def boot_id() -> str:
     except OSError:
         # Rounded, since the wall clock is set now and then; a mistake costs one period.
         return f"{platform.node()} {round((time.time() - time.monotonic()) / 600)}"
+
+
+def create_private(path: Path) -> None:
+    """Make sure that a file exists; a new one is readable and writable for its owner alone, whatever the umask.
+
+    Raises:
+        OSError: it does not exist and cannot be created.
+
+    """
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0), 0o600)
+    except FileExistsError:
+        return
+    try:
+        if hasattr(os, "fchmod"):
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)

@@ -4,6 +4,9 @@ A request takes a *place* before it is sent and gives it back when its attempt h
 one `per` after that **end** (answer, error or timeout), not after the send: request i+20 is then sent only after
 the server has been done with request i for a whole period, so the server never counts 21 in any window, however
 long either of them travelled. The price is the round trip: `per / (per + round trip)` of the limit is used.
+
+A server that hangs for longer than the timeout takes in all that it was sent when it wakes. So after a timeout one
+request at a time goes, until one is answered; and what was not answered in time counts from that answer on.
 """
 
 from __future__ import annotations
@@ -92,7 +95,7 @@ class RateLimiter(Protocol):
         ...
 
     def pause(self, lane: Lane, seconds: float) -> None:
-        """Hold up every caller of `lane`."""
+        """Hold up every caller of `lane`; 0 seconds follow a request that was not answered in time."""
         ...
 
     def holds(self, lane: Lane) -> bool:
@@ -140,6 +143,7 @@ class Limiter:
         self._timer: TimerHandle | None = None
         self._granted = 0
         self._arrivals = 0
+        self._unanswered = 0
 
     def __repr__(self) -> str:
         state = self.statistics()
@@ -193,7 +197,9 @@ class Limiter:
         """
         self._in_flight -= 1
         if self.rate is not None and sent:
-            self._free_at.append(self._clock.now() + self.rate.per)
+            taken_in_now = 1 + (min(self._unanswered, self.rate.requests) if answered else 0)
+            self._free_at.extend([self._clock.now() + self.rate.per] * taken_in_now)
+            self._unanswered = 0 if answered else self._unanswered
         for pause in place.probes:
             pause.probe = None
             if answered and self._pauses.get(pause.lane) is pause:
@@ -201,9 +207,16 @@ class Limiter:
         self._serve()
 
     def pause(self, lane: Lane, seconds: float) -> None:
-        """Hold up every caller of `lane` for `seconds`; afterwards one request probes before the rest follows."""
+        """Hold up every caller of `lane` for `seconds`; afterwards one request probes before the rest follows.
+
+        Call it with 0 after a request that was not answered in time: the server may still have it.
+        """
         until = self._clock.now() + seconds
         current = self._pauses.get(lane)
+        if seconds == 0:
+            self._unanswered += 1
+            if current is not None:
+                return  # one probe at a time
         self._pauses[lane] = _Pause(lane, max(until, current.until) if current else until)
         self._serve()
 

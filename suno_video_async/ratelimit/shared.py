@@ -11,7 +11,7 @@ import contextlib
 import json
 import secrets
 import sqlite3
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from os import PathLike
@@ -21,13 +21,14 @@ from types import TracebackType
 from attrs import define
 
 from suno_video_async._util.aio import RunBlocking, in_one_thread, run_to_completion
-from suno_video_async._util.filesystem import boot_id, network_file_system
+from suno_video_async._util.filesystem import boot_id, create_private, network_file_system
 from suno_video_async.clock import TICK, Clock, SystemClock, TimerHandle
 from suno_video_async.errors import ClientClosedError, ConfigurationError, LedgerError
 from suno_video_async.models import RateLimit
 from suno_video_async.ratelimit.brake import Brake
 from suno_video_async.ratelimit.limiter import DEFAULT_RATE, Lane, LimiterStatistics, Place
 from suno_video_async.ratelimit.window import (
+    LONGEST_PAUSE,
     PLACE_LEASE,
     RECHECK,
     Ask,
@@ -41,17 +42,20 @@ from suno_video_async.ratelimit.window import (
 
 #: "SVRL": marks the file as a rate limit of ours.
 APPLICATION_ID = 0x5356524C
-SCHEMA = 1
+SCHEMA = 2
+#: Numbers of places that a window which had to be made again leaves out.
+NUMBERS_SKIPPED = 1_000_000_000
 #: Real seconds that a transaction may wait for those of others.
 BUSY_TIMEOUT = 5.0
 #: So many transactions in a row may fail before the callers are told.
 MOST_FAILURES = 10
-#: Seconds of the longest pause that is written to the file.
-LONGEST_PAUSE = 3600.0
 
 
 class SharedWindow:
     """A `Window` in a file; every call blocks.
+
+    Anything on the machine can change the file. One that was deleted or replaced is opened again, and a state that
+    cannot be read, or lacks what this process has seen in it, becomes a full window: it costs a period.
 
     Args:
         path: the file.
@@ -65,9 +69,15 @@ class SharedWindow:
         self._rate = rate
         self._label = f"{rate.requests}/{rate.per:g}" + (f" at the time scale {scale:g}" if scale != 1.0 else "")
         self._connection: sqlite3.Connection | None = None
+        self._files: Sequence[tuple[int, int] | None] = ()
+        self._settled: Mapping[int, float] = {}
 
-    def open(self, now: float) -> None:
+    def open(self, now: float, *, full: bool = False) -> None:
         """Open the file, or make it; another boot's state becomes a full window.
+
+        Args:
+            now: the time.
+            full: begin with a full window in any case.
 
         Raises:
             ConfigurationError: the file cannot be used; it is left as it was.
@@ -79,6 +89,7 @@ class SharedWindow:
             )
         try:
             self._examine()
+            create_private(self.path)
             self._connection = sqlite3.connect(
                 self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
             )
@@ -87,15 +98,21 @@ class SharedWindow:
                 self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = OFF")  # a power cut makes the window worthless anyway
             with self._transaction() as db:
-                self._prepare(db, now)
+                self._prepare(db, now, full=full)
+            self._files = self._identity()
         except BaseException as error:
-            self.close()
+            self._let_go()
             if isinstance(error, sqlite3.Error | OSError):
-                raise ConfigurationError(f"the shared rate limit {self.path} cannot be used: {error}") from error
+                reason = error.strerror if isinstance(error, OSError) else error
+                raise ConfigurationError(f"the shared rate limit {self.path} cannot be used: {reason}") from error
             raise
 
     def close(self) -> None:
         """Let go of it; harmless when it is not open."""
+        self._files = ()
+        self._let_go()
+
+    def _let_go(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -108,13 +125,41 @@ class SharedWindow:
 
         """
         try:
+            if self._files and (self._connection is None or self._identity() != self._files):
+                self._let_go()
+                self.open(ask.now, full=True)
             with self._transaction() as db:
-                window = self._load(db)
-                turn = window.step(ask)
-                db.execute("UPDATE shared SET state = ?", (json.dumps(window.dump()),))
-        except (sqlite3.Error, KeyError, TypeError, ValueError) as error:
+                window = self._load(db, ask.now)
+                if window is None or self._lacks(window, ask.now):
+                    window = self._full(ask.now)
+                reply = window.step(ask)
+                self._store(db, window)
+        except sqlite3.Error as error:
             raise LedgerError(f"the shared rate limit {self.path} cannot be used: {error}") from error
-        return turn
+        except ConfigurationError as error:
+            raise LedgerError(str(error)) from error
+        self._settled = window.settled()
+        return reply
+
+    def _identity(self) -> Sequence[tuple[int, int] | None]:
+        """Return which files the names lead to: the database and the log beside it."""
+        return [_file_of(self.path), _file_of(self.path.with_name(f"{self.path.name}-wal"))]
+
+    def _lacks(self, window: Window, now: float) -> bool:
+        """Whether places are missing that no program of ours has taken out yet."""
+        until = max(window.seen, now) - self._rate.per
+        return any(ended > until and place not in window.uses for place, ended in self._settled.items())
+
+    def _full(self, now: float) -> Window:
+        window = Window(self._rate)
+        window.step(Ask(owner="", now=now, writes=[Filled(now)]))
+        window.newest += NUMBERS_SKIPPED  # past the places that others hold
+        return window
+
+    def _store(self, db: sqlite3.Connection, window: Window) -> None:
+        state = json.dumps(window.dump())
+        if db.execute("UPDATE shared SET state = ?", (state,)).rowcount == 0:
+            db.execute("INSERT INTO shared VALUES (?, ?, ?)", (self._label, boot_id(), state))
 
     def _examine(self) -> None:
         """Refuse a file that is not ours, without writing to it."""
@@ -151,27 +196,28 @@ class SharedWindow:
             )
         return True
 
-    def _prepare(self, db: sqlite3.Connection, now: float) -> None:
+    def _prepare(self, db: sqlite3.Connection, now: float, *, full: bool) -> None:
         boot = boot_id()
         if not self._check(db):
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {SCHEMA}")
             db.execute("CREATE TABLE shared (rate TEXT NOT NULL, boot TEXT NOT NULL, state TEXT NOT NULL)")
-            state = json.dumps(Window(self._rate).dump())
-            db.execute("INSERT INTO shared VALUES (?, ?, ?)", (self._label, boot, state))
-            return
-        (before,) = db.execute("SELECT boot FROM shared").fetchone()
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            # Time that runs backwards is another boot's, too.
-            if before == boot and self._load(db).seen <= now + PLACE_LEASE:
-                return
-        window = Window(self._rate)
-        window.step(Ask(owner="", now=now, writes=[Filled(now)]))
-        db.execute("UPDATE shared SET boot = ?, state = ?", (boot, json.dumps(window.dump())))
+            self._store(db, self._full(now) if full else Window(self._rate))
+        else:
+            (before,) = db.execute("SELECT boot FROM shared").fetchone()
+            if full or before != boot or self._load(db, now) is None:
+                self._store(db, self._full(now))
+                db.execute("UPDATE shared SET boot = ?", (boot,))
+        db.execute(f"PRAGMA user_version = {SCHEMA}")
 
-    def _load(self, db: sqlite3.Connection) -> Window:
-        (state,) = db.execute("SELECT state FROM shared").fetchone()
-        return Window.load(self._rate, json.loads(state))
+    def _load(self, db: sqlite3.Connection, now: float) -> Window | None:
+        """Return the state; None if there is none that can be true."""
+        try:
+            (state,) = db.execute("SELECT state FROM shared").fetchone()
+            window = Window.load(self._rate, json.loads(state), now)
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
+            return None
+        # Time that runs backwards is another boot's.
+        return window if window.seen <= now + PLACE_LEASE else None
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
@@ -186,6 +232,14 @@ class SharedWindow:
             with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled it back by itself
                 db.execute("ROLLBACK")
             raise
+
+
+def _file_of(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @define(eq=False)
@@ -361,7 +415,8 @@ class SharedRateLimit:
 
         It is an hour at the most: a process that starts later does not know why it waits.
         """
-        self._writes.append(Paused(lane.name, self._clock.now() + min(seconds, LONGEST_PAUSE)))
+        until = self._clock.now() + min(seconds, LONGEST_PAUSE)
+        self._writes.append(Paused(lane.name, until, unanswered=seconds == 0))
         self._wake()
 
     def assume_used(self) -> None:

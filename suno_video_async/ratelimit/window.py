@@ -14,6 +14,7 @@ Reference: Goyal, Vin, Cheng, "Start-time Fair Queueing", IEEE/ACM Transactions 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ from suno_video_async.models import RateLimit
 PLACE_LEASE = 30.0
 #: Seconds that a place in the queue is kept for such an owner.
 TICKET_LEASE = 5.0
+#: Seconds of the longest pause.
+LONGEST_PAUSE = 3600.0
 #: Seconds after which a waiting owner looks again if nothing says when, and keeps its ticket alive.
 RECHECK = 1.0
 #: The same while places are free, but kept for others, who take them any moment.
@@ -45,10 +48,11 @@ class Released:
 
 @frozen
 class Paused:
-    """The server wants less until then."""
+    """The server wants less until then; or, `unanswered`, it did not answer a request in time."""
 
     lane: str
     until: float
+    unanswered: bool = False
 
 
 @frozen
@@ -131,6 +135,7 @@ class Window:
         newest: the highest number of a place so far.
         served: the tag of a ticket that is issued now.
         seen: the newest time of all askers.
+        unanswered: requests that were not answered in time, since the last answer: the server may still have them.
 
     """
 
@@ -141,6 +146,7 @@ class Window:
     newest: int = 0
     served: int = 0
     seen: float = 0.0
+    unanswered: int = 0
 
     def step(self, ask: Ask) -> Reply:
         """Take in what happened, grant what can be granted now, and say when more can be."""
@@ -165,14 +171,22 @@ class Window:
             self.uses.pop(write.place, None)
             if write.ended is not None:
                 self.uses[write.place] = _Use(write.ended, in_flight=False)
+                if write.answered:  # it has taken in the others by now, too
+                    self._fill(min(self.unanswered, self.rate.requests), write.ended)
+                    self.unanswered = 0
             self._end_probe(write.place, answered=write.answered)
         elif isinstance(write, Paused):
             current = self.pauses.get(write.lane)
-            self.pauses[write.lane] = _Pause(max(write.until, current.until) if current else write.until)
+            self.unanswered += write.unanswered
+            if current is None or not write.unanswered:  # else one probe at a time
+                self.pauses[write.lane] = _Pause(max(write.until, current.until) if current else write.until)
         else:
-            for _ in range(self.rate.requests):
-                self.newest += 1
-                self.uses[self.newest] = _Use(write.at, in_flight=False)
+            self._fill(self.rate.requests, write.at)
+
+    def _fill(self, places: int, at: float) -> None:
+        for _ in range(places):
+            self.newest += 1
+            self.uses[self.newest] = _Use(at, in_flight=False)
 
     def _end_probe(self, place: int, *, answered: bool) -> None:
         for lane, pause in list(self.pauses.items()):
@@ -254,19 +268,51 @@ class Window:
         return state
 
     @classmethod
-    def load(cls, rate: RateLimit, state: dict[str, Any]) -> Window:
-        """Return the state that was dumped.
+    def load(cls, rate: RateLimit, state: dict[str, Any], now: float) -> Window:
+        """Return the state that was dumped; nothing in it lasts longer than this program would have it.
+
+        The file can be changed by anything on the machine. Such a state must neither stop all requests for ever,
+        nor let the numbers of new places meet those of others.
 
         Raises:
-            KeyError, TypeError, ValueError: this is none.
+            AttributeError, KeyError, TypeError, ValueError: this is none.
 
         """
+        uses = {
+            int(place): _Use(float(use["ends"]), bool(use["in_flight"])) for place, use in state["uses"].items()
+        }
+        for use in uses.values():
+            use.ends = _at_most(now + PLACE_LEASE, use.ends)
+        tickets = {
+            owner: _Ticket(
+                tag=int(one["tag"]),
+                until=_at_most(now + TICKET_LEASE, float(one["until"])),
+                room=int(one["room"]),
+                wants={lane: int(one["wants"][lane]) for lane in LANES if lane in one["wants"]},
+            )
+            for owner, one in state["tickets"].items()
+        }
+        pauses = {
+            lane: _Pause(_at_most(now + LONGEST_PAUSE, float(one["until"])), _number(one["probe"]))
+            for lane, one in state["pauses"].items()
+        }
+        newest = max([int(state["newest"]), *uses])
         return cls(
-            rate,
-            uses={int(place): _Use(**use) for place, use in state["uses"].items()},
-            tickets={owner: _Ticket(**ticket) for owner, ticket in state["tickets"].items()},
-            pauses={lane: _Pause(**pause) for lane, pause in state["pauses"].items()},
-            newest=state["newest"],
-            served=state["served"],
-            seen=state["seen"],
+            *(rate, uses, tickets, pauses, newest),
+            served=int(state["served"]),
+            seen=float(state["seen"]),
+            unanswered=int(state["unanswered"]),
         )
+
+    def settled(self) -> dict[int, float]:
+        """Return the places whose attempts have ended: nobody takes them out before one `per` after that."""
+        return {place: use.ends for place, use in self.uses.items() if not use.in_flight}
+
+
+def _at_most(limit: float, value: float) -> float:
+    """Return a value, or the limit if it is beyond or not a number."""
+    return limit if math.isnan(value) else min(value, limit)
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None

@@ -170,6 +170,54 @@ def test_a_probe_without_an_answer_hands_over() -> None:
     run_virtual(main())
 
 
+@pytest.mark.parametrize("slow", [0.0, 3.0])
+def test_a_server_that_hangs(slow: float) -> None:
+    """What a server finds when it wakes is a window, and one request more for each timeout that passed."""
+
+    async def main() -> None:
+        limiter, hangs_until, timeout = Limiter(), 41.0, 5.0
+        arrivals, sends = list[float](), list[float]()
+
+        async def request() -> None:
+            await asyncio.sleep(slow)
+            place = await limiter.acquire()
+            sends.append(now())
+            answered_at = max(now(), hangs_until)
+            arrivals.append(answered_at)
+            in_time = answered_at - now() < timeout
+            await asyncio.sleep(min(timeout, answered_at - now()))
+            if not in_time:
+                limiter.pause(Lane.ALL, 0.0)
+            limiter.release(place, answered=in_time)
+
+        await asyncio.gather(*(request() for _ in range(90)))
+        hung = [sent for sent in sends if sent < hangs_until]
+        assert len(hung) <= 20 + (hangs_until - slow) / timeout
+        assert arrivals.count(hangs_until) == len(hung)
+        assert most_in_any_window(arrivals, 10) == len(hung)
+        assert len(arrivals) == 90
+        assert max(sends) < hangs_until + 60
+
+    run_virtual(main())
+
+
+def test_a_timeout_beside_a_probe_is_no_second_probe() -> None:
+    """While one request probes, others that are not answered in time let no further one go."""
+
+    async def main() -> None:
+        limiter = Limiter(None)
+        first, second = await limiter.acquire(), await limiter.acquire()
+        limiter.pause(Lane.ALL, 0.0)
+        limiter.release(first, answered=False)
+        times = [asyncio.ensure_future(use(limiter, seconds=9.0)) for _ in range(3)]
+        await asyncio.sleep(1)
+        limiter.pause(Lane.ALL, 0.0)
+        limiter.release(second, answered=False)
+        assert await asyncio.gather(*times) == [0.0, 9.0, 9.0]
+
+    run_virtual(main())
+
+
 def test_a_pause_of_submissions_lets_everything_else_pass() -> None:
     """At the cap of running tasks only CreateTask waits; questions overtake it."""
 

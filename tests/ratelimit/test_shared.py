@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import random
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +31,7 @@ from suno_video_async import (
 from suno_video_async._util.aio import inline
 from suno_video_async._util.filesystem import boot_id
 from suno_video_async.ratelimit.limiter import Lane
-from suno_video_async.ratelimit.shared import MOST_FAILURES, SharedWindow
+from suno_video_async.ratelimit.shared import MOST_FAILURES, SCHEMA, SharedWindow
 from suno_video_async.ratelimit.window import (
     PLACE_LEASE,
     RECHECK,
@@ -286,6 +290,39 @@ def test_a_refused_or_broken_probe() -> None:
     assert len(granted(41.0, Released(third, 41.0, answered=True))) == 2
 
 
+@pytest.mark.parametrize("slow", [0.0, 3.0])
+def test_a_server_that_hangs(path: Path, slow: float) -> None:
+    """What a server finds when it wakes is a window, and one request more for each timeout that passed."""
+
+    async def main() -> None:
+        limiters, hangs_until, timeout = [one_of(path), one_of(path)], 41.0, 5.0
+        arrivals, sends = list[float](), list[float]()
+
+        async def request(limiter: SharedRateLimit) -> None:
+            await asyncio.sleep(slow)
+            place = await limiter.acquire()
+            sends.append(now())
+            answered_at = max(now(), hangs_until)
+            arrivals.append(answered_at)
+            in_time = answered_at - now() < timeout
+            await asyncio.sleep(min(timeout, answered_at - now()))
+            if not in_time:
+                limiter.pause(Lane.ALL, 0.0)
+            limiter.release(place, answered=in_time)
+
+        await asyncio.gather(*(request(limiters[n % 2]) for n in range(90)))
+        hung = [sent for sent in sends if sent < hangs_until]
+        assert len(hung) <= 20 + (hangs_until - slow) / timeout
+        assert arrivals.count(hangs_until) == len(hung)
+        assert most_in_any_window(arrivals, 10) == len(hung)
+        assert len(arrivals) == 90
+        assert max(sends) < hangs_until + 80
+        for limiter in limiters:
+            await limiter.aclose()
+
+    run_virtual(main())
+
+
 def test_a_pause_in_the_moment_of_a_grant(path: Path) -> None:
     """A place that was granted while its process learned of a refusal goes back unused."""
 
@@ -446,9 +483,9 @@ def test_files_that_are_refused(path: Path, tmp_path: Path, monkeypatch: pytest.
     refused(path, r"is 20/10, not 10/10: use the same everywhere", RateLimit(10, 10))
     refused(path, r"not 20/10 at the time scale 50", scale=50)
     db = sqlite3.connect(path)
-    db.execute("PRAGMA user_version = 2")
+    db.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     db.close()
-    refused(path, r"newer version of this program \(2\): update it")
+    refused(path, r"newer version of this program \(3\): update it")
     other, text = tmp_path / "other.db", tmp_path / "text"
     db = sqlite3.connect(other)
     db.execute("CREATE TABLE t (x)")
@@ -457,7 +494,7 @@ def test_files_that_are_refused(path: Path, tmp_path: Path, monkeypatch: pytest.
     text.write_text("no database, but long enough to be looked at " * 10)
     refused(text, "cannot be used: file is not a database")
     refused(tmp_path, "cannot be used")
-    refused(tmp_path / "none" / "limit.db", "cannot be used: unable to open")
+    refused(tmp_path / "none" / "limit.db", "cannot be used: No such file")
     monkeypatch.setattr(shared_module, "network_file_system", lambda _: "nfs")
     refused(path, r"network file system \(nfs\): use a local disk")
 
@@ -517,18 +554,14 @@ def test_a_file_that_breaks_later(path: Path) -> None:
         limiter = one_of(path, 1)
         place = await limiter.acquire()
         db = sqlite3.connect(path)
-        (state,) = db.execute("SELECT state FROM shared").fetchone()
-        db.execute("UPDATE shared SET state = '{}'")
-        db.commit()
+        db.execute("ALTER TABLE shared RENAME TO gone")
         limiter.release(place)
         waiting = asyncio.ensure_future(limiter.acquire())
         await asyncio.sleep(3)
-        db.execute("UPDATE shared SET state = ?", (state,))
-        db.commit()
+        db.execute("ALTER TABLE gone RENAME TO shared")
         place = await waiting
         assert now() == pytest.approx(10.0, abs=0.1)
-        db.execute("UPDATE shared SET state = '{}'")
-        db.commit()
+        db.execute("ALTER TABLE shared RENAME TO gone")
         db.close()
         with pytest.raises(LedgerError, match="cannot be used"):
             await limiter.acquire()
@@ -536,6 +569,130 @@ def test_a_file_that_breaks_later(path: Path) -> None:
         await limiter.aclose()
 
     run_virtual(main())
+
+
+def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the state in the file behind the back of the processes."""
+    db = sqlite3.connect(path)
+    (text,) = db.execute("SELECT state FROM shared").fetchone()
+    state = json.loads(text)
+    changed = change(state)
+    db.execute("UPDATE shared SET state = ?", (changed if isinstance(changed, str) else json.dumps(state),))
+    db.commit()
+    db.close()
+
+
+def deleted(path: Path) -> None:
+    for name in ("", "-wal", "-shm"):
+        path.with_name(path.name + name).unlink(missing_ok=True)
+
+
+def replaced(path: Path) -> None:
+    deleted(path)
+    other = SharedWindow(path, RateLimit(20, 10))
+    other.open(0.0)
+    other.close()
+
+
+FAR = 1e12
+TAMPERINGS: dict[str, Callable[[Path], object]] = {
+    "deleted": deleted,
+    "replaced": replaced,
+    "log-deleted": lambda path: path.with_name(f"{path.name}-wal").unlink(),
+    "emptied": lambda path: rewritten(path, lambda state: state.update(uses={}, newest=0)),
+    "no-row": lambda path: _execute(path, "DELETE FROM shared"),
+    "no-json": lambda path: rewritten(path, lambda _: "x"),
+    "a-list": lambda path: rewritten(path, lambda _: "[]"),
+    "deep": lambda path: rewritten(path, lambda _: "[" * 100_000),
+    "numbers-reused": lambda path: rewritten(path, lambda state: state.update(newest=0)),
+    "for-ever": lambda path: rewritten(
+        path,
+        lambda state: state["uses"].update({str(n): {"ends": FAR, "in_flight": True} for n in range(900, 950)}),
+    ),
+    "no-number": lambda path: rewritten(
+        path, lambda state: state["uses"].update({"900": {"ends": float("nan"), "in_flight": False}})
+    ),
+    "far-ahead": lambda path: rewritten(path, lambda state: state.update(seen=FAR)),
+    "strangers-queue": lambda path: rewritten(
+        path,
+        lambda state: state.update(
+            tickets={"0": {"tag": -(10**9), "until": FAR, "room": 10**9, "wants": {"ALL": 10**9, "X": "y"}}}
+        ),
+    ),
+}
+
+
+def _execute(path: Path, statement: str) -> None:
+    db = sqlite3.connect(path)
+    db.execute(statement)
+    db.commit()
+    db.close()
+
+
+@pytest.mark.parametrize("tamper", TAMPERINGS.values(), ids=TAMPERINGS)
+@pytest.mark.parametrize("at", [3.0, 14.0])
+def test_whatever_is_done_to_the_file(path: Path, tamper: Callable[[Path], object], at: float) -> None:
+    """A file that is deleted, replaced or rewritten neither lets more than a window through nor stops anything."""
+
+    async def main() -> None:
+        arrivals = list[float]()
+        limiters = [one_of(path), one_of(path)]
+
+        async def request(limiter: SharedRateLimit) -> None:
+            place = await limiter.acquire()
+            arrivals.append(now())
+            await asyncio.sleep(0.3)
+            limiter.release(place)
+
+        requests = [asyncio.ensure_future(request(limiters[n % 2])) for n in range(70)]
+        await asyncio.sleep(at)
+        await inline(partial(tamper, path))
+        await asyncio.gather(*requests)
+        assert most_in_any_window(arrivals, 10) <= 20
+        assert max(arrivals) < 120
+        for limiter in limiters:
+            await limiter.aclose()
+
+    run_virtual(main())
+
+
+def test_a_pause_that_somebody_wrote_ends(path: Path) -> None:
+    """A pause in the file lasts an hour at the most, whatever stands there."""
+    window = SharedWindow(path, RateLimit(2, 10))
+    window.open(0.0)
+    rewritten(path, lambda state: state.update(pauses={"ALL": {"until": FAR, "probe": "x"}}))
+    assert window.step(Ask(owner="a", now=1.0, wants=["ALL"], room=1)).wake == pytest.approx(3601.0)
+    assert window.step(Ask(owner="a", now=3602.0, wants=["ALL"], room=1)).granted
+    window.close()
+
+
+def test_another_program_takes_the_name(path: Path) -> None:
+    """Where the file becomes one of another program, that is an error while it is there, and it is left alone."""
+    window = SharedWindow(path, RateLimit(2, 10))
+    window.open(0.0)
+    deleted(path)
+    _execute(path, "CREATE TABLE other (x)")
+    before = path.read_bytes()
+    with pytest.raises(LedgerError, match="another program"):
+        window.step(Ask(owner="a", now=1.0))
+    assert path.read_bytes() == before
+    path.unlink()
+    assert window.step(Ask(owner="a", now=1.0, wants=["ALL"], room=1)).granted == []
+    assert window.step(Ask(owner="a", now=11.0, wants=["ALL"], room=1)).granted
+    window.close()
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o777])
+def test_only_its_owner_can_read_or_change_it(path: Path, mask: int) -> None:
+    """The file and what SQLite keeps beside it have mode 0600, whatever the umask."""
+    before = os.umask(mask)
+    try:
+        window = SharedWindow(path, RateLimit(2, 10))
+        window.open(0.0)
+        assert {stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()} == {0o600}
+        window.close()
+    finally:
+        os.umask(before)
 
 
 def test_a_window_that_is_not_open(path: Path) -> None:
