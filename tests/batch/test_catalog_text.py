@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import os
+import random
 import threading
 from pathlib import Path
 
@@ -359,3 +362,46 @@ def test_a_file_is_surveyed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     write(tmp_path, "c.csv", LINES + "m,s2,,\n")
     with pytest.raises(TypeError):
         catalog.survey()
+
+
+WORDS = ["Ava", "Song, two", "Zoë", "it's", '12" mix', "", "nan", "La la\nla", 'a, "b"\n\nc, d', "1,2\n3,4"]
+
+
+def table(chance: random.Random) -> tuple[str, int]:
+    """Return a catalog with columns in any order and ids of any kind, and how many rows it has."""
+    columns = ["task_id", "suno_id", "author", "brand", "title"]
+    chance.shuffle(columns)
+    ids = chance.choice([("task_{0:04d}", "suno_{1:08x}"), ("{1:032x}", "{1:08x}-{0:04x}"), ("t{0}", "s{0}{1}")])
+    rows = [
+        {
+            "task_id": ids[0].format(number // 2, chance.getrandbits(32)),
+            "suno_id": ids[1].format(number, chance.getrandbits(32)),
+            **{name: chance.choice(WORDS[:5]) for name in ("author", "brand")},
+            "title": chance.choice(WORDS),
+        }
+        for number in range(chance.randint(2, 12))
+    ]
+    file = io.StringIO()
+    every = chance.random() < 0.5
+    quoting = csv.QUOTE_ALL if every else csv.QUOTE_MINIMAL
+    writer = csv.DictWriter(file, columns, lineterminator="\n", quoting=quoting)
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue(), len(rows)
+
+
+@pytest.mark.parametrize("marks", [0, 1, 2, 3])
+def test_no_row_is_lost_to_stray_quotation_marks(tmp_path: Path, marks: int) -> None:
+    """Wherever marks are put, a catalog is refused or has all its rows; without any it is never refused."""
+    for seed in range(60):
+        chance = random.Random(f"{marks} {seed}")
+        text, count = table(chance)
+        ends = [at for at in range(text.index("\n") + 1, len(text)) if set(text[at - 1 : at + 1]) & {",", "\n"}]
+        for at in sorted(chance.sample(ends, marks), reverse=True):
+            text = f'{text[:at]}"{text[at:]}'
+        try:
+            rows = list(CatalogFile(write(tmp_path, "c.csv", text)).rows())
+        except CatalogError:
+            assert marks, text
+        else:
+            assert len(rows) >= count, text

@@ -18,6 +18,8 @@ from suno_video_async.errors import CatalogError
 
 _SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _BREAK = re.compile(r"\r\n|\r|\n")
+#: Records of several lines before the first of one line that are kept to be compared with it.
+_WAITING = 100
 #: A header may have line breaks in quotes; more lines than this are a mark that was never closed.
 _HEADER_LINES = 50
 
@@ -157,21 +159,64 @@ def never_closed(line: int | None, location: str) -> CatalogError:
     )
 
 
-def check_not_swallowed(record: Record, layout: Layout, delimiter: str, location: str) -> None:
-    """Check that a cell of several lines holds no rows: two stray marks look like one pair around what is between.
+@define(eq=False)
+class SwallowedRows:
+    """Looks for rows inside of cells: two stray quotation marks look like one pair around what is between them.
 
-    Raises:
-        CatalogError: a line of it has ids like those of the record itself, in their columns.
-
+    A line of a cell is a row if it has ids like those of its own record, or of one before or after it, in their
+    columns. A record of several lines that does not fit the columns is not right either, nor is a delimiter in one
+    of its fields.
     """
-    ids = [layout.places[name] for name in ("task_id", "suno_id")]
-    own = [record.cells[at] if at < len(record.cells) else "" for at in ids]
-    for at, opened in record.opened.items():
-        for cells in _lines_of(record.cells, at, delimiter, ids):
-            if all(
-                place < len(cells) and _alike(cells[place], mine) for place, mine in zip(ids, own, strict=True)
-            ):
-                raise never_closed(opened, location)
+
+    layout: Layout
+    delimiter: str
+    location: str
+    _known: Record | None = field(default=None, init=False)
+    _waiting: list[Record] = field(factory=list[Record], init=False)
+
+    def check(self, record: Record) -> None:
+        """Check a record.
+
+        Raises:
+            CatalogError: a cell of it, or of one before it, holds rows.
+
+        """
+        if record.opened:
+            self._check_fit(record)
+            self._compare(record, record)
+            if self._known is not None:
+                self._compare(record, self._known)
+            elif len(self._waiting) < _WAITING:
+                self._waiting.append(record)
+        else:
+            self._known = record
+            while self._waiting:
+                self._compare(self._waiting.pop(), record)
+
+    def _check_fit(self, record: Record) -> None:
+        cells, places = record.cells, self.layout.places
+        ids = [places["task_id"], places["suno_id"]]
+        if any(cell.strip() for cell in cells[len(self.layout.names) :]) or not all(
+            at < len(cells) and cells[at].strip() for at in ids
+        ):
+            raise CatalogError(
+                "has a cell that goes over several lines, and does not fit the columns: a stray quotation mark may"
+                f" have joined rows; the first one is in line {min(record.opened.values())}",
+                location=f"{self.location}, line {record.line}",
+                fix=QUOTES,
+            )
+        for at in places.values():
+            if at in record.opened and self.delimiter in cells[at].strip():
+                raise never_closed(record.opened[at], self.location)
+
+    def _compare(self, record: Record, known: Record) -> None:
+        places = [self.layout.places[name] for name in ("task_id", "suno_id")]
+        ids = [known.cells[at] if at < len(known.cells) else "" for at in places]
+        for at, opened in record.opened.items():
+            for cells in _lines_of(record.cells, at, self.delimiter, places):
+                pairs = zip(places, ids, strict=True)
+                if all(place < len(cells) and _alike(cells[place], one) for place, one in pairs):
+                    raise never_closed(opened, self.location)
 
 
 def _lines_of(cells: Sequence[str], at: int, delimiter: str, ids: Sequence[int]) -> Iterator[list[str]]:

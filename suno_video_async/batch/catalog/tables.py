@@ -8,7 +8,7 @@ from itertools import chain
 from attrs import define
 
 from suno_video_async.batch.catalog.columns import Layout
-from suno_video_async.batch.catalog.delimited import check_not_swallowed, read_header
+from suno_video_async.batch.catalog.delimited import SwallowedRows, read_header
 from suno_video_async.batch.catalog.rows import MAX_CELL, Row, RowReader, bad_row, is_absent, text_of
 from suno_video_async.errors import CatalogError
 
@@ -90,9 +90,9 @@ def csv_rows(lines: Iterator[str], name: str, reader: RowReader, delimiter: str 
     if header is None:
         return
     table = Table.under(next(header.records).cells, reader, name)
+    swallowed = SwallowedRows(table.layout, header.delimiter, name)
     for record in header.records:
-        if record.opened:
-            check_not_swallowed(record, table.layout, header.delimiter, name)
+        swallowed.check(record)
         if row := table.row(record.cells, f"{name}, line {record.line}", record.text):
             yield row
 
