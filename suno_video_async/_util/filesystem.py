@@ -12,22 +12,9 @@ from pathlib import Path
 #: File systems whose locks and syncs cannot be trusted across machines, or between a virtual machine and its host.
 _SHARED = frozenset(
     {
-        *(
-            "9p",
-            "afs",
-            "beegfs",
-            "ceph",
-            "cifs",
-            "coda",
-            "davfs",
-            "drvfs",
-            "fakeowner",
-            "fuse",
-            "gfs2",
-            "glusterfs",
-        ),
-        *("gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "prl_fs", "smb2", "smb3", "smbfs"),
-        *("vboxsf", "virtiofs", "vmhgfs"),
+        *("9p", "acfs", "afpfs", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "drvfs", "fakeowner", "fuse"),
+        *("gfs2", "glusterfs", "gpfs", "grpcfuse", "lustre", "mvfs", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs"),
+        *("osxfs", "panfs", "prl_fs", "pvfs2", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs", "wekafs"),
     }
 )
 #: What runs in user space is mostly the network; these keep their files on a local disk.
@@ -36,7 +23,7 @@ _LOCAL_FUSE = frozenset(
 )
 _MOUNTS = "/proc/self/mounts"
 #: How that table writes spaces, tabs, newlines and backslashes.
-_ESCAPED = re.compile(r"\\([0-7]{3})")
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 def network_file_system(path: Path, mounts: str = _MOUNTS) -> str | None:
@@ -58,12 +45,13 @@ def is_mount_point(path: Path, mounts: str = _MOUNTS) -> bool:
 def _mounted(mounts: str) -> Iterator[tuple[str, str]]:
     """Yield the points and kinds of what is mounted, in order; nothing where this system does not tell."""
     try:
-        table = Path(mounts).read_text(encoding="utf-8", errors="replace")
+        table = Path(mounts).read_bytes()  # a name is bytes, and some of them end a line of text
     except OSError:
         return
-    for line in table.splitlines():
-        _, point, kind, *_ = [*line.split(" "), "", "", ""]
-        yield _ESCAPED.sub(lambda code: chr(int(code[1], 8)), point), kind
+    for line in table.split(b"\n"):
+        _, point, kind, *_ = [*line.split(b" "), b"", b"", b""]
+        name = _ESCAPED.sub(lambda code: bytes([int(code[1], 8) & 0xFF]), point)
+        yield os.fsdecode(name), os.fsdecode(kind)
 
 
 def boot_id() -> str:

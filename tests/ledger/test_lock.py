@@ -155,13 +155,36 @@ def test_network_file_systems_are_known(mounts: str, folder: str, kind: str | No
 
 
 @pytest.mark.parametrize(
-    "kind", ["fuse", "fuse.rclone", "fuse.s3fs", "virtiofs", "lustre", "9p", "vboxsf", "davfs"]
+    "kind",
+    [
+        *("fuse", "fuse.rclone", "fuse.s3fs", "fuse.x", "virtiofs", "lustre", "9p", "vboxsf", "davfs", "ceph"),
+        *("afpfs", "glusterfs", "panfs", "wekafs", "grpcfuse", "smb3"),
+    ],
 )
 def test_file_systems_that_others_write(tmp_path: Path, kind: str) -> None:
     """What runs over a network, or between a machine and its host, is refused by every name that it has."""
     table = tmp_path / "mounts"
     table.write_text(f"/dev/vda / ext4 rw 0 0\nx /mnt/work {kind} rw 0 0\n")
     assert network_file_system(Path("/mnt/work"), str(table)) == kind
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        (rb"a\040b\011c\012d\134e\043f", b"a b\tc\nd\\e#f"),
+        ("Müller\u2028\x0b\x0c\x1c\x85".encode(), "Müller\u2028\x0b\x0c\x1c\x85".encode()),
+        (b"caf\xe9", b"caf\xe9"),
+        (rb"\134040", rb"\040"),
+    ],
+)
+def test_mount_points_with_odd_names(tmp_path: Path, written: bytes, name: bytes) -> None:
+    """Escaped, separated as Unicode sees it, or not UTF-8: a name is found as the system has it."""
+    table = tmp_path / "mounts"
+    table.write_bytes(b"/dev/vda / ext4 rw 0 0\nx /mnt/" + written + b" lustre rw 0 0\ny /mnt/z ext4 rw 0 0\n")
+    folder = Path(os.fsdecode(b"/mnt/" + name))
+    assert network_file_system(folder / "deeper", str(table)) == "lustre"
+    assert is_mount_point(folder, str(table))
+    assert network_file_system(Path("/mnt/z"), str(table)) is None
 
 
 @pytest.mark.parametrize("kind", ["ext4", "btrfs", "zfs", "overlay", "tmpfs", "fuseblk", "fuse.gocryptfs"])
