@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from suno_video_async.lyricvideo.lyrics import parse_lrc
+from suno_video_async.lyricvideo.render import fonts
 from suno_video_async.lyricvideo.render.breaking import Atom, rows
-from suno_video_async.lyricvideo.render.fonts import CJK
+from suno_video_async.lyricvideo.render.errors import RenderError
+from suno_video_async.lyricvideo.render.fonts import CJK, FONT_FILES, Faces
 from suno_video_async.lyricvideo.render.highlight import highlight
 from suno_video_async.lyricvideo.render.scene import LYRIC
 from suno_video_async.lyricvideo.render.text import Line, Typesetter
@@ -140,3 +146,47 @@ def test_without_the_extra_the_letters_are_missing_and_the_extra_is_named() -> N
 def test_with_the_extra_it_is_not_named() -> None:
     """A letter that even the extra lacks is only named."""
     assert "[cjk]" not in left_out("\U0003347a\u4e00")
+
+
+# Where the font comes from
+
+
+@pytest.fixture
+def unknown_font() -> Iterator[None]:
+    """Let the font be looked for anew, before and after."""
+    fonts._collection.cache_clear()
+    yield
+    fonts._collection.cache_clear()
+
+
+def test_the_package_of_the_font_is_not_run() -> None:
+    """A file is all that is wanted of it: importing it would run whatever is in it."""
+    code = (
+        "import sys; from suno_video_async.lyricvideo.render.text import Typesetter;"
+        "Typesetter.of('ja', []).shape('骨', __import__('suno_video_async.lyricvideo.render.scene',"
+        " fromlist=['LYRIC']).LYRIC); print('manimgx_fonts_cjk' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"
+
+
+@pytest.mark.usefixtures("unknown_font")
+@pytest.mark.parametrize("name", fonts._SHA256)
+def test_another_font_of_that_name_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Fonts are read by a library in C: only those that were looked at are given to it."""
+    monkeypatch.setitem(fonts._SHA256, name, "0" * 64)
+    with pytest.raises(RenderError, match=f"the font {name} is not the one that belongs here"):
+        assert Faces()[CJK] if name not in FONT_FILES else Faces()
+
+
+@pytest.mark.usefixtures("unknown_font")
+@pytest.mark.parametrize("folders", [None, ["here"]])
+def test_a_package_without_the_font_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folders: list[str] | None
+) -> None:
+    """An installation that is not whole names what is missing."""
+    monkeypatch.chdir(tmp_path)
+    found = None if folders is None else SimpleNamespace(submodule_search_locations=folders)
+    monkeypatch.setattr(fonts, "find_spec", lambda _: found)
+    with pytest.raises(RenderError, match="has no font"):
+        assert Faces()[CJK]

@@ -5,13 +5,17 @@ Fonts of the machine are never used, so that a video looks the same on every mac
 
 from __future__ import annotations
 
+import hashlib
 import importlib
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
 from attrs import define, field
 
+from suno_video_async.lyricvideo.render.errors import RenderError
 from suno_video_async.lyricvideo.scripts import Region, has_cjk
 
 # The library ships no type information; through `Any` it needs no ignore at each call.
@@ -20,9 +24,19 @@ _hb: Any = importlib.import_module("uharfbuzz")
 FONT_FILES: Final = ("Inter.ttf", "NotoSansArabic.ttf")
 CJK: Final = len(FONT_FILES)
 """The number of the face for Chinese, Japanese and Korean."""
+_PACKAGE: Final = "manimgx_fonts_cjk"
 _COLLECTION: Final = "NotoSansCJK-VF.otf.ttc"
+_SHA256: Final = {
+    "Inter.ttf": "29160a80ff49ddcab2c97711247e08b1fab27a484a329ce8b813d820dc559031",
+    "NotoSansArabic.ttf": "63111b5b2e074dd48cc67692e0a2726d86ee94c1c37fe8598257b7b4e87e869e",
+    _COLLECTION: "d3d8256cdec8dbcb3552284bc6b20c734dd60c2ee9df83b5758e34807c4bac32",
+}
+"""Of the files that were looked at: fonts are programs, in a way, and a library in C reads them."""
 _PLACES: Final[dict[Region, int]] = {"JP": 0, "KR": 1, "SC": 2, "TC": 3, "HK": 4}
 """Of the regions' faces within the collection."""
+
+
+_FIX: Final = "install suno-video-async and its extras again"
 
 
 @define
@@ -42,11 +56,34 @@ class Faces:
     @cached_property
     def _cjk(self) -> Any:
         # From the file itself, which the system maps: 33 MB of which a song needs a little.
-        path = resources.files("manimgx_fonts_cjk").joinpath(_COLLECTION)
-        with resources.as_file(path) as file:
-            return _hb.Face(_hb.Blob.from_file_path(str(file)), _PLACES[self.region])
+        return _hb.Face(_hb.Blob.from_file_path(str(_collection())), _PLACES[self.region])
 
 
 def _load(name: str) -> Any:
     data = resources.files(__name__.rpartition(".")[0]).joinpath("fonts", name).read_bytes()
+    _check(name, hashlib.sha256(data).hexdigest())
     return _hb.Face(_hb.Blob(data))
+
+
+@cache
+def _collection() -> Path:
+    """Return the font of the extra, whose package is found without running any of its code."""
+    spec = find_spec(_PACKAGE)
+    folders = (spec.submodule_search_locations if spec is not None else None) or ()
+    for path in (Path(folder, _COLLECTION) for folder in folders):
+        if path.is_file():
+            with path.open("rb") as file:
+                _check(_COLLECTION, hashlib.file_digest(file, "sha256").hexdigest())
+            return path
+    raise RenderError(f"the package {_PACKAGE} has no font {_COLLECTION}: {_FIX}")
+
+
+def _check(name: str, found: str) -> None:
+    """Refuse a font that is another one than it should be.
+
+    Raises:
+        RenderError: it is.
+
+    """
+    if found != _SHA256[name]:
+        raise RenderError(f"the font {name} is not the one that belongs here (SHA-256 {found[:16]}…): {_FIX}")
