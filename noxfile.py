@@ -16,6 +16,8 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "typing", "tests", "oldest", "browser", "docs", "wheel"]
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+#: The tools of the build, with their hashes; the file beside it, `release.in`, says how they are updated.
+BUILD_TOOLS = ".github/requirements/release.txt"
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 
@@ -140,11 +142,23 @@ def notebook(session: nox.Session) -> None:
 
 
 @nox.session
-def wheel(session: nox.Session) -> None:
-    """Build the sdist and the wheel; try both without extras, each extra alone, and an application's tests."""
-    session.install("build", "uv")
+def build(session: nox.Session) -> None:
+    """Build the sdist, and from it the wheel, with tools that are known byte for byte."""
+    session.install("--require-hashes", "--requirement", BUILD_TOOLS)
     shutil.rmtree("dist", ignore_errors=True)
-    session.run("python", "-m", "build", "--outdir", "dist", silent=True)  # the wheel is built from the sdist
+    session.run("python", "-m", "build", "--no-isolation", "--outdir", "dist", silent=True)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Try the sdist and the wheel without extras, each extra alone, and an application's tests.
+
+    With `-- built`, what is in dist/ is tried as it is; else it is built first.
+    """
+    if session.posargs == ["built"]:
+        session.install("--require-hashes", "--requirement", BUILD_TOOLS)
+    else:
+        build.func(session)
     (built,) = (path.resolve() for path in Path("dist").glob("*.whl"))
     (source,) = (path.resolve() for path in Path("dist").glob("*.tar.gz"))
     extras = PYPROJECT["project"]["optional-dependencies"].keys() - {"all", "test"}

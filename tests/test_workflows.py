@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -50,3 +52,39 @@ def test_every_gate_has_its_job() -> None:
     (pythons,) = re.findall(r"^PYTHONS = \[(.*)\]$", noxfile, re.MULTILINE)
     assert {*sessions.split(", "), "tests"} == set(gates.replace('"', "").split(", "))
     assert f"python: [{pythons}]" in workflow
+
+
+# What builds a release
+
+
+def test_a_release_is_built_by_tools_with_hashes() -> None:
+    """Nothing is installed for a release but what is named with its hashes."""
+    text = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    installs = re.findall(r"pip install .*", text)
+    assert installs
+    assert set(installs) == {"pip install --require-hashes --requirement .github/requirements/release.txt"}
+    tools = (ROOT / ".github" / "requirements" / "release.txt").read_text(encoding="utf-8")
+    pinned = re.findall(
+        r"^([\w.-]+)==\S+(?: ; [^\\]+)? \\\n(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", tools, re.MULTILINE
+    )
+    assert len(pinned) == tools.count("==") - tools.count(" == ")
+    assert {"build", "hatchling", "nox", "uv"} <= set(pinned)
+
+
+def test_the_tools_of_the_build_do_for_the_project() -> None:
+    """The version of the backend that is pinned is one that pyproject.toml accepts."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    tools = (ROOT / ".github" / "requirements" / "release.txt").read_text(encoding="utf-8")
+    for requirement in map(Requirement, project["build-system"]["requires"]):
+        (version,) = re.findall(rf"^{requirement.name}==(\S+)", tools, re.MULTILINE)
+        assert version in requirement.specifier
+
+
+def test_what_is_published_was_tried_elsewhere() -> None:
+    """The dependencies of the trial never meet the folder that is published."""
+    text = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    jobs = dict(re.findall(r"^  (\w+):\n((?:    .*\n|\n)+)", text.partition("\njobs:\n")[2], re.MULTILINE))
+    assert {name for name, job in jobs.items() if "upload-artifact" in job} == {"build"}
+    assert "nox --sessions build" in jobs["build"]
+    assert "wheel" not in jobs["build"]
+    assert "needs: [gates, build, try]" in jobs["publish"]
