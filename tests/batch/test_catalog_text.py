@@ -382,9 +382,8 @@ def table(chance: random.Random) -> tuple[str, int]:
         for number in range(chance.randint(2, 12))
     ]
     file = io.StringIO()
-    every = chance.random() < 0.5
-    quoting = csv.QUOTE_ALL if every else csv.QUOTE_MINIMAL
-    writer = csv.DictWriter(file, columns, lineterminator="\n", quoting=quoting)
+    dialect = chance.choice(["unix", "excel"])  # all cells in quotation marks, or those that need them
+    writer = csv.DictWriter(file, columns, dialect=dialect, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return file.getvalue(), len(rows)
