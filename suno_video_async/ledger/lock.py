@@ -11,10 +11,13 @@ from weakref import WeakSet
 
 from suno_video_async.errors import LedgerError
 
+#: What the name of a ledger's lock ends with.
+LOCK_SUFFIX = ".lock"
+
 
 def lock_of(ledger: Path) -> Path:
     """Return where the lock of a ledger is."""
-    return ledger.with_name(ledger.name + ".lock")
+    return ledger.with_name(ledger.name + LOCK_SUFFIX)
 
 
 class WriterLock:

@@ -19,22 +19,20 @@ import sqlite3
 import stat
 import tempfile
 from collections.abc import Generator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
 from attrs import define, field, frozen
 
 from suno_video_async.ledger.files import has_log, index_of, log_of
-from suno_video_async.ledger.lock import lock_of
+from suno_video_async.ledger.lock import LOCK_SUFFIX, lock_of
 from suno_video_async.ledger.model import DROPPED, RowError
 from suno_video_async.ledger.schema import APPLICATION_ID
 from suno_video_async.ledger.states import State
 
 #: What the names of databases end with.
 SUFFIXES = (".db", ".sqlite", ".sqlite3")
-#: Names in the folder that are looked at, and databases that are opened.
-MAX_NAMES = 100_000
+#: Databases in the folder that are opened.
 MAX_DATABASES = 100
 #: The largest database that is copied because its log has no index, in bytes.
 MAX_COPY = 64 * 1024**2
@@ -80,6 +78,7 @@ class Neighbours:
     ledger: Path
     provider: str | None = None
     retry_failed: int = 0
+    _listed: tuple[int, list[str]] | None = field(default=None, init=False)
     _remarks: list[str] = field(factory=list[str], init=False)
     _remarked: set[str] = field(factory=set[str], init=False)
     _failures: dict[str, int] = field(factory=dict[str, int], init=False)
@@ -115,15 +114,8 @@ class Neighbours:
 
     def _databases(self) -> list[Path]:
         """Return the databases in the folder: ledgers by their name before others, and newer before older ones."""
-        try:
-            with os.scandir(self.ledger.parent) as entries:
-                names = {entry.name for entry in islice(entries, MAX_NAMES)}
-        except OSError:
-            return []
         own, found = _version(self.ledger), list[tuple[bool, int, Path]]()
-        for name in names - {self.ledger.name}:
-            if not (name.endswith(SUFFIXES) or lock_of(Path(name)).name in names):
-                continue
+        for name in self._names():
             path = self.ledger.with_name(name)
             version = _version(path)
             if not version or version[:2] == own[:2] or self._strangers.get(name) == version:
@@ -136,6 +128,19 @@ class Neighbours:
                 " bought is not known here"
             )
         return [path for _, _, path in sorted(found)[:MAX_DATABASES]]
+
+    def _names(self) -> Sequence[str]:
+        """Return what the databases in the folder are called, which is looked up again when the folder changes."""
+        folder = self.ledger.parent
+        try:
+            changed = folder.stat().st_mtime_ns
+            if self._listed is None or self._listed[0] != changed:
+                names = set(os.listdir(folder))  # noqa: PTH208  only their names
+                named = [name for name in names if name.endswith(SUFFIXES) or f"{name}{LOCK_SUFFIX}" in names]
+                self._listed = (changed, [name for name in named if name != self.ledger.name])
+        except OSError:
+            return ()
+        return self._listed[1]
 
     def _states(self, path: Path, keys: Sequence[str]) -> dict[str, str]:
         """Return the states of tracks in a ledger of the same service; nothing of any other database."""

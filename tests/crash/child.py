@@ -27,7 +27,7 @@ from suno_video_async import Hooks, SubmitEvent, SunoVideoClient, Timeout, Track
 from suno_video_async.api.transport import AiohttpTransport
 from suno_video_async.clock import SystemClock
 from suno_video_async.ledger import files, sqlite
-from suno_video_async.ledger.copies import Mark, Phase
+from suno_video_async.ledger.copies import Counter, Mark, Phase
 from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
@@ -178,15 +178,15 @@ def _arm_ledger_files(points: Points) -> None:
 
     def checkpointing(self: SqliteLedger) -> None:
         checkpoint(self)
-        if self._mark.phase is Phase.LIVE and self._submissions % sqlite.CHECKPOINT_AFTER == 0:
+        if self._mark.phase is Phase.LIVE and (self._submissions + 1) % sqlite.CHECKPOINT_AFTER == 0:
             points.reach("checkpoint: live")
 
     def setting_mark(self: SqliteLedger, new: Mark) -> None:
         mark(self, new)
         reach("marked")
 
-    def writing_counter(path: Path, number: int) -> None:
-        counter(path, number)
+    def writing_counter(path: Path, written: Counter) -> None:
+        counter(path, written)
         reach("counter written")
 
     def renaming(self: Path, target: Any) -> Path:
