@@ -95,7 +95,10 @@ class VideoServer:
         return SunoVideoClient(**given)
 
     def stats(self, *, key: str | None = None) -> dict[str, Any]:
-        """Return the server's books, as `GET /_local/stats` has them; or what they say of the key of a name."""
+        """Return the server's books, as `GET /_local/stats` has them; or what they say of the key of a name.
+
+        They can be read after the server has stopped, too.
+        """
         books = self._call(self._server.service.stats)
         return books if key is None else books["keys"][key]
 
@@ -159,7 +162,9 @@ class VideoServer:
             self.set_faults(*before, seed=seed_before)
 
     def _call(self, function: Callable[[], T]) -> T:
-        """Call a function in the server's thread, where nothing changes meanwhile."""
+        """Call a function in the server's thread, where nothing changes meanwhile, or here once it has ended."""
+        if self._loop.is_closed():
+            return function()
         answer = Future[T]()
 
         def call() -> None:

@@ -272,3 +272,16 @@ async def test_all_events_are_recorded(suno_video_server: VideoServer) -> None:
     )
     recorded.on_price(PriceEvent(task_id=video.task_id, track=TRACK, estimated=1.0, credits=2.0))
     assert [event.credits for event in recorded.prices] == [2.0]
+
+
+def test_the_books_outlive_the_server() -> None:
+    """What was charged can be asked after the block in which the server ran."""
+
+    async def buy(server: VideoServer) -> None:
+        async with server.client() as client:
+            await client.submit(TRACK)
+
+    with serve() as server:
+        asyncio.run(buy(server))
+    assert_charged_once(server, [TRACK])
+    assert len(server.tasks()["video"]) == 1
