@@ -15,7 +15,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from suno_video_async._util.filesystem import is_mount_point, network_file_system
+from suno_video_async._util.filesystem import create_private, is_mount_point, network_file_system
 from suno_video_async.ledger.copies import Counter, Facts, Mark
 
 #: The name of the mark in `meta`.
@@ -57,6 +57,7 @@ def write_counter(path: Path, counter: Counter) -> None:
     """Keep what was last written, whole or not at all."""
     file_name = counter_of(path)
     new = file_name.with_name(file_name.name + ".new")
+    create_private(new)
     with new.open("w", encoding="ascii") as file:
         file.write(f"{counter}\n")
         file.flush()
@@ -86,8 +87,10 @@ def read_mark(connection: sqlite3.Connection) -> Mark:
 
 def mark_alone(path: Path) -> Mark | None:
     """Return the mark of the database file without its log, or None where it cannot be read alone."""
+    if not path.exists():
+        return Mark()
     try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
         with contextlib.closing(connection):
             begun = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
             return read_mark(connection) if begun else Mark()

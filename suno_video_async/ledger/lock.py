@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from weakref import WeakSet
 
+from suno_video_async._util.filesystem import create_private
 from suno_video_async.errors import LedgerError
 
 #: What the name of a ledger's lock ends with.
@@ -40,7 +41,8 @@ class WriterLock:
 
         """
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            create_private(self.path)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise LedgerError(
                 f"the ledger {self._ledger} cannot be written: {error.strerror}", fix="choose another place for it"

@@ -16,6 +16,7 @@ from typing import Literal
 
 from attrs import evolve
 
+from suno_video_async._util.filesystem import create_private
 from suno_video_async.errors import (
     AlreadyBoughtError,
     BudgetExceeded,
@@ -162,6 +163,8 @@ class SqliteLedger(SqliteReader):
             lock.release()
 
     def _connect(self) -> sqlite3.Connection:
+        if self._file is not None:
+            create_private(self._file)  # what SQLite keeps beside it has the same mode
         connection = sqlite3.connect(
             self._file or ":memory:", timeout=LOCKED, isolation_level=None, check_same_thread=False
         )

@@ -6,6 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from suno_video_async._util.filesystem import private
 from suno_video_async.report.page import GENERATOR
 
 #: The suffixes of a ledger's own files.
@@ -55,7 +56,7 @@ def write(text: str, place: Path) -> int:
     part = place.with_name(f".{place.name}.{os.getpid()}.part")
     encoded = text.encode()
     try:
-        with part.open("xb") as file:
+        with open(part, "xb", opener=private) as file:
             file.write(encoded)
         part.replace(place)
     except BaseException:
