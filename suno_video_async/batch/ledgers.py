@@ -86,6 +86,12 @@ def neighbours_of(
     return Neighbours(beside, None if account is None else account[0], buying.retry_failed)
 
 
+def report_remarks(neighbours: Neighbours) -> None:
+    """Log what the other ledgers could not be asked, once."""
+    for remark in neighbours.remarks():
+        logger.warning("%s", remark, extra=fields("other_ledger"))
+
+
 class OtherLedgers:
     """Asks the ledgers beside a conversion's own whether they hold a track.
 
@@ -111,8 +117,7 @@ class OtherLedgers:
 
         """
         holding, is_there = await self._run_blocking(partial(self._look, track.key, video))
-        for remark in self._neighbours.remarks():
-            logger.warning("%s", remark, extra=fields("other_ledger"))
+        report_remarks(self._neighbours)
         if holding is not None:
             raise BoughtElsewhereError(track, holding.ledger, holding.state)
         if is_there and not self._has_warned:

@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 
 from suno_video_async._util.aio import in_one_thread, inline
 from suno_video_async.batch.catalog import CatalogSource, Row, read_rows
-from suno_video_async.batch.ledgers import neighbours_of
+from suno_video_async.batch.ledgers import neighbours_of, report_remarks
 from suno_video_async.batch.pricing import RECENT, PriceList, Prices, Shape, shape_of
 from suno_video_async.engine import Engine
 from suno_video_async.errors import CatalogError, InvalidRequestError, NotFoundError
@@ -171,6 +171,8 @@ async def counted(
                     await run_blocking(partial(count.take, rows))
                     rows = []
         await run_blocking(partial(count.take, rows))
+        if count.neighbours is not None:
+            report_remarks(count.neighbours)
     finally:
         with anyio.CancelScope(shield=True):
             await run_blocking(count.close)

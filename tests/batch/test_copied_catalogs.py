@@ -242,6 +242,10 @@ async def test_a_database_that_cannot_be_read_is_worth_a_warning(
     await asyncio.to_thread(catalog.with_name("bad.ledger.db").write_bytes, b"not a database, though it says so")
     assert states(await convert(api, catalog)) == ["succeeded"] * 4
     assert caplog.text.count("bad.ledger.db cannot be read: what it has bought is not known here") == 1
+    caplog.clear()
+    async with client(api) as opened:
+        await opened.plan(catalog_of(catalog.with_name("new.csv"), [7]))
+    assert caplog.text.count("bad.ledger.db cannot be read") == 1
 
 
 async def test_tracks_of_other_sources_have_no_other_ledgers(tmp_path: Path) -> None:
