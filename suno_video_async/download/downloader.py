@@ -14,7 +14,7 @@ import anyio
 from suno_video_async._util.aio import in_threads
 from suno_video_async.clock import Clock
 from suno_video_async.download.fetch import DOWNLOADS, MediaFetcher, make_media_session
-from suno_video_async.download.filenames import file_name
+from suno_video_async.download.filenames import file_name, marked
 from suno_video_async.download.partial import Saved, is_free
 from suno_video_async.errors import DownloadError, SunoVideoError, VideoNotReady
 from suno_video_async.hooks import RetryEvent
@@ -68,6 +68,8 @@ class Downloads:
         name = name or file_name(video.suno_id or video.task_id)
         if Path(name).name != name:
             raise DownloadError(f"{name!r} is not a plain file name", url=video.url)
+        if any(path == folder / name and task != video.task_id for path, task, _ in self._underway):
+            name = marked(name, video.task_id)
         key = (folder / name, video.task_id, sha256)
         while (other := self._underway.get(key)) is not None:
             await asyncio.wait([other])

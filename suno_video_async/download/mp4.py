@@ -141,7 +141,7 @@ def _within(content: memoryview, *path: bytes) -> Iterator[memoryview]:
             length = len(content)
         if not least <= length <= len(content):
             return
-        if content[4:8] == kind:
+        if bytes(content[4:8]) == kind:
             found = content[least:length]
             if rest:
                 yield from _within(found, *rest)

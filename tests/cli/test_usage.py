@@ -51,6 +51,11 @@ def test_version(home: Home) -> None:
         (["completion", "tcsh"], "bash"),
         (["convert", "c.csv", "--rate", "fast"], "20/10"),
         (["convert", "c.csv", "--rate", "0/10"], "20/10"),
+        (
+            ["convert", "c.csv", "--output-dir", "s3://bucket/videos"],
+            "is a URL, not a folder of this machine",
+        ),
+        (["download", "v1", "--output-dir", "file:///tmp/videos"], "is a URL, not a folder"),
         (["convert", "c.csv", "--task-timeout", "nan"], "above 0"),
         (["convert", "c.csv", "--time-scale", "-1"], "above 0"),
         (["convert", "c.csv", "--max-in-flight", "0"], "--max-in-flight"),

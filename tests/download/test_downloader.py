@@ -13,7 +13,7 @@ from suno_video_async import DownloadError, SunoVideoClient, TaskSnapshot, Timeo
 from suno_video_async.api.transport import make_session
 from suno_video_async.download.downloader import _room
 from suno_video_async.download.fetch import DOWNLOADS, MediaFetcher
-from suno_video_async.download.filenames import file_name
+from suno_video_async.download.filenames import file_name, marked
 from tests.support.fakes import MP4
 from tests.support.keys import KEY
 from tests.support.mp4 import box
@@ -147,6 +147,19 @@ def test_other_ids_become_safe_and_stay_apart(suno_id: str) -> None:
     assert len(name) < 130
     assert name != file_name(suno_id + "x")
     assert file_name("s", marked_by="k1") != file_name("s", marked_by="k2") != file_name("s")
+
+
+async def test_two_videos_of_one_name_are_downloaded_at_once(tmp_path: Path) -> None:
+    """Another author's video of the same song gets a marked name beside the first, which is under way."""
+    async with (
+        raw_server(says(http(MP4))) as server,
+        SunoVideoClient(api_key=KEY, base_url=server.url) as client,
+    ):
+        snapshots = [TaskSnapshot(task_id=VideoTaskId(task), status="success") for task in ("v1", "v2")]
+        videos = [Video(task_id=one.task_id, url=server.url, suno_id="song", snapshot=one) for one in snapshots]
+        paths = await asyncio.gather(*(client.download(video, tmp_path) for video in videos))
+    assert paths == [tmp_path / "song.mp4", tmp_path / marked("song.mp4", "v2")]
+    assert folder(tmp_path) == sorted(path.name for path in paths)
 
 
 async def test_a_download_waits_for_its_turn_before_its_connect_timeout_begins(tmp_path: Path) -> None:
