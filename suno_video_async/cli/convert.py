@@ -13,7 +13,7 @@ from suno_video_async.cli.catalogs import catalog_options
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import (
-    ClientOptions,
+    Connection,
     Downloads,
     Trust,
     callback_port_option,
@@ -137,7 +137,7 @@ def convert_command(
     max_in_flight: int,
     strict: bool,
     task_timeout: float,
-    connection: ClientOptions,
+    connection: Connection,
     output: Output,
 ) -> int:
     """Make a music video of every track in a CATALOG.

@@ -11,7 +11,7 @@ from suno_video_async.cli.errors import UsageProblem
 from suno_video_async.cli.interrupts import run_interruptible
 from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import (
-    ClientOptions,
+    Connection,
     Downloads,
     Trust,
     callback_port_option,
@@ -69,7 +69,7 @@ def listen_command(
     downloads: Downloads,
     rate: RateLimit,
     task_timeout: float,
-    connection: ClientOptions,
+    connection: Connection,
     output: Output,
 ) -> int:
     """Finish what a LEDGER holds, and receive the service's callbacks; nothing is bought.

@@ -12,7 +12,7 @@ from rich.text import Text
 from suno_video_async.cli import keyfile
 from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
-from suno_video_async.cli.options import ClientOptions, Command, output_options
+from suno_video_async.cli.options import Command, Connection, output_options
 from suno_video_async.cli.output import Output, keep_secret
 from suno_video_async.cli.session import with_client
 from suno_video_async.client import SunoVideoClient
@@ -101,7 +101,7 @@ def _balance(key: str, url: str | None, output: Output) -> float | Exit:
         found.append(await client.balance())
         return Exit.DONE
 
-    code = with_client(ClientOptions(base_url=url, api_key=key), output, ask)
+    code = with_client(Connection(base_url=url, api_key=key), output, ask)
     return found[0] if found else Exit(code)
 
 

@@ -89,7 +89,7 @@ def read_time_scale(ctx: click.Context, param: click.Parameter, value: str | flo
 
 
 @frozen(kw_only=True)
-class ClientOptions:
+class Connection:
     """How to reach the API, as the user gave it; the command line has no key, only `login` asks for one."""
 
     base_url: str | None = None
@@ -173,14 +173,14 @@ _CONNECTION: Mapping[str, Callable[[Any], Any]] = {
 def connection_options(*names: str) -> Callable[[Command], Command]:
     """Return a decorator that gives a command some of the client's options, `--json` and `--quiet`.
 
-    The command gets them as `connection`, a `ClientOptions`, and `output`.
+    The command gets them as `connection`, a `Connection`, and `output`.
     """
 
     def decorate(command: Command) -> Command:
         @wraps(command)
         def with_connection(*arguments: Any, **options: Any) -> Any:
             given = {name: options.pop(name) for name in names}
-            return command(*arguments, connection=ClientOptions(**given), **options)
+            return command(*arguments, connection=Connection(**given), **options)
 
         return _decorated(cast("Command", with_connection), *(_CONNECTION[name] for name in names), output_options)
 

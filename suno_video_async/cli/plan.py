@@ -17,8 +17,8 @@ from suno_video_async.cli.catalogs import catalog_options
 from suno_video_async.cli.errors import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import (
-    ClientOptions,
     Command,
+    Connection,
     client_options,
     ledger_of,
     ledger_options,
@@ -131,7 +131,7 @@ def plan_command(
     ledger: Path | None,
     no_ledger: bool,
     ignore_other_ledgers: bool,
-    connection: ClientOptions,
+    connection: Connection,
     output: Output,
 ) -> int:
     """Say what converting a CATALOG would buy and cost; nothing is bought.
@@ -155,7 +155,7 @@ def dry_run_option(command: Command) -> Command:
     return click.option("--dry-run", is_flag=True, help=says)(command)
 
 
-def quote_tracks(tracks: Sequence[Track], connection: ClientOptions, output: Output) -> int:
+def quote_tracks(tracks: Sequence[Track], connection: Connection, output: Output) -> int:
     """Say what buying these tracks would cost, by the price of the first."""
     if not tracks or not _has_key(connection):
         return Quote(videos=len(tracks)).show(output)
@@ -169,7 +169,7 @@ def quote_tracks(tracks: Sequence[Track], connection: ClientOptions, output: Out
 
 
 def quote_catalog(
-    source: CatalogFile, ledger: Path | None, connection: ClientOptions, output: Output, buying: Buying
+    source: CatalogFile, ledger: Path | None, connection: Connection, output: Output, buying: Buying
 ) -> int:
     """Say what converting a catalog would buy, as `convert` would decide it."""
 
@@ -218,7 +218,7 @@ def _note_problems(problems: Sequence[CatalogError], bad_rows: int, output: Outp
         output.note(f"and {bad_rows - len(problems)} more rows that cannot be read")
 
 
-def _has_key(connection: ClientOptions) -> bool:
+def _has_key(connection: Connection) -> bool:
     """Whether there is a key to ask with.
 
     Raises:

@@ -23,7 +23,7 @@ from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.live.display import Progress, shown
 from suno_video_async.cli.live.state import LiveState, problem_line
-from suno_video_async.cli.options import ClientOptions, Downloads, Trust
+from suno_video_async.cli.options import Connection, Downloads, Trust
 from suno_video_async.cli.outcome_files import OutcomeFiles
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.cli.probe import check_reachable
@@ -87,7 +87,7 @@ class Job:
     trust: Trust = field(factory=Trust)
     buying: Buying = field(factory=Buying)
     again: tuple[str, ...] = ()
-    connection: ClientOptions = field(factory=ClientOptions)
+    connection: Connection = field(factory=Connection)
     files: OutcomeFiles = field(factory=OutcomeFiles)
     on_outcome: Callable[[Outcome], object] = field(default=lambda _: None)
     ephemeral: bool = False

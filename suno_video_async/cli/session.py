@@ -8,7 +8,7 @@ from attrs import frozen
 
 from suno_video_async.cli import errors
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import ClientOptions
+from suno_video_async.cli.options import Connection
 from suno_video_async.cli.output import Output
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.download.downloader import WAITS
@@ -36,7 +36,7 @@ class Retries(Hooks):
 
 
 def with_client(
-    connection: ClientOptions,
+    connection: Connection,
     output: Output,
     command: Callable[[SunoVideoClient, Interrupts], Awaitable[int]],
     *hooks: Hooks,

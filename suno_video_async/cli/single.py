@@ -20,7 +20,7 @@ from suno_video_async.batch.outcome import Outcome
 from suno_video_async.cli import errors
 from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
-from suno_video_async.cli.options import ClientOptions, client_options, output_dir_option, writable_folder
+from suno_video_async.cli.options import Connection, client_options, output_dir_option, writable_folder
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.cli.plan import dry_run_option, quote_tracks
 from suno_video_async.cli.purchases import Purchases, resume_command
@@ -77,7 +77,7 @@ def submit_command(
     brand: str | None,
     callback_url: str | None,
     dry_run: bool,
-    connection: ClientOptions,
+    connection: Connection,
     output: Output,
 ) -> int:
     """Buy the video of one track, and print the video's task id.
@@ -113,7 +113,7 @@ def _track(task_id: str, suno_id: str, author: str | None, brand: str | None) ->
 @click.command("status", epilog="\b\nExample:\n  suno-video status VIDEO_TASK_ID")
 @click.argument("video_task_id")
 @client_options
-def status_command(*, video_task_id: str, connection: ClientOptions, output: Output) -> int:
+def status_command(*, video_task_id: str, connection: Connection, output: Output) -> int:
     """Print the current state of a video.
 
     The exit code says whether the query succeeded, not whether the video did.
@@ -176,7 +176,7 @@ def tracks_command(
     *,
     music_task_ids: tuple[str, ...],
     as_csv: bool,
-    connection: ClientOptions,
+    connection: Connection,
     output: Output,
 ) -> int:
     """List the tracks of finished music tasks.
@@ -238,7 +238,7 @@ def _csv(tracks: Sequence[SunoTrack]) -> str:
 
 @click.command("balance", epilog="\b\nExample:\n  suno-video balance")
 @client_options
-def balance_command(*, connection: ClientOptions, output: Output) -> int:
+def balance_command(*, connection: Connection, output: Output) -> int:
     """Print the account's credits."""
 
     async def balance(client: SunoVideoClient, _: Interrupts) -> int:
@@ -252,7 +252,7 @@ def balance_command(*, connection: ClientOptions, output: Output) -> int:
 @click.command("watch", epilog="\b\nExample:\n  suno-video watch VIDEO_TASK_ID")
 @click.argument("task_id", metavar="VIDEO_TASK_ID")
 @client_options
-def watch_command(*, task_id: str, connection: ClientOptions, output: Output) -> int:
+def watch_command(*, task_id: str, connection: Connection, output: Output) -> int:
     """Print each change of a video's state until it is finished.
 
     The exit code is 0 if the video was made and 1 if it failed. Ctrl+C stops watching; the video continues.
@@ -300,7 +300,7 @@ def wait_command(
     *,
     task_ids: tuple[str, ...],
     output_dir: Path | None,
-    connection: ClientOptions,
+    connection: Connection,
     output: Output,
 ) -> int:
     """Wait for videos submitted earlier, and print each one as it finishes.
@@ -412,7 +412,7 @@ def download_command(
     *,
     task_id: str,
     output_dir: Path,
-    connection: ClientOptions,
+    connection: Connection,
     output: Output,
 ) -> int:
     """Download a finished video.

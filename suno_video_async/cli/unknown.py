@@ -15,8 +15,8 @@ from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import (
-    ClientOptions,
     Command,
+    Connection,
     accept_ledger_option,
     client_options,
     connection_options,
@@ -111,7 +111,7 @@ def adopt_command(
     task_id: str,
     ledger: Path,
     accept_ledger: bool,
-    connection: ClientOptions,
+    connection: Connection,
     output: Output,
 ) -> int:
     """Record a video task as the one that ROW bought; the next convert follows it at no extra cost.
@@ -148,7 +148,7 @@ def resend_command(
     accept_ledger: bool,
     yes: bool,
     dry_run: bool,
-    connection: ClientOptions,
+    connection: Connection,
     output: Output,
 ) -> int:
     """Let the next convert buy the videos of these ROWs. If they were bought already, they are paid for twice.
@@ -219,7 +219,7 @@ def _unknown_rows(ledger: Path) -> Sequence[LedgerRow]:
 @accept_ledger_option
 @connection_options("base_url")
 def drop_command(
-    *, rows: tuple[int, ...], ledger: Path, accept_ledger: bool, connection: ClientOptions, output: Output
+    *, rows: tuple[int, ...], ledger: Path, accept_ledger: bool, connection: Connection, output: Output
 ) -> int:
     """Give up the videos of these ROWs: they count as failed, and convert never buys them again.
 
@@ -231,7 +231,7 @@ def drop_command(
 
 def _settle(
     ledger: SqliteLedger,
-    connection: ClientOptions,
+    connection: Connection,
     output: Output,
     decision: Callable[[Unknowns], Awaitable[list[LedgerRow]]],
     words: str,

@@ -15,7 +15,7 @@ from suno_video_async.cli.doctor.machine import Check, skip
 from suno_video_async.cli.doctor.service import check_service
 from suno_video_async.cli.errors import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import ClientOptions, connection_options, output_dir_option
+from suno_video_async.cli.options import Connection, connection_options, output_dir_option
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.config import Settings
 from suno_video_async.errors import ConfigurationError
@@ -39,7 +39,7 @@ def doctor_command(
     ledger: Path | None,
     output_dir: Path,
     offline: bool,
-    connection: ClientOptions,
+    connection: Connection,
     output: Output,
 ) -> int:
     """Check what a conversion needs: Python, key, host, clock, disk, extras and, if named, a LEDGER.
