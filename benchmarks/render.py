@@ -163,7 +163,7 @@ def write_still(path: Path, cover: Path, size: tuple[int, int]) -> None:
     from suno_video_async.lyricvideo.render.text import Typesetter
 
     words = (TITLE, ARTIST, BRAND)
-    planes = paint_backdrop(open_cover(cover), lay_out(*size, lyrics=True), words, Typesetter())
+    planes = paint_backdrop(open_cover(cover).image, lay_out(*size, lyrics=True), words, Typesetter())
     flat = np.concatenate([plane.reshape(-1) for plane in (planes.y, planes.u, planes.v)])
     shaped = flat.reshape(size[1] * 3 // 2, size[0])
     frame: Any = av.VideoFrame.from_ndarray(shaped, format="yuv420p")

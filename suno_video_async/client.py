@@ -32,6 +32,7 @@ from suno_video_async.models import (
     Video,
     VideoRequest,
     VideoTaskId,
+    music_task_id,
     video_task_id,
 )
 from suno_video_async.observability.reporter import Reporter
@@ -264,7 +265,7 @@ class SunoVideoClient:
             TransportError: no readable answer came.
 
         """
-        return await self._open().tracks(MusicTaskId(video_task_id(task_id)))
+        return await self._open().tracks(music_task_id(task_id))
 
     async def estimate(self, track: Track) -> Estimate:
         """Ask what a video of this track would cost; nothing is bought.

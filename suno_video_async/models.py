@@ -63,7 +63,14 @@ def _required(name: str, value: object) -> str:
     return text
 
 
-def _music_task_id(value: str) -> MusicTaskId:
+def music_task_id(value: str) -> MusicTaskId:
+    """Return `value` as a music task's id: stripped, and in Unicode's NFC.
+
+    Raises:
+        ValueError: it is empty, or has characters that cannot be printed.
+        TypeError: it is not a string.
+
+    """
     return MusicTaskId(_required("task_id", value))
 
 
@@ -120,7 +127,7 @@ class Track:
 
     """
 
-    task_id: MusicTaskId = field(converter=_music_task_id)
+    task_id: MusicTaskId = field(converter=music_task_id)
     suno_id: SunoId = field(converter=_suno_id)
     author: str | None = field(default=None, converter=_credit, validator=_short_enough)
     brand: str | None = field(default=None, converter=_credit, validator=_short_enough)

@@ -27,6 +27,7 @@ from suno_video_async.cli.listen import listen_command
 from suno_video_async.cli.login import login_command
 from suno_video_async.cli.output import discard_stdout, plain, printable, say
 from suno_video_async.cli.plan import plan_command
+from suno_video_async.cli.render import render_command
 from suno_video_async.cli.report import report_command
 from suno_video_async.cli.serve import serve_command
 from suno_video_async.cli.single import (
@@ -58,6 +59,7 @@ _VERBS = (
     tracks_command,
     balance_command,
     doctor_command,
+    render_command,
     serve_command,
     library_group,
     completion_command,

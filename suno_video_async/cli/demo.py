@@ -60,12 +60,15 @@ def demo_command(*, output_dir: Path, size: str, output: Output) -> int:
     would go through, and leaves one MP4 a song. It takes about a minute; nothing leaves this machine, and your own
     key is not used.
     """
-    check_extra()
+    check_extra("the demo renders videos")
     return run_interruptible(partial(_demo, writable_folder(output_dir), _SIZES[size], output))
 
 
-def check_extra() -> None:
+def check_extra(what: str) -> None:
     """Check that the packages for rendering are there.
+
+    Args:
+        what: says what they are for.
 
     Raises:
         MissingExtraError: they are not.
@@ -74,8 +77,7 @@ def check_extra() -> None:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise MissingExtraError(
-            f"the demo renders videos, and {', '.join(missing)} is not installed:"
-            " pip install 'suno-video-async[cli,local]'"
+            f"{what}, and {', '.join(missing)} is not installed: pip install 'suno-video-async[cli,local]'"
         )
 
 

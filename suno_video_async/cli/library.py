@@ -9,7 +9,7 @@ import click
 
 from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.group import Verbs
-from suno_video_async.cli.options import output_options
+from suno_video_async.cli.options import font_option, output_options
 from suno_video_async.cli.output import Output, plain
 
 if TYPE_CHECKING:
@@ -28,25 +28,28 @@ def library_group() -> None:
     epilog="\b\nExample:\n  suno-video library check songs",
 )
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@font_option
 @output_options
-def check_command(*, directory: Path, output: Output) -> int:
+def check_command(*, directory: Path, fonts: tuple[Path, ...], output: Output) -> int:
     """List the songs in DIR, and every mistake with its file, its line and what to do.
 
     DIR has one folder per music task, with one subfolder per track that holds audio, cover, lyrics and track.toml.
-    Exit code 1 if there is a mistake.
+    Exit code 1 if there is a mistake; lines of lyrics that are left out and files that are not used are warnings.
     """
     # Imported here, since the other commands do not need it.
     from suno_video_async.lyricvideo.check import check_library  # noqa: PLC0415  of the `local` extra
     from suno_video_async.lyricvideo.errors import LibraryError  # noqa: PLC0415  of the `local` extra
 
     try:
-        checked = check_library(directory)
+        checked = check_library(directory, fonts)
     except LibraryError as error:
         raise UsageProblem(str(error)) from error
     for track in checked.tracks:
         output.result(_line(track), human=lambda track=track: _text(track))  # type: ignore[misc]
     for mistake in checked.mistakes:
         output.result(_mistake(mistake), human=lambda mistake=mistake: plain(str(mistake)))  # type: ignore[misc]
+    for warning in checked.warnings:
+        output.note(f"warning: {warning}")
     for note in checked.unseen:
         output.note(f"not checked: {note}")
     output.hint(f"{len(checked.tracks)} songs, {len(checked.mistakes)} mistakes")

@@ -298,6 +298,41 @@ def rate_option(default: str = "20/10") -> Callable[[Command], Command]:
     )
 
 
+def font_option(command: Command) -> Command:
+    """Give a command `--font`, as `fonts`."""
+    return click.option(
+        "--font",
+        "fonts",
+        multiple=True,
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        metavar="FILE",
+        help="A font in which letters are looked for first; repeatable. A song's track.toml can name one, too.",
+    )(command)
+
+
+def size_option(command: Command) -> Command:
+    """Give a command `--size`."""
+    return click.option(
+        "--size",
+        callback=read_size,
+        default="landscape",
+        show_default=True,
+        metavar="NAME|WxH",
+        help="The size of the videos: landscape (1280x720), portrait (1080x1920), square (1080x1080), or such as"
+        " 1920x1080; a song's track.toml overrides it.",
+    )(command)
+
+
+def read_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
+    """Read `portrait` or `1080x1920`, as a click callback."""
+    from suno_video_async.lyricvideo.sizes import SIZES_IN_WORDS, size_of  # noqa: PLC0415  few commands need it
+
+    pair = size_of(value)
+    if pair is None:
+        raise click.BadParameter(f"expected {SIZES_IN_WORDS}, not {value!r}", ctx, param)
+    return pair
+
+
 def callback_port_option(command: Command) -> Command:
     """Give a command `--callback-port`."""
     return click.option(

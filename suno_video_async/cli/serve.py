@@ -12,7 +12,7 @@ import click
 
 from suno_video_async.cli.errors import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import above_zero, not_negative, rate_option
+from suno_video_async.cli.options import above_zero, font_option, not_negative, rate_option, size_option
 
 #: `"real"`, the seconds of every render, or their median and sigma.
 RenderSeconds: TypeAlias = "Literal['real'] | float | tuple[float, float]"
@@ -30,16 +30,6 @@ def read_render_seconds(ctx: click.Context, param: click.Parameter, value: str) 
     if not all(number >= 0 and math.isfinite(number) for number in numbers):
         raise click.BadParameter(f"expected real, MEAN or MEAN:SIGMA in seconds, not {value!r}", ctx, param)
     return (numbers[0], numbers[1]) if colon else numbers[0]
-
-
-def read_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
-    """Read `portrait` or `1080x1920`, as a click callback."""
-    from suno_video_async.lyricvideo.sizes import SIZES_IN_WORDS, size_of  # noqa: PLC0415  only this command needs it
-
-    pair = size_of(value)
-    if pair is None:
-        raise click.BadParameter(f"expected {SIZES_IN_WORDS}, not {value!r}", ctx, param)
-    return pair
 
 
 @click.command(
@@ -106,15 +96,8 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[i
     metavar="FILE",
     help="A TOML file of faults to inject.",
 )
-@click.option(
-    "--size",
-    callback=read_size,
-    default="landscape",
-    show_default=True,
-    metavar="NAME|WxH",
-    help="The size of the videos: landscape (1280x720), portrait (1080x1920), square (1080x1080), or such as"
-    " 1920x1080; a song's track.toml overrides it.",
-)
+@size_option
+@font_option
 @click.option(
     "--constant-rate",
     is_flag=True,

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from attrs import define, evolve, field
@@ -27,6 +28,7 @@ from suno_video_async.cli.purchases import Purchases, resume_command
 from suno_video_async.cli.session import with_client
 from suno_video_async.cli.tally import Tally
 from suno_video_async.client import SunoVideoClient
+from suno_video_async.config import is_loopback
 from suno_video_async.download.filenames import file_name
 from suno_video_async.errors import NotFoundError, SunoVideoError, TaskEndUnknown, TaskFailed
 from suno_video_async.hooks import Hooks, SubmitEvent
@@ -39,6 +41,8 @@ from suno_video_async.models import (
     TaskUpdate,
     Track,
     Video,
+    music_task_id,
+    normalised,
     video_task_id,
 )
 from suno_video_async.task import video_of
@@ -167,9 +171,9 @@ def _status_table(snapshot: TaskSnapshot) -> Table:
 
 @click.command(
     "tracks",
-    epilog="\b\nExample:\n  suno-video tracks task_12345678 --csv > catalog.csv",
+    epilog="\b\nExamples:\n  suno-video tracks task_12345678 --csv > catalog.csv\n  suno-video tracks album/song",
 )
-@click.argument("music_task_ids", metavar="MUSIC_TASK_ID...", nargs=-1, required=True)
+@click.argument("music_task_ids", metavar="[MUSIC_TASK_ID[/SUNO_ID]]...", nargs=-1)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a catalog for suno-video convert.")
 @client_options
 def tracks_command(
@@ -181,20 +185,50 @@ def tracks_command(
 ) -> int:
     """List the tracks of finished music tasks.
 
-    With --csv the list is a catalog: optionally fill in the columns author and brand, and convert it.
+    With --csv the list is a catalog: optionally fill in the columns author and brand, and convert it. An id may be
+    of a music task, or of one of its tracks as suno-video library check lists it. Without ids all tracks are
+    listed; only a local server can do that.
     """
 
     async def tracks(client: SunoVideoClient, _: Interrupts) -> int:
         found = list[SunoTrack]()
-        for music_task_id in music_task_ids:
-            listed = await client.tracks(checked_id(music_task_id))
+        for asked in music_task_ids or await _all_music_tasks(client.base_url):
+            task_id, slash, suno_id = asked.partition("/")
+            try:
+                listed = await client.tracks(music_task_id(task_id))
+            except ValueError as error:
+                raise UsageProblem(f"{plain(asked)[:80]!r} cannot be a music task's id: {error}") from error
+            if slash:
+                listed = tuple(track for track in listed if track.suno_id == normalised(suno_id))
             if not listed:
-                output.note(f"{music_task_id} has no tracks: it is not finished, or not a music task")
+                output.note(f"{asked} has no tracks: it is not finished, or not a music task")
             found.extend(listed)
         _print_tracks(found, output, as_csv=as_csv)
         return Exit.DONE if found else Exit.FAILED
 
     return with_client(connection, output, tracks)
+
+
+async def _all_music_tasks(base_url: str) -> list[str]:
+    """Return the ids of all music tasks of a local server.
+
+    Raises:
+        UsageProblem: the API is not a local server.
+
+    """
+    import aiohttp  # noqa: PLC0415  slow to import, and only needed here
+
+    problem = "name the music tasks, as in suno-video tracks task_12345678: only a local server can list them all"
+    if not is_loopback(urlsplit(base_url).hostname or ""):
+        raise UsageProblem(problem)
+    # A server of this machine needs no proxy, and this call no key.
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(10)) as session:
+        try:
+            async with session.get(f"{base_url}/_local/tasks", allow_redirects=False) as answer:
+                listed: Any = await answer.json()
+                return [str(task["task_id"]) for task in listed["music"]]
+        except (aiohttp.ClientError, TimeoutError, ValueError, TypeError, KeyError) as error:
+            raise UsageProblem(problem) from error
 
 
 def _print_tracks(tracks: Sequence[SunoTrack], output: Output, *, as_csv: bool) -> None:

@@ -146,6 +146,11 @@ class NameTemplate:
         return _finished(_safe(self.text.format_map(values)))
 
 
+def named_after(text: str) -> str:
+    """Return the name of a video that is called like a text."""
+    return _finished(_safe(text))
+
+
 class _Columns(dict[str, str]):
     """The other columns of the catalog; missing ones are empty."""
 

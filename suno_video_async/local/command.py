@@ -36,6 +36,7 @@ async def serve(
     seed: int | None = None,
     size: Size = "landscape",
     constant_rate: bool = False,
+    fonts: Sequence[Path] = (),
     grace: float = 0.0,
     stopping: asyncio.Event | None = None,
     say: Callable[[str], object] | None = None,
@@ -72,6 +73,7 @@ async def serve(
         seed=seed or 0,
         size=size,
         constant_rate=constant_rate,
+        fonts=fonts,
     )
     warn = warn or _to_stderr
     async with server:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 from attrs import define, field
@@ -19,10 +19,10 @@ from suno_video_async.local.media import MediaFile
 from suno_video_async.local.orders import Order
 from suno_video_async.local.producers import Failure, OnEnd
 from suno_video_async.lyricvideo.library import Library, LibraryTrack
-from suno_video_async.lyricvideo.scripts import left_out
 from suno_video_async.observability.log import fields
 
 if TYPE_CHECKING:
+    from suno_video_async.lyricvideo.making import Looks
     from suno_video_async.lyricvideo.render import RenderResult
 
 #: Renders at once.
@@ -61,21 +61,17 @@ class RenderingProducer:
         clock: the server's.
         library: the source of the tracks.
         folder: for the videos, and for audio and covers that the library makes.
-        size: of the videos in pixels, for songs that set none of their own.
-        every_frame: encode a constant frame rate.
+        looks: of the videos.
 
     """
 
     needs_known_tracks = True
 
-    def __init__(
-        self, clock: Clock, library: Library, folder: Path, *, size: tuple[int, int], every_frame: bool
-    ) -> None:
+    def __init__(self, clock: Clock, library: Library, folder: Path, looks: Looks) -> None:
         self._clock = clock
         self._library = library
         self._folder = folder
-        self._size = size
-        self._every_frame = every_frame
+        self._looks = looks
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="suno-video-render")
         self._runs: set[_Run] = set()
         self._numbers = count(1)
@@ -116,8 +112,10 @@ class RenderingProducer:
             return None
         loop.call_soon_threadsafe(run.began)
         try:
+            from suno_video_async.lyricvideo.making import notes_on  # noqa: PLC0415  heavy, and only in the `local` extra
+
             result = self._render(run)
-            return MediaFile.of_path(run.target, _notes(run.track, result))
+            return MediaFile.of_path(run.target, _noted(run.track, notes_on(run.track, result)))
         except Exception as error:  # any error ends one task, not the server
             if run.stopped.is_set():
                 return None
@@ -127,34 +125,19 @@ class RenderingProducer:
             return Failure(f"Generation Failed: {error}")
 
     def _render(self, run: _Run) -> RenderResult:
-        from suno_video_async.lyricvideo.render import RenderJob, render  # noqa: PLC0415  heavy, and only in the `local` extra
+        from suno_video_async.lyricvideo.making import render_job  # noqa: PLC0415  heavy, and only in the `local` extra
+        from suno_video_async.lyricvideo.render import render  # noqa: PLC0415  likewise
 
-        width, height = run.track.size or self._size
-        job = RenderJob(
-            audio=self._library.audio(run.track, self._folder),
-            cover=self._library.cover(run.track, self._folder),
-            title=run.track.title,
-            artist=run.order.author or run.track.artist,
-            brand=run.order.brand or "",
-            language=run.track.language,
-            lyrics=cast("Any", run.track.lyrics),  # mypy does not see through the attribute's converter
-            width=width,
-            height=height,
-            every_frame=self._every_frame,
-        )
+        author, brand = run.order.author or "", run.order.brand or ""
+        job = render_job(self._library, run.track, self._folder, self._looks, author=author, brand=brand)
         # Two renders side by side fill two cores with one encoder thread each.
         threads = 2 if len(self._runs) == 1 else 1
         return render(job, run.target, threads=threads, cancelled=run.stopped)
 
 
-def _notes(track: LibraryTrack, result: RenderResult) -> tuple[str, ...]:
-    """Return notes on what the video does not show exactly."""
-    notes = list[str]()
-    if result.missing_glyphs:
-        notes.append(left_out(result.missing_glyphs))
-    if track.spread:
-        notes.append("the lyrics have no times: they are spread over the song")
+def _noted(track: LibraryTrack, notes: tuple[str, ...]) -> tuple[str, ...]:
+    """Log what the video does not show exactly."""
     for note in notes:
         extra = fields("render_note", music_task_id=track.task_id, suno_id=track.suno_id)
         _log.warning("%s/%s: %s", track.task_id, track.suno_id, note, extra=extra)
-    return tuple(notes)
+    return notes

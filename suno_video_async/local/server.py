@@ -70,6 +70,7 @@ class LocalServer:
         size: of the rendered pictures, in pixels, or `"landscape"` (1280 x 720), `"portrait"` (1080 x 1920) or
             `"square"` (1080 x 1080).
         constant_rate: encode 30 frames a second instead of only those that differ; some editors need it.
+        fonts: files in which the letters of videos are looked for before all others.
         limits: on a client's use of connections and time.
 
     Raises:
@@ -96,6 +97,7 @@ class LocalServer:
         clock: Clock | None = None,
         size: Size = "landscape",
         constant_rate: bool = False,
+        fonts: Sequence[Path] = (),
         limits: Limits = _DEFAULT_LIMITS,
     ) -> None:
         _check_amounts(credits=credits, cost=cost, retention=retention)
@@ -116,6 +118,7 @@ class LocalServer:
         self._seed = seed
         self._size = _read_size(size)
         self._constant_rate = constant_rate
+        self._fonts = tuple(fonts)
         self._limits = limits
         self._service: ApiService | None = None
         self._parts: _Parts | None = None
@@ -254,8 +257,10 @@ class LocalServer:
             video = MediaFile.of_bytes(content, "video/mp4", time.time())
             return SimulatedProducer(self._clock, video, median, sigma=sigma, seed=self._seed)
         from suno_video_async.local.rendering import RenderingProducer  # noqa: PLC0415  only real rendering needs it
+        from suno_video_async.lyricvideo.making import Looks  # noqa: PLC0415  likewise
 
-        return RenderingProducer(self._clock, library, folder, size=self._size, every_frame=self._constant_rate)
+        looks = Looks(size=self._size, every_frame=self._constant_rate, fonts=self._fonts)
+        return RenderingProducer(self._clock, library, folder, looks)
 
 
 @frozen(kw_only=True, eq=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from attrs import frozen
 
@@ -23,18 +24,21 @@ class CheckedLibrary:
         mistakes: what is wrong, each with the file and, if known, the line; their songs are left out
             unless only the picture suffers.
         unseen: what was not looked at, and why.
+        warnings: what is left out of a video that is made all the same: odd lines, files that are not used.
 
     """
 
     tracks: tuple[LibraryTrack, ...]
     mistakes: tuple[LibraryError, ...]
     unseen: tuple[str, ...] = ()
+    warnings: tuple[LibraryError, ...] = ()
 
 
-def check_library(directory: Path) -> CheckedLibrary:
+def check_library(directory: Path, fonts: Sequence[Path] = ()) -> CheckedLibrary:
     """Read a folder of songs and return all that is wrong with it. Blocks.
 
-    If the extra `local` is installed, covers are decoded and lyrics are compared with the fonts.
+    If the extra `local` is installed, covers are decoded and lyrics are compared with the fonts, those in `fonts`
+    first.
 
     Raises:
         LibraryError: the folder is none.
@@ -42,15 +46,20 @@ def check_library(directory: Path) -> CheckedLibrary:
     """
     library = FolderLibrary(directory, lenient=True)
     mistakes = list(library.mistakes)
+    warnings = list(library.warnings)
     for track in library.tracks():
         mistakes += _late_lines(library, track)
+        cut = library.cut(track)
+        mistakes += [cut] if cut is not None else []
     if find_spec("PIL") is None or find_spec("uharfbuzz") is None:
         unseen = ["covers and letters: they need suno-video-async[local]"]
     else:
         unseen = []
         for track in library.tracks():
-            mistakes += _pictures(library, track)
-    return CheckedLibrary(tuple(library.tracks()), tuple(mistakes), tuple(unseen))
+            found, odd = _pictures(library, track, fonts)
+            mistakes += found
+            warnings += odd
+    return CheckedLibrary(tuple(library.tracks()), tuple(mistakes), tuple(unseen), tuple(warnings))
 
 
 def _late_lines(library: FolderLibrary, track: LibraryTrack) -> Iterator[LibraryError]:
@@ -64,22 +73,33 @@ def _late_lines(library: FolderLibrary, track: LibraryTrack) -> Iterator[Library
         yield LibraryError(library.folder(track), None, problem)
 
 
-def _pictures(library: FolderLibrary, track: LibraryTrack) -> Iterator[LibraryError]:
-    """Yield what the renderer could not show."""
+def _pictures(
+    library: FolderLibrary, track: LibraryTrack, fonts: Sequence[Path]
+) -> tuple[list[LibraryError], list[LibraryError]]:
+    """What the renderer could not show, and what it would show with a flaw."""
     # Needed only here, and part of the extra.
     from suno_video_async.lyricvideo.render.backdrop import open_cover  # noqa: PLC0415  of the `local` extra
     from suno_video_async.lyricvideo.render.errors import RenderError  # noqa: PLC0415  of the `local` extra
     from suno_video_async.lyricvideo.render.text import Style, Typesetter  # noqa: PLC0415  of the `local` extra
 
     folder = library.folder(track)
+    mistakes: list[LibraryError] = []
+    warnings: list[LibraryError] = []
     try:
-        if (cover := library.own_cover(track)) is not None:
-            open_cover(cover)
+        with TemporaryDirectory() as made:
+            own = library.own_cover(track, Path(made))
+            note = open_cover(own).note if own is not None else ""
+        warnings += [LibraryError(folder, None, note)] if note else []
     except RenderError as error:
-        yield LibraryError(folder, None, str(error))
-    texts = (track.title, track.artist, *(line.text for line in track.lyrics))
-    setter = Typesetter.of(track.language, texts)
+        mistakes.append(LibraryError(folder, None, str(error)))
+    texts = (track.title, track.artist, *(text for line in track.lyrics for text in line.texts))
+    try:
+        setter = Typesetter.of(track.language, texts, [*fonts, *([track.font] if track.font else [])])
+    except RenderError as error:
+        mistakes.append(LibraryError(folder, None, str(error)))
+        return mistakes, warnings
     for text in texts:
         setter.shape(text, Style(500))
     if setter.missing:
-        yield LibraryError(folder, None, left_out(setter.missing, most=10))
+        mistakes.append(LibraryError(folder, None, left_out(setter.missing, most=10)))
+    return mistakes, warnings

@@ -32,7 +32,8 @@ class LibraryTrack:
     """A finished song: `suno_id` names it within the music task `task_id`; duration in seconds.
 
     `spread` is true if the lyrics had no times and each line was given a share of the song. `size` is that of its
-    video, in pixels, if it has one of its own.
+    video, in pixels, if it has one of its own. `font` is a file whose letters its video prefers. `notes` say in
+    which respect its video is not what it should be.
     """
 
     task_id: str
@@ -45,6 +46,8 @@ class LibraryTrack:
     lyrics: tuple[LyricLine, ...]
     spread: bool = False
     size: tuple[int, int] | None = None
+    font: Path | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Library(Protocol):

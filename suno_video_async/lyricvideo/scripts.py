@@ -12,6 +12,14 @@ from typing import Final, Literal
 
 Region = Literal["JP", "KR", "SC", "TC", "HK"]
 
+#: What to do about other letters that no font has.
+FIX: Final = (
+    "install suno-video-async[fonts] or your system's Noto fonts (Debian: fonts-noto-core,"
+    " fonts-noto-color-emoji), or name a font with --font FILE"
+)
+VARIANTS: Final = frozenset("\u200c\u200d\ufe0e\ufe0f\u20e3") | {chr(0x1F3FB + tone) for tone in range(5)}
+"""What changes or joins the letters around it."""
+
 #: How the names of CJK letters in Unicode begin.
 _CJK: Final = (
     "CJK ",
@@ -48,8 +56,11 @@ def left_out(letters: Iterable[str], *, most: int | None = None) -> str:
     letters = list(letters)
     shown = with_code_points(letters[:most])
     text = f"no font has {len(letters)} of its letters, and the video leaves them out: {shown}"
-    if any(map(is_cjk, letters)) and not has_cjk():
+    wide = [letter for letter in letters if is_cjk(letter)]
+    if wide and not has_cjk():
         text += "; for Chinese, Japanese and Korean install suno-video-async[cjk]"
+    if len(wide) < len(letters):
+        text += f"; {FIX}"
     return text
 
 

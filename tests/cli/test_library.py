@@ -39,7 +39,7 @@ def test_every_mistake_is_named(home: Home) -> None:
     album = home.folder / "songs" / "album"
     song(album / "good")
     song(album / "late", lyrics="[00:05.00]Too late")
-    song(album / "odd", lyrics="[00:01.00]\U00013080")
+    song(album / "odd", lyrics="[00:01.00]\U00033080")
     song(album / "toml", toml="title = 3")
     song(album / "stamp", lyrics="[00:01.00]Fine\nNot fine")
     (song(album / "cover") / "cover.png").write_bytes(b"no image")
@@ -51,11 +51,13 @@ def test_every_mistake_is_named(home: Home) -> None:
         if "problem" in line
     }
     assert ran.code == 1
-    assert [line["suno_id"] for line in ran.lines() if "suno_id" in line] == ["cover", "good", "late", "odd"]
+    found = [line["suno_id"] for line in ran.lines() if "suno_id" in line]
+    assert found == ["cover", "good", "late", "odd", "stamp"]
     songs = {("late", None), ("odd", None), ("cover", None), ("empty", None)}
-    assert mistakes.keys() == songs | {("toml/track.toml", 1), ("stamp/lyrics.lrc", 2)}
+    assert mistakes.keys() == songs | {("toml/track.toml", 1)}
+    assert "stamp/lyrics.lrc:2: has no time stamp and is left out: 'Not fine'" in ran.err
     assert "come after the song's end" in mistakes["late", None]
-    assert "U+13080" in mistakes["odd", None]
+    assert "U+33080" in mistakes["odd", None]
     assert "not an image" in mistakes["cover", None]
 
 

@@ -29,8 +29,7 @@ from suno_video_async.errors import (
 )
 from suno_video_async.local.errors import FaultError
 from suno_video_async.local.faults import load_faults
-from suno_video_async.lyricvideo.errors import LibraryError
-from suno_video_async.lyricvideo.lyrics import parse_lrc, parse_srt, spread_lines
+from suno_video_async.lyricvideo.lyrics import LyricsError, parse_lrc, parse_subtitles, read_lyrics, spread_lines
 from suno_video_async.models import Track, VideoRequest, VideoTaskId
 from suno_video_async.protocol import codec
 from tests.support.mp4 import FTYP, START, box, film, movie, numbers, sizes_of, trak
@@ -164,10 +163,15 @@ def keyfile(data: bytes) -> None:
 def lrc(data: bytes) -> None:
     """Read lyrics in each of their forms; times never go back."""
     text = data.decode(errors="replace")
-    for read in (parse_lrc, parse_srt, lambda text: spread_lines(text, 60.0)):
+    for read in (
+        parse_lrc,
+        parse_subtitles,
+        lambda text: spread_lines(text, 60.0),
+        lambda text: read_lyrics(text, 60.0),
+    ):
         try:
-            lines = read(text)
-        except LibraryError:
+            lines = read(text).lines
+        except LyricsError:
             continue
         assert all(one.start <= other.start for one, other in pairwise(lines))
         assert all(line.start >= 0 for line in lines)

@@ -97,7 +97,7 @@ async def test_a_video_says_what_it_is_and_what_it_lacks(songs: Path, tmp_path: 
     """Title and artist stand in the file, and what the picture cannot show in the task's result."""
     folder = songs / "m1" / "short"
     (folder / "lyrics.lrc").rename(folder / "lyrics.txt")
-    await asyncio.to_thread((folder / "lyrics.txt").write_text, "A line with \U00013080\nAnother\n")
+    await asyncio.to_thread((folder / "lyrics.txt").write_text, "A line with \U00033080\nAnother\n")
     await asyncio.to_thread((folder / "track.toml").write_text, 'title = "Dawn"\nsize = "96x160"')
     async with (
         rendering(songs, size="landscape", constant_rate=True) as server,
@@ -111,7 +111,7 @@ async def test_a_video_says_what_it_is_and_what_it_lacks(songs: Path, tmp_path: 
         "no font has 1 of its letters, ",
         "the lyrics have no times: they",
     ]
-    assert "U+13080" in task["result"]["notes"][0]
+    assert "U+33080" in task["result"]["notes"][0]
     with av.open(io.BytesIO(content)) as video:
         assert (video.metadata["title"], video.metadata["artist"]) == ("Dawn", "Ava")
         picture = video.streams.video[0]

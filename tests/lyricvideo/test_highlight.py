@@ -68,7 +68,7 @@ def test_a_short_word_is_lit_before_the_next_begins_to_be() -> None:
 
 def _scene(lrc: str) -> Scene:
     layout = lay_out(640, 360, lyrics=True)
-    return Scene(layout, empty_planes(640, 360), parse_lrc(lrc), Typesetter(), duration=20.0)
+    return Scene(layout, empty_planes(640, 360), parse_lrc(lrc).lines, Typesetter(), duration=20.0)
 
 
 def _luma(scene: Scene, state: State) -> npt.NDArray[np.int64]:

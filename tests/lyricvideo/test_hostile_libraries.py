@@ -20,6 +20,7 @@ from suno_video_async.local.tasks import MusicTasks
 from suno_video_async.local.watching import LibraryWatch
 from suno_video_async.lyricvideo.check import check_library
 from suno_video_async.lyricvideo.folder import FolderLibrary
+from suno_video_async.lyricvideo.songfolder import SongFolder
 from tests.lyricvideo.songs import write_song, write_sound
 
 SECRET = "root:x:0:0"
@@ -238,7 +239,7 @@ def test_the_good_song_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """A look at a folder that has not changed opens no file."""
     write_song(tmp_path / "task" / "good")
     library = FolderLibrary(tmp_path)
-    monkeypatch.setattr(FolderLibrary, "_read", lambda *_: pytest.fail("it was read again"))
+    monkeypatch.setattr(SongFolder, "read", lambda *_: pytest.fail("it was read again"))
     assert not library.refresh()
 
 
@@ -246,12 +247,12 @@ def test_a_mended_song_comes_in_and_a_removed_one_goes(tmp_path: Path) -> None:
     """A look takes over what has changed since the last."""
     song = write_song(tmp_path / "task" / "song")
     write_song(tmp_path / "task" / "other")
-    (song / "lyrics.lrc").write_text("no stamp")
+    (song / "track.toml").write_text("title = 3")
     library = FolderLibrary(tmp_path, lenient=True)
     problem = library.problem("task", "song")
     assert problem is not None
-    assert problem.startswith("task/song/lyrics.lrc:1: has no time stamp")
-    (song / "lyrics.lrc").write_text("[00:00.10]a stamp")
+    assert problem.startswith("task/song/track.toml:1: title must be text")
+    (song / "track.toml").write_text("title = 'three'")
     assert library.refresh()
     assert library.problem("task", "song") is None
     assert library.find("task", "song") is not None

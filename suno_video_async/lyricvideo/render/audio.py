@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,10 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
 from av.packet import Packet
+from av.stream import Disposition
+from av.video.stream import VideoStream
 
+from suno_video_async.lyricvideo.audiofacts import Measured
 from suno_video_async.lyricvideo.render.errors import RenderCancelled, RenderError
 
 # A playlist under the name of a song would have FFmpeg open the files and addresses that it lists.
@@ -30,6 +34,12 @@ _SAFE: Final = {
 _RATES: Final = frozenset({32000, 44100, 48000})
 _FRAME: Final = 1024
 """Samples in a frame of AAC."""
+_FILLING: Final = 0.15
+"""Seconds by which packets may be longer than the sound in them."""
+_LONGEST_TAG: Final = 200
+_MOST_CHUNKS: Final = 1000
+_STREAMED: Final = 0x7FFFFF00
+"""Bytes; a WAV that was written to a pipe states this length or more."""
 _PATIENCE: Final = 0.02
 """Seconds between two looks at the cancel flag while waiting for a packet."""
 
@@ -74,6 +84,7 @@ class Sound:
             self._source.close()
             raise RenderError(f"the audio {path.name} has no sound in it")
         self._in: AudioStream = self._source.streams.audio[0]
+        self._path = path
 
     @property
     def seconds(self) -> float:
@@ -82,10 +93,11 @@ class Sound:
 
     @property
     def estimate(self) -> float:
-        """The length that the file states, in seconds; 0 when it states none."""
-        if self._in.duration and self._in.time_base:
-            return float(self._in.duration * self._in.time_base)
-        return (self._source.duration or 0) / 1_000_000
+        """The length of the sound in seconds, before it is read; 0 if it cannot be told."""
+        try:
+            return measure(self._path).seconds
+        except ValueError:  # what is wrong shows when it is decoded
+            return 0.0
 
     def attach(self, target: Any) -> None:
         """Add the audio stream to the output."""
@@ -220,17 +232,101 @@ def _reason(error: BaseException) -> str:
     return text or type(error).__name__
 
 
-def audio_seconds(path: Path) -> float:
-    """The length that an audio file states; a `ValueError` when it is none."""
+def measure(path: Path) -> Measured:
+    """What an audio file really holds, from all its packets, beside what it states; its tags.
+
+    Raises:
+        ValueError: it is not audio, or holds none.
+
+    """
     try:
         with open_media(path) as source:
             if not source.streams.audio:
                 raise ValueError("it contains no sound")
             stream = source.streams.audio[0]
-            if stream.duration and stream.time_base:
-                return float(stream.duration * stream.time_base)
-            if source.duration:
-                return source.duration / 1_000_000
-    except (FFmpegError, OSError) as error:
-        raise ValueError(error.strerror or "damaged") from error
-    raise ValueError("it does not state its length")
+            stated = (
+                _wav_states(path) or _seconds(stream.duration, stream.time_base) or (source.duration or 0) / 1e6
+            )
+            tags = {name.lower(): text for name, text in {**source.metadata, **stream.metadata}.items()}
+            pictured = any(_is_picture(video) for video in source.streams.video)
+            packets = [packet.duration or 0 for packet in source.demux(stream) if packet.size]
+            held = _seconds(sum(packets), stream.time_base) if all(packets) else 0.0
+    except (FFmpegError, OSError, ArithmeticError) as error:
+        raise ValueError(_reason(error)) from error
+    held = held or _decoded_seconds(path)
+    if not held:
+        raise ValueError("it contains no sound")
+    # An encoder's run-in and the filling of its last frame are in the packets, and not in what is stated.
+    seconds = stated if 0 <= held - stated < _FILLING else held
+    title, artist = (" ".join(tags.get(name, "").split())[:_LONGEST_TAG] for name in ("title", "artist"))
+    return Measured(seconds, stated, title, artist, pictured)
+
+
+def comment_of(path: Path) -> str:
+    """The comment that a file keeps; empty if it has none, or is not a media file."""
+    try:
+        with open_media(path) as source:
+            return source.metadata.get("comment", "")
+    except _FAULTS:
+        return ""
+
+
+def write_picture(audio: Path, path: Path) -> None:
+    """Write the picture that an audio file has of its album to `path`.
+
+    Raises:
+        RenderError: it has none.
+
+    """
+    try:
+        with open_media(audio) as source:
+            pictures = [video for video in source.streams.video if _is_picture(video)]
+            packet = (
+                next((packet for packet in source.demux(pictures[:1]) if packet.size), None) if pictures else None
+            )
+            data = bytes(packet) if packet is not None else b""
+    except _FAULTS as error:
+        raise RenderError(f"the audio {audio.name} cannot be read: {_reason(error)}") from error
+    if not data:
+        raise RenderError(f"the audio {audio.name} has no picture")
+    path.write_bytes(data)
+
+
+def _is_picture(video: VideoStream) -> bool:
+    return bool(video.disposition & Disposition.attached_pic)
+
+
+def _seconds(length: int | None, base: Fraction | None) -> float:
+    return float(length * base) if length and base else 0.0
+
+
+def _decoded_seconds(path: Path) -> float:
+    """The length of the sound of a file whose packets do not say how long they are."""
+    sound = Sound(path, threading.Event())
+    try:
+        return sum(frame.samples / frame.sample_rate for frame in sound.decoded() if frame.sample_rate)
+    except _FAULTS as error:
+        raise ValueError(_reason(error)) from error
+    except RenderError as error:
+        raise ValueError(str(error)) from error
+    finally:
+        sound.close()
+
+
+def _wav_states(path: Path) -> float:
+    """The length that a WAV states; 0 if it is another kind, or says that it was still being written."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+            return 0.0
+        rate = 0
+        for _ in range(_MOST_CHUNKS):
+            name, size = file.read(4), int.from_bytes(file.read(4), "little")
+            if len(name) < 4:
+                break
+            if name == b"data":
+                return size / rate if rate and 0 < size < _STREAMED else 0.0
+            content = file.read(16) if name == b"fmt " else b""
+            rate = int.from_bytes(content[8:12], "little") or rate
+            file.seek(size + size % 2 - len(content), os.SEEK_CUR)
+    return 0.0

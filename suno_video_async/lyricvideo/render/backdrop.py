@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from suno_video_async.lyricvideo.render.errors import RenderError
 from suno_video_async.lyricvideo.render.layout import Layout
 from suno_video_async.lyricvideo.render.text import SUBROWS, Line, Style, Typesetter
+
+# Pillow annotates its colour management in part.
+_cms: Any = ImageCms
 
 Floats = npt.NDArray[np.float32]
 Plane = npt.NDArray[np.uint8]
@@ -31,17 +36,37 @@ class Planes:
     v: Plane
 
 
-def open_cover(path: Path) -> Image.Image:
-    """Read the cover as a square RGB image; anything wrong with it is a `RenderError`."""
+@frozen(eq=False)
+class Cover:
+    """A square RGB picture, and what is wrong with it, in a sentence; empty if nothing is."""
+
+    image: Image.Image
+    note: str = ""
+
+
+def open_cover(path: Path) -> Cover:
+    """Read the cover; its colours are converted to sRGB.
+
+    A JPEG that lacks less than half of its rows is used as it is.
+
+    Raises:
+        RenderError: it cannot be used.
+
+    """
     try:
         with warnings.catch_warnings():
             # An image that is suspiciously large is refused, not merely reported.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                image.draft("RGB", (2160, 2160))
-                image.load()  # pyright: ignore[reportUnknownMemberType]  # Pillow annotates it in part
-                upright = ImageOps.exif_transpose(image)
-                return _square(_opaque(upright))
+            try:
+                return Cover(_decode(path))
+            except OSError as error:
+                if "truncated" not in str(error):
+                    raise
+                image = _decode(_completed(path))
+                share = _lacking(image)
+                if share > 0.5:
+                    raise
+                return Cover(image, f"the cover {path.name} is cut off: the lowest {share:.0%} of it are missing")
     except FileNotFoundError as error:
         raise RenderError(f"the cover {path.name} does not exist") from error
     except UnidentifiedImageError as error:
@@ -50,6 +75,45 @@ def open_cover(path: Path) -> Image.Image:
         raise RenderError(f"the cover {path.name} has too many pixels; make it smaller") from error
     except Exception as error:  # a broken file makes a decoder raise anything, down to struct.error
         raise RenderError(f"the cover {path.name} is damaged: {error}") from error
+
+
+def _decode(source: Path | io.BytesIO) -> Image.Image:
+    with Image.open(source) as image:
+        image.draft("RGB", (2160, 2160))
+        image.load()  # pyright: ignore[reportUnknownMemberType]  # Pillow annotates it in part
+        return _square(_opaque(_in_srgb(ImageOps.exif_transpose(image))))
+
+
+def _completed(path: Path) -> io.BytesIO:
+    """A JPEG whose end is missing, with the mark that lets the decoder fill the rest with grey."""
+    data = path.read_bytes()
+    if not data.startswith(b"\xff\xd8"):
+        raise ValueError("its end is missing")
+    return io.BytesIO(data + b"\xff\xd9")
+
+
+def _lacking(image: Image.Image) -> float:
+    """The share of an image's height that is one colour at the bottom: what a decoder filled in."""
+    pixels = np.asarray(image.convert("L"), np.int16)
+    same = np.abs(pixels - pixels[-1, 0]).max(axis=1) <= 2
+    varied = np.flatnonzero(~same)
+    return 1.0 - (int(varied[-1]) + 1) / len(pixels) if varied.size else 1.0
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """The image in the colours of screens, if it says in which others it is."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in {"RGB", "RGBA", "CMYK", "L"}:
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        target = "RGBA" if image.mode == "RGBA" else "RGB"
+        converted: Image.Image = _cms.profileToProfile(
+            image, source, _cms.createProfile("sRGB"), outputMode=target
+        )
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):  # a profile of another device, or a broken one
+        return image
+    return converted
 
 
 def _opaque(image: Image.Image) -> Image.Image:

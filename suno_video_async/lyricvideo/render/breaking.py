@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from suno_video_async.lyricvideo.scripts import Region, has_cjk
+from suno_video_async.lyricvideo.scripts import VARIANTS, Region, has_cjk
 
 #: What a break costs that is not after a space or a mark; uneven rows cost about 0.1.
 _PHRASE: Final = 0.02
@@ -37,13 +37,22 @@ def clusters(text: str) -> Iterator[str]:
     """What a reader takes for one character: a base with its marks."""
     cluster = ""
     for char in text:
-        joins = unicodedata.combining(char) or char in "\u200d\ufe0f" or cluster.endswith("\u200d")
-        if cluster and not joins:
+        if cluster and not _joins(cluster, char):
             yield cluster
             cluster = ""
         cluster += char
     if cluster:
         yield cluster
+
+
+def _joins(cluster: str, char: str) -> bool:
+    """Whether a character belongs to the one before it (a part of Unicode's TR29)."""
+    if unicodedata.category(char)[0] == "M" or char in VARIANTS or cluster[-1] == "\u200d":
+        return True
+    if unicodedata.combining(cluster[-1]) == 9:  # a virama, which makes a conjunct of two letters
+        return unicodedata.category(char) == "Lo"
+    flags = [letter for letter in (cluster, char) if "\U0001f1e6" <= letter <= "\U0001f1ff"]
+    return len(flags) == 2 and len(cluster) == 1
 
 
 def atoms(text: str, region: Region) -> list[Atom]:

@@ -113,8 +113,7 @@ class _Render:
         self, job: RenderJob, sound: Sound, stop: threading.Event, report: Callable[[float], object]
     ) -> None:
         self._job, self._sound, self._stop, self._report = job, sound, stop, report
-        texts = (job.title, job.artist, job.brand, *(line.text for line in job.lyrics))
-        self._setter = Typesetter.of(job.language, texts)
+        self._setter = _typesetter(job)
         self._reported = 0.0
 
     def run(self, target: Path, part: Path, threads: int) -> RenderResult:
@@ -122,7 +121,7 @@ class _Render:
         _alive(self._stop)
         cover = open_cover(self._job.cover)
         _alive(self._stop)
-        frame, planes, scene = self._draw(cover)
+        frame, planes, scene = self._draw(cover.image)
         _alive(self._stop)
         part.parent.mkdir(parents=True, exist_ok=True)
         output: Any = av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"})
@@ -130,7 +129,7 @@ class _Render:
         with output:
             video = self._video(output, threads)
             self._sound.attach(output)
-            picture = _cover_stream(output, cover)
+            picture = _cover_stream(output, cover.image)
             output.start_encoding()
             output.mux(picture)
             self._sound.start()
@@ -143,11 +142,13 @@ class _Render:
             frames=frames,
             encoded=encoded,
             missing_glyphs=self._setter.missing,
+            cover_note=cover.note,
         )
 
     def _facts(self) -> dict[str, str]:
         """What a player shows of the file."""
-        return {"title": self._job.title, "artist": self._job.artist, "copyright": self._job.brand}
+        job = self._job
+        return {"title": job.title, "artist": job.artist, "copyright": job.brand, "comment": job.comment}
 
     def _layout(self) -> Layout:
         """With two rows for a title that would have to be cut in one."""
@@ -231,6 +232,27 @@ class _Render:
         if share - self._reported >= 0.01:
             self._reported = share
             self._report(share)
+
+
+def missing_letters(job: RenderJob) -> tuple[str, ...]:
+    """The letters of a job that no font has.
+
+    Raises:
+        RenderError: a font of the job cannot be used.
+
+    """
+    setter = _typesetter(job)
+    for text in _texts(job):
+        setter.shape(text, TITLE)
+    return setter.missing
+
+
+def _typesetter(job: RenderJob) -> Typesetter:
+    return Typesetter.of(job.language, _texts(job), job.fonts)
+
+
+def _texts(job: RenderJob) -> tuple[str, ...]:
+    return (job.title, job.artist, job.brand, *(text for line in job.lyrics for text in line.texts))
 
 
 def _cover_stream(output: Any, cover: Image.Image) -> Packet[Any]:

@@ -1,6 +1,8 @@
-"""The fonts for text: the vendored ones, and that of the extra `cjk` if it is installed.
+"""The faces for text, in the order in which a letter is looked for in them.
 
-Fonts of the machine are never used, so that a video looks the same on every machine.
+The fonts that the caller names, then the vendored ones, that of the extra `cjk`, and for letters that none of
+these has the fonts of the machine and those of the extra `fonts`. So Latin, Greek, Cyrillic and Arabic look the
+same on every machine.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any, Final
 from attrs import define, field
 
 from suno_video_async.lyricvideo.render.errors import RenderError
+from suno_video_async.lyricvideo.render.fontfiles import face_of, face_with
 from suno_video_async.lyricvideo.scripts import Region, has_cjk
 
 # The library ships no type information; through `Any` it needs no ignore at each call.
@@ -34,29 +37,76 @@ _SHA256: Final = {
 """Of the files that were looked at: fonts are programs, in a way, and a library in C reads them."""
 _PLACES: Final[dict[Region, int]] = {"JP": 0, "KR": 1, "SC": 2, "TC": 3, "HK": 4}
 """Of the regions' faces within the collection."""
-
-
 _FIX: Final = "install suno-video-async and its extras again"
 
 
 @define
 class Faces:
-    """The faces by number; that of CJK, in the forms of a region, is opened when a letter first needs it."""
+    """The faces by number: the vendored ones, that of CJK, those that were named, and those that were found.
+
+    That of CJK, in the forms of a region, is opened when a letter first needs it.
+
+    Args:
+        region: whose forms of the shared ideographs.
+        fonts: files that go before all others.
+
+    Raises:
+        RenderError: one of them is not a font.
+
+    """
 
     region: Region = "SC"
+    fonts: tuple[Path, ...] = ()
+    _others: list[Any] = field(init=False, factory=list[Any])
     _vendored: tuple[Any, ...] = field(init=False, factory=lambda: tuple(_load(name) for name in FONT_FILES))
-    _count: int = field(init=False, factory=lambda: len(FONT_FILES) + has_cjk())
+    _order: list[int] = field(init=False)
+    _numbers: dict[str, int | None] = field(init=False, factory=dict[str, "int | None"])
 
-    def __len__(self) -> int:
-        return self._count
+    def __attrs_post_init__(self) -> None:
+        for path in self.fonts:
+            face = face_of(path)
+            if face is None:
+                raise RenderError(f"{path} is not a font that can be read; give a TrueType or OpenType file")
+            self._others.append(face)
+        named = [CJK + 1 + number for number in range(len(self._others))]
+        self._order = [*named, *range(len(FONT_FILES)), *([CJK] if has_cjk() else [])]
 
     def __getitem__(self, number: int) -> Any:
-        return self._cjk if number == CJK else self._vendored[number]
+        if number < len(FONT_FILES):
+            return self._vendored[number]
+        return self._cjk if number == CJK else self._others[number - CJK - 1]
+
+    def has(self, number: int, letter: str) -> bool:
+        """Whether a face has a letter."""
+        return bool(_hb.Font(self[number]).get_nominal_glyph(ord(letter)))
+
+    def of(self, letter: str, *, as_emoji: bool = False) -> int | None:
+        """The first face that has a letter, or None; as an emoji, the first one in colour."""
+        key = f"{letter}\ufe0f" if as_emoji else letter
+        if key not in self._numbers:
+            self._numbers[key] = self._find(letter, as_emoji=as_emoji)
+        return self._numbers[key]
+
+    def _find(self, letter: str, *, as_emoji: bool) -> int | None:
+        for number in self._order:
+            if self.has(number, letter) and (not as_emoji or is_coloured(self[number])):
+                return number
+        face = face_with(letter, fits=is_coloured if as_emoji else None)
+        if face is None:
+            return self.of(letter) if as_emoji else None
+        self._others.append(face)
+        self._order.append(CJK + len(self._others))
+        return self._order[-1]
 
     @cached_property
     def _cjk(self) -> Any:
         # From the file itself, which the system maps: 33 MB of which a song needs a little.
         return _hb.Face(_hb.Blob.from_file_path(str(_collection())), _PLACES[self.region])
+
+
+def is_coloured(face: Any) -> bool:
+    """Whether a face has pictures in colour, as those of emoji do."""
+    return bool(face.has_color_png or face.has_color_layers or face.has_color_paint)
 
 
 def _load(name: str) -> Any:

@@ -46,7 +46,13 @@ class Highlight:
 
 
 def highlight(
-    words: Sequence[LyricWord], rows: Sequence[Line], lefts: Sequence[float], em: float, columns: int
+    words: Sequence[LyricWord],
+    rows: Sequence[Line],
+    lefts: Sequence[float],
+    em: float,
+    columns: int,
+    *,
+    others: int = 0,
 ) -> Highlight | None:
     """Spread the times of words over the letters of a line.
 
@@ -56,6 +62,7 @@ def highlight(
         lefts: where each row begins, in columns.
         em: columns an em.
         columns: how many there are.
+        others: rows below them that light up as a whole when the line begins.
 
     Returns:
         None if words have no times.
@@ -65,9 +72,8 @@ def highlight(
     if not sweeps:
         return None
     letters = [begin + seconds * at / size for begin, seconds, size in sweeps for at in range(size)]
-    times = np.empty((len(rows), columns), np.float32)
+    times = np.full((len(rows) + others, columns), sweeps[0][0], np.float32)
     for number, (row, left) in enumerate(zip(rows, lefts, strict=True)):
-        times[number] = sweeps[0][0]
         for glyph in sorted(row.glyphs, key=lambda glyph: glyph.x):
             # Up to the next glyph, which overwrites the rest: a letter has one time from edge to edge.
             letter = min(row.start + glyph.cluster, len(letters) - 1)

@@ -29,7 +29,8 @@ class RenderJob:
     """A lyric video to make: its inputs, its size in pixels, its frames a second.
 
     `every_frame` encodes a constant rate instead of the frames that changed. `language` is a tag such as `ja` or
-    `zh-Hant`, and says whose forms of Chinese letters to draw; without it they are guessed.
+    `zh-Hant`, and says whose forms of Chinese letters to draw; without it they are guessed. Letters are looked for
+    in `fonts` before all others. `comment` is kept in the file.
     """
 
     audio: Path
@@ -43,13 +44,16 @@ class RenderJob:
     fps: int = field(default=30, validator=_rate)
     every_frame: bool = False
     language: str = ""
+    fonts: tuple[Path, ...] = ()
+    comment: str = ""
 
 
 @frozen
 class RenderResult:
     """A video that was made: seconds, frames of the timeline, and how many of them were encoded.
 
-    `missing_glyphs` names the characters that no font could draw; the picture leaves them out.
+    `missing_glyphs` names the characters that no font could draw; the picture leaves them out. `cover_note` says
+    what is wrong with a cover that was used all the same.
     """
 
     path: Path
@@ -57,3 +61,4 @@ class RenderResult:
     frames: int
     encoded: int
     missing_glyphs: tuple[str, ...]
+    cover_note: str = ""

@@ -22,6 +22,8 @@ from suno_video_async.lyricvideo.render.text import SUBROWS, Line, Mask, Style, 
 from suno_video_async.lyricvideo.render.waveform import capsules
 
 LYRIC = Style(700, 26.0)
+OTHER = Style(450, 26.0)
+"""Of a translation or transcription below its line."""
 
 SCROLL = 0.62
 """Seconds a line takes to move into place."""
@@ -207,7 +209,9 @@ class Scene:
         shown: int | None = None
         for position, lyric in enumerate(lyrics):
             before, origin = shown, focus
-            rows = self._setter.wrap(lyric.text, LYRIC, panel.width / em)
+            sung = self._setter.wrap(lyric.text, LYRIC, panel.width / em)
+            others = [row for text in lyric.others for row in self._setter.wrap(text, OTHER, panel.width / em)]
+            rows = (*sung, *others)
             shown = None
             views = [focus]
             if rows:
@@ -215,7 +219,8 @@ class Scene:
                 views = self._views(top, block)
                 # The mask begins half a line above the block: accents and marks reach far up and down.
                 height = math.ceil(block + pitch)
-                words = highlight(lyric.words, rows, self._lefts(rows), em, panel.width + 2 * self._margin)
+                columns = panel.width + 2 * self._margin
+                words = highlight(lyric.words, sung, self._lefts(sung), em, columns, others=len(others))
                 self._entries.append(_Entry(rows, round(4 * (top - pitch / 2)), height, words))
                 shown = len(self._entries) - 1
                 top += block + layout.lyric_gap

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -16,8 +17,9 @@ import numpy.typing as npt
 from attrs import evolve, field, frozen
 
 from suno_video_async.lyricvideo.render.breaking import Atom, atoms, clusters, rows
-from suno_video_async.lyricvideo.render.fonts import CJK, Faces
-from suno_video_async.lyricvideo.scripts import cjk_region
+from suno_video_async.lyricvideo.render.emoji import paint
+from suno_video_async.lyricvideo.render.fonts import FONT_FILES, Faces, is_coloured
+from suno_video_async.lyricvideo.scripts import VARIANTS, cjk_region
 
 # Neither library ships type information; through `Any` they need no ignore at each call.
 _hb: Any = importlib.import_module("uharfbuzz")
@@ -89,14 +91,17 @@ class Typesetter:
     """
 
     _faces: Faces = field(factory=Faces)
-    _fonts: dict[tuple[int, Style], Any] = field(factory=dict[tuple[int, Style], Any])
+    _sized: dict[tuple[int, Style], Any] = field(factory=dict[tuple[int, Style], Any])
     _scripts: dict[str, str | None] = field(factory=dict[str, str | None])
     _missing: dict[str, None] = field(factory=dict[str, None])
 
     @classmethod
-    def of(cls, language: str, texts: Iterable[str]) -> Typesetter:
-        """Make one for these texts, in the forms of letters that their language has."""
-        return cls(Faces(cjk_region(language, texts)))
+    def of(cls, language: str, texts: Iterable[str], fonts: Sequence[Path] = ()) -> Typesetter:
+        """Make one for these texts, in the forms of letters that their language has.
+
+        Letters are looked for in `fonts` first.
+        """
+        return cls(Faces(cjk_region(language, texts), tuple(fonts)))
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -172,10 +177,12 @@ class Typesetter:
             last = runs[-1] if runs else None
             script = self._script(char) or (last.script if last else None)
             near = last.face if last else None
-            if unicodedata.category(char) in {"Ps", "Pi"} and at + 1 < len(text):
-                near = self._face(text[at + 1], near)  # so that a pair of quotation marks is of one face
-            face = self._face(char, near)
-            if last and last.level == level and last.face == face and last.script in {script, None}:
+            following = text[at + 1 : at + 2]
+            if unicodedata.category(char) in {"Ps", "Pi"} and following:
+                near = self._face(following, near)  # so that a pair of quotation marks is of one face
+            face = self._face(char, near, as_emoji=following == "\ufe0f" or _is_pictured(char))
+            coloured = is_coloured(self._faces[face])  # a family is one picture of letters of several scripts
+            if last and last.level == level and last.face == face and (coloured or last.script in {script, None}):
                 runs[-1] = _Run(last.start, at + 1, level, face, script)
             else:
                 runs.append(_Run(at, at + 1, level, face, script))
@@ -190,23 +197,23 @@ class Typesetter:
             self._scripts[char] = buffer.script
         return self._scripts[char]
 
-    def _face(self, char: str, near: int | None) -> int:
+    def _face(self, char: str, near: int | None, *, as_emoji: bool = False) -> int:
         """The face for a character: what scripts share takes the face of the letter near it, if that has it."""
-        order = list(range(len(self._faces)))
+        if char in VARIANTS:
+            return near or 0
         # Figures and Latin letters look the same throughout a song, regardless of their neighbours.
-        if near is not None and self._script(char) is None and not (near == CJK and char.isascii()):
-            order.sort(key=lambda face: face != near)
-        for face in order:
-            if self._font(face, Style(400)).get_nominal_glyph(ord(char)):
-                return face
-        return order[0] if near is None else near
+        shared = self._script(char) is None and not (char.isascii() and (near or 0) >= len(FONT_FILES))
+        if near is not None and shared and not as_emoji and self._faces.has(near, char):
+            return near
+        face = self._faces.of(char, as_emoji=as_emoji)
+        return face if face is not None else near or 0
 
     def _font(self, face: int, style: Style) -> Any:
-        if (face, style) not in self._fonts:
+        if (face, style) not in self._sized:
             font = _hb.Font(self._faces[face])
             font.set_variations({"wght": style.weight, "opsz": style.optical_size})
-            self._fonts[face, style] = font
-        return self._fonts[face, style]
+            self._sized[face, style] = font
+        return self._sized[face, style]
 
     def _shape_run(self, text: str, run: _Run, style: Style, pen: float) -> tuple[list[Glyph], float]:
         buffer = _hb.Buffer()
@@ -223,12 +230,18 @@ class Typesetter:
         for info, position in zip(buffer.glyph_infos, buffer.glyph_positions, strict=True):
             if info.codepoint == 0:
                 # Leave it out instead of drawing a box, and name it in the result.
-                self._missing.setdefault(text[info.cluster], None)
+                self._miss(text, info.cluster, run)
                 continue
             x, y = pen + position.x_offset * unit, position.y_offset * unit
             placed.append(Glyph(run.face, info.codepoint, x, y, info.cluster))
             pen += position.x_advance * unit + (spread if position.x_advance else 0.0)
         return placed, pen
+
+    def _miss(self, text: str, at: int, run: _Run) -> None:
+        """Remember which letters of a cluster the face lacks: it may be only a mark."""
+        end = at + len(next(clusters(text[at : run.end])))
+        lacking = [char for char in text[at:end] if char not in VARIANTS and not self._faces.has(run.face, char)]
+        self._missing.update(dict.fromkeys(lacking or text[at]))
 
     def draw(self, rows: Sequence[tuple[Line, float, float]], em: float, size: tuple[int, int]) -> Mask:
         """Draw lines at (left, baseline) in pixels, y downwards, into a mask of `size` (width, height).
@@ -238,18 +251,25 @@ class Typesetter:
         width, height = size[0], size[1] * SUBROWS
         draw = _hb.RasterDraw()
         draw.extents = _hb.RasterExtents(0, 0, width, height, 0)
+        pictures: list[tuple[Any, int, float, float]] = []
         for line, left, baseline in rows:
             for glyph in line.glyphs:
                 scale = em / self._faces[glyph.face].upem
                 x, y = left + glyph.x * em, height - (baseline - glyph.y * em) * SUBROWS
+                if is_coloured(self._faces[glyph.face]):
+                    pictures.append((self._font(glyph.face, line.style), glyph.index, x, baseline - glyph.y * em))
+                    continue
                 draw.transform = (scale, 0.0, 0.0, scale * SUBROWS, x, y)
                 draw.draw_glyph(self._font(glyph.face, line.style), glyph.index)
         image = draw.render()
         extents = image.extents
-        if not image.buffer:
-            return np.zeros((height, width), np.uint8)
-        pixels = np.frombuffer(image.buffer, np.uint8).reshape(extents.height, extents.stride)
-        return np.ascontiguousarray(pixels[::-1, :width])
+        mask = np.zeros((height, width), np.uint8)
+        if image.buffer:
+            pixels = np.frombuffer(image.buffer, np.uint8).reshape(extents.height, extents.stride)
+            mask[:] = pixels[::-1, :width]
+        for font, index, x, y in pictures:
+            paint(mask, font, index, place=(x, y), em=em, subrows=SUBROWS)
+        return mask
 
 
 def _cut(text: str, fits: Callable[[str], bool]) -> str:
@@ -281,13 +301,20 @@ def is_rtl(text: str) -> bool:
     return False
 
 
+def _is_pictured(char: str) -> bool:
+    """Whether a character is an emoji without being told: those of Unicode's planes of pictures."""
+    return "\U0001f000" <= char <= "\U0001faff"
+
+
 def _levels(text: str, base: int) -> list[int]:
     """The embedding level of each character (Unicode TR9): odd levels run from right to left."""
     ordered = [at for at, char in enumerate(text) if unicodedata.bidirectional(char) not in _UNORDERED]
     storage = _bidi.get_empty_storage()
     storage["base_level"] = base
     storage["base_dir"] = "LR"[base]
-    _bidi.get_embedding_levels("".join(text[at] for at in ordered), storage)
+    # A letter that Python's Unicode does not know has no direction, with which the algorithm cannot go on.
+    known = (text[at] if unicodedata.bidirectional(text[at]) else "\ufffd" for at in ordered)
+    _bidi.get_embedding_levels("".join(known), storage)
     _bidi.explicit_embed_and_overrides(storage)
     _bidi.resolve_weak_types(storage)
     _bidi.resolve_neutral_types(storage, False)
