@@ -579,3 +579,20 @@ def test_a_question_that_waits_for_its_place_is_not_sent_after_the_end() -> None
         assert len(transport.sent) == 1
 
     run_virtual(run())
+
+
+def test_what_is_in_flight_when_the_background_ends_gets_its_own_answer() -> None:
+    """The reason why no more is sent goes only to those that are not being sent."""
+
+    async def slow(request: Request) -> Answer:
+        await asyncio.sleep(1)
+        return answer({"task_id": "v1"})
+
+    async def main(client: SunoVideoClient) -> None:
+        caller = asyncio.ensure_future(client.submit(TRACK))
+        await asyncio.sleep(0.5)
+        (submission,) = client._open()._submissions
+        submission.break_off(ClientClosedError("the background work broke off"))
+        assert (await caller).id == "v1"
+
+    in_client(slow, main)

@@ -675,6 +675,23 @@ def test_a_place_that_is_no_longer_needed_goes_back_unused() -> None:
     run_virtual(run())
 
 
+def test_a_place_after_a_pause_goes_back_where_nothing_waits_any_more() -> None:
+    """The submission was cancelled during the pause of CreateTask; the next one is not held up by it."""
+
+    async def main(client: SunoVideoClient) -> None:
+        limiter = client._open().calls.limiter
+        limiter.pause(Lane.CREATE, 30.0)
+        waiting = asyncio.ensure_future(client.submit(TRACK))
+        await asyncio.sleep(1)
+        waiting.cancel()
+        await asyncio.sleep(60)
+        assert limiter.statistics().window_used == 0
+        assert (await client.submit(TRACK)).id == "v1"
+
+    _, transport = in_client(FakeAPI(), main)
+    assert [request.operation for request in transport.sent].count(Operation.CREATE_TASK) == 1
+
+
 def test_a_forgotten_task_gives_its_place_in_flight_back_once() -> None:
     """Its consumers get the error; forgetting it again, or an answer that comes later, changes nothing."""
     late = list[Callable[[], None]]()
