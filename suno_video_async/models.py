@@ -7,6 +7,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NewType, TypeAlias, cast
 
@@ -200,7 +201,7 @@ class TaskSnapshot:
         # Durations in other units are longer than the time between the task's two dates.
         return min((time for time in possible if time > 0), default=possible[0] if possible else None)
 
-    @property
+    @cached_property  # read ten times for each answer, as are the next
     def status(self) -> TaskStatus:
         """The state of the task; `other` is a word that this version does not know."""
         return _STATUSES.get(self.raw_status.strip().lower(), "other")
@@ -215,14 +216,14 @@ class TaskSnapshot:
         """Whether the task has ended badly."""
         return self.status == "failed"
 
-    @property
+    @cached_property
     def is_final(self) -> bool:
         """Whether the task has ended: failed, with a video, or by an unknown word together with `complete_at`."""
         if self.is_success:
             return not self.awaits_video
         return self.is_failed or (self.status == "other" and self.complete_at is not None)
 
-    @property
+    @cached_property
     def video_url(self) -> str | None:
         """The first of `media_urls` that is a video, by its ending; None where none is."""
         return first_video(self.media_urls)
