@@ -168,7 +168,7 @@ class SunoVideoClient:
         from suno_video_async.engine import Engine  # noqa: PLC0415
 
         if self._engine is not None or self._opening:
-            raise ClientClosedError("a client is opened once: make another one")
+            raise ClientClosedError("a client can be opened only once; create a new one")
         engine = Engine(self._options)
         self._opening = True
         try:
@@ -531,7 +531,7 @@ class SunoVideoClient:
         )
 
     def forecast(self, waiting: int = 0) -> Forecast:
-        """Say how long it takes until `waiting` more tracks, and all that are followed, are over: an estimate.
+        """Say how long it takes until `waiting` more tracks, and all that are followed, have ended: an estimate.
 
         It is made of the durations that were seen so far, the rate and `max_in_flight`.
 

@@ -367,7 +367,7 @@ class Engine:
             self.poller.hint(task_id)
 
     def believe(self, snapshot: TaskSnapshot) -> bool:
-        """Take an end as a callback tells it; False if it cannot be trusted and has to be polled."""
+        """Take an end as a callback reports it; False if it cannot be trusted and has to be polled."""
         return not self.closed and self.poller.believe(snapshot)
 
     def usual_duration(self, share: float) -> float:
@@ -375,7 +375,7 @@ class Engine:
         return self.poller.schedule.durations.quantile(share)
 
     def forecast(self, waiting: int) -> Forecast:
-        """Say how long it takes until `waiting` more tracks, and all that are followed, are over."""
+        """Say how long it takes until `waiting` more tracks, and all that are followed, have ended."""
         schedule = self.poller.schedule
         return forecast(
             schedule.durations,

@@ -170,14 +170,14 @@ def test_it_is_opened_once_and_closed_as_often_as_you_like() -> None:
         await client.aclose()
         async with client:
             assert "0 in flight" in repr(client)
-            with pytest.raises(ClientClosedError, match="opened once"):
+            with pytest.raises(ClientClosedError, match="opened only once"):
                 await client.__aenter__()
         await client.aclose()
         assert "closed" in repr(client)
         for call in (client.balance(), client.submit(TRACK)):
             with pytest.raises(ClientClosedError, match="is closed"):
                 await call
-        with pytest.raises(ClientClosedError, match="opened once"):
+        with pytest.raises(ClientClosedError, match="opened only once"):
             await client.__aenter__()
 
     run_virtual(main())

@@ -295,7 +295,7 @@ async def test_a_conversion_is_entered_once_and_over_when_it_is_left() -> None:
         with pytest.raises(RuntimeError, match="entered first"):
             await anext(aiter(conversion))
         async with conversion:
-            with pytest.raises(RuntimeError, match="entered once"):
+            with pytest.raises(RuntimeError, match="entered only once"):
                 await conversion.__aenter__()
         with pytest.raises(ClientClosedError, match="was left"):
             await anext(aiter(conversion))

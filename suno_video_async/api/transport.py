@@ -125,7 +125,7 @@ class _Deadline:
 
 
 def _close_idle_connections(session: aiohttp.ClientSession, *, all_of_them: bool) -> None:
-    """Close what waits to be used again and has been sent something that nobody asked for, or all that waits.
+    """Close what waits to be used again and has been sent something unasked, or all that waits.
 
     aiohttp would take what has arrived on an idle connection as the answer to the next request. What is in use is
     left alone.

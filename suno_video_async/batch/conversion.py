@@ -40,7 +40,7 @@ Handle: TypeAlias = "Callable[[Claim | CatalogError | Unclaimed, str], Coroutine
 OUT_OF_REACH = "out_of_reach"
 #: Rows that `convert(None)` takes from the ledger. One that is being submitted is another part's of the client.
 _NOT_DONE = (State.PLANNED, State.REFUSED, State.SUBMITTED, State.UNKNOWN, State.FAILED)
-#: Said of a conversion that nobody has told where to keep what it buys.
+#: The warning for a conversion without a ledger whose caller did not ask for that.
 FORGETS = (
     "this conversion keeps no ledger: what it buys is not remembered, and running it again pays again; name a file"
     " with ledger=, or pass ledger=NO_LEDGER if that is what you want"
@@ -91,7 +91,7 @@ class Conversion:
 
         """
         if self._outcomes is not None:
-            raise RuntimeError("a conversion is entered once: make another one")
+            raise RuntimeError("a conversion can be entered only once; create a new one")
         choice = await choose_ledger(self._source, self._given_ledger, self._engine.ledger)
         if choice.forgets:
             warnings.warn(FORGETS, UserWarning, stacklevel=2)
@@ -149,7 +149,7 @@ class Conversion:
         try:
             return await self._receiving.receive()
         except anyio.ClosedResourceError:
-            raise ClientClosedError("the conversion was left: its outcomes are over") from None
+            raise ClientClosedError("the conversion was left: it has no more outcomes") from None
         except anyio.EndOfStream:
             failure, self._stop_signal.failure = self._stop_signal.failure, None
             if failure is not None:
@@ -219,7 +219,7 @@ class Conversion:
             self._ended.set()
 
     async def _close_ledger(self) -> None:
-        """Let the submissions in the air reach the ledger before it is closed."""
+        """Let the submissions in flight reach the ledger before it is closed."""
         if self._inbox is not None:
             self._inbox.close()
         for submission in self._stop_signal.submissions:

@@ -134,7 +134,7 @@ class OtherLedgers:
         return self._neighbours.holdings([key]).get(key), is_there
 
     async def close(self) -> None:
-        """Let go of the other ledgers."""
+        """Close the other ledgers."""
         await self._run_blocking(self._neighbours.close)
 
 

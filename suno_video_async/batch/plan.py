@@ -143,7 +143,7 @@ async def counted(
     account: tuple[str, str] | None,
     buying: Buying = MISSING,
 ) -> Count:
-    """Sort a catalog's rows by what would become of them, and ask nobody.
+    """Sort a catalog's rows by what would become of them, without asking the service.
 
     Args:
         source: the catalog.
@@ -220,7 +220,7 @@ class Count:
             self._note_song(row.track, _digest(row.track.key))
 
     def close(self) -> None:
-        """Let go of the ledgers."""
+        """Close the ledgers."""
         if self.ledger is not None:
             self.ledger.close()
         if self.neighbours is not None:

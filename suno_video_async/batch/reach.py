@@ -1,7 +1,7 @@
 """One free question before the first purchase of a conversion: is the API there at all?
 
 A wrong base URL, a login page or a bad certificate answers every CreateTask with something that is not the API's,
-and each of those is a row that may be paid for. The balance costs nothing and tells the difference first.
+and each of those is a row that may be paid for. To ask for the balance first costs nothing and shows it.
 """
 
 from __future__ import annotations

@@ -144,9 +144,9 @@ class Unknowns:
 
 
 async def unknown_rows(ledger: Ledger | str | PathLike[str]) -> list[LedgerRow]:
-    """Return the rows of a ledger that may be bought, beside whoever writes it; nothing is written.
+    """Return the rows of a ledger that may be bought, also while it is being written; nothing is written.
 
-    Rows that are `submitting` are among them: they are in the air while a conversion runs, and unknown when it was
+    Rows that are `submitting` are among them: they are in flight while a conversion runs, and unknown when it was
     interrupted.
 
     Raises:

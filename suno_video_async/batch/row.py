@@ -98,7 +98,7 @@ class Unclaimed:
 
 @define(eq=False)
 class RowProcessor:
-    """Brings rows to their ends, each for itself.
+    """Processes rows independently, each to a final state.
 
     Attributes:
         engine: makes the calls.

@@ -160,7 +160,7 @@ class AsyncLedger:
             after = page[-1].id
 
     async def keep_places(self, clock: Clock, per: float) -> None:
-        """Keep the time of the newest requests, for whoever starts right after a crash.
+        """Keep the time of the newest requests, for a process that starts right after a crash.
 
         Noted whether or not something was sent: what is sent until the next note must not look older than it is.
 

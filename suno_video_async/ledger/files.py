@@ -38,7 +38,7 @@ def counter_of(path: Path) -> Path:
 
 
 def has_log(path: Path) -> bool:
-    """Whether the log beside a database holds anything: whoever only reads one makes an empty log."""
+    """Whether the log beside a database holds anything: a mere reader makes an empty log."""
     try:
         return log_of(path).stat().st_size > 0
     except OSError:

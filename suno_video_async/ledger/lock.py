@@ -77,7 +77,7 @@ def held_by(ledger: Path) -> str | None:
     try:
         descriptor = os.open(lock_of(ledger.resolve()), os.O_RDWR)
     except OSError:
-        return None  # whoever writes it has made the file, and this user may write it
+        return None  # a writer has made the file, and this user may write it
     try:
         _lock(descriptor)
     except OSError:

@@ -50,7 +50,7 @@ class OpenLedgers:
             return ledger
 
     async def release(self, ledger: AsyncLedger) -> None:
-        """Let go of a ledger, whatever is being cancelled; the last user closes it."""
+        """Release a ledger, even while the caller is being cancelled; the last user closes it."""
         await run_to_completion(self._release(ledger))
 
     async def _release(self, ledger: AsyncLedger) -> None:

@@ -1,4 +1,4 @@
-"""What can be asked of a ledger in SQLite, beside whoever writes it or by the writer itself."""
+"""What can be asked of a ledger in SQLite, beside its writer or by the writer itself."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class SqliteReader:
         return f"<{type(self).__name__} {self.path or 'in memory'} {state}>"
 
     def close(self) -> None:
-        """Let go of it; harmless when it is not open."""
+        """Close it; harmless if it is not open."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
     def open_to_read(self, account: tuple[str, str] | None = None, *, must_exist: bool = False) -> bool:
-        """Open it beside whoever writes; return False when there is no such ledger yet.
+        """Open it beside its writer; return False if there is no such ledger yet.
 
         A ledger of an older version stays as it is: what is read is a copy in memory, brought up to date. Of one
         that may lack what was bought it is warned: nothing is bought by reading.

@@ -148,7 +148,7 @@ class SqliteLedger(SqliteReader):
         self._lock, self._file = lock, real
 
     def close(self) -> None:
-        """Let go of it, and let others write; harmless when it is not open."""
+        """Close it, and let others write; harmless if it is not open."""
         if self._connection is not None and self._file is not None:
             # What cannot be marked as closed is whole as well, as long as its log stays with it.
             with suppress(LedgerError), translated(self.path):

@@ -5,11 +5,11 @@ A row is one track. What it must never do is be bought twice, so the moves are f
 - A row is `submitting` from the durable commit before its CreateTask is sent until the outcome is committed. A row
   that is found in this state by another process was interrupted: whether it was bought is not known.
 - Back to `planned` goes only what is known not to have been bought: no byte left, or the server refused. The
-  process that sent it knows; nobody else does, which is why `unknown` has no such move but by a person's hand, or
-  where the server answered with an error 500 and no callback came within the time that almost all tasks take.
+  process that sent it knows; no other does, which is why `unknown` has no such move but by a person's hand, or
+  if the server answered with an error 500 and no callback came within the time that almost all tasks take.
 - `unknown` ends by evidence (`adopt`, a callback, or an id in the answer: a task was found that is this row's) or
   by decision (`resend`, `drop`).
-- A refused row cost nothing, so the next run may try it again; a failed one only when somebody asks for it.
+- A refused row cost nothing, so the next run may try it again; a failed one only if the caller asks for it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class State(StrEnum):
     PLANNED = "planned"
     """Not bought, and to be bought."""
     SUBMITTING = "submitting"
-    """Its CreateTask is about to be sent, or in the air."""
+    """Its CreateTask is about to be sent, or in flight."""
     SUBMITTED = "submitted"
     """Bought: its video task is known and not over."""
     SUCCEEDED = "succeeded"
