@@ -416,7 +416,6 @@ def test_plan_before_and_after(home: Home) -> None:
         {
             "dry_run": True, "would_buy": 3, "elsewhere": 0,
             "new": 3, "done": 0, "submitted": 0, "unknown": 0, "failed": 0, "refused": 0, "changed": 0,
-            "elsewhere": 0,
             "repeated": 1, "bad_rows": 1, "estimated_credits": 6, "balance": 5, "affordable": False,
         }
     ]  # fmt: skip
