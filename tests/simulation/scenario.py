@@ -164,7 +164,9 @@ class Scenario:
         if calling is not None and apart.random() < 0.5:
             faults = (*faults, Fault(on="CreateTask", kind="commit-then-500", rate=0.1))
         faults = (*faults, *_world(stream(seed, "the world")))
-        faults = (*faults, *_prices(stream(seed, "prices")))
+        prices = _prices(stream(seed, "prices"))
+        faults = (*faults, *prices)
+        tight = bool(prices) and stream(seed, "budget").random() < 0.4
         clocks = stream(seed, "clocks")
         lives = [_with_clock(clocks, life, scale) for life in lives] if clocks.random() < 0.4 else lives
         faults = (*faults, *_dates(clocks))
@@ -181,7 +183,7 @@ class Scenario:
             attempts=rng.choice([1, 3, 8]),
             retry_failed=rng.choice([0, 0, 1, 2]),
             rebuy_changed=rng.random() < 0.3,
-            max_credits=rng.choice([None] * 6 + [6.0, 40.0]),
+            max_credits=_budget(rng, tight=tight),
             credits=rng.choice([10_000.0] * 9 + [11.0]),
             task_timeout=rng.choice([6 * 3600.0, 6 * 3600.0, 120.0]),
             timeout=rng.choice([60.0, 60.0, 12.0]),
@@ -194,6 +196,11 @@ class Scenario:
             called=tuple(calling is not None and apart.random() < 0.85 for _ in lives),
             dateless=clocks.random() < 0.3,
         )
+
+
+def _budget(rng: random.Random, *, tight: bool) -> float | None:
+    drawn = rng.choice([None] * 6 + [6.0, 40.0])
+    return 40.0 if tight else drawn
 
 
 def _prices(rng: random.Random) -> tuple[Fault, ...]:

@@ -9,17 +9,19 @@ import pytest
 
 from tests.simulation.plants import planted
 from tests.simulation.run import cheap_garbage, simulate
+from tests.simulation.scenario import MEDDLING
 
 #: A process that is dropped closes nothing, and what it had open says so.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
 )
 
-EVENTS = {f"event {what}" for what in ("crash", "cancel", "stop", "leave", "close")}
+EVENTS = {f"event {what}" for what in ("crash", "cancel", "stop", "leave", "close", "jump", "freeze", "copy")}
+MEDDLED = {f"ledger {how}: refused" for how in MEDDLING}
 ROWS = {f"rows {state}" for state in ("planned", "submitted", "succeeded", "failed", "unknown")}
 CALLED = {"unknown submitted by callback", "unknown planned by silence"}
 #: Enough to meet every fault, and quick enough for every change; in parts, that they may be run side by side.
-SEEDS = {range(110): EVENTS | ROWS | CALLED, range(110, 200): EVENTS | CALLED}
+SEEDS = {range(110): EVENTS | ROWS | CALLED | MEDDLED, range(110, 200): EVENTS | CALLED}
 #: Seeds that find a planted bug, and how many of them in a row it may take.
 FOUND_AT = {
     "resend-after-timeout": 0,
@@ -30,6 +32,10 @@ FOUND_AT = {
     "absent-differs": 0,
     "forget-interrupted": 0,
     "ignore-evidence": 50,
+    "reopen-for-all": 119,
+    "late-url-failed": 10,
+    "log-not-missed": 6,
+    "ignore-rise": 457,
 }
 IN_A_ROW = 10
 

@@ -45,6 +45,8 @@ def changed(how: str, now: Image, older: Image | None) -> Image | None:
         return {**now, "-wal": None} if now["-wal"] else None
     if older is None or older[""] is None:
         return None
+    if older[".run"] == now[".run"]:
+        return None  # of the same period, which nothing can show: a log whose end was cut off looks like that
     if how == "an old copy":
         return {**older, ".run": now[".run"]}
     assert how == "an old file under the newest log"
