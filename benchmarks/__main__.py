@@ -21,6 +21,7 @@ ALL: dict[str, list[str]] = {
     "shared": [],
     "following": [],
     "catalog": [],
+    "reading": [],
     "callbacks": [],
     "faults": [],
     "render": ["--long", "7200"],
