@@ -55,8 +55,8 @@ def test_single_calls() -> None:
                 "TaskInfo",
                 "TaskInfo",
             ]
-            for call in (client.status, client.tracks):
-                with pytest.raises(ValueError, match="1 to 256"):
+            for call, says in ((client.status, "1 to 256"), (client.tracks, "task_id is empty")):
+                with pytest.raises(ValueError, match=says):
                     await call("")
 
     run_virtual(main())
