@@ -7,14 +7,18 @@ import contextlib
 import gzip
 import io
 import json
+import math
 import os
 import tempfile
+import wave
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from attrs import field, frozen
+from PIL import Image
 
 from suno_video_async.batch.catalog.source import CatalogFile
 from suno_video_async.cli.keyfile import changed
@@ -29,7 +33,12 @@ from suno_video_async.errors import (
 )
 from suno_video_async.local.errors import FaultError
 from suno_video_async.local.faults import load_faults
+from suno_video_async.lyricvideo.errors import LibraryError
 from suno_video_async.lyricvideo.lyrics import LyricsError, parse_lrc, parse_subtitles, read_lyrics, spread_lines
+from suno_video_async.lyricvideo.render.audio import measure
+from suno_video_async.lyricvideo.render.backdrop import open_cover
+from suno_video_async.lyricvideo.render.errors import RenderError
+from suno_video_async.lyricvideo.trackfile import TrackFile
 from suno_video_async.models import Track, VideoRequest, VideoTaskId
 from suno_video_async.protocol import codec
 from tests.support.mp4 import FTYP, START, box, film, movie, numbers, sizes_of, trak
@@ -177,6 +186,53 @@ def lrc(data: bytes) -> None:
         assert all(line.start >= 0 for line in lines)
 
 
+def track_toml(data: bytes) -> None:
+    """Read the facts of a song."""
+
+    def read(path: Path) -> None:
+        with contextlib.suppress(LibraryError):
+            assert 0 <= TrackFile.read(path).duration < 86_400
+
+    _in_file("track.toml", data, read)
+
+
+def audio(data: bytes) -> None:
+    """Measure a song; what it holds is a length."""
+
+    def read(path: Path) -> None:
+        with contextlib.suppress(ValueError):
+            assert 0 < measure(path).seconds < math.inf
+
+    _in_file("audio.wav", data, read)
+
+
+def cover(data: bytes) -> None:
+    """Read a cover; it is a square."""
+
+    def read(path: Path) -> None:
+        with contextlib.suppress(RenderError):
+            image = open_cover(path).image
+            assert image.width == image.height > 0
+
+    _in_file("cover.jpg", data, read)
+
+
+def _picture(kind: str, **options: Any) -> bytes:
+    """Return a small picture."""
+    data = io.BytesIO()
+    Image.radial_gradient("L").resize((40, 30)).convert("RGB").save(data, kind, **options)
+    return data.getvalue()
+
+
+def _wav(seconds: float) -> bytes:
+    """Return a short sound."""
+    data = io.BytesIO()
+    with wave.open(data, "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(round(16_000 * seconds)))
+    return data.getvalue()
+
+
 def _answer(**data: object) -> bytes:
     return json.dumps({"code": 200, "message": "success", "data": data}).encode()
 
@@ -318,6 +374,16 @@ TARGETS: Mapping[str, Target] = {
             "nested": lambda size: FTYP + box(b"moov", *[box(b"trak", box(b"mdia"))] * (size // 16)),
         },
     ),
+    "track": Target(
+        track_toml,
+        [
+            b'title = "T"\nartist = "A"\nduration = 3.5\nsize = "portrait"\nencoding = "cp1251"\n',
+            b"[title]\na = 1\n",
+        ],
+        {"lines": _repeated(b"", b'"x" = 1\n'), "string": _repeated(b'title = "', b"x", b'"\n')},
+    ),
+    "audio": Target(audio, [_wav(0.1), b"ID3\4\0\0\0\0\0\0" + b"\xff\xfb\x90\0" + bytes(413)]),
+    "cover": Target(cover, [_picture("PNG"), _picture("JPEG", quality=80), _picture("WEBP")]),
     "keyfile": Target(
         keyfile,
         [
