@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from attrs import frozen
 
+from suno_video_async._util.proxies import Proxies
 from suno_video_async.batch.options import Options
 from suno_video_async.clock import Clock, SystemClock
-from suno_video_async.config import Settings
+from suno_video_async.config import Settings, find_proxies
 from suno_video_async.download.filenames import DEFAULT_TEMPLATE
-from suno_video_async.errors import ClientClosedError
+from suno_video_async.errors import ClientClosedError, ConfigurationError
 from suno_video_async.hooks import Hooks, checked_hooks
 from suno_video_async.ledger.decision import Buying
 from suno_video_async.models import (
@@ -91,7 +92,11 @@ class SunoVideoClient:
         retry: how failures are tried again.
         ledger: a file (or a `Ledger`) in which `submit`, `generate` and `convert` keep what they buy: a track that
             is in it is not bought again. A conversion may name another one.
-        session: an `aiohttp.ClientSession` of your own; it is used as it is, and not closed.
+        session: an `aiohttp.ClientSession` of your own; it is used as it is, and not closed. Videos are downloaded
+            over its connector, without its headers, cookies and passwords.
+        proxy: the URL of an HTTP proxy for https; None looks for `HTTPS_PROXY` and `NO_PROXY` in the environment,
+            once, and `""` uses none. A session of your own has its own.
+        ca_file: a PEM file with certificates to trust beside the machine's, such as a company's own.
         transport: what carries the API's calls instead of aiohttp, as in tests.
         limiter: what several clients of one key share, instead of `rate` and `max_connections`: a `Limiter` on
             this loop, or a `SharedRateLimit` over processes. It is not closed.
@@ -119,6 +124,8 @@ class SunoVideoClient:
         retry: RetryPolicy | None = None,
         ledger: Ledger | str | PathLike[str] | None = None,
         session: aiohttp.ClientSession | None = None,
+        proxy: str | None = None,
+        ca_file: str | PathLike[str] | None = None,
         transport: Transport | None = None,
         limiter: RateLimiter | None = None,
         clock: Clock | None = None,
@@ -127,6 +134,9 @@ class SunoVideoClient:
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight must be at least 1, not {max_in_flight}")
         settings = Settings.find(api_key, base_url)
+        if session is not None and (proxy or ca_file is not None):
+            raise ConfigurationError("proxy and ca_file are for the client's own session: set them on yours")
+        proxies = find_proxies(proxy) if session is None else _proxies_of(session)
         from suno_video_async.engine import ClientOptions  # noqa: PLC0415  most of the package is behind it
 
         self.clock: Clock = clock or SystemClock()
@@ -142,6 +152,8 @@ class SunoVideoClient:
             ledger=ledger,
             session=session,
             transport=transport,
+            proxies=proxies,
+            ca_file=ca_file,
         )
         self._engine: Engine | None = None
         self._opening = False
@@ -557,3 +569,11 @@ class SunoVideoClient:
         """Poll a followed task soon, at most once in 30 seconds: an untrusted source says that it has ended."""
         if self._engine is not None:
             self._engine.hint(task_id)
+
+
+def _proxies_of(session: aiohttp.ClientSession) -> Proxies:
+    """Return the proxies of a user's session, for downloads, which have a session of their own."""
+    if getattr(session, "trust_env", False):
+        return find_proxies(None)
+    default = getattr(session, "_default_proxy", None)  # there is no public name
+    return Proxies(None if default is None else str(default))

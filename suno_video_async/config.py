@@ -6,8 +6,10 @@ import hashlib
 import ipaddress
 import os
 import re
+import ssl
 import warnings
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +17,7 @@ from attrs import field, frozen
 from dotenv import dotenv_values
 
 from suno_video_async._util.netaddr import is_private
+from suno_video_async._util.proxies import Proxies
 from suno_video_async.errors import ConfigurationError, MissingKeyError
 
 DEFAULT_BASE_URL = "https://api.crun.ai"
@@ -229,6 +232,36 @@ def check_base_url(url: str, key: str = "") -> str:
 
 def _without_userinfo(url: str) -> str:
     return url.rpartition("@")[2]
+
+
+def find_proxies(given: str | None, environment: Mapping[str, str] = os.environ) -> Proxies:
+    """Return the proxies: the one that is given, or else those of the environment.
+
+    Raises:
+        ConfigurationError: it is not the URL of an HTTP proxy.
+
+    """
+    try:
+        return Proxies.find(given, environment)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def read_roots(ca_file: str | PathLike[str]) -> ssl.SSLContext:
+    """Return what TLS trusts: the machine's certificates and those of a PEM file. Blocks.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or has no certificate.
+
+    """
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(cafile=os.fspath(ca_file))
+    except ssl.SSLError:
+        raise ConfigurationError(f"{ca_file} has no certificates in PEM form") from None
+    except OSError as error:
+        raise ConfigurationError(f"the certificates in {ca_file} cannot be read: {error.strerror}") from None
+    return context
 
 
 def is_loopback(host: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import ssl
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -21,13 +22,15 @@ import anyio
 from attrs import define, field, frozen
 
 from suno_video_async._util.aio import in_one_thread, run_to_completion
+from suno_video_async._util.proxies import Proxies
 from suno_video_async.api.calls import Calls, CallStatistics
 from suno_video_async.api.submission import Submission
 from suno_video_async.api.transport import AiohttpTransport, Transport, make_session
 from suno_video_async.background import Background
 from suno_video_async.clock import Clock
-from suno_video_async.config import Settings
+from suno_video_async.config import Settings, read_roots
 from suno_video_async.download.downloader import Downloads
+from suno_video_async.download.fetch import make_media_session
 from suno_video_async.download.filenames import local_folder
 from suno_video_async.download.partial import Saved
 from suno_video_async.errors import (
@@ -82,6 +85,8 @@ class ClientOptions:
     ledger: Ledger | str | PathLike[str] | None
     session: aiohttp.ClientSession | None
     transport: Transport | None
+    proxies: Proxies = field(factory=Proxies)
+    ca_file: str | PathLike[str] | None = None
 
 
 @define(eq=False, repr=False)
@@ -132,9 +137,12 @@ class Engine:
         if not options.settings.is_given:
             for problem in await in_one_thread()(options.settings.key_file_problems):
                 warnings.warn(str(problem), UserWarning, stacklevel=3)
+        roots = None
+        if options.ca_file is not None:
+            roots = await in_one_thread()(partial(read_roots, options.ca_file))
         await options.limiter.open()
         self.ledgers = OpenLedgers(self.open_ledger)
-        self._make_parts()
+        self._make_parts(roots)
         try:
             if options.ledger is not None:
                 self.ledger = await self.ledgers.acquire(options.ledger)
@@ -146,11 +154,15 @@ class Engine:
         if self.ledger is not None:
             self._background.start_soon(self._note_places, self.ledger)
 
-    def _make_parts(self) -> None:
+    def _make_parts(self, roots: ssl.SSLContext | None) -> None:
         options, settings = self.options, self.options.settings
-        session = self._session = options.session or make_session()
+        session = self._session = options.session or make_session(roots)
         transport = options.transport or AiohttpTransport(
-            settings.base_url, settings.api_key, timeout=options.timeout, session=session
+            settings.base_url,
+            settings.api_key,
+            timeout=options.timeout,
+            session=session,
+            proxy=options.proxies.of(settings.base_url),
         )
         self.calls = Calls(
             transport=transport,
@@ -167,8 +179,11 @@ class Engine:
         schedule = PollSchedule(self.rate, self._durations)
         self.poller = Poller(self.calls, schedule, blocked=lambda: slots.statistics().tasks_waiting)
         self.calls.on_closed = self.poller.fail_submissions
+        make_media = partial(make_media_session, local=settings.is_local, roots=roots, proxies=options.proxies)
         self._downloads = Downloads(
             session=options.session,
+            make_session=make_media,
+            proxies=options.proxies,
             timeout=options.timeout,
             local=settings.is_local,
             clock=options.clock,

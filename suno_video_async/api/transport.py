@@ -66,11 +66,16 @@ _IDLE = "_conns"
 LAST_ROUNDS = 20
 
 
-def make_session() -> aiohttp.ClientSession:
-    """Return a session as this library likes it: no cookies, no bound on connections, one send a call."""
+def make_session(roots: ssl.SSLContext | None = None) -> aiohttp.ClientSession:
+    """Return a session as this library likes it: no cookies, no bound on connections, one send a call.
+
+    Args:
+        roots: what TLS trusts; None for what the machine does.
+
+    """
     session = aiohttp.ClientSession(
         # Idle connections are closed soon: one that the server has closed makes a healthy submission unknown.
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2, resolver=ThreadResolver()),
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2, resolver=ThreadResolver(), ssl=roots or True),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
     if hasattr(session, _REPEATS):
@@ -170,6 +175,7 @@ class AiohttpTransport:
         api_key: goes into the `x-api-key` header of each request, and nowhere else.
         timeout: in real seconds.
         session: what it is sent over; its own middlewares are called too, its redirects are not followed.
+        proxy: the URL of the HTTP proxy that it is sent through; None leaves that to the session.
         drift: tells that the machine slept. The connections that were idle are then dead, but look fresh.
 
     """
@@ -181,6 +187,7 @@ class AiohttpTransport:
         *,
         timeout: Timeout,
         session: aiohttp.ClientSession,
+        proxy: str | None = None,
         drift: ClockDrift | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
@@ -195,6 +202,7 @@ class AiohttpTransport:
         self._total = timeout.total
         self._timeout = aiohttp.ClientTimeout(total=None, connect=timeout.connect)
         self._session = session
+        self._proxy = proxy
         self._drift = drift or ClockDrift()
         # Per-request middlewares replace the session's own, so those are put in front; there is no public name.
         own = getattr(session, "_middlewares", ())
@@ -224,6 +232,7 @@ class AiohttpTransport:
                     data=body,
                     headers=self._headers if body is None else self._post_headers,
                     timeout=self._timeout,
+                    proxy=self._proxy,
                     middlewares=self._middlewares,
                     # What a session may have set otherwise, and what would then change the meaning of an answer.
                     allow_redirects=False,

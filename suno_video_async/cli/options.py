@@ -19,8 +19,10 @@ from suno_video_async.batch.ledgers import ledger_beside
 from suno_video_async.callbacks import checked_public_url
 from suno_video_async.cli.errors import UsageProblem
 from suno_video_async.cli.output import Output, keep_stored_secret
+from suno_video_async.cli.probe import Route
 from suno_video_async.client import DEFAULT_TASK_TIMEOUT, SunoVideoClient
 from suno_video_async.clock import SystemClock
+from suno_video_async.config import find_proxies
 from suno_video_async.download.filenames import DEFAULT_TEMPLATE, NameTemplate, local_folder
 from suno_video_async.hooks import Hooks
 from suno_video_async.ledger.sqlite import SqliteLedger
@@ -96,6 +98,8 @@ class Connection:
     api_key: str | None = field(default=None, repr=False)
     timeout: float | None = None
     time_scale: float = 1.0
+    proxy: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
 
     def client(
         self,
@@ -123,7 +127,18 @@ class Connection:
             limiter=limiter,
             clock=SystemClock(self.time_scale),
             hooks=hooks,
+            proxy=self.proxy,
+            ca_file=self.ca_file,
         )
+
+    def route(self) -> Route:
+        """Return how the service is reached.
+
+        Raises:
+            ConfigurationError: the proxy is not the URL of an HTTP proxy.
+
+        """
+        return Route(find_proxies(self.proxy), self.ca_file)
 
     def network_timeout(self) -> Timeout:
         """Return the network's timeout: connecting may take at most half of the whole."""
@@ -134,7 +149,12 @@ class Connection:
     def repeated(self) -> list[str]:
         """Return the arguments that another command needs to reach the same API."""
         scale = [] if self.time_scale == 1.0 else ["--time-scale", f"{self.time_scale:g}"]
-        return [*(["--base-url", self.base_url] if self.base_url else []), *scale]
+        roots = ["--ca-file", str(self.ca_file)] if self.ca_file else []
+        return [*(["--base-url", self.base_url] if self.base_url else []), *scale, *self._proxy_repeated(), *roots]
+
+    def _proxy_repeated(self) -> list[str]:
+        """Return `--proxy` and its value, unless that has a password in it: what is repeated is shown."""
+        return [] if self.proxy is None or "@" in self.proxy else ["--proxy", self.proxy]
 
 
 def output_options(command: Command) -> Command:
@@ -159,6 +179,17 @@ _CONNECTION: Mapping[str, Callable[[Any], Any]] = {
         callback=above_zero,
         metavar="S",
         help="Seconds that one request may take (60).",
+    ),
+    "proxy": click.option(
+        "--proxy",
+        metavar="URL",
+        help="An HTTP proxy for https, instead of HTTPS_PROXY and NO_PROXY; an empty URL uses none.",
+    ),
+    "ca_file": click.option(
+        "--ca-file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Certificates (PEM) to trust beside the machine's.",
     ),
     "time_scale": click.option(
         "--time-scale",

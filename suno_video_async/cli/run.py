@@ -103,7 +103,7 @@ class Job:
 
 async def run(job: Job, output: Output, interrupts: Interrupts) -> int:
     """Check that the service can be reached, carry out a conversion, and return the exit code."""
-    await check_reachable(job.client.base_url, job.connection.network_timeout())
+    await check_reachable(job.client.base_url, job.connection.network_timeout(), job.connection.route())
     tally, summary = await convert(job, output, interrupts)
     return conclude(job, tally, summary, output, interrupts)
 

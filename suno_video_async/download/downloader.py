@@ -12,6 +12,7 @@ import aiohttp
 import anyio
 
 from suno_video_async._util.aio import in_threads
+from suno_video_async._util.proxies import Proxies
 from suno_video_async.clock import Clock
 from suno_video_async.download.fetch import DOWNLOADS, MediaFetcher, make_media_session
 from suno_video_async.download.filenames import file_name, marked
@@ -30,7 +31,9 @@ class Downloads:
     """Downloads the videos of a client, over connections separate from the API's and without the API key.
 
     Args:
-        session: a session of the user's own; None makes one when it is first needed.
+        session: a session of the user's own; its connector is used.
+        make_session: makes one for its connector, or for None with a connector of its own.
+        proxies: say through what a video is fetched.
         timeout, local: as for `MediaFetcher`.
         clock: times the waits between retries.
         longest: the maximum `Retry-After` of a media server, in seconds.
@@ -43,6 +46,8 @@ class Downloads:
         self,
         *,
         session: aiohttp.ClientSession | None,
+        make_session: Callable[[aiohttp.BaseConnector | None], aiohttp.ClientSession] | None = None,
+        proxies: Proxies | None = None,
         timeout: Timeout,
         local: bool,
         clock: Clock,
@@ -51,6 +56,8 @@ class Downloads:
         reporter: Reporter,
     ) -> None:
         self._given = session
+        self._make_session = make_session or partial(make_media_session, local=local)
+        self._proxies = proxies or Proxies()
         self._own: aiohttp.ClientSession | None = None
         self._timeout = timeout
         self._local = local
@@ -114,10 +121,12 @@ class Downloads:
         self._reporter.emit(lambda hook: hook.on_retry(event))
 
     def _server(self) -> MediaFetcher:
-        session = self._given or self._own
-        if session is None:
-            session = self._own = make_media_session(local=self._local)
-        return MediaFetcher(session, self._timeout, self._local, self._reporter, self._run_blocking)
+        if self._own is None:
+            # Headers, cookies and passwords of the user's session are not for the hosts that videos are on.
+            self._own = self._make_session(getattr(self._given, "connector", None))
+        return MediaFetcher(
+            *(self._own, self._timeout, self._local, self._reporter, self._run_blocking), proxies=self._proxies
+        )
 
     async def aclose(self) -> None:
         """Close the session that was made here."""

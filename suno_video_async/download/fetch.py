@@ -7,6 +7,7 @@ import contextlib
 import errno
 import re
 import socket
+import ssl
 from collections.abc import AsyncGenerator, Generator
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from yarl import URL
 
 from suno_video_async._util.aio import RunBlocking, in_threads
 from suno_video_async._util.netaddr import is_private, without_secrets
+from suno_video_async._util.proxies import Proxies
 from suno_video_async._util.resolver import ThreadResolver
 from suno_video_async._version import USER_AGENT
 from suno_video_async.clock import SystemClock
@@ -54,6 +56,7 @@ class MediaFetcher:
         timeout: `connect` bounds the connection and `total` each wait for more bytes, in real seconds.
         local: accept plain http and addresses of this machine and its network, because the API itself is there.
         reporter: reports each request.
+        proxies: say through what a URL is fetched.
         run_blocking: runs what goes to disk beside the event loop, and always to completion: a cancellation must
             not overtake it, nor leave open what it opened.
 
@@ -64,6 +67,7 @@ class MediaFetcher:
     local: bool = False
     reporter: Reporter = field(factory=lambda: Reporter((), SystemClock()))
     run_blocking: RunBlocking = field(factory=lambda: in_threads(DOWNLOADS))
+    proxies: Proxies = field(factory=Proxies, kw_only=True)
 
     async def download(
         self, url: str, path: Path, *, mark: str = "", sha256: bool = False, resend: int = 0
@@ -155,6 +159,7 @@ class MediaFetcher:
             async with self.session.get(
                 URL(url, encoded=True),
                 timeout=limits,
+                proxy=self.proxies.of(url),
                 headers=headers,
                 # What a session of the user's own may have set otherwise.
                 allow_redirects=False,
@@ -211,10 +216,16 @@ class PrivateAddressError(OSError):
 
 
 class PublicResolver(AbstractResolver):
-    """Resolves names to public addresses only: a server must not lead its users into their own networks."""
+    """Resolves names to public addresses only: a server must not lead its users into their own networks.
 
-    def __init__(self) -> None:
+    Args:
+        exception: the proxy's name, which may well be in that network.
+
+    """
+
+    def __init__(self, exception: str | None = None) -> None:
         self._resolver = ThreadResolver()
+        self._exception = exception
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -226,7 +237,7 @@ class PublicResolver(AbstractResolver):
 
         """
         found = await self._resolver.resolve(host, port, family)
-        public = [one for one in found if not is_private(one["host"])]
+        public = [one for one in found if host == self._exception or not is_private(one["host"])]
         if found and not public:
             raise PrivateAddressError(f"the video's URL leads to {host}, which has no public address")
         return public
@@ -236,11 +247,28 @@ class PublicResolver(AbstractResolver):
         await self._resolver.close()
 
 
-def make_media_session(*, local: bool) -> aiohttp.ClientSession:
-    """Return a session for downloads: a pool of its own, no cookies, and public addresses only unless `local`."""
-    resolver = ThreadResolver() if local else PublicResolver()
+def make_media_session(
+    connector: aiohttp.BaseConnector | None = None,
+    *,
+    local: bool,
+    roots: ssl.SSLContext | None = None,
+    proxies: Proxies | None = None,
+) -> aiohttp.ClientSession:
+    """Return a session for downloads: a pool of its own, no cookies, and public addresses only unless `local`.
+
+    Args:
+        connector: of a session of the user's own, which is used as it is and not closed.
+        local: whether the API is on this machine or in its network.
+        roots: what TLS trusts; None for what the machine does.
+        proxies: through what videos are fetched.
+
+    """
+    if connector is not None:
+        jar = aiohttp.DummyCookieJar()
+        return aiohttp.ClientSession(connector=connector, connector_owner=False, cookie_jar=jar)
+    resolver = ThreadResolver() if local else PublicResolver(None if proxies is None else proxies.host)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=DOWNLOADS, resolver=resolver),
+        connector=aiohttp.TCPConnector(limit=DOWNLOADS, resolver=resolver, ssl=roots or True),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
 

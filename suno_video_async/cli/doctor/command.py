@@ -33,7 +33,7 @@ _NO_KEY = "ak_" + "-" * 32
 @click.argument("ledger", required=False, type=click.Path(path_type=Path))
 @output_dir_option(says="The folder that videos would be saved to.")
 @click.option("--offline", is_flag=True, help="Do not contact the service: check only this machine.")
-@connection_options("base_url", "timeout")
+@connection_options("base_url", "timeout", "proxy", "ca_file")
 def doctor_command(
     *,
     ledger: Path | None,
@@ -58,7 +58,8 @@ def doctor_command(
     elif (address := settings or _address(connection.base_url)) is not None:
 
         async def ask(_: Interrupts) -> int:
-            async for check in check_service(address, connection.network_timeout(), with_key=settings is not None):
+            timeout, route = connection.network_timeout(), connection.route()
+            async for check in check_service(address, timeout, route, with_key=settings is not None):
                 report.add([check])
             return Exit.DONE
 

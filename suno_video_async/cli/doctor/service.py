@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -14,9 +14,9 @@ from attrs import frozen
 from suno_video_async.api.transport import AiohttpTransport, make_session
 from suno_video_async.cli import errors
 from suno_video_async.cli.doctor.machine import Check, fail, ok, skip, warn
-from suno_video_async.cli.probe import connect, failure
+from suno_video_async.cli.probe import Route, connect, failure
 from suno_video_async.config import Settings
-from suno_video_async.errors import RateLimitError, SunoVideoError
+from suno_video_async.errors import ConfigurationError, RateLimitError, SunoVideoError
 from suno_video_async.models import RateLimit, Timeout
 from suno_video_async.protocol import codec
 from suno_video_async.protocol.codec import Answer
@@ -40,28 +40,30 @@ class _Asked:
 
 
 async def check_service(
-    settings: Settings, timeout: Timeout, *, with_key: bool, rate: RateLimit = DEFAULT_RATE
+    settings: Settings, timeout: Timeout, route: Route, *, with_key: bool, rate: RateLimit = DEFAULT_RATE
 ) -> AsyncIterator[Check]:
     """Connect and, with a key, query the balance; clock and rate are checked from that answer."""
-    host = await _check_host(settings.base_url, timeout)
+    host = await _check_host(settings.base_url, timeout, route)
     yield host
     if host.status == "fail" or not with_key:
         why = "the service cannot be reached" if with_key else "there is no key"
         for name in ("balance", "clock", "rate"):
             yield skip(name, f"not checked: {why}")
         return
-    asked = await _ask(settings, timeout)
+    asked = await _ask(settings, timeout, route)
     for check in judge(asked.answer, asked.error, asked.sent, asked.came, rate):
         yield check
 
 
-async def _check_host(base_url: str, timeout: Timeout) -> Check:
+async def _check_host(base_url: str, timeout: Timeout, route: Route) -> Check:
     try:
-        connected = await connect(base_url, timeout)
+        connected = await connect(base_url, timeout, route)
+    except ConfigurationError as error:
+        return fail("host", error.problem, error.fix or "name another --ca-file")
     except OSError as error:
         fix = "check the network, and --base-url or CRUN_BASE_URL"
-        if proxies := [name for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY") if os.environ.get(name)]:
-            fix += f"; {proxies[0]} is set, but this command does not use it"
+        if route.proxies.of(base_url) is not None:
+            fix += "; it is reached through the proxy of --proxy or HTTPS_PROXY"
         return fail("host", f"{base_url}: {failure(error, timeout)}", fix)
     text = f"{base_url} was reached in {connected.seconds:.2f} s"
     if connected.certificate is None:
@@ -78,11 +80,14 @@ def judge_certificate(text: str, protocol: str | None, certificate: Mapping[str,
     return ok("host", text)
 
 
-async def _ask(settings: Settings, timeout: Timeout) -> _Asked:
+async def _ask(settings: Settings, timeout: Timeout, route: Route) -> _Asked:
     """Query the balance once."""
     answer, problem = None, None
-    async with make_session() as session:
-        transport = AiohttpTransport(settings.base_url, settings.api_key, timeout=timeout, session=session)
+    roots, proxy = await asyncio.to_thread(route.roots), route.proxies.of(settings.base_url)
+    async with make_session(roots) as session:
+        transport = AiohttpTransport(
+            settings.base_url, settings.api_key, timeout=timeout, session=session, proxy=proxy
+        )
         sent = time.time()
         try:
             answer = await transport.send(codec.balance())

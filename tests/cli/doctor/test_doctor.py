@@ -116,17 +116,16 @@ def _other_protocol() -> Exception:
 def test_why_a_host_cannot_be_reached(
     home: Home, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
 ) -> None:
-    """The name, the certificate, TLS and the network are told apart; a proxy that is not used is mentioned."""
+    """The name, the certificate, TLS and the network are told apart; the proxy in use is mentioned."""
 
-    async def refuse(*_: object, ssl: bool | None) -> None:
-        assert ssl is True
+    async def refuse(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(asyncio, "open_connection", refuse)
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.test")
     host = found(home.run("doctor", "--base-url", "https://api.example.test"))["host"]
     assert (host["status"], says in host["text"]) == ("fail", True)
-    assert "HTTPS_PROXY is set, but this command does not use it" in host["fix"]
+    assert "the proxy of --proxy or HTTPS_PROXY" in host["fix"]
 
 
 def test_an_address_that_no_key_may_go_to(home: Home) -> None:
