@@ -253,9 +253,10 @@ class AiohttpTransport:
         if isinstance(error, TimeoutError):
             what = "no answer in time" if sent else "no connection in time"
             return APITimeoutError(f"{request.operation}: {what}", sent=sent)
-        permanent = self._session.closed or isinstance(error, _PERMANENT)
         if isinstance(error, aiohttp.ClientHttpProxyError):
             permanent = error.status not in GATEWAY_ERRORS
+        else:
+            permanent = self._session.closed or isinstance(error, _PERMANENT)
         reason = self._text(error if type(error) is not TransportError else str(error))
         what = f"the connection broke: {reason}" if sent else f"not sent: {reason}"
         return TransportError(f"{request.operation}: {what}", sent=sent, permanent=permanent)
