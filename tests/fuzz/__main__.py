@@ -14,8 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import FrameType
+from typing import Any, TypeAlias
 
 from tests.fuzz.inputs import vary
 from tests.fuzz.targets import TARGETS, keep, kept
@@ -24,6 +26,8 @@ from tests.fuzz.targets import TARGETS, keep, kept
 LONGEST = 4096
 #: Seconds that one input may take.
 SLOWEST = 10
+#: A file, and two lines of it that follow one another.
+Step: TypeAlias = tuple[str, int, int]
 #: Inputs that are kept for each target, and how long each may be.
 KEPT, KEPT_LENGTH = 60, 600
 
@@ -43,9 +47,8 @@ def by_hypothesis(name: str, seconds: float) -> tuple[int, str | None]:
 def by_atheris(name: str, seconds: float, *, keeping: bool) -> tuple[int, str | None]:
     """Return how many inputs were tried, and what one of them raised."""
     with tempfile.TemporaryDirectory() as folder:
-        corpus, merged = Path(folder, "corpus"), Path(folder, "merged")
+        corpus = Path(folder, "corpus")
         corpus.mkdir()
-        merged.mkdir()
         for number, seed in enumerate([*TARGETS[name].seeds, *kept(name)]):
             (corpus / str(number)).write_bytes(seed)
         options = (
@@ -60,10 +63,41 @@ def by_atheris(name: str, seconds: float, *, keeping: bool) -> tuple[int, str | 
             found = [path.read_bytes() for path in Path(folder).iterdir() if path.is_file()]
             return sum(tried), f"{found[:1]!r}\n{done.stdout[-3000:]}{done.stderr[-1500:]}"
         if keeping:
-            _child(name, merged, str(corpus), "-merge=1", *options)
-            small = [one for path in merged.iterdir() if len(one := path.read_bytes()) <= KEPT_LENGTH]
-            keep(name, sorted(small, key=len)[:KEPT])
+            keep(name, reduced(name, [path.read_bytes() for path in corpus.iterdir()]))
         return sum(tried), None
+
+
+def reduced(name: str, inputs: Iterable[bytes]) -> list[bytes]:
+    """Return the inputs that reach a step from line to line which no shorter one and none of the seeds does."""
+    known, kept_ones = set[Step](), list[bytes]()
+    for data in TARGETS[name].seeds:
+        known |= steps(TARGETS[name].run, data)
+    for data in sorted(set(inputs), key=lambda one: (len(one), one)):
+        if len(data) <= KEPT_LENGTH and len(kept_ones) < KEPT:
+            new = steps(TARGETS[name].run, data) - known
+            known |= new
+            if new:
+                kept_ones.append(data)
+    return kept_ones
+
+
+def steps(run: Callable[[bytes], None], data: bytes) -> set[Step]:
+    """Return the steps from line to line of the package that an input makes."""
+    seen, before = set[Step](), dict[FrameType, int]()
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if "suno_video_async" not in frame.f_code.co_filename:
+            return None
+        seen.add((frame.f_code.co_filename, before.get(frame, 0), frame.f_lineno))
+        before[frame] = frame.f_lineno
+        return trace
+
+    sys.settrace(trace)
+    try:
+        run(data)
+    finally:
+        sys.settrace(None)
+    return seen
 
 
 def _child(name: str, corpus: Path, *options: str) -> subprocess.CompletedProcess[str]:

@@ -245,7 +245,11 @@ INFO: Mapping[str, object] = {
     "duration_s": 1,
     "credits": 10,
     "param": {"model": "suno/music-video", "input": {"task_id": "m1", "suno_id": "s1"}},
-    "result": {"code": 200, "message": "ok", "media_urls": ["https://a.test/a b.mp4?x=%20&y", "https://ü.test/é"]},
+    "result": {
+        "code": 200,
+        "message": "ok",
+        "media_urls": ["https://a.test/a b.mp4?x=%20&y", "https://ü.test/é", "https://\u2017y/"],
+    },
 }
 MUSIC = {**INFO, "result": {"suno_data": [{"suno_id": "s1", "title": "T", "duration": 3, "suno_audio_url": "x"}]}}
 LYRICS = b"[ti:x]\n[offset:-500]\n[00:01.50][01:00]One <00:02.00>two <00:03>three\n[00:09]\n"
