@@ -17,8 +17,8 @@ def main(path: Path) -> None:
     book = openpyxl.Workbook()
     sheet = book.active
     assert sheet is not None
-    for row in (("Task ID", "Suno ID"), ("music", "song")):
-        sheet.append(row)
+    for cells in (("Task ID", "Suno ID"), ("music", "song")):
+        sheet.append(cells)
     book.save(path)
     (row,) = CatalogFile(path).rows()
     assert row.track == Track(task_id="music", suno_id="song"), row
