@@ -17,7 +17,7 @@ from suno_video_async.clock import Clock
 from suno_video_async.download.fetch import DOWNLOADS, MediaFetcher, make_media_session
 from suno_video_async.download.filenames import file_name, marked
 from suno_video_async.download.partial import Saved, is_free
-from suno_video_async.errors import DownloadError, SunoVideoError, VideoNotReady
+from suno_video_async.errors import DownloadError, SunoVideoError, TransportError, VideoNotReady
 from suno_video_async.hooks import RetryEvent
 from suno_video_async.models import TaskSnapshot, Timeout, Video, VideoTaskId
 from suno_video_async.observability.reporter import Reporter
@@ -113,7 +113,8 @@ class Downloads:
                 self._tell_retry(tries, wait, error)
             await self._clock.sleep(wait)
             if stale:
-                with contextlib.suppress(VideoNotReady):  # then the file may still come to the URL that is known
+                # Without an answer, the file may still come to the URL that is known.
+                with contextlib.suppress(VideoNotReady, TransportError):
                     url = video_of(await self._status(video.task_id)).url
 
     def _tell_retry(self, attempt: int, wait: float, error: DownloadError) -> None:
