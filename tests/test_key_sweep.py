@@ -28,7 +28,7 @@ from suno_video_async import (
 )
 from suno_video_async.cli.app import run
 from suno_video_async.config import Settings
-from tests.cli.conftest import Home, home  # noqa: F401  a fixture
+from tests.cli.conftest import Home, home  # noqa: F401  # pyright: ignore[reportUnusedImport]  a fixture
 from tests.support.raw import http, raw_server, served_raw
 
 KEY = "ak_" + "S3cretKey4Sweep" * 2 + "Zz"
@@ -105,9 +105,12 @@ class Seen(Hooks):
     def __init__(self) -> None:
         self.seen: list[str] = []
 
+    def _see(self, event: object) -> None:
+        self.seen.append(repr(event))
+
     def __getattribute__(self, name: str) -> Any:
         if name.startswith("on_"):
-            return lambda event: self.seen.append(repr(event))
+            return self._see
         return super().__getattribute__(name)
 
 

@@ -8,7 +8,7 @@ import json
 import shutil
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,8 @@ async def test_the_proxys_own_name_may_be_private(monkeypatch: pytest.MonkeyPatc
         return [{"host": "10.0.0.1"}]
 
     resolver = PublicResolver("proxy.corp")
-    monkeypatch.setattr(resolver._resolver, "resolve", found)
+    inner = resolver._resolver  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(inner, "resolve", found)
     assert [one["host"] for one in await resolver.resolve("proxy.corp")] == ["10.0.0.1"]
     with pytest.raises(PrivateAddressError):
         await resolver.resolve("media.test")
@@ -185,7 +186,7 @@ class Network:
         writer.close()
 
     @contextlib.asynccontextmanager
-    async def up(self, certificate: Path) -> AsyncIterator[Network]:
+    async def up(self, certificate: Path) -> AsyncGenerator[Network, None]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         await asyncio.to_thread(context.load_cert_chain, certificate)
         server = await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=context)

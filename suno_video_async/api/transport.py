@@ -359,7 +359,11 @@ def _unpacked(body: bytes, encoding: str) -> bytes:
 
 def _reason(error: Exception) -> str:
     """Name an error without the request's headers, which some of aiohttp's texts repeat."""
-    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    inner = error
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):  # aiohttp 3.12 gives it no `os_error`
+        inner = error.certificate_error
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        inner = error.os_error
     if isinstance(inner, ssl.SSLError):
         # Its errno is not the operating system's: 1 would read as "operation not permitted".
         return f"TLS failed ({inner.reason or type(inner).__name__})"
