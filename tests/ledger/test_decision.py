@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 
 from suno_video_async.errors import LedgerError
@@ -84,3 +87,10 @@ def test_a_submitted_row_without_a_task_is_damage() -> None:
     assert task_of(bought) == "v1"
     with pytest.raises(LedgerError, match="row 1 is submitted without a task's id: the ledger is damaged"):
         task_of(row(State.SUBMITTED))
+
+
+@pytest.mark.parametrize("fields", [{"retry_failed": -1}, {"max_credits": -0.5}, {"max_credits": math.inf}])
+def test_what_may_be_bought_is_never_negative(fields: dict[str, Any]) -> None:
+    """Nor endless: no limit is None."""
+    with pytest.raises(ValueError, match="must not be below 0"):
+        Buying(**fields)

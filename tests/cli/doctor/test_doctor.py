@@ -37,7 +37,7 @@ def found(ran: Ran) -> dict[str, dict[str, Any]]:
 
 def test_all_is_well(home: Home) -> None:
     """Against a service that answers, every check is ok, it is asked one thing, and nothing is bought."""
-    with served() as server:
+    with served(time_scale=1.0) as server:
         ran = home.run("doctor", "--base-url", server.url)
         stats = server.stats()
     assert ran.code == 0
