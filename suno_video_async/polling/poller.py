@@ -48,7 +48,7 @@ VIDEO_WAIT = 600.0
 #: The least and the most seconds between two polls meanwhile; in between, half of the time waited so far.
 VIDEO_AGAIN = (3.0, 30.0)
 #: Seconds that a place is kept for the next submission while the outage brake waits for the answer to one that was
-#: sent. Without it a burst of places would go to polls that are too early: 1.051 of the bound in place of 1.025.
+#: sent. Without it a burst of places would go to polls that are too early: 1.051 of the bound in place of 1.032.
 ANSWERED = 1.0
 
 

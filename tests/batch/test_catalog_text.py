@@ -17,6 +17,7 @@ from suno_video_async import CatalogError, CatalogFile, Track
 from tests.batch.catalogs import bad_row_of, facts, refusal_of, rows_of, tracks_of, write
 
 AVA = ("m1", "s1", "Zoë", "Möwe")
+JSON_LINE = '{"task_id":"m1","suno_id":"s1","author":"Zoë","brand":"Möwe"}\n'
 LINES = "task_id,suno_id,author,brand\nm1,s1,Zoë,Möwe\n"
 
 
@@ -34,8 +35,8 @@ LINES = "task_id,suno_id,author,brand\nm1,s1,Zoë,Möwe\n"
         ("c.txt", LINES.replace(",", "\t").encode("utf-16")),
         ("c.txt", b"\xfe\xff" + LINES.encode("utf-16-be")),
         ("c.txt", LINES.encode("utf-32")),
-        ("c.csv.gz", gzip.compress(LINES.encode())),
-        ("c.csv", gzip.compress(LINES.encode("utf-16"))),
+        ("c.csv.gz", gzip.compress(LINES.encode(), mtime=0)),
+        ("c.csv", gzip.compress(LINES.encode("utf-16"), mtime=0)),
         ("c", LINES),
         ("c.csv", "Task ID,SUNO-ID, author ,Brand\nm1,s1,Zoë,Möwe\n"),
         ("c.csv", "taskId;sunoId;AUTHOR;brand_\nm1;s1;Zoë;Möwe\n"),
@@ -67,7 +68,10 @@ async def test_what_can_be_read_safely_is_read(tmp_path: Path, name: str, conten
             "c",
             '{\n"x": [\n{"task_id": "m1", "suno_id": "s1", "author": "Zoë", "brand": "Möwe"}], "y": ["a"]}',
         ),
-        ("c.jsonl.gz", gzip.compress('{"task_id":"m1","suno_id":"s1","author":"Zoë","brand":"Möwe"}\n'.encode())),
+        (
+            "c.jsonl.gz",
+            gzip.compress('{"task_id":"m1","suno_id":"s1","author":"Zoë","brand":"Möwe"}\n'.encode(), mtime=0),
+        ),
         ("c.json", '[{"task_id": "m1", "suno_id": "s1", "author": "Zoë", "brand": "Möwe"}]'.encode("utf-16")),
     ],
 )
