@@ -17,7 +17,6 @@ from suno_video_async import CatalogError, CatalogFile, Track
 from tests.batch.catalogs import bad_row_of, facts, refusal_of, rows_of, tracks_of, write
 
 AVA = ("m1", "s1", "Zoë", "Möwe")
-JSON_LINE = '{"task_id":"m1","suno_id":"s1","author":"Zoë","brand":"Möwe"}\n'
 LINES = "task_id,suno_id,author,brand\nm1,s1,Zoë,Möwe\n"
 
 
