@@ -359,7 +359,7 @@ class DownloadError(SunoVideoError):
         super().__init__(message)
         self.url = url
         self.status = status
-        self.temporary = temporary or stale_url
+        self.temporary: bool = temporary or stale_url
         self.stale_url = stale_url
         self.retry_after = retry_after
 
