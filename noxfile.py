@@ -13,7 +13,7 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "typing", "tests", "oldest", "browser", "docs", "wheel"]
+nox.options.sessions = ["lint", "typing", "tests", "coverage", "oldest", "browser", "docs", "wheel"]
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 #: The tools of the build, with their hashes; the file beside it, `release.in`, says how they are updated.
@@ -53,13 +53,22 @@ def typing(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests with branch coverage; arguments after `--` go to pytest instead."""
+    """Run the tests; arguments after `--` go to pytest instead."""
     install(session)
-    if session.posargs:
-        session.run("pytest", *session.posargs)
-        return
+    session.run("pytest", *(session.posargs or ("-n", "auto")))
+
+
+#: What repeats in many ways what other tests do once, and takes long to be measured.
+REPEATING = ("crash", "simulation", "fuzz")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure the branches that the tests take, without those that only repeat, and hold the gates."""
+    install(session)
+    ignored = [f"--ignore=tests/{folder}" for folder in REPEATING]
     # Not by pytest's option: the package's own pytest plugin is imported before that measures anything.
-    session.run("coverage", "run", "-m", "pytest", "-n", "auto", env={"COVERAGE_FILE": ".coverage"})
+    session.run("coverage", "run", "-m", "pytest", "-n", "auto", *ignored, env={"COVERAGE_FILE": ".coverage"})
     session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
     session.run("coverage", "report", "--fail-under=95")
     for rules in MONEY:
