@@ -25,7 +25,7 @@ from suno_video_async.batch.catalog.rows import Row, RowReader, bad_row
 from suno_video_async.batch.catalog.tables import csv_rows
 from suno_video_async.errors import CatalogError
 from suno_video_async.models import Track
-from suno_video_async.observability.log import logger
+from suno_video_async.observability.log import fields, logger
 
 #: One row of a caller's own: a track, or its fields by name.
 CatalogRow: TypeAlias = "Track | Mapping[Any, Any]"
@@ -300,5 +300,7 @@ def _item(item: object, number: int, reader: RowReader) -> Row:
         return bad_row(f"expected a Track or a mapping, not {type(item).__name__}", location)
     row = reader.mapping(cast("Mapping[str, object]", item), location)
     if reader.has_news:
-        logger.warning("%s: authors and brands %s", location, _PLACEHOLDERS)
+        logger.warning(
+            "%s: authors and brands %s", location, _PLACEHOLDERS, extra=fields("placeholders", row=location)
+        )
     return row
