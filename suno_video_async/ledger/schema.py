@@ -119,9 +119,11 @@ def examine(path: Path, account: tuple[str, str] | None = None, *, same_account:
     had_log = has_log(path)
     connection = read_only(path)
     try:
+        connection.execute("BEGIN")  # one moment of the file: another process may be creating it just now
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        connection.execute("COMMIT")
         if tables == 0:
             return nothing
         if application != APPLICATION_ID:
