@@ -531,3 +531,37 @@ def test_a_thorough_look_finds_attempts_that_belong_to_no_row(path: Path) -> Non
     assert reader.open_to_read()
     assert reader.problems() == ["1 attempts belong to no row"]
     reader.close()
+
+
+class _Overtaken:
+    """A connection beside which a ledger is created between two of its reads."""
+
+    def __init__(self, connection: sqlite3.Connection, create: Callable[[], object]) -> None:
+        self._connection, self._create = connection, create
+
+    def execute(self, statement: str) -> sqlite3.Cursor:
+        found = self._connection.execute(statement)
+        if "application_id" in statement:
+            self._create()
+        return found
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def test_a_ledger_that_is_just_being_created_is_not_another_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its head is read as of one moment: before, it is empty."""
+    path = tmp_path / "new.db"
+    with contextlib.closing(sqlite3.connect(path)) as empty:
+        empty.execute("PRAGMA journal_mode=WAL")
+
+    def create() -> None:
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            other.execute("CREATE TABLE meta (name, value)")
+            other.commit()
+
+    real = schema_module.read_only
+    monkeypatch.setattr(schema_module, "read_only", lambda path: _Overtaken(real(path), create))
+    assert not schema_module.examine(path).exists

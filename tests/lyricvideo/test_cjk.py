@@ -153,7 +153,7 @@ def test_with_the_extra_it_is_not_named() -> None:
 
 @pytest.fixture
 def unknown_font() -> Iterator[None]:
-    """Let the font be looked for anew, before and after."""
+    """Let the font be looked for again, before and after."""
     fonts._collection.cache_clear()
     yield
     fonts._collection.cache_clear()

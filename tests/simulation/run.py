@@ -437,7 +437,7 @@ class _Run:
         """Nothing grows with the catalog."""
         scenario, client = self.simulation.scenario, self.client
         if self.transport.in_flight > scenario.max_connections:
-            raise Violation(f"{self.transport.in_flight} requests are in the air at once")
+            raise Violation(f"{self.transport.in_flight} requests are in flight at once")
         most = scenario.max_in_flight
         if self.pulled - self._delivered() > 3 * most + 2:
             raise Violation(f"{self.pulled} rows are pulled, {len(self.outcomes)} delivered")

@@ -26,7 +26,7 @@ def image_of(path: Path) -> Image:
 
 def put(path: Path, image: Image) -> None:
     """Make the files of a ledger, which nothing has open, what they were."""
-    path.with_name(path.name + "-shm").unlink(missing_ok=True)  # SQLite makes it anew from the log
+    path.with_name(path.name + "-shm").unlink(missing_ok=True)  # SQLite makes it again from the log
     for ending, content in image.items():
         file = path.with_name(path.name + ending)
         if content is None:

@@ -19,6 +19,7 @@ from suno_video_async.lyricvideo.lyrics.model import (
     decoded,
     in_order,
     numbered,
+    seconds_of,
 )
 from suno_video_async.lyricvideo.lyrics.plain import spread, without_credits
 
@@ -115,7 +116,7 @@ class _Reader:
             hours, minutes, seconds, fraction = "0", hours, minutes, seconds
         if int(seconds) >= 60:
             self.oddities.add(number, f"the stamp {stamp} has {int(seconds)} seconds, and is read as they are")
-        return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + float(f"0.{fraction or 0}")
+        return seconds_of(hours, minutes, seconds, fraction)
 
     def tag(self, number: int, name: str, value: str) -> None:
         if name != "offset":

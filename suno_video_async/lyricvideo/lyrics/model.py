@@ -142,6 +142,11 @@ def decoded(text: str) -> str:
     return _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
 
 
+def seconds_of(hours: str | None, minutes: str | None, seconds: str | None, fraction: str | None) -> float:
+    """The time that the parts of a stamp say, in seconds; a part that is missing is 0."""
+    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0) + float(f"0.{fraction or 0}")
+
+
 def in_order(lines: Iterable[LyricLine], oddities: Oddities) -> tuple[LyricLine, ...]:
     """Lines sorted by time; those of one time are shown together, unless there are too many."""
     together: dict[float, list[LyricLine]] = {}

@@ -18,6 +18,7 @@ from suno_video_async.lyricvideo.lyrics.model import (
     decoded,
     in_order,
     numbered,
+    seconds_of,
 )
 
 CLEARS: Final = 2.0
@@ -78,7 +79,7 @@ def _captions(text: str, oddities: Oddities) -> list[_Caption]:
     for at, (number, line) in enumerate(lines):
         following = lines[at + 1][1] if at + 1 < len(lines) else ""
         if match := _RANGE.match(line):
-            start, end = _seconds(match.groups()[:4]), _seconds(match.groups()[4:])
+            start, end = seconds_of(*match.groups()[:4]), seconds_of(*match.groups()[4:])
             if end < start:
                 oddities.add(number, "ends before it begins; correct the times")
                 end = start
@@ -107,13 +108,8 @@ def _line(start: float, text: str) -> LyricLine:
     at, passed = start, 0
     for stamp in _WORD_STAMP.finditer(text):
         words.append(LyricWord(at, decoded(text[passed : stamp.start()])))
-        at, passed = max(at, _seconds(stamp.groups())), stamp.end()
+        at, passed = max(at, seconds_of(*stamp.groups())), stamp.end()
     words.append(LyricWord(at, decoded(text[passed:])))
     if len(words) == 1:
         return LyricLine(start, " ".join(words[0].text.split()))
     return LyricLine(start, *spaced(words))
-
-
-def _seconds(parts: tuple[str | None, ...]) -> float:
-    hours, minutes, seconds, fraction = parts
-    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0) + float(f"0.{fraction or 0}")
