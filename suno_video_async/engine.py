@@ -22,11 +22,11 @@ import anyio
 from attrs import define, field, frozen
 
 from suno_video_async._util.aio import in_one_thread, run_to_completion
+from suno_video_async._util.background import Background
 from suno_video_async._util.proxies import Proxies
 from suno_video_async.api.calls import Calls, CallStatistics
 from suno_video_async.api.submission import Submission
 from suno_video_async.api.transport import AiohttpTransport, Transport, make_session
-from suno_video_async.background import Background
 from suno_video_async.clock import Clock
 from suno_video_async.config import Settings, read_roots
 from suno_video_async.download.downloader import Downloads
@@ -121,7 +121,7 @@ class Engine:
     _downloads: Downloads = field(init=False)
     _durations: DurationModel = field(factory=DurationModel, init=False)
     _slots: anyio.Semaphore = field(init=False)
-    _background: Background = field(factory=Background, init=False)
+    _background: Background = field(factory=lambda: Background(_log_defect), init=False)
     _submissions: set[Submission] = field(factory=set[Submission], init=False)
 
     def __repr__(self) -> str:
@@ -451,6 +451,10 @@ class Engine:
     def start_soon(self, run: Callable[[], Any]) -> None:
         """Run a coroutine function in the client's own task group."""
         self.checked()._background.start_soon(run)
+
+
+def _log_defect(message: str) -> None:
+    logger.exception(message, extra=fields("defect"))
 
 
 def running_loop() -> asyncio.AbstractEventLoop:

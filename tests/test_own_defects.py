@@ -20,7 +20,7 @@ from suno_video_async import (
     Track,
     TransportError,
 )
-from suno_video_async.background import Background
+from suno_video_async._util.background import Background
 from suno_video_async.protocol.codec import Operation
 from tests.support.clients import TRACK, FakeAPI, client_of
 from tests.support.processes import child
@@ -134,7 +134,8 @@ def test_all_that_wait_get_the_reason_when_the_background_ends(monkeypatch: pyte
 
 async def test_background_work_begins_before_it_is_given_any() -> None:
     """Use before the opening is an error in words; a defect of one part is logged, and the others go on."""
-    background, ended = Background(), asyncio.Event()
+    logged = list[str]()
+    background, ended = Background(logged.append), asyncio.Event()
     with pytest.raises(RuntimeError, match="has not begun"):
         background.start_soon(fail_once)
     await background.open("test", lambda _: None)
@@ -147,6 +148,7 @@ async def test_background_work_begins_before_it_is_given_any() -> None:
     background.start_soon(other)
     await ended.wait()
     await background.aclose()
+    assert logged == ["a part of the client's background work broke off"]
 
 
 async def drained(outcomes: Conversion) -> None:

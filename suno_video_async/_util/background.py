@@ -10,8 +10,6 @@ import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field
 
-from suno_video_async.observability.log import fields, logger
-
 
 @define(eq=False)
 class Background:
@@ -19,8 +17,13 @@ class Background:
 
     So an `async with` may be exited from a different task than it was entered from, as test fixtures and web
     frameworks do, which a plain task group does not support.
+
+    Attributes:
+        log: receives what a defect has ended, while the defect is being handled.
+
     """
 
+    log: Callable[[str], None]
     _group: TaskGroup | None = field(default=None, init=False)
     _owner: asyncio.Task[None] | None = field(default=None, init=False)
     _on_failure: Callable[[Exception], None] = field(default=lambda _: None, init=False)
@@ -61,7 +64,7 @@ class Background:
         try:
             await run(*args)
         except Exception:
-            logger.exception("a part of the client's background work broke off", extra=fields("defect"))
+            self.log("a part of the client's background work broke off")
 
     async def _report(self, run: Callable[..., Any]) -> None:
         try:
@@ -84,4 +87,4 @@ class Background:
                 await self._closing.wait()
                 group.cancel_scope.cancel()
         except Exception:
-            logger.exception("the client's background work broke off: this is a defect", extra=fields("defect"))
+            self.log("the client's background work broke off: this is a defect")
