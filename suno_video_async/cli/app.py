@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import sys
 import traceback
@@ -116,7 +117,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     main = partial(app.main, given, prog_name="suno-video", standalone_mode=False, obj=given)
     with _warnings_as_lines(), contextlib.nullcontext() if debug else _logged(_Warnings(logging.WARNING)):
         code = _caught(main, debug=debug)
-    return _flushed(code)
+    return _flushed(code, debug=debug)
 
 
 def _caught(command: Callable[[], object], *, debug: bool) -> int:
@@ -132,10 +133,15 @@ def _caught(command: Callable[[], object], *, debug: bool) -> int:
         discard_stdout()
         return Exit.FAILED
     except Exception as error:
-        hint = "" if debug else "; suno-video --debug … shows the traceback"
-        text = f"unexpected error, {type(error).__name__}: {error}{hint}"
-        return _complain(text, Exit.UNEXPECTED, debug=debug)
+        return _unforeseen(error, debug=debug)
     return code if isinstance(code, int) else Exit.DONE
+
+
+def _unforeseen(error: Exception, *, debug: bool) -> int:
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return _on_full_disk(error, debug=debug)
+    hint = "" if debug else "; suno-video --debug … shows the traceback"
+    return _complain(f"unexpected error, {type(error).__name__}: {error}{hint}", Exit.UNEXPECTED, debug=debug)
 
 
 def _complain(text: str, code: int, *, debug: bool) -> int:
@@ -151,13 +157,25 @@ def _usage(error: click.ClickException) -> str:
     return f"{error.format_message()} (see {path} --help)"
 
 
-def _flushed(code: int) -> int:
+def _flushed(code: int, *, debug: bool) -> int:
     """Flush stdout now: at the interpreter's exit a reader who has left would still be complained about."""
     try:
         sys.stdout.flush()
-    except OSError:
+    except BrokenPipeError:
         discard_stdout()
         return code or Exit.FAILED
+    except OSError as error:
+        return code or _on_full_disk(error, debug=debug)
+    return code
+
+
+#: How a full disk, a quota or a broken device refuses what is written, if a file that was opened long ago does so.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+def _on_full_disk(error: OSError, *, debug: bool) -> int:
+    code = _complain(f"stdout or a file cannot be written: {error.strerror}", Exit.FAILED, debug=debug)
+    discard_stdout()
     return code
 
 

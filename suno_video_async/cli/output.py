@@ -96,7 +96,8 @@ class Output:
     Attributes:
         human: whether results are formatted for a person.
         live: whether a display on stderr may redraw itself.
-        gone: whether the reader of stdout has closed it; results then go to stderr.
+        keeps: whether results that stdout cannot take go to stderr: those of commands that buy.
+        gone: whether stdout cannot be written any more.
 
     """
 
@@ -111,6 +112,7 @@ class Output:
         terminal = self.notes.is_terminal and not self.notes.is_dumb_terminal
         self.live: bool = terminal and not as_json and not quiet
         self._quiet = quiet
+        self.keeps: bool = False
         self.gone: bool = False
 
     def result(self, value: Mapping[str, object], *, human: Callable[[], RenderableType | None]) -> None:
@@ -129,8 +131,11 @@ class Output:
 
     def text(self, text: str) -> None:
         """Write text to stdout as it is, such as a CSV file."""
-        sys.stdout.write(printable(text))
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(printable(text))
+            sys.stdout.flush()
+        except OSError as error:
+            self._lose_stdout(error)
 
     def note(self, text: str, *, style: str = "") -> None:
         """Write one line to stderr."""
@@ -155,11 +160,21 @@ class Output:
                 self._lose_stdout(error)
             else:
                 return
-        self.note(text)
+        if self.keeps:
+            self.note(text)
 
     def _lose_stdout(self, error: OSError) -> None:
+        """Go on without stdout; a reader that has left early, such as `head`, has seen what it wanted.
+
+        Raises:
+            OSError: `error`, if there was no such reader and nothing was bought.
+
+        """
         self.gone = True
-        self.note(f"stdout cannot be written ({error.strerror}): the remaining results follow here")
+        if self.keeps:
+            self.note(f"stdout cannot be written ({error.strerror}): the remaining results follow here")
+        elif not isinstance(error, BrokenPipeError):
+            raise error
         discard_stdout()
 
 

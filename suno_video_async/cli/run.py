@@ -114,6 +114,7 @@ async def convert(job: Job, output: Output, interrupts: Interrupts) -> tuple[Tal
     However it ends, every task that was submitted is written with its id.
     """
     tally = Tally(job.total)
+    output.keeps = True
     started = job.client.clock.now()
     with job.purchases.listening(), interrupts.meaning(once=None, leave=lambda: output.note(_WAITING)):
         try:

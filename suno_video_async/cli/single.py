@@ -99,6 +99,7 @@ def submit_command(
             raise UsageProblem(str(error)) from error
         return Exit.DONE
 
+    output.keeps = True
     purchases = Purchases()
     with purchases.listening():
         code = with_client(connection, output, submit, _PrintsId(output))

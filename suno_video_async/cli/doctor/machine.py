@@ -11,7 +11,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -29,7 +29,7 @@ from suno_video_async.ledger.states import State
 #: Free bytes below which a catalog's videos may not fit, and below which not even one may.
 LITTLE, TOO_LITTLE = 2e9, 1e8
 #: The range of Python versions that the tests run on.
-_TESTED = ((3, 11), (3, 13))
+_TESTED = ((3, 11), (3, 14))
 _PROJECT = "suno-video-async"
 _REQUIREMENT = re.compile(r"([\w.-]+)[^;]*(?:;\s*extra\s*==\s*['\"](\w+)['\"])?\s*$")
 
@@ -93,7 +93,7 @@ def check_python() -> Iterator[Check]:
 
 def check_extras() -> Iterator[Check]:
     """Check which extras are installed, and whether the renderer's libraries work."""
-    for extra in ("local", "asgi", "excel", "otel", "parquet"):
+    for extra in _extras():
         found = _packages(extra)
         there = {name: number for name, number in found.items() if number}
         if not there:
@@ -124,6 +124,15 @@ def _check_ffmpeg() -> Check:
     return ok(name, f"{versions}; H.264 and AAC can be encoded")
 
 
+def _extras() -> Sequence[str]:
+    """Return the extras that a user may want, in their order, without the one of this command."""
+    try:
+        offered = metadata(_PROJECT).get_all("Provides-Extra") or []
+    except PackageNotFoundError:
+        return ()
+    return [name for name in offered if name not in {"all", "cli", "test"}]
+
+
 def _packages(extra: str | None) -> Mapping[str, str | None]:
     """Return the packages of an extra (None: the core) by name, with their installed versions."""
     try:
@@ -131,7 +140,7 @@ def _packages(extra: str | None) -> Mapping[str, str | None]:
     except PackageNotFoundError:
         return {}
     parsed = [match for line in needed if (match := _REQUIREMENT.match(line))]
-    return {match[1]: _version(match[1]) for match in parsed if match[2] == extra}
+    return {match[1]: _version(match[1]) for match in parsed if match[2] == extra and match[1] != _PROJECT}
 
 
 def _version(package: str) -> str | None:

@@ -10,6 +10,7 @@ import sqlite3
 import ssl
 import tempfile
 import time
+import tomllib
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,11 @@ from suno_video_async.errors import SunoVideoError, TransportError
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.models import RateLimit
 from suno_video_async.protocol.codec import Answer
-from tests.cli.conftest import Home, Ran
+from tests.cli.conftest import ROOT, Home, Ran
 from tests.cli.serving import served
 from tests.support.keys import OTHER_KEY
 
-HEALTHY = ["python", "key", "host", "balance", "clock", "rate", "output", "ledger folder", "extra local", "ffmpeg"]
+HEALTHY = ["python", "key", "host", "balance", "clock", "rate", "output", "ledger folder"]
 
 
 def found(ran: Ran) -> dict[str, dict[str, Any]]:
@@ -318,6 +319,17 @@ def test_extras(monkeypatch: pytest.MonkeyPatch, installed: dict[str, str], stat
     monkeypatch.setattr(machine, "_version", installed.get)
     local = next(check for check in machine.check_extras() if check.name == "extra local")
     assert local.status == status
+
+
+def test_each_extra_has_a_check() -> None:
+    """All extras that can be installed are looked at, and the project is not a package of its extras."""
+    checks = {check.name: check for check in machine.check_extras()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ].keys() - {"all", "cli", "test"}
+    assert {name.removeprefix("extra ") for name in checks if name.startswith("extra ")} == project
+    assert "ffmpeg" in checks
+    assert not any("suno-video-async " in check.text for check in checks.values())
 
 
 def test_a_core_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
