@@ -10,6 +10,7 @@ from attrs import evolve
 
 from suno_video_async.batch.catalog import CatalogFile, count_rows
 from suno_video_async.cli.catalogs import catalog_options
+from suno_video_async.cli.errors import UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import (
@@ -130,7 +131,7 @@ def convert_command(
     outcomes: Path | None,
     failed: Path | None,
     dry_run: bool,
-    rate: RateLimit,
+    rate: RateLimit | None,
     share_limit: Path | None,
     callback_url: str | None,
     callback_port: int,
@@ -174,7 +175,7 @@ def convert_command(
     files = OutcomeFiles(outcomes=outcomes, failed=failed)
     purchases, state = Purchases(), LiveState()
     clock = SystemClock(connection.time_scale)
-    limiter = None if share_limit is None else SharedRateLimit(share_limit, rate, clock=clock)
+    limiter = None if share_limit is None else SharedRateLimit(share_limit, _shared(rate), clock=clock)
     job = Job(
         client=connection.client(
             hooks=[purchases, state],
@@ -202,6 +203,12 @@ def convert_command(
     if downloads.output_dir is not None:
         writable_folder(downloads.output_dir)
     return run_interruptible(partial(_convert, job, None if is_stream(catalog) else source, output))
+
+
+def _shared(rate: RateLimit | None) -> RateLimit:
+    if rate is None:
+        raise UsageProblem("--rate unlimited leaves no limit to share: leave --share-limit out, or name a rate")
+    return rate
 
 
 async def _convert(job: Job, countable: CatalogFile | None, output: Output, interrupts: Interrupts) -> int:

@@ -67,7 +67,7 @@ def listen_command(
     wait: float,
     trust: Trust,
     downloads: Downloads,
-    rate: RateLimit,
+    rate: RateLimit | None,
     task_timeout: float,
     connection: Connection,
     output: Output,

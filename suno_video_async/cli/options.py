@@ -37,10 +37,10 @@ DEFAULT_OUTPUT_DIR = Path("videos")
 STDIN = Path("-")
 
 
-def read_rate(ctx: click.Context, param: click.Parameter, value: str) -> RateLimit:
-    """Read `20/10`, as a click callback."""
+def read_rate(ctx: click.Context, param: click.Parameter, value: str) -> RateLimit | None:
+    """Read `20/10` or `unlimited`, as a click callback."""
     try:
-        return RateLimit.parse(value)
+        return None if value == "unlimited" else RateLimit.parse(value)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from None
 
@@ -106,7 +106,7 @@ class Connection:
         *,
         hooks: Sequence[Hooks] = (),
         retry: RetryPolicy | None = None,
-        rate: RateLimit = DEFAULT_RATE,
+        rate: RateLimit | None = DEFAULT_RATE,
         max_in_flight: int = 100,
         limiter: RateLimiter | None = None,
     ) -> SunoVideoClient:
@@ -325,7 +325,7 @@ def rate_option(default: str = "20/10") -> Callable[[Command], Command]:
         default=default,
         show_default=True,
         metavar="N/S",
-        help="At most N requests in any S seconds.",
+        help="At most N requests in any S seconds; unlimited for no limit.",
     )
 
 

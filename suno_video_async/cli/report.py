@@ -64,7 +64,7 @@ def report_command(
     ledger: Path,
     place: Path | None,
     catalog: Path | None,
-    rate: RateLimit,
+    rate: RateLimit | None,
     most: int,
     opens: bool,
     force: bool,
@@ -124,7 +124,9 @@ def _unwritable(target: Path, error: OSError) -> UsageProblem:
     return UsageProblem(f"{target} cannot be written: {error.strerror or error}: name another file with -o")
 
 
-def _page(facts: Facts, target: Path, output: Output, *, catalog: Path | None, rate: RateLimit, most: int) -> Page:
+def _page(
+    facts: Facts, target: Path, output: Output, *, catalog: Path | None, rate: RateLimit | None, most: int
+) -> Page:
     found = files(facts, page=target)
     videos = {number: file.path for number, file in found.items() if file.size is not None}
     if most and videos and not posters.available():

@@ -69,7 +69,7 @@ def time_line(sent: Sequence[float], ended: Sequence[float], *, window: float) -
     Args:
         sent: of the submissions.
         ended: of the ends.
-        window: the rate limit's window in seconds; a step is no shorter, or bursts look like excess.
+        window: the rate limit's window in seconds, or 0; a step is no shorter, or bursts look like excess.
 
     """
     moments = sorted([*sent, *ended])

@@ -104,13 +104,13 @@
     hit.addEventListener("pointerleave", () => { tip.hidden = true; });
   };
   const drawLine = (box) => {
-    const { step, stretches } = data.line, limit = 60 * data.rate.requests / data.rate.per;
+    const { step, stretches } = data.line, limit = data.rate ? 60 * data.rate.requests / data.rate.per : 0;
     box.textContent = "";
     if (!stretches.length) { box.append(make("p", { class: "none" }, "Nothing was submitted yet.")); return; }
     const rate = (count) => count * 60 / step;
     const peak = Math.max(...stretches.map((s) => Math.max(...s.sent, ...s.ended)));
     // Far below the limit, the line at the top would flatten everything else.
-    const far = rate(peak) < limit / 5, top = nice(far ? Math.max(rate(peak) * 1.25, 1) : Math.max(limit, rate(peak)) * 1.02);
+    const far = rate(peak) < limit / 5, top = nice(far ? Math.max(rate(peak) * 1.25, 1) : Math.max(limit, rate(peak), 1) * 1.02);
     const { svg, area, y } = frame(box, top, "a minute");
     const bars = stretches.reduce((sum, s) => sum + s.sent.length, 0), gap = stretches.length > 1 ? 16 : 0;
     const unit = Math.min(46, (area.right - area.left - gap * (stretches.length - 1)) / bars);
@@ -139,7 +139,7 @@
     }
     const last = stretches.at(-1), end = new Date((last.start + last.sent.length * step) * 1000), edge = x - gap;
     if (edge - 44 > labelled && !Number.isNaN(end.getTime())) svg.append(draw("text", { x: edge, y: area.bottom + 17, "text-anchor": "end" }, clock(end, step < 60)));
-    for (const [value, name] of [[limit, "limit"], [limit / 2, "half"]]) {
+    for (const [value, name] of limit ? [[limit, "limit"], [limit / 2, "half"]] : []) {
       if (value <= top.top) svg.append(draw("line", { class: name, x1: area.left, x2: area.right, y1: y(value), y2: y(value) }));
     }
     for (const hit of svg.querySelectorAll("[data-late]")) svg.append(hit);
@@ -147,7 +147,7 @@
     const legend = box.parentElement.querySelector(".legend");
     if (!legend) box.before(make("ul", { class: "legend" },
       make("li", {}, make("i", { class: "l-sent" }), "submitted"), make("li", {}, make("i", { class: "l-ended" }), "ended"),
-      ...(far ? [make("li", {}, `the limit is at ${plain(limit)} requests, far above`)] : [
+      ...(!limit ? [] : far ? [make("li", {}, `the limit is at ${plain(limit)} requests, far above`)] : [
         make("li", {}, make("i", { class: "l-limit" }), `limit: ${plain(limit)} requests`),
         make("li", {}, make("i", { class: "l-half" }), `${plain(limit / 2)} videos, at two requests each`)])));
   };

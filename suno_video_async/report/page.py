@@ -52,7 +52,7 @@ class Page:
     """Everything a page is rendered from.
 
     Attributes:
-        rate: the limit that the time line is drawn against.
+        rate: the limit that the time line is drawn against, if there is one.
         files: the videos on disk, by the rows' numbers.
         stills: JPEGs of them, likewise.
 
@@ -60,7 +60,7 @@ class Page:
 
     facts: Facts
     commands: Commands
-    rate: RateLimit
+    rate: RateLimit | None
     files: Mapping[int, File]
     stills: Mapping[int, bytes]
 
@@ -90,8 +90,8 @@ def data(page: Page) -> dict[str, Any]:
     return {
         "at": facts.at,
         "total": facts.total,
-        "rate": {"requests": page.rate.requests, "per": page.rate.per},
-        "line": asdict(time_line(facts.sent, facts.ended, window=page.rate.per)),
+        "rate": None if page.rate is None else {"requests": page.rate.requests, "per": page.rate.per},
+        "line": asdict(time_line(facts.sent, facts.ended, window=0.0 if page.rate is None else page.rate.per)),
         "took": None if took is None else asdict(took),
         "columns": _COLUMNS,
         "rows": [_row(item, page.files.get(item.row.id)) for item in facts.items],

@@ -53,7 +53,7 @@ def escaped(text: str) -> str:
     return html.escape(text.encode(errors="replace").decode())
 
 
-def body(facts: Facts, commands: Commands, rate: RateLimit, files: Mapping[int, File]) -> str:
+def body(facts: Facts, commands: Commands, rate: RateLimit | None, files: Mapping[int, File]) -> str:
     """Return the page's body, without what its script draws."""
     took = durations(facts.took)
     missing = [item for item in facts.items if (file := files.get(item.row.id)) and file.size is None]
@@ -230,13 +230,9 @@ def _waiting(count: int, words: str) -> str:
     return f"<li>{count:,} {'is' if count == 1 else 'are'} {words} {'it' if count == 1 else 'them'}.</li>"
 
 
-def _charts(facts: Facts, rate: RateLimit, took: Durations | None) -> str:
-    limit = rate.requests / rate.per * 60
+def _charts(facts: Facts, rate: RateLimit | None, took: Durations | None) -> str:
     undated = f" For {_many(facts.undated, 'task')}, the end was not recorded." if facts.undated else ""
-    pace = (
-        f"The limit is {rate.requests} requests in any {rate.per:g} s, {limit:g} a minute. A video needs at least"
-        f" two: its submission and one poll. So at most {limit / 2:g} videos a minute can be made.{undated}"
-    )
+    pace = _pace(rate) + undated
     spread = (
         "How long tasks took is not known."
         if took is None
@@ -249,6 +245,16 @@ def _charts(facts: Facts, rate: RateLimit, took: Durations | None) -> str:
         f'<div class="chart" id="line" hidden></div><p class="muted">{pace}</p></figure>'
         '<figure class="card"><figcaption><h2>How long a video takes</h2></figcaption>'
         f'<div class="chart" id="spread" hidden></div><p class="muted">{spread}</p></figure></section>'
+    )
+
+
+def _pace(rate: RateLimit | None) -> str:
+    if rate is None:
+        return "There is no limit on requests."
+    limit = rate.requests / rate.per * 60
+    return (
+        f"The limit is {rate.requests} requests in any {rate.per:g} s, {limit:g} a minute. A video needs at least"
+        f" two: its submission and one poll. So at most {limit / 2:g} videos a minute can be made."
     )
 
 

@@ -28,3 +28,19 @@ def test_a_file_that_is_no_shared_limit(home: Home) -> None:
     assert (first.code, ledger.code, rate.code) == (0, 2, 2)
     assert "another program" in ledger.err
     assert "is 20/10 at the time scale 20, not 10/10" in rate.err
+
+
+def test_no_limit_cannot_be_shared(home: Home) -> None:
+    """`--rate unlimited` leaves nothing to share, and says so before anything is bought."""
+    ran = home.run("convert", home.catalog("s1"), "--share-limit", "limit.db", "--rate", "unlimited")
+    assert (ran.code, "leave --share-limit out" in ran.err) == (2, True)
+
+
+def test_a_run_without_a_limit(home: Home) -> None:
+    """With `--rate unlimited` more requests than a window holds go at once."""
+    with served(rate=None, render_seconds=0.01) as server:
+        reach = ("--base-url", server.url, "--time-scale", 20, "--no-download")
+        ran = home.run("convert", home.catalog(*(f"s{n}" for n in range(30))), "--rate", "unlimited", *reach)
+        stats = server.stats()
+    assert (ran.code, ran.summary()["done"]) == (0, 30)
+    assert stats["max_in_any_window"] > 20

@@ -75,6 +75,8 @@ TAGS = {
     *("ul", "li", "dl", "dt", "dd", "details", "summary", "code", "article", "figcaption"),
 }
 
+RATE = RateLimit(20, per=10)
+
 
 class Read(HTMLParser):
     """Takes a page apart."""
@@ -116,17 +118,27 @@ class Read(HTMLParser):
 
 
 def page_of(
-    facts: Facts, found: Mapping[int, File] | None = None, stills: Mapping[int, bytes] | None = None
+    facts: Facts,
+    found: Mapping[int, File] | None = None,
+    stills: Mapping[int, bytes] | None = None,
+    rate: RateLimit | None = RATE,
 ) -> str:
     """Return the page of some facts."""
     page = Page(
         facts=facts,
         commands=commands(facts, catalog=None, base_url=None),
-        rate=RateLimit(20, per=10),
+        rate=rate,
         files=found or {},
         stills=stills or {},
     )
     return render(page)
+
+
+def test_a_page_without_a_limit() -> None:
+    """Nothing is compared with a limit if there is none."""
+    text = page_of(facts_of(item()), rate=None)
+    assert "There is no limit on requests." in text
+    assert Read(text).json("data")["rate"] is None
 
 
 def item(row_id: int = 1, state: State = State.DOWNLOADED, title: str = "Song", **more: Any) -> Item:
