@@ -186,7 +186,7 @@ class Calls:
 
     async def _attempt(self, request: Request, decode: Callable[[Answer, Request], T], resend: int = 0) -> T:
         asked = self.clock.now() if self.reporter.hooks else 0.0
-        self.closing.check(Lane.ALL)
+        self.closing.check(Lane.READ)
         place = await self.limiter.acquire()
         if self.closed:
             self.limiter.release(place, sent=False, answered=False)
@@ -294,7 +294,7 @@ class Calls:
             self.statistics.requests -= not sent
             if sent and isinstance(failure, APITimeoutError):
                 # A server that hangs takes in all that was sent to it when it wakes: one request goes first.
-                self.limiter.pause(Lane.ALL, 0.0)
+                self.limiter.pause(self._shared_lane(request.operation), 0.0)
             return Result(None, failure)
         except SunoVideoError as refusal:
             error = refusal
@@ -385,13 +385,22 @@ class Calls:
         """Pause the affected lane for `seconds` if the server asked us to slow down; return that lane."""
         if not isinstance(error, RateLimitError | MaintenanceError):
             return None
-        at_cap = operation is Operation.CREATE_TASK and isinstance(error, RateLimitError) and self.in_flight() > 0
-        lane = Lane.CREATE if at_cap else Lane.ALL
+        at_cap = operation is Operation.CREATE_TASK and self.in_flight() > 0
+        if isinstance(error, MaintenanceError):
+            lane = Lane.ALL
+        else:
+            lane = Lane.CREATE if at_cap else self._shared_lane(operation)
         self.limiter.pause(lane, seconds)
         if error.closed_until is not None:
             self.closing.note(lane, error, seconds)
             self.on_closed(error)
         return lane
+
+    def _shared_lane(self, operation: Operation) -> Lane:
+        """Return the lane of all calls that share a window with this one."""
+        if self.limiter.read_rate is None:
+            return Lane.ALL
+        return Lane.CREATE if operation is Operation.CREATE_TASK else Lane.READ
 
     def date(self, error: SunoVideoError) -> None:
         """Note on an error until when the server is closed, if that is longer than the policy waits."""

@@ -199,7 +199,7 @@ class Poller:
                 while True:
                     await self._until_useful()
                     # The wait for the place may have changed what is worth a request: decide again.
-                    if (place := await self._place(Lane.ALL)) is not None:
+                    if (place := await self._place(Lane.READ)) is not None:
                         self._use(place, self._decision())
         finally:
             listeners.pop(wake, None)

@@ -7,6 +7,9 @@ long either of them travelled. The price is the round trip: `per / (per + round 
 
 A server that hangs for longer than the timeout takes in all that it was sent when it wakes. So after a timeout one
 request at a time goes, until one is answered; and what was not answered in time counts from that answer on.
+
+There is one window for all calls, or one for submissions and one for reads, which then never wait for each other:
+places, timeouts and pauses after a 429 are those of one window.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 from typing import Protocol
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from suno_video_async.clock import TICK, Clock, SystemClock, TimerHandle
 from suno_video_async.models import RateLimit
@@ -29,23 +32,44 @@ DEFAULT_RATE = RateLimit(20, 10.0)
 
 
 class Lane(Enum):
-    """Which callers a pause holds up."""
+    """What a place is for, and which callers a pause holds up.
+
+    With one window for all calls, a place of either lane may be used for both: the lane then says only which
+    pauses are waited for.
+    """
 
     CREATE = auto()
-    """CreateTask alone: the server may be at its cap of running tasks."""
+    """CreateTask alone: it has a window of its own, or the server may be at its cap of running tasks."""
+    READ = auto()
+    """Every call but CreateTask: none of them costs anything."""
     ALL = auto()
-    """Every call of the key."""
+    """Every call of the key; for pauses only."""
+
+    def is_held_by(self, paused: Lane) -> bool:
+        """Whether a pause of the lane `paused` holds up this one."""
+        return paused is Lane.ALL or paused is self
 
 
 @frozen
 class LimiterStatistics:
-    """A limiter's state at one moment; times in seconds of its clock."""
+    """A limiter's state at one moment; times in seconds of its clock.
+
+    Attributes:
+        waiting: callers that wait for a place.
+        in_flight: places that are held.
+        window_used: places in use in the window, or in that of the submissions where reads have their own.
+        paused_for: the rest of the longest pause.
+        granted: places granted so far.
+        reads_used: places in use in the window of the reads; None where there is one window for all calls.
+
+    """
 
     waiting: int
     in_flight: int
     window_used: int
     paused_for: float
     granted: int
+    reads_used: int | None = None
 
 
 @define(eq=False)
@@ -59,6 +83,7 @@ class _Pause:
 class Place:
     """The right to send one request now; give it back with `Limiter.release`."""
 
+    lane: Lane = Lane.READ
     probes: Sequence[_Pause] = ()
 
 
@@ -74,7 +99,12 @@ class RateLimiter(Protocol):
 
     @property
     def rate(self) -> RateLimit | None:
-        """The window of the key; None for no bound."""
+        """The window of the key; None for no bound. Where reads have a window of their own, that of CreateTask."""
+        ...
+
+    @property
+    def read_rate(self) -> RateLimit | None:
+        """The window of the reads; None where all calls share one."""
         ...
 
     @property
@@ -86,7 +116,7 @@ class RateLimiter(Protocol):
         """Make ready; a client does it when it opens, and each one that shares it does."""
         ...
 
-    async def acquire(self, lane: Lane = Lane.ALL) -> Place:
+    async def acquire(self, lane: Lane = Lane.READ) -> Place:
         """Wait for a place."""
         ...
 
@@ -95,7 +125,7 @@ class RateLimiter(Protocol):
         ...
 
     def pause(self, lane: Lane, seconds: float) -> None:
-        """Hold up every caller of `lane`; 0 seconds follow a request that was not answered in time."""
+        """Hold up every caller of `lane`; 0 seconds follow a request of it that was not answered in time."""
         ...
 
     def holds(self, lane: Lane) -> bool:
@@ -103,7 +133,7 @@ class RateLimiter(Protocol):
         ...
 
     def assume_used(self) -> None:
-        """Take the window as full."""
+        """Take every window as full."""
         ...
 
     def statistics(self) -> LimiterStatistics:
@@ -111,11 +141,60 @@ class RateLimiter(Protocol):
         ...
 
 
+@define(eq=False)
+class _Window:
+    """A sliding window, with the places in it.
+
+    Attributes:
+        rate: its size, or None for no bound.
+        in_flight: places that are held.
+        free_at: when the others in use are free again, in order.
+        unanswered: requests that were not answered in time, since the last answer: the server may still have them.
+
+    """
+
+    rate: RateLimit | None
+    in_flight: int = 0
+    free_at: deque[float] = field(factory=deque[float])
+    unanswered: int = 0
+
+    def used(self, now: float) -> int:
+        """Return how many places are in use."""
+        self._forget_expired(now)
+        return self.in_flight + len(self.free_at) if self.rate is not None else 0
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until a place is free, infinite if a release must come first."""
+        if self.rate is None or self.used(now) < self.rate.requests:
+            return 0.0
+        return self.free_at[0] - now if self.free_at else float("inf")
+
+    def release(self, now: float, *, sent: bool, answered: bool) -> None:
+        """Take a place back at the end of its attempt."""
+        self.in_flight -= 1
+        if self.rate is not None and sent:
+            taken_in_now = 1 + (min(self.unanswered, self.rate.requests) if answered else 0)
+            self.free_at.extend([now + self.rate.per] * taken_in_now)
+            self.unanswered = 0 if answered else self.unanswered
+
+    def fill(self, now: float) -> None:
+        """Take all places as used a moment ago."""
+        if self.rate is not None:
+            self.free_at.clear()
+            self.free_at.extend([now + self.rate.per] * self.rate.requests)
+
+    def _forget_expired(self, now: float) -> None:
+        while self.free_at and self.free_at[0] <= now:
+            self.free_at.popleft()
+
+
 class Limiter:
     """Grants places in the window, first come first served.
 
     Args:
         rate: the window, or None for no bound on the rate.
+        read_rate: a window for all calls but CreateTask, so that `rate` is for CreateTask alone; None for one
+            window for all calls.
         max_connections: the most requests in flight at once.
         clock: the time that the window and the pauses are measured in.
 
@@ -127,45 +206,48 @@ class Limiter:
         self,
         rate: RateLimit | None = DEFAULT_RATE,
         *,
+        read_rate: RateLimit | None = None,
         max_connections: int = 20,
         clock: Clock | None = None,
     ) -> None:
         if max_connections < 1:
             raise ValueError(f"max_connections must be at least 1, not {max_connections}")
         self.rate = rate
+        self.read_rate = read_rate
         self.max_connections = max_connections
         self._clock = clock or SystemClock()
         self.brake: Brake = Brake()
         self._in_flight = 0
-        self._free_at: deque[float] = deque()
-        self._waiters: dict[Lane, deque[_Waiter]] = {Lane.CREATE: deque(), Lane.ALL: deque()}
+        self._window = _Window(rate)
+        self._reads = self._window if read_rate is None else _Window(read_rate)
+        self._waiters: dict[Lane, deque[_Waiter]] = {Lane.CREATE: deque(), Lane.READ: deque()}
         self._pauses: dict[Lane, _Pause] = {}
         self._timer: TimerHandle | None = None
         self._granted = 0
         self._arrivals = 0
-        self._unanswered = 0
 
     def __repr__(self) -> str:
         state = self.statistics()
-        used = f"in_flight={state.in_flight} window={state.window_used} waiting={state.waiting}"
+        reads = "" if state.reads_used is None else f" reads={state.reads_used}"
+        used = f"in_flight={state.in_flight} window={state.window_used}{reads} waiting={state.waiting}"
         return f"<Limiter rate={self.rate} {used}>"
 
     def statistics(self) -> LimiterStatistics:
         """Return the state of this moment."""
         now = self._clock.now()
-        self._forget_expired(now)
         return LimiterStatistics(
             waiting=sum(len(queue) for queue in self._waiters.values()),
             in_flight=self._in_flight,
-            window_used=self._in_flight + len(self._free_at) if self.rate else 0,
+            window_used=self._window.used(now),
             paused_for=max((max(0.0, pause.until - now) for pause in self._pauses.values()), default=0.0),
             granted=self._granted,
+            reads_used=None if self.read_rate is None else self._reads.used(now),
         )
 
     async def open(self) -> None:
         """Do nothing: it is ready from the start."""
 
-    async def acquire(self, lane: Lane = Lane.ALL) -> Place:
+    async def acquire(self, lane: Lane = Lane.READ) -> Place:
         """Wait for a place; a cancelled waiter leaves no trace."""
         create, other = self._waiters.values()
         if not create and not other and self._wait_for(lane) <= 0:
@@ -196,10 +278,7 @@ class Limiter:
 
         """
         self._in_flight -= 1
-        if self.rate is not None and sent:
-            taken_in_now = 1 + (min(self._unanswered, self.rate.requests) if answered else 0)
-            self._free_at.extend([self._clock.now() + self.rate.per] * taken_in_now)
-            self._unanswered = 0 if answered else self._unanswered
+        self._window_of(place.lane).release(self._clock.now(), sent=sent, answered=answered)
         for pause in place.probes:
             pause.probe = None
             if answered and self._pauses.get(pause.lane) is pause:
@@ -209,12 +288,12 @@ class Limiter:
     def pause(self, lane: Lane, seconds: float) -> None:
         """Hold up every caller of `lane` for `seconds`; afterwards one request probes before the rest follows.
 
-        Call it with 0 after a request that was not answered in time: the server may still have it.
+        Call it with 0 after a request of the lane that was not answered in time: the server may still have it.
         """
         until = self._clock.now() + seconds
         current = self._pauses.get(lane)
         if seconds == 0:
-            self._unanswered += 1
+            self._window_of(lane).unanswered += 1
             if current is not None:
                 return  # one probe at a time
         self._pauses[lane] = _Pause(lane, max(until, current.until) if current else until)
@@ -225,16 +304,16 @@ class Limiter:
         return bool(self._pauses_of(lane))
 
     def assume_used(self) -> None:
-        """Begin with a full window, as after another process of the same key has just sent requests."""
-        if self.rate is not None:
-            self._free_at.clear()
-            self._free_at.extend([self._clock.now() + self.rate.per] * self.rate.requests)
+        """Begin with full windows, as after another process of the same key has just sent requests."""
+        for window in (self._window, self._reads):
+            window.fill(self._clock.now())
 
     def _grant(self, lane: Lane) -> Place:
-        place = Place(self._pauses_of(lane))
+        place = Place(lane, self._pauses_of(lane))
         for pause in place.probes:
             pause.probe = place
         self._in_flight += 1
+        self._window_of(lane).in_flight += 1
         self._granted += 1
         return place
 
@@ -267,25 +346,16 @@ class Limiter:
         """Return the seconds until a request of `lane` may go, infinite if a release must come first."""
         if self._in_flight >= self.max_connections:
             return float("inf")
-        if self.rate is None and not self._pauses:
-            return 0.0
-        now = self._clock.now()
-        wait = self._wait_for_window(self.rate, now) if self.rate is not None else 0.0
+        window, now = self._window_of(lane), self._clock.now()
+        wait = window.wait(now)
         for pause in self._pauses_of(lane):
             wait = max(wait, float("inf") if pause.probe else pause.until - now)
         return wait
 
-    def _wait_for_window(self, rate: RateLimit, now: float) -> float:
-        self._forget_expired(now)
-        if self._in_flight + len(self._free_at) < rate.requests:
-            return 0.0
-        return self._free_at[0] - now if self._free_at else float("inf")
-
-    def _forget_expired(self, now: float) -> None:
-        while self._free_at and self._free_at[0] <= now:
-            self._free_at.popleft()
+    def _window_of(self, lane: Lane) -> _Window:
+        return self._window if lane is Lane.CREATE else self._reads
 
     def _pauses_of(self, lane: Lane) -> Sequence[_Pause]:
         if not self._pauses:
             return ()
-        return [pause for holds, pause in self._pauses.items() if holds is Lane.ALL or holds is lane]
+        return [pause for paused, pause in self._pauses.items() if lane.is_held_by(paused)]

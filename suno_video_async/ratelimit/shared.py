@@ -26,6 +26,7 @@ from suno_video_async.clock import TICK, Clock, SystemClock, TimerHandle
 from suno_video_async.errors import ClientClosedError, ConfigurationError, LedgerError
 from suno_video_async.models import RateLimit
 from suno_video_async.ratelimit.brake import Brake
+from suno_video_async.ratelimit.lanes import LaneWindows
 from suno_video_async.ratelimit.limiter import DEFAULT_RATE, Lane, LimiterStatistics, Place
 from suno_video_async.ratelimit.window import (
     LONGEST_PAUSE,
@@ -36,7 +37,6 @@ from suno_video_async.ratelimit.window import (
     Paused,
     Released,
     Reply,
-    Window,
     Write,
 )
 
@@ -52,7 +52,7 @@ MOST_FAILURES = 10
 
 
 class SharedWindow:
-    """A `Window` in a file; every call blocks.
+    """The windows of a key in a file; every call blocks.
 
     Anything on the machine can change the file. One that was deleted or replaced is opened again, and a state that
     cannot be read, or lacks what this process has seen in it, becomes a full window: it costs a period.
@@ -61,13 +61,20 @@ class SharedWindow:
         path: the file.
         rate: the window.
         scale: of the clock that it is measured in.
+        read_rate: the window of the reads, if they have their own.
 
     """
 
-    def __init__(self, path: Path, rate: RateLimit, scale: float = 1.0) -> None:
+    def __init__(
+        self, path: Path, rate: RateLimit, scale: float = 1.0, *, read_rate: RateLimit | None = None
+    ) -> None:
         self.path = path
-        self._rate = rate
-        self._label = f"{rate.requests}/{rate.per:g}" + (f" at the time scale {scale:g}" if scale != 1.0 else "")
+        self._rates = (rate, read_rate)
+        self._label = (
+            f"{rate.requests}/{rate.per:g}"
+            + ("" if read_rate is None else f" and {read_rate.requests}/{read_rate.per:g} for reads")
+            + (f" at the time scale {scale:g}" if scale != 1.0 else "")
+        )
         self._connection: sqlite3.Connection | None = None
         self._files: Sequence[tuple[int, int] | None] = ()
         self._settled: Mapping[int, float] = {}
@@ -129,35 +136,27 @@ class SharedWindow:
                 self._let_go()
                 self.open(ask.now, full=True)
             with self._transaction() as db:
-                window = self._load(db, ask.now)
-                if window is None or self._lacks(window, ask.now):
-                    window = self._full(ask.now)
-                reply = window.step(ask)
-                self._store(db, window)
+                windows = self._load(db, ask.now)
+                if windows is None or windows.lacks(self._settled, ask.now):
+                    windows = self._full(ask.now)
+                reply = windows.step(ask)
+                self._store(db, windows)
         except sqlite3.Error as error:
             raise LedgerError(f"the shared rate limit {self.path} cannot be used: {error}") from error
         except ConfigurationError as error:
             raise LedgerError(str(error)) from error
-        self._settled = window.settled()
+        self._settled = windows.settled()
         return reply
 
     def _identity(self) -> Sequence[tuple[int, int] | None]:
         """Return which files the names lead to: the database and the log beside it."""
         return [_file_of(self.path), _file_of(self.path.with_name(f"{self.path.name}-wal"))]
 
-    def _lacks(self, window: Window, now: float) -> bool:
-        """Whether places are missing that no program of ours has taken out yet."""
-        until = max(window.seen, now) - self._rate.per
-        return any(ended > until and place not in window.uses for place, ended in self._settled.items())
+    def _full(self, now: float) -> LaneWindows:
+        return LaneWindows.full(*self._rates, now, skip=NUMBERS_SKIPPED)  # past the places that others hold
 
-    def _full(self, now: float) -> Window:
-        window = Window(self._rate)
-        window.step(Ask(owner="", now=now, writes=[Filled(now)]))
-        window.newest += NUMBERS_SKIPPED  # past the places that others hold
-        return window
-
-    def _store(self, db: sqlite3.Connection, window: Window) -> None:
-        state = json.dumps(window.dump())
+    def _store(self, db: sqlite3.Connection, windows: LaneWindows) -> None:
+        state = json.dumps(windows.dump())
         if db.execute("UPDATE shared SET state = ?", (state,)).rowcount == 0:
             db.execute("INSERT INTO shared VALUES (?, ?, ?)", (self._label, boot_id(), state))
 
@@ -201,7 +200,7 @@ class SharedWindow:
         if not self._check(db):
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute("CREATE TABLE shared (rate TEXT NOT NULL, boot TEXT NOT NULL, state TEXT NOT NULL)")
-            self._store(db, self._full(now) if full else Window(self._rate))
+            self._store(db, self._full(now) if full else LaneWindows.of(*self._rates))
         else:
             (before,) = db.execute("SELECT boot FROM shared").fetchone()
             if full or before != boot or self._load(db, now) is None:
@@ -209,15 +208,15 @@ class SharedWindow:
                 db.execute("UPDATE shared SET boot = ?", (boot,))
         db.execute(f"PRAGMA user_version = {SCHEMA}")
 
-    def _load(self, db: sqlite3.Connection, now: float) -> Window | None:
+    def _load(self, db: sqlite3.Connection, now: float) -> LaneWindows | None:
         """Return the state; None if there is none that can be true."""
         try:
             (state,) = db.execute("SELECT state FROM shared").fetchone()
-            window = Window.load(self._rate, json.loads(state), now)
+            windows = LaneWindows.load(*self._rates, json.loads(state), now)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
             return None
         # Time that runs backwards is another boot's.
-        return window if window.seen <= now + PLACE_LEASE else None
+        return windows if windows.seen <= now + PLACE_LEASE else None
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
@@ -262,6 +261,8 @@ class SharedRateLimit:
     Args:
         path: the file, on a local disk; made when it does not exist.
         rate: the window of the key.
+        read_rate: a window for all calls but CreateTask, so that `rate` is for CreateTask alone; None for one
+            window for all calls. All processes must give the same.
         max_connections: the most requests of this object in flight at once.
         clock: the time of the window and the pauses; of a `SystemClock`, all processes need the same scale.
         hop: how blocking calls leave the event loop; None runs them in a worker thread.
@@ -273,6 +274,7 @@ class SharedRateLimit:
         path: str | PathLike[str],
         rate: RateLimit = DEFAULT_RATE,
         *,
+        read_rate: RateLimit | None = None,
         max_connections: int = 20,
         clock: Clock | None = None,
         run_blocking: RunBlocking | None = None,
@@ -281,10 +283,11 @@ class SharedRateLimit:
             raise ValueError(f"max_connections must be at least 1, not {max_connections}")
         self.path: Path = Path(path)
         self.rate = rate
+        self.read_rate = read_rate
         self.max_connections = max_connections
         self._clock = clock or SystemClock()
         self.brake: Brake = Brake()
-        self._file = SharedWindow(self.path, rate, getattr(self._clock, "scale", 1.0))
+        self._file = SharedWindow(self.path, rate, getattr(self._clock, "scale", 1.0), read_rate=read_rate)
         self._run_blocking = run_blocking
         self._owner = secrets.token_hex(8)
         self._opening = asyncio.Lock()
@@ -364,14 +367,16 @@ class SharedRateLimit:
 
     def statistics(self) -> LimiterStatistics:
         """Return the state of this moment; the window is that of all processes, as far as heard of."""
-        now = self._clock.now()
+        now, reply = self._clock.now(), self._reply
         until = max(self._pauses().values(), default=now)
+        reads_used = None if self.read_rate is None else sum(free > now for free in reply.read_frees)
         return LimiterStatistics(
             waiting=len(self._waiters),
             in_flight=len(self._held),
-            window_used=sum(free > now for free in self._reply.frees),
+            window_used=sum(free > now for free in reply.frees),
             paused_for=max(0.0, until - now),
             granted=self._granted,
+            reads_used=reads_used,
         )
 
     def holds(self, lane: Lane) -> bool:
@@ -379,7 +384,7 @@ class SharedRateLimit:
         now = self._clock.now()
         return any(until > now for name, until in self._pauses().items() if name in (Lane.ALL.name, lane.name))
 
-    async def acquire(self, lane: Lane = Lane.ALL) -> Place:
+    async def acquire(self, lane: Lane = Lane.READ) -> Place:
         """Wait for a place; a cancelled waiter leaves no trace.
 
         Raises:
@@ -420,7 +425,7 @@ class SharedRateLimit:
         self._wake()
 
     def assume_used(self) -> None:
-        """Take the window as full, as after a process that does not share it has just sent requests."""
+        """Take every window as full, as after a process that does not share it has just sent requests."""
         self._writes.append(Filled(self._clock.now()))
         self._wake()
 
@@ -473,11 +478,12 @@ class SharedRateLimit:
         )
 
     def _hand_out(self, waiters: Sequence[_Waiter]) -> None:
-        paused = {write.lane for write in self._writes if isinstance(write, Paused)}
+        paused = [Lane[write.lane] for write in self._writes if isinstance(write, Paused)]
         for index, number in self._reply.granted:
-            waiter, place = waiters[index], Place()
+            waiter = waiters[index]
+            place = Place(waiter.lane)
             self._held[place] = number
-            if waiter.granted.done() or not paused.isdisjoint((Lane.ALL.name, waiter.lane.name)):
+            if waiter.granted.done() or any(map(waiter.lane.is_held_by, paused)):
                 self.release(place, sent=False, answered=False)
             else:
                 del self._waiters[waiter]

@@ -34,7 +34,7 @@ RECHECK = 1.0
 SOON = 0.1
 
 #: What holds up a lane: the pauses by these names.
-LANES: Mapping[str, Sequence[str]] = {"CREATE": ("ALL", "CREATE"), "ALL": ("ALL",)}
+LANES: Mapping[str, Sequence[str]] = {"CREATE": ("ALL", "CREATE"), "READ": ("ALL", "READ")}
 
 
 @frozen
@@ -93,6 +93,7 @@ class Reply:
         granted: the indices in `wants` of those who may go, with their places.
         wake: when to ask again; infinite if no waiter can be helped by time.
         frees: when the places in use are free again, as far as known.
+        read_frees: the same of the window of the reads, where they have one.
         pauses: until when each lane is paused; while a request probes, until the next look.
 
     """
@@ -100,6 +101,7 @@ class Reply:
     granted: Sequence[tuple[int, int]] = ()
     wake: float = float("inf")
     frees: Sequence[float] = ()
+    read_frees: Sequence[float] = ()
     pauses: Mapping[str, float] = field(factory=dict[str, float])
 
 

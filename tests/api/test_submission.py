@@ -326,7 +326,7 @@ def test_hooks_hear_of_retries_and_cannot_break_anything() -> None:
 class BrokenLimiter(Limiter):
     """A shared limit whose file went away."""
 
-    async def acquire(self, lane: Lane = Lane.ALL) -> Place:
+    async def acquire(self, lane: Lane = Lane.READ) -> Place:
         raise LedgerError("the limit's file is gone")
 
 

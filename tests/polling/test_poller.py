@@ -576,7 +576,7 @@ class BreakingLimiter(Limiter):
 
     broken: Lane | None = None
 
-    async def acquire(self, lane: Lane = Lane.ALL) -> Place:
+    async def acquire(self, lane: Lane = Lane.READ) -> Place:
         if lane is self.broken:
             raise ConfigurationError("the rate limit's file cannot be used")
         return await super().acquire(lane)
@@ -590,7 +590,7 @@ def test_a_broken_limiter_fails_all_that_wait_for_it() -> None:
         client, transport = client_of(FakeAPI(), limiter=limiter)
         async with client:
             task = await client.submit(TRACK)
-            sent, limiter.broken = len(transport.sent), Lane.ALL
+            sent, limiter.broken = len(transport.sent), Lane.READ
             tracks = [Track(task_id="m", suno_id=f"s{number}") for number in range(3)]
             ends = await asyncio.gather(*map(client.submit, tracks), task.result(), return_exceptions=True)
             assert [str(end) for end in ends] == ["the rate limit's file cannot be used"] * 4

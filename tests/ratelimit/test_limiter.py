@@ -17,7 +17,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def use(limiter: Limiter, *, seconds: float = 0.0, lane: Lane = Lane.ALL, answered: bool = True) -> float:
+async def use(limiter: Limiter, *, seconds: float = 0.0, lane: Lane = Lane.READ, answered: bool = True) -> float:
     """Take a place, hold it for a while, and return when it was granted."""
     place = await limiter.acquire(lane)
     granted = now()
@@ -58,7 +58,7 @@ def test_never_21_arrive_in_any_window(seed: int) -> None:
         arrivals: list[float] = []
 
         async def request() -> None:
-            place = await limiter.acquire(rng.choice(list(Lane)))
+            place = await limiter.acquire(rng.choice((Lane.CREATE, Lane.READ)))
             await asyncio.sleep(rng.expovariate(1.0))
             arrivals.append(now())
             await asyncio.sleep(rng.expovariate(1.0))
@@ -88,7 +88,7 @@ def test_waiters_are_served_in_the_order_they_came() -> None:
         limiter, served = Limiter(RateLimit(1, 1)), list[int]()
 
         async def request(number: int) -> None:
-            await use(limiter, lane=Lane.CREATE if number % 3 else Lane.ALL)
+            await use(limiter, lane=Lane.CREATE if number % 3 else Lane.READ)
             served.append(number)
 
         await asyncio.gather(*(request(number) for number in range(12)))
@@ -305,3 +305,102 @@ def test_it_needs_a_connection() -> None:
     """A limiter that could never grant anything is refused at construction."""
     with pytest.raises(ValueError, match="max_connections"):
         Limiter(max_connections=0)
+
+
+# A window of its own for reads
+
+
+def two_windows() -> Limiter:
+    return Limiter(RateLimit(2, 10), read_rate=RateLimit(3, 1), max_connections=100)
+
+
+def test_submissions_and_reads_do_not_wait_for_each_other() -> None:
+    """Each lane has the places of its own window, in its own period."""
+
+    async def main() -> None:
+        limiter = two_windows()
+        create, read = (
+            [asyncio.ensure_future(use(limiter, lane=lane)) for _ in range(5)] for lane in (Lane.CREATE, Lane.READ)
+        )
+        assert await asyncio.gather(*create) == [0.0, 0.0, 10.0, 10.0, 20.0]
+        assert await asyncio.gather(*read) == [0.0, 0.0, 0.0, 1.0, 1.0]
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_neither_window_is_ever_over_its_limit(seed: int) -> None:
+    """However long requests travel, the server counts no more of either lane than its window allows."""
+
+    async def main() -> None:
+        rng = random.Random(seed)
+        limiter, arrivals = two_windows(), {Lane.CREATE: list[float](), Lane.READ: list[float]()}
+
+        async def request(lane: Lane) -> None:
+            place = await limiter.acquire(lane)
+            await asyncio.sleep(rng.expovariate(1.0))
+            arrivals[lane].append(now())
+            await asyncio.sleep(rng.expovariate(1.0))
+            limiter.release(place)
+
+        await asyncio.gather(*(request(rng.choice((Lane.CREATE, Lane.READ))) for _ in range(100)))
+        assert most_in_any_window(arrivals[Lane.CREATE], 10) <= 2
+        assert most_in_any_window(arrivals[Lane.READ], 1) <= 3
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    ("paused", "create", "read"), [(Lane.CREATE, 5.0, 0.0), (Lane.READ, 0.0, 5.0), (Lane.ALL, 5.0, 5.0)]
+)
+def test_a_pause_holds_up_its_lane(paused: Lane, create: float, read: float) -> None:
+    """A pause of one lane lets the other pass; one of all holds up both."""
+
+    async def main() -> None:
+        limiter = two_windows()
+        limiter.pause(paused, 5)
+        assert [limiter.holds(lane) for lane in (Lane.CREATE, Lane.READ)] == [create > 0, read > 0]
+        assert list(await asyncio.gather(use(limiter, lane=Lane.CREATE), use(limiter))) == [create, read]
+
+    run_virtual(main())
+
+
+def test_what_was_not_answered_in_time_counts_in_its_own_window() -> None:
+    """Two reads that timed out take places of the reads when the next one is answered, none of the submissions."""
+
+    async def main() -> None:
+        limiter = two_windows()
+        for _ in range(2):
+            place = await limiter.acquire()
+            limiter.pause(Lane.READ, 0.0)
+            limiter.release(place, answered=False)
+        await asyncio.sleep(1)
+        assert await use(limiter) == 1.0
+        state = limiter.statistics()
+        assert (state.window_used, state.reads_used) == (0, 3)
+
+    run_virtual(main())
+
+
+def test_both_windows_are_taken_as_full() -> None:
+    """After another process of the key has sent, a request of either lane waits for its own period."""
+
+    async def main() -> None:
+        limiter = two_windows()
+        limiter.assume_used()
+        assert list(await asyncio.gather(use(limiter, lane=Lane.CREATE), use(limiter))) == [10.0, 1.0]
+
+    run_virtual(main())
+
+
+def test_the_reads_may_be_bounded_where_submissions_are_not() -> None:
+    """Without a rate only the reads wait; the statistics tell both."""
+
+    async def main() -> None:
+        limiter = Limiter(None, read_rate=RateLimit(1, 10))
+        times = await asyncio.gather(*(use(limiter, lane=Lane.CREATE) for _ in range(9)), use(limiter))
+        assert set(times) == {0.0}
+        assert "window=0 reads=1 waiting=0" in repr(limiter)
+        assert await use(limiter) == 10.0
+
+    run_virtual(main())

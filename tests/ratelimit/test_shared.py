@@ -72,7 +72,7 @@ def one_of(path: Path, requests: int = 20, per: float = 10.0, **options: Any) ->
 
 
 async def use(
-    limiter: SharedRateLimit, *, seconds: float = 0.0, lane: Lane = Lane.ALL, answered: bool = True
+    limiter: SharedRateLimit, *, seconds: float = 0.0, lane: Lane = Lane.READ, answered: bool = True
 ) -> float:
     """Take a place, hold it for a while, and return when it was granted."""
     place = await limiter.acquire(lane)
@@ -113,7 +113,7 @@ def test_never_21_arrive_in_any_window(path: Path, seed: int) -> None:
 
         async def request(limiter: SharedRateLimit) -> None:
             await asyncio.sleep(rng.uniform(0, 20))
-            place = await limiter.acquire(rng.choice(list(Lane)))
+            place = await limiter.acquire(rng.choice((Lane.CREATE, Lane.READ)))
             await asyncio.sleep(rng.expovariate(1.0))
             sent = rng.random() < 0.9
             if sent:
@@ -174,8 +174,8 @@ def test_what_a_dead_process_held_becomes_free(path: Path) -> None:
     """A place in the air is free after its lease and a period; a ticket blocks nobody for longer than its own."""
     window = SharedWindow(path, RateLimit(2, 10))
     window.open(0.0)
-    assert len(window.step(Ask(owner="dead", now=0.0, wants=["ALL"] * 3, room=3)).granted) == 2
-    window.step(Ask(owner="waits, then dies", now=PLACE_LEASE + 9, wants=["ALL"] * 3, room=3))
+    assert len(window.step(Ask(owner="dead", now=0.0, wants=["READ"] * 3, room=3)).granted) == 2
+    window.step(Ask(owner="waits, then dies", now=PLACE_LEASE + 9, wants=["READ"] * 3, room=3))
     window.close()
 
     async def main() -> None:
@@ -192,10 +192,10 @@ def test_who_waits_beside_free_places_looks_again_soon() -> None:
     """They are kept for another, who may take them, or give up, at any moment."""
     window = Window(RateLimit(20, 10))
     window.step(Ask(owner="q", now=0.0, writes=[Filled(0.0)]))
-    window.step(Ask(owner="slow", now=9.9, wants=["ALL"] * 20, room=20))
-    window.step(Ask(owner="q", now=9.95, wants=["ALL"], room=20))
-    assert window.step(Ask(owner="q", now=9.97, wants=["ALL"] * 2, room=20)).wake == pytest.approx(10.0)
-    turn = window.step(Ask(owner="q", now=10.0, wants=["ALL"] * 30, room=30))
+    window.step(Ask(owner="slow", now=9.9, wants=["READ"] * 20, room=20))
+    window.step(Ask(owner="q", now=9.95, wants=["READ"], room=20))
+    assert window.step(Ask(owner="q", now=9.97, wants=["READ"] * 2, room=20)).wake == pytest.approx(10.0)
+    turn = window.step(Ask(owner="q", now=10.0, wants=["READ"] * 30, room=30))
     assert 0 < len(turn.granted) < 20
     assert turn.wake == pytest.approx(10.0 + SOON)
 
@@ -203,20 +203,20 @@ def test_who_waits_beside_free_places_looks_again_soon() -> None:
 def test_a_reserve_is_not_eaten_up_by_who_asks_often() -> None:
     """What is due to a slow owner stays free for it, however often a quick one asks."""
     window = Window(RateLimit(20, 10))
-    full = window.step(Ask(owner="q", now=0.0, wants=["ALL"] * 20, room=20))
-    window.step(Ask(owner="slow", now=1.0, wants=["ALL"] * 20, room=20))
+    full = window.step(Ask(owner="q", now=0.0, wants=["READ"] * 20, room=20))
+    window.step(Ask(owner="slow", now=1.0, wants=["READ"] * 20, room=20))
     ended = [Released(place, 1.0, answered=True) for _, place in full.granted]
-    assert window.step(Ask(owner="q", now=2.0, writes=ended, wants=["ALL"] * 20, room=20)).wake == 3.0
-    window.step(Ask(owner="slow", now=4.0, wants=["ALL"] * 20, room=20))
-    quick = [window.step(Ask(owner="q", now=11.0 + n, wants=["ALL"] * 20, room=20)).granted for n in range(2)]
-    slow = window.step(Ask(owner="slow", now=8.9, wants=["ALL"] * 20, room=20)).granted  # late by its own clock
+    assert window.step(Ask(owner="q", now=2.0, writes=ended, wants=["READ"] * 20, room=20)).wake == 3.0
+    window.step(Ask(owner="slow", now=4.0, wants=["READ"] * 20, room=20))
+    quick = [window.step(Ask(owner="q", now=11.0 + n, wants=["READ"] * 20, room=20)).granted for n in range(2)]
+    slow = window.step(Ask(owner="slow", now=8.9, wants=["READ"] * 20, room=20)).granted  # late by its own clock
     assert [len(granted) for granted in (*quick, slow)] == [20, 0, 0]  # its ticket had expired
     window = Window(RateLimit(20, 10))
-    window.step(Ask(owner="q", now=0.0, writes=[Filled(0.0)], wants=["ALL"] * 20, room=20))
+    window.step(Ask(owner="q", now=0.0, writes=[Filled(0.0)], wants=["READ"] * 20, room=20))
     for owner in ("q", "slow"):
-        window.step(Ask(owner=owner, now=9.0, wants=["ALL"] * 20, room=20))
-    quick = [window.step(Ask(owner="q", now=10.0 + n, wants=["ALL"] * 20, room=20)).granted for n in range(3)]
-    slow = window.step(Ask(owner="slow", now=13.0, wants=["ALL"] * 20, room=20)).granted
+        window.step(Ask(owner=owner, now=9.0, wants=["READ"] * 20, room=20))
+    quick = [window.step(Ask(owner="q", now=10.0 + n, wants=["READ"] * 20, room=20)).granted for n in range(3)]
+    slow = window.step(Ask(owner="slow", now=13.0, wants=["READ"] * 20, room=20)).granted
     assert [len(granted) for granted in (*quick, slow)] == [10, 0, 0, 10]
 
 
@@ -276,7 +276,7 @@ def test_a_refused_or_broken_probe() -> None:
     window = Window(RateLimit(20, 10))
 
     def granted(at: float, *writes: Any, owner: str = "a") -> list[int]:
-        turn = window.step(Ask(owner=owner, now=at, writes=writes, wants=["CREATE", "ALL"], room=5))
+        turn = window.step(Ask(owner=owner, now=at, writes=writes, wants=["CREATE", "READ"], room=5))
         return [place for _, place in turn.granted]
 
     assert granted(0.0, Paused("ALL", 5.0), Paused("ALL", 2.0)) == []
@@ -520,7 +520,7 @@ def test_a_state_that_means_nothing_is_a_full_window(
     """After a reboot, or where the state cannot be read, the first request waits one period, and no longer."""
     window = SharedWindow(path, RateLimit(2, 10))
     window.open(1e6)
-    window.step(Ask(owner="a", now=1e6, wants=["ALL"], room=1))
+    window.step(Ask(owner="a", now=1e6, wants=["READ"], room=1))
     window.close()
     if how == "boot":
         monkeypatch.setattr(shared_module, "boot_id", lambda: "another")
@@ -531,8 +531,8 @@ def test_a_state_that_means_nothing_is_a_full_window(
         db.close()
     window.open(5.0 if how == "backwards" else 1e6)
     at = 5.0 if how == "backwards" else 1e6
-    assert window.step(Ask(owner="a", now=at, wants=["ALL"], room=1)).granted == []
-    assert window.step(Ask(owner="a", now=at + 10, wants=["ALL"], room=1)).granted
+    assert window.step(Ask(owner="a", now=at, wants=["READ"], room=1)).granted == []
+    assert window.step(Ask(owner="a", now=at + 10, wants=["READ"], room=1)).granted
     window.close()
 
 
@@ -661,8 +661,8 @@ def test_a_pause_that_somebody_wrote_ends(path: Path) -> None:
     window = SharedWindow(path, RateLimit(2, 10))
     window.open(0.0)
     rewritten(path, lambda state: state.update(pauses={"ALL": {"until": FAR, "probe": "x"}}))
-    assert window.step(Ask(owner="a", now=1.0, wants=["ALL"], room=1)).wake == pytest.approx(3601.0)
-    assert window.step(Ask(owner="a", now=3602.0, wants=["ALL"], room=1)).granted
+    assert window.step(Ask(owner="a", now=1.0, wants=["READ"], room=1)).wake == pytest.approx(3601.0)
+    assert window.step(Ask(owner="a", now=3602.0, wants=["READ"], room=1)).granted
     window.close()
 
 
@@ -677,8 +677,8 @@ def test_another_program_takes_the_name(path: Path) -> None:
         window.step(Ask(owner="a", now=1.0))
     assert path.read_bytes() == before
     path.unlink()
-    assert window.step(Ask(owner="a", now=1.0, wants=["ALL"], room=1)).granted == []
-    assert window.step(Ask(owner="a", now=11.0, wants=["ALL"], room=1)).granted
+    assert window.step(Ask(owner="a", now=1.0, wants=["READ"], room=1)).granted == []
+    assert window.step(Ask(owner="a", now=11.0, wants=["READ"], room=1)).granted
     window.close()
 
 
@@ -745,3 +745,139 @@ def test_a_killed_process_gives_its_places_back(path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         asyncio.run(main(process, SystemClock(40)))
+
+
+# A window of its own for reads
+
+
+def two_windows(path: Path, **options: Any) -> SharedRateLimit:
+    return one_of(path, 2, 10.0, read_rate=RateLimit(3, 1), **options)
+
+
+def test_submissions_and_reads_do_not_wait_for_each_other(path: Path) -> None:
+    """Each lane has the places of its own window, which all processes share."""
+
+    async def main() -> None:
+        async with two_windows(path) as one, two_windows(path) as other:
+            create, read = (
+                [asyncio.ensure_future(use(limiter, lane=lane)) for limiter in (one, other) for _ in range(3)]
+                for lane in (Lane.CREATE, Lane.READ)
+            )
+            assert sorted(await asyncio.gather(*create)) == roughly(0.0, 0.0, 10.0, 10.0, 20.0, 20.0)
+            assert sorted(await asyncio.gather(*read)) == roughly(0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_neither_window_is_ever_over_its_limit(path: Path, seed: int) -> None:
+    """However long requests travel and whatever is paused, the server counts no more of either lane."""
+
+    async def main() -> None:
+        rng, arrivals = random.Random(seed), {Lane.CREATE: list[float](), Lane.READ: list[float]()}
+
+        async def request(limiter: SharedRateLimit, lane: Lane) -> None:
+            await asyncio.sleep(rng.uniform(0, 20))
+            place = await limiter.acquire(lane)
+            await asyncio.sleep(rng.expovariate(1.0))
+            arrivals[lane].append(now())
+            await asyncio.sleep(rng.expovariate(1.0))
+            if rng.random() < 0.05:
+                limiter.pause(rng.choice(list(Lane)), rng.choice([0.0, rng.expovariate(0.2)]))
+            limiter.release(place, answered=rng.random() < 0.9)
+
+        limiters = [two_windows(path, max_connections=rng.choice([3, 20])) for _ in range(3)]
+        lanes = (Lane.CREATE, Lane.READ)
+        await asyncio.gather(*(request(limiter, rng.choice(lanes)) for limiter in limiters for _ in range(30)))
+        assert most_in_any_window(arrivals[Lane.CREATE], 10) <= 2
+        assert most_in_any_window(arrivals[Lane.READ], 1) <= 3
+        for limiter in limiters:
+            await limiter.aclose()
+
+    run_virtual(main())
+
+
+def test_the_connections_bound_both_lanes_together(path: Path) -> None:
+    """One connection carries one request at a time, submissions first."""
+
+    async def main() -> None:
+        async with two_windows(path, max_connections=1) as limiter:
+            uses = [use(limiter, seconds=1.0, lane=lane) for lane in (Lane.READ, Lane.READ, Lane.CREATE)]
+            assert await asyncio.gather(*uses) == roughly(1.0, 2.0, 0.0)
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    ("paused", "create", "read"), [(Lane.CREATE, 5.0, 0.0), (Lane.READ, 0.0, 5.0), (Lane.ALL, 5.0, 5.0)]
+)
+def test_a_pause_holds_up_its_lane(path: Path, paused: Lane, create: float, read: float) -> None:
+    """A pause of one lane lets the other pass, in all processes; one of all holds up both."""
+
+    async def main() -> None:
+        async with two_windows(path) as one, two_windows(path) as other:
+            one.pause(paused, 5)
+            await settle()
+            uses = (use(other, lane=Lane.CREATE), use(other))
+            assert list(await asyncio.gather(*uses)) == roughly(create, read)
+
+    run_virtual(main())
+
+
+def test_the_statistics_tell_both_windows(path: Path) -> None:
+    """Places of reads count apart, also those that another process used, or that are taken as used."""
+
+    async def main() -> None:
+        async with two_windows(path) as one, two_windows(path) as other:
+            await use(one)
+            await other.acquire(Lane.CREATE)
+            state = other.statistics()
+            assert (state.window_used, state.reads_used) == (1, 1)
+            one.assume_used()
+            await settle()
+            await other.acquire()
+            state = other.statistics()
+            assert [now()] == roughly(1.0)
+            assert (state.window_used, state.reads_used) == (3, 1)
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(("read_rate", "other"), [(None, RateLimit(3, 1)), (RateLimit(3, 1), None)])
+def test_a_file_with_other_windows_is_refused(
+    path: Path, read_rate: RateLimit | None, other: RateLimit | None
+) -> None:
+    """Processes that disagree on whether reads have a window of their own cannot share a file."""
+    window = SharedWindow(path, RateLimit(2, 10), read_rate=read_rate)
+    window.open(0.0)
+    window.close()
+    with pytest.raises(ConfigurationError, match=r"2/10.* not 2/10"):
+        SharedWindow(path, RateLimit(2, 10), read_rate=other).open(0.0)
+
+
+@pytest.mark.parametrize("damage", ["uses", "reads"])
+def test_a_damaged_state_of_two_windows_is_two_full_windows(path: Path, damage: str) -> None:
+    """What a process saw in use, or one whole window, is missing: each lane waits for its own period."""
+    window = SharedWindow(path, RateLimit(2, 10), read_rate=RateLimit(3, 1))
+    window.open(0.0)
+    first = window.step(Ask(owner="a", now=0.0, wants=["READ", "CREATE"], room=5))
+    places = [place for _, place in sorted(first.granted)]
+    assert places[0] < 0 < places[1]
+    window.step(Ask(owner="a", now=0.5, writes=[Released(place, 0.5, answered=True) for place in places]))
+    rewritten(path, lambda state: state.pop("reads") if damage == "reads" else state["reads"].update(uses={}))
+    wants = ["CREATE", "READ"]
+    assert window.step(Ask(owner="a", now=0.6, wants=wants, room=5)).granted == []
+    assert [index for index, _ in window.step(Ask(owner="a", now=1.6, wants=wants, room=5)).granted] == [1]
+    window.close()
+
+
+def test_a_file_of_the_version_before_is_read(path: Path) -> None:
+    """A state whose waiters had no lane for reads yet: its places count."""
+    window = SharedWindow(path, RateLimit(1, 10))
+    window.open(0.0)
+    window.step(Ask(owner="a", now=0.0, writes=[Filled(0.0)]))
+    ticket = {"tag": 0, "until": 5.0, "room": 1, "wants": {"ALL": 1}}
+    rewritten(path, lambda state: state.update(tickets={"b": ticket}))
+    assert window.step(Ask(owner="a", now=9.0, wants=["READ"], room=1)).granted == []
+    assert window.step(Ask(owner="a", now=10.0, wants=["READ"], room=1)).granted
+    window.close()

@@ -23,7 +23,7 @@ from suno_video_async.protocol import codec, verdicts
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.protocol.verdicts import Verdict
 from suno_video_async.ratelimit.brake import Brake, Phase
-from suno_video_async.ratelimit.limiter import Limiter, Place
+from suno_video_async.ratelimit.limiter import Limiter, Place, _Window
 
 
 @contextmanager
@@ -76,12 +76,17 @@ def adopt_unchecked() -> Iterator[None]:
 @contextmanager
 def one_too_many() -> Iterator[None]:
     """The window lets one request more through than it may."""
-    real = Limiter._wait_for_window
+    real = _Window.wait
 
-    def wait(self: Limiter, rate: RateLimit, now: float) -> float:
-        return real(self, RateLimit(rate.requests + 1, rate.per), now)
+    def wait(self: _Window, now: float) -> float:
+        assert self.rate is not None
+        self.rate, rate = RateLimit(self.rate.requests + 1, self.rate.per), self.rate
+        try:
+            return real(self, now)
+        finally:
+            self.rate = rate
 
-    with patch.object(Limiter, "_wait_for_window", wait):
+    with patch.object(_Window, "wait", wait):
         yield
 
 
@@ -98,9 +103,10 @@ def window_from_send() -> Iterator[None]:
 
     def releasing(self: Limiter, place: Place, *, sent: bool = True, answered: bool = True) -> None:
         release(self, place, sent=sent, answered=answered)
-        if sent and self.rate is not None and self._free_at:
-            self._free_at.pop()
-            self._free_at.append(granted.pop(id(place)) + self.rate.per)
+        window = self._window_of(place.lane)
+        if sent and window.rate is not None and window.free_at:
+            window.free_at.pop()
+            window.free_at.append(granted.pop(id(place)) + window.rate.per)
 
     with patch.object(Limiter, "_grant", granting), patch.object(Limiter, "release", releasing):
         yield
