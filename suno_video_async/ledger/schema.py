@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import warnings
 from collections.abc import Generator
@@ -12,7 +13,7 @@ from attrs import evolve
 
 from suno_video_async.errors import AnotherKeyError, DoubtfulLedgerError, LedgerError
 from suno_video_async.ledger.copies import Facts, doubt_about_content, is_uncounted
-from suno_video_async.ledger.files import counter_of, has_log, read_counter, read_mark
+from suno_video_async.ledger.files import counter_of, has_log, log_of, read_counter, read_mark
 
 #: "SVAL": marks the file as a ledger of ours.
 APPLICATION_ID = 0x5356414C
@@ -71,8 +72,50 @@ MIGRATIONS = (
 
 
 def read_only(path: Path) -> sqlite3.Connection:
-    """Open a file without ever writing to it."""
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+    """Open a file without ever writing to it.
+
+    To read a log, SQLite makes an index beside it. In a folder that cannot be written, a file without a log is
+    read alone.
+
+    Raises:
+        LedgerError: it has a log that cannot be read there.
+
+    """
+    connection = _connected(path, "mode=ro")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            return connection  # what is wrong with the file is said by what reads it
+        connection.close()
+        return _copy_of_file_alone(path)
+    return connection
+
+
+def _copy_of_file_alone(path: Path) -> sqlite3.Connection:
+    """Return a copy in memory, since nothing keeps a writer from changing a file that is read so."""
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        with contextlib.closing(_connected(path, "mode=ro&immutable=1")) as alone:
+            alone.backup(copy)
+        _refuse_log(path)  # last: a writer may just have begun
+    except BaseException:
+        copy.close()
+        raise
+    return copy
+
+
+def _refuse_log(path: Path) -> None:
+    if has_log(path):
+        raise LedgerError(
+            f"the ledger {path} is in a folder that cannot be written, so that what was written last, in"
+            f" {log_of(path).name} beside it, cannot be read",
+            fix="read it as its owner, or copy it with all files of its name to another folder",
+        )
+
+
+def _connected(path: Path, options: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True, check_same_thread=False)
 
 
 def up_to_date(reader: sqlite3.Connection) -> sqlite3.Connection:

@@ -208,6 +208,35 @@ def test_a_read_only_folder(read_only_folder: Path, name: str) -> None:
     assert {file: file.read_bytes() for file in read_only_folder.iterdir()} == before
 
 
+def test_a_ledger_in_a_read_only_folder_is_read(read_only_folder: Path) -> None:
+    """Its report, plan and list of unknown rows need no folder that can be written."""
+    ledger = SqliteLedger(read_only_folder / "old.db")
+    before = {file: file.read_bytes() for file in read_only_folder.iterdir()}
+    assert ledger.open_to_read()
+    assert [row.track.suno_id for row in ledger.rows()] == ["s0", "s1", "s2"]
+    ledger.close()
+    assert {file: file.read_bytes() for file in read_only_folder.iterdir()} == before
+
+
+def test_a_log_in_a_read_only_folder_is_missed(read_only_folder: Path) -> None:
+    """A ledger whose last rows are in a log that cannot be read there is not shown without them."""
+    mine, effective = os.getuid(), os.geteuid()
+    os.seteuid(mine)
+    read_only_folder.chmod(0o755)
+    (read_only_folder / "old.db-wal").write_bytes(b"log")
+    read_only_folder.chmod(0o555)
+    os.seteuid(effective)
+    ledger = SqliteLedger(read_only_folder / "old.db")
+    with pytest.raises(LedgerError, match=r"in old\.db-wal beside it, cannot be read: read it as its owner"):
+        ledger.open_to_read()
+
+
+def test_a_file_that_is_gone_meanwhile_is_not_read_alone(tmp_path: Path) -> None:
+    """What cannot be opened in either way is an error, and no copy of it stays."""
+    with pytest.raises(sqlite3.OperationalError, match="unable to open database file"):
+        schema_module.read_only(tmp_path / "absent.db")
+
+
 def test_a_file_whose_state_cannot_be_asked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the operating system says about a file is passed on in words."""
     made(path)
