@@ -26,8 +26,9 @@ T = TypeVar("T")
 EPOCH = 1_700_000_000.0
 #: Virtual seconds without a request, a ledger write or an outcome after which a run counts as stuck.
 PATIENCE = 4 * 3600.0
-#: Loop steps after which one life counts as running in circles.
-MOST_STEPS = 300_000
+#: Loop steps after which one life counts as running in circles, and how many each virtual second adds: with a window
+#: of a second, the time of the last request alone is noted twice in each, at ten steps a note.
+MOST_STEPS, STEPS_A_SECOND = 300_000, 40
 
 
 class Violation(Exception):  # noqa: N818  it is what the simulation looks for
@@ -204,6 +205,7 @@ class SimLoop(VirtualLoop):
         self.on_step: Callable[[int], None] = lambda _: None
         self.complaints: list[str] = []
         self._tasks_made = 0
+        self._began = world.moment
         self._virtual.select = self._select  # type: ignore[method-assign]
         self._ready: Any = _Ready(self) if order is None else _Shuffled(self, order)
         self.set_task_factory(cast("Any", self._make_task))
@@ -220,8 +222,8 @@ class SimLoop(VirtualLoop):
         self.on_step(self.steps)
         if self.crashing:
             raise Crash
-        if self.steps > MOST_STEPS:
-            raise Violation(f"running in circles: {MOST_STEPS} steps in one life")
+        if self.steps > MOST_STEPS + STEPS_A_SECOND * (self.world.moment - self._began):
+            raise Violation(f"running in circles: {self.steps} steps in one life")
 
     def _run_once(self) -> None:
         self._round_begins = True
