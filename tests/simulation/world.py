@@ -26,8 +26,8 @@ T = TypeVar("T")
 EPOCH = 1_700_000_000.0
 #: Virtual seconds without a request, a ledger write or an outcome after which a run counts as stuck.
 PATIENCE = 4 * 3600.0
-#: Loop steps after which one life counts as running in circles, and how many each virtual second adds: with a window
-#: of a second, the time of the last request alone is noted twice in each, at ten steps a note.
+#: Loop steps after which one life counts as running in circles, and how many each virtual second adds: with a
+#: window of a second, the time of the last request alone is noted twice in each, at ten steps a note.
 MOST_STEPS, STEPS_A_SECOND = 300_000, 40
 
 
