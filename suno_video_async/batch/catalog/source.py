@@ -249,7 +249,7 @@ async def read_rows(source: CatalogSource) -> AsyncGenerator[Row, None]:
             number += 1
             yield _item(item, number, reader)
     else:
-        _check_rows(source)
+        check_rows(source)
         for number, item in enumerate(source, 1):
             yield _item(item, number, reader)
 
@@ -276,7 +276,7 @@ def _next_rows(rows: Iterator[Row]) -> list[Row]:
     return list(islice(rows, _ROWS_AT_ONCE))
 
 
-def _check_rows(source: object) -> None:
+def check_rows(source: object) -> None:
     """Check that an iterable is not one of something else than rows.
 
     Raises:

@@ -1,0 +1,182 @@
+"""An event loop in a thread of its own, and threads that wait for what it does for them."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from contextlib import AbstractAsyncContextManager, suppress
+from itertools import islice
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class LoopEndedError(Exception):
+    """The loop has ended, or ended during the call."""
+
+
+class LoopThread:
+    """An event loop on which something is open until it is stopped.
+
+    Work is handed to it as asyncio does it, not through anyio's portal, which first waits until the loop has taken
+    the work: an interruption of that wait would leave work behind that nothing can cancel.
+
+    Args:
+        name: the thread's.
+        opened: what is entered on the loop first, and left at the end.
+
+    Raises:
+        Exception: what entering it raised.
+
+    """
+
+    def __init__(self, name: str, opened: AbstractAsyncContextManager[object]) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._calls: set[Future[Any]] | None = set()
+        self._stopped = asyncio.Event()
+        self._started = Future[asyncio.AbstractEventLoop]()
+        # A daemon, so that a program that never stops it can end: `stop` is called at its exit.
+        self._thread = threading.Thread(target=self._run, args=[opened], name=name, daemon=True)
+        self._thread.start()
+        try:
+            self._loop = self._started.result()
+        except BaseException:
+            self._started.add_done_callback(lambda _: self.stop_soon())
+            raise
+        atexit.register(self.stop)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it runs in this process, not in one that was forked."""
+        return self._process == os.getpid()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is the loop's own thread."""
+        return threading.current_thread() is self._thread
+
+    def start(self, work: Callable[[], Awaitable[T]]) -> Future[T]:
+        """Run a coroutine function; cancelling the future cancels it.
+
+        Raises:
+            LoopEndedError: the loop has ended.
+
+        """
+        with self._lock:
+            if self._calls is None:
+                raise LoopEndedError
+            future = asyncio.run_coroutine_threadsafe(_awaited(work), self._loop)
+            self._calls.add(future)
+        future.add_done_callback(self._forget)
+        return future
+
+    def stop(self) -> None:
+        """Leave what is open, and end the thread; a second interruption ends the wait for that.
+
+        Raises:
+            RuntimeError: this is the loop's own thread.
+
+        """
+        if not self.is_ours:
+            return
+        self.stop_soon()
+        try:
+            self._thread.join()
+        except KeyboardInterrupt:
+            self._thread.join()
+            raise
+        finally:
+            atexit.unregister(self.stop)
+
+    def stop_soon(self) -> None:
+        """Stop without waiting."""
+        with suppress(Exception):  # it has ended, or never started
+            self._started.result().call_soon_threadsafe(self._stopped.set)
+
+    def _forget(self, future: Future[Any]) -> None:
+        with self._lock:
+            if self._calls is not None:
+                self._calls.discard(future)
+
+    def _run(self, opened: AbstractAsyncContextManager[object]) -> None:
+        try:
+            asyncio.run(self._live(opened))
+        except BaseException as error:
+            if self._started.done():
+                raise
+            self._started.set_exception(error)
+        finally:
+            with self._lock:
+                calls, self._calls = self._calls or (), None
+            for future in calls:  # of threads that called it while it ended
+                future.cancel()
+
+    async def _live(self, opened: AbstractAsyncContextManager[object]) -> None:
+        async with opened:
+            self._started.set_result(asyncio.get_running_loop())
+            await self._stopped.wait()
+
+
+class Caller:
+    """A thread that waits for a call, and meanwhile reads an iterable for it.
+
+    The iterable may belong to its thread, as a database cursor and Django's querysets do, and may block.
+    """
+
+    def __init__(self) -> None:
+        self._errand: Callable[[], None] | None = None
+        self._news = SimpleQueue[None]()
+
+    def wait(self, future: Future[T]) -> T:
+        """Return the result of a call.
+
+        Raises:
+            LoopEndedError: the loop ended first.
+
+        """
+        future.add_done_callback(lambda _: self._news.put(None))
+        while not future.done():
+            if (errand := self._errand) is None:
+                self._news.get()
+            else:
+                errand()  # kept until it is done: an interruption may come at any time
+                self._errand = None
+        try:
+            return future.result()
+        except CancelledError:
+            raise LoopEndedError from None
+
+    async def read(self, source: Iterable[T]) -> AsyncIterator[T]:
+        """Yield the items of an iterable, each read in the thread that waits."""
+        items = await self._ask(lambda: iter(source))
+        while found := await self._ask(lambda: tuple(islice(items, 1))):
+            yield found[0]
+
+    async def _ask(self, read: Callable[[], T]) -> T:
+        answer = Future[T]()
+
+        def errand() -> None:
+            if answer.done():
+                return
+            with suppress(InvalidStateError):  # the call was cancelled meanwhile
+                try:
+                    answer.set_result(read())
+                except Exception as error:
+                    answer.set_exception(error)
+                except BaseException:
+                    answer.cancel()
+                    raise
+
+        self._errand = errand
+        self._news.put(None)
+        return await asyncio.wrap_future(answer)
+
+
+async def _awaited(work: Callable[[], Awaitable[T]]) -> T:
+    return await work()
