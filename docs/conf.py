@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from suno_video_async.cli.app import app  # noqa: E402  only now can it be found without an installation
+from suno_video_async.cli.group import whole  # noqa: E402  likewise
 
 project = "suno_video_async"
 author = "The suno_video_async developers"
@@ -57,7 +58,7 @@ class CommandHelp(Directive):
         path = self.arguments[0]
         command: click.Command = app
         for name in path.split():
-            command = cast("click.Group", command).commands[name]
+            command = whole(cast("click.Group", command).commands[name])
         context = click.Context(command, info_name=f"suno-video {path}", max_content_width=90, terminal_width=90)
         return [nodes.literal_block("", command.get_help(context), language="none")]
 

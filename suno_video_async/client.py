@@ -21,6 +21,7 @@ from suno_video_async.errors import ClientClosedError, ConfigurationError
 from suno_video_async.hooks import Hooks, checked_hooks
 from suno_video_async.ledger.decision import Buying
 from suno_video_async.models import (
+    DEFAULT_TASK_TIMEOUT,
     UNKNOWN_GRACE,
     Estimate,
     MusicTaskId,
@@ -52,9 +53,6 @@ if TYPE_CHECKING:  # imported when a client opens: half of what an import would 
     from suno_video_async.engine import Engine
     from suno_video_async.ledger.model import Ledger, NoLedger
     from suno_video_async.polling.forecast import Forecast
-
-#: Six hours: no video takes that long, and a run always ends.
-DEFAULT_TASK_TIMEOUT = 6 * 3600.0
 
 
 @frozen(kw_only=True)

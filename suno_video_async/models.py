@@ -36,6 +36,8 @@ OutcomeState: TypeAlias = Literal[
 MAX_CREDIT_LENGTH = 50
 #: The least seconds, from its send on, that a submission in doubt waits for its callback, where one can come.
 UNKNOWN_GRACE = 120.0
+#: Six hours, in seconds: no video takes that long, and a run always ends.
+DEFAULT_TASK_TIMEOUT = 6 * 3600.0
 #: No task takes longer, in seconds: a longer duration is a mistake of the server's, such as milliseconds.
 LONGEST_TASK = 6 * 3600.0
 

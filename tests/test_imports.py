@@ -89,3 +89,60 @@ with blockbuster_ctx("suno_video_async") as blockbuster:
     asyncio.run(main())
 """
     )
+
+
+#: What a command imports only once it runs.
+HEAVY = {"aiohttp", "anyio", "sqlite3", "suno_video_async.client", "tenacity"}
+#: What help needs beside `click`: less than any of these.
+HEAVIER_THAN_HELP = HEAVY | {"asyncio", "attr", "importlib.metadata", "logging", "rich"}
+COMMAND = """
+import contextlib, io
+sys.argv[:] = ["suno-video", *{words!r}]
+from suno_video_async.cli import main
+with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with contextlib.suppress(SystemExit):
+        main()
+"""
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", ""])
+def test_help_imports_little_beside_click(words: str) -> None:
+    """The list of commands and the version are there without any of the commands."""
+    assert not loaded_by(COMMAND.format(words=words.split())) & HEAVIER_THAN_HELP
+
+
+VERBS = (
+    "convert",
+    "doctor",
+    "login",
+    "unknown list",
+    "serve",
+    "submit",
+    "render",
+    "report",
+    "demo",
+    "listen",
+    "plan",
+)
+
+
+def test_help_and_mistakes_import_no_client() -> None:
+    """A command's help, and what is said about a mistake in its options, need nothing that it runs with."""
+    asked = [[*verb.split(), word] for verb in VERBS for word in ("--help", "--no-such-option")] + [["covnert"]]
+    assert not loaded_by("\n".join(COMMAND.format(words=words) for words in asked)) & HEAVY
+
+
+def test_completion_imports_no_client() -> None:
+    """What a shell asks at each Tab is answered from the options alone."""
+    code = "import os; os.environ['_SUNO_VIDEO_COMPLETE'] = 'bash_complete'\n"
+    for words, number in (("suno-video con", "1"), ("suno-video convert --ra", "2"), ("suno-video unknown ", "2")):
+        code += f"os.environ.update(COMP_WORDS={words!r}, COMP_CWORD={number!r})\n" + COMMAND.format(words=[])
+    assert not loaded_by(code) & HEAVY
+
+
+def test_the_pytest_plugin_imports_nothing_by_itself() -> None:
+    """A run of pytest in which no fixture of ours is used imports no more of this package."""
+    ours = {name for name in loaded_by("import suno_video_async.testing") if name.startswith("suno_video_async")}
+    assert ours == {
+        *("suno_video_async", "suno_video_async._startup", "suno_video_async._version", "suno_video_async.testing")
+    }

@@ -1,77 +1,46 @@
-"""The command `suno-video`: its verbs, and what becomes of what goes wrong in them."""
+"""The command `suno-video`: its verbs, and what becomes of what goes wrong in them.
+
+Help, completion and mistakes need only what is imported here; a verb's own module is imported when it is used.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import logging
 import sys
 import traceback
-import warnings
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from suno_video_async._util.text import one_line
-from suno_video_async.cli import errors
-from suno_video_async.cli.completion import completion_command
-from suno_video_async.cli.convert import convert_command
-from suno_video_async.cli.demo import demo_command
-from suno_video_async.cli.doctor.command import doctor_command
-from suno_video_async.cli.errors import Exit, UsageProblem
-from suno_video_async.cli.group import Verbs
-from suno_video_async.cli.library import library_group
-from suno_video_async.cli.listen import listen_command
-from suno_video_async.cli.login import login_command
-from suno_video_async.cli.output import discard_stdout, plain, printable, say
-from suno_video_async.cli.plan import plan_command
-from suno_video_async.cli.render import render_command
-from suno_video_async.cli.report import report_command
-from suno_video_async.cli.serve import serve_command
-from suno_video_async.cli.single import (
-    balance_command,
-    download_command,
-    status_command,
-    submit_command,
-    tracks_command,
-    wait_command,
-    watch_command,
-)
-from suno_video_async.cli.unknown import unknown_group
-from suno_video_async.errors import SunoVideoError
-from suno_video_async.observability.log import logger
+from suno_video_async._version import __version__
+from suno_video_async.cli.exits import Exit
+from suno_video_async.cli.group import Later, Verbs
 
-_VERBS = (
-    demo_command,
-    login_command,
-    convert_command,
-    plan_command,
-    report_command,
-    listen_command,
-    unknown_group,
-    submit_command,
-    status_command,
-    watch_command,
-    wait_command,
-    download_command,
-    tracks_command,
-    balance_command,
-    doctor_command,
-    render_command,
-    serve_command,
-    library_group,
-    completion_command,
-)
-
-
-def _version() -> str:
-    try:
-        return version("suno-video-async")
-    except PackageNotFoundError:
-        return "unknown (not installed)"
+#: The verbs in the order in which they are listed: the module of each, and what the list says of it.
+_VERBS = {
+    "demo": ("demo", "Make lyric videos of a few built-in songs, without an account."),
+    "login": ("login", "Store your key in ~/.crun/.env."),
+    "convert": ("convert", "Make a music video of every track in a CATALOG."),
+    "plan": ("plan", "Say what a CATALOG would buy and cost."),
+    "report": ("report", "Make one HTML page of a LEDGER: totals, cost, pace and the videos."),
+    "listen": ("listen", "Finish what a LEDGER holds, and receive callbacks."),
+    "unknown": ("unknown", "Settle submissions whose outcome is unknown."),
+    "submit": ("single", "Buy the video of one track, and print the video's task id."),
+    "status": ("single", "Print the current state of a video."),
+    "watch": ("single", "Print each change of a video's state until it is finished."),
+    "wait": ("single", "Wait for videos submitted earlier."),
+    "download": ("single", "Download a finished video."),
+    "tracks": ("single", "List the tracks of finished music tasks."),
+    "balance": ("single", "Print the account's credits."),
+    "doctor": ("doctor.command", "Check key, network, clock, disk and ledger."),
+    "render": ("render", "Make videos of your own songs, without a server."),
+    "serve": ("serve", "Run the service on this machine."),
+    "library": ("library", "Your own songs for suno-video serve --library."),
+    "completion": ("completion", "Print what lets your shell complete."),
+}
+#: Verbs that have verbs of their own.
+_GROUPS = frozenset({"unknown", "library"})
 
 
 @click.group(
@@ -83,7 +52,7 @@ def _version() -> str:
     "  suno-video convert catalog.csv --output-dir videos",
 )
 @click.option("--debug", is_flag=True, help="Show the log, and the traceback of what goes wrong.")
-@click.version_option(_version(), prog_name="suno-video")
+@click.version_option(__version__, prog_name="suno-video")
 @click.pass_context
 def app(context: click.Context, *, debug: bool) -> int:
     """Turn finished Suno tracks into music videos.
@@ -94,15 +63,18 @@ def app(context: click.Context, *, debug: bool) -> int:
 
     Results are JSON lines when stdout is not a terminal, or with --json; all else goes to stderr.
     """
-    if debug:
-        context.with_resource(_log_on_stderr())
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+    else:
+        from suno_video_async.cli.lines import shown  # noqa: PLC0415  help does without it
+
+        context.with_resource(shown(debug=debug))
     return Exit.DONE
 
 
-for _verb in _VERBS:
-    app.add_command(_verb)
+for _name, (_module, _says) in _VERBS.items():
+    _attribute = f"{_name}_{'group' if _name in _GROUPS else 'command'}"
+    app.add_command(Later(_name, f"{__package__}.{_module}:{_attribute}", _says))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -115,9 +87,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given[: next((n for n, word in enumerate(given) if not word.startswith("-")), len(given))]
     main = partial(app.main, given, prog_name="suno-video", standalone_mode=False, obj=given)
-    with _warnings_as_lines(), contextlib.nullcontext() if debug else _logged(_Warnings(logging.WARNING)):
-        code = _caught(main, debug=debug)
-    return _flushed(code, debug=debug)
+    return _flushed(_caught(main, debug=debug), debug=debug)
 
 
 def _caught(command: Callable[[], object], *, debug: bool) -> int:
@@ -127,17 +97,19 @@ def _caught(command: Callable[[], object], *, debug: bool) -> int:
         return _complain(_usage(error), error.exit_code, debug=debug)
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
-    except (SunoVideoError, UsageProblem) as error:
-        return _complain(errors.line(error), errors.exit_code(error), debug=debug)
     except BrokenPipeError:
-        discard_stdout()
+        _discard_stdout()
         return Exit.FAILED
     except Exception as error:
-        return _unforeseen(error, debug=debug)
+        return _failed(error, debug=debug)
     return code if isinstance(code, int) else Exit.DONE
 
 
-def _unforeseen(error: Exception, *, debug: bool) -> int:
+def _failed(error: Exception, *, debug: bool) -> int:
+    from suno_video_async.cli import errors  # noqa: PLC0415  what goes well does without it
+
+    if errors.is_expected(error):
+        return _complain(errors.line(error), errors.exit_code(error), debug=debug)
     if isinstance(error, OSError) and error.errno in _FULL:
         return _on_full_disk(error, debug=debug)
     hint = "" if debug else "; suno-video --debug … shows the traceback"
@@ -145,6 +117,9 @@ def _unforeseen(error: Exception, *, debug: bool) -> int:
 
 
 def _complain(text: str, code: int, *, debug: bool) -> int:
+    # Without the extra, this is what fails, and `cli.main` says what to install.
+    from suno_video_async.cli.output import plain, printable  # noqa: PLC0415  likewise
+
     if debug:
         click.echo(printable(traceback.format_exc()), err=True, nl=False)
     click.echo(f"suno-video: {plain(text)}", err=True)
@@ -162,7 +137,7 @@ def _flushed(code: int, *, debug: bool) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        discard_stdout()
+        _discard_stdout()
         return code or Exit.FAILED
     except OSError as error:
         return code or _on_full_disk(error, debug=debug)
@@ -175,56 +150,11 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 def _on_full_disk(error: OSError, *, debug: bool) -> int:
     code = _complain(f"stdout or a file cannot be written: {error.strerror}", Exit.FAILED, debug=debug)
-    discard_stdout()
+    _discard_stdout()
     return code
 
 
-@contextmanager
-def _warnings_as_lines() -> Generator[None, None, None]:
-    """Let the library's warnings to its users be lines like any other."""
+def _discard_stdout() -> None:
+    from suno_video_async.cli.output import discard_stdout  # noqa: PLC0415  likewise
 
-    said = set[str]()
-
-    def show(message: Warning | str, *_: object, **__: object) -> None:
-        if str(message) not in said:
-            said.add(str(message))
-            say(f"warning: {plain(str(message))}")
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)  # once a command, not once a process
-        warnings.showwarning = show
-        yield
-
-
-@contextmanager
-def _log_on_stderr() -> Generator[None, None, None]:
-    before = logger.level
-    logger.setLevel(logging.DEBUG)
-    try:
-        with _logged(_Lines()):
-            yield
-    finally:
-        logger.setLevel(before)
-
-
-@contextmanager
-def _logged(handler: logging.Handler) -> Generator[None, None, None]:
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-
-
-class _Lines(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one record to stderr: its message as one line, and the lines of its traceback, if it has one."""
-        said = self.format(record)
-        message = record.getMessage()
-        say(printable(said.replace(message, one_line(message), 1)))
-
-
-class _Warnings(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write what a user has to know to stderr, without a traceback."""
-        say(f"warning: {plain(record.getMessage())}")
+    discard_stdout()

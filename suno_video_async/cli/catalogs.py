@@ -8,8 +8,7 @@ from typing import Any, cast
 
 import click
 
-from suno_video_async.batch.catalog import CatalogFile
-from suno_video_async.cli.errors import UsageProblem
+from suno_video_async.cli.exits import UsageProblem
 from suno_video_async.cli.options import Command, catalog_source
 from suno_video_async.cli.output import say
 
@@ -55,6 +54,8 @@ def catalog_options(command: Command) -> Command:
         ignored: tuple[str, ...],
         **options: Any,
     ) -> Any:
+        from suno_video_async.batch.catalog import CatalogFile  # noqa: PLC0415  help and mistakes do without it
+
         try:
             source = CatalogFile(
                 catalog_source(catalog),

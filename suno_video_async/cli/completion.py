@@ -5,14 +5,13 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from suno_video_async.cli.errors import Exit, UsageProblem
+from suno_video_async.cli.exits import Exit, UsageProblem
 
 _SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command(
     "completion",
-    short_help="Print what lets your shell complete.",
     epilog='\b\nExamples:\n  eval "$(suno-video completion bash)"       in ~/.bashrc\n'
     '  eval "$(suno-video completion zsh)"        in ~/.zshrc\n'
     "  suno-video completion fish > ~/.config/fish/completions/suno-video.fish",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from attrs import evolve
 
-from suno_video_async.batch.catalog import CatalogFile, count_rows
 from suno_video_async.cli.catalogs import catalog_options
-from suno_video_async.cli.errors import UsageProblem
+from suno_video_async.cli.exits import UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import (
@@ -31,15 +31,16 @@ from suno_video_async.cli.options import (
     trust_options,
     writable_folder,
 )
-from suno_video_async.cli.outcome_files import OutcomeFiles
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.plan import dry_run_option, quote_catalog
 from suno_video_async.cli.purchases import Purchases
-from suno_video_async.cli.run import Callbacks, Job, run
 from suno_video_async.clock import SystemClock
 from suno_video_async.ledger.decision import Buying
 from suno_video_async.models import RateLimit, RetryPolicy
-from suno_video_async.ratelimit.shared import SharedRateLimit
+
+if TYPE_CHECKING:
+    from suno_video_async.batch.catalog import CatalogFile
+    from suno_video_async.cli.run import Job
 
 
 @click.command(
@@ -172,6 +173,11 @@ def convert_command(
     )
     if dry_run:
         return quote_catalog(source, kept, connection, output, buying)
+    # Help and mistakes do without these.
+    from suno_video_async.cli.outcome_files import OutcomeFiles  # noqa: PLC0415  see above
+    from suno_video_async.cli.run import Callbacks, Job  # noqa: PLC0415  likewise
+    from suno_video_async.ratelimit.shared import SharedRateLimit  # noqa: PLC0415  likewise
+
     files = OutcomeFiles(outcomes=outcomes, failed=failed)
     purchases, state = Purchases(), LiveState()
     clock = SystemClock(connection.time_scale)
@@ -212,5 +218,8 @@ def _shared(rate: RateLimit | None) -> RateLimit:
 
 
 async def _convert(job: Job, countable: CatalogFile | None, output: Output, interrupts: Interrupts) -> int:
+    from suno_video_async.batch.catalog import count_rows  # noqa: PLC0415  see above
+    from suno_video_async.cli.run import run  # noqa: PLC0415  likewise
+
     total = None if countable is None else await count_rows(countable)
     return await run(evolve(job, total=total), output, interrupts)

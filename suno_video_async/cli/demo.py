@@ -8,27 +8,25 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio.to_thread
 import click
 from attrs import define, field, frozen
 from rich.table import Table
 from rich.text import Text
 
 from suno_video_async.batch.outcome import Outcome
-from suno_video_async.cli import run
-from suno_video_async.cli.errors import Exit
+from suno_video_async.cli.exits import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import Downloads, output_options, writable_folder
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.cli.purchases import Purchases
-from suno_video_async.client import SunoVideoClient
 from suno_video_async.errors import MissingExtraError
 from suno_video_async.hooks import Hooks
 from suno_video_async.models import SunoTrack, Track
 from suno_video_async.ratelimit.limiter import Limiter
 
 if TYPE_CHECKING:
+    from suno_video_async.client import SunoVideoClient
     from suno_video_async.local import LocalServer
     from suno_video_async.lyricvideo.library import Library
 
@@ -82,6 +80,7 @@ def check_extra(what: str) -> None:
 
 
 async def _demo(folder: Path, size: tuple[int, int], output: Output, interrupts: Interrupts) -> int:
+    from suno_video_async.cli import run  # noqa: PLC0415  help does without it
     from suno_video_async.local import LocalServer  # noqa: PLC0415  the other commands do without it
     from suno_video_async.lyricvideo.library import BuiltinLibrary  # noqa: PLC0415  likewise
 
@@ -111,6 +110,10 @@ async def _demo(folder: Path, size: tuple[int, int], output: Output, interrupts:
 
 async def _client(server: LocalServer, limiter: Limiter, *hooks: Hooks) -> SunoVideoClient:
     """Return a client of the demo's server: never with the user's own key or address."""
+    import anyio.to_thread  # noqa: PLC0415  see above
+
+    from suno_video_async.client import SunoVideoClient  # noqa: PLC0415  likewise
+
     make = partial(SunoVideoClient, api_key=server.api_key, base_url=server.url, limiter=limiter, hooks=hooks)
     return await anyio.to_thread.run_sync(make)  # a client looks for a key file
 
@@ -156,6 +159,8 @@ class _Shelf:
             song = self.songs.get(outcome.track.key) if outcome.track else None
             if outcome.path is None or song is None:
                 continue
+            import anyio.to_thread  # noqa: PLC0415  see above
+
             problem = await anyio.to_thread.run_sync(_problem, outcome.path, song.listed.duration)
             if problem:
                 self.broken.append(f"{outcome.path} is not right: {problem}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator
-from enum import IntEnum
 
+from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.errors import (
     AlreadyBoughtError,
     AnotherKeyError,
@@ -38,23 +38,6 @@ from suno_video_async.errors import (
     WaitTimeout,
 )
 from suno_video_async.hooks import RetryEvent
-
-
-class Exit(IntEnum):
-    """How a command ended; the same for all commands."""
-
-    DONE = 0
-    FAILED = 1
-    USAGE = 2
-    CREDITS = 3
-    LEFT = 4
-    UNEXPECTED = 70
-    INTERRUPTED = 130
-
-
-class UsageProblem(Exception):  # noqa: N818  it is what the user meets, and its message is all of it
-    """Something about the command as it was given cannot work; the message says what, where and what to do."""
-
 
 _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (UsageProblem, Exit.USAGE),
@@ -94,6 +77,11 @@ _ADVICE: tuple[tuple[type[Exception], str], ...] = (
     (ServiceUnreachable, "run it again later: it begins with one submission alone"),
     (TransportError, "check the network, and --base-url or CRUN_BASE_URL"),
 )
+
+
+def is_expected(error: Exception) -> bool:
+    """Whether an error's message says it all: it is one of ours, or a mistake in the command."""
+    return isinstance(error, SunoVideoError | UsageProblem)
 
 
 def exit_code(error: Exception) -> Exit:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from types import FrameType
 
-from suno_video_async.cli.errors import Exit
+from suno_video_async.cli.exits import Exit
 
 
 class Interrupts:

@@ -13,7 +13,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
-from suno_video_async.cli.errors import UsageProblem
+from suno_video_async.cli.exits import UsageProblem
 
 #: Values that need no quotes in a key file.
 _BARE = re.compile(r"[A-Za-z0-9_.:/@%+,-]+")

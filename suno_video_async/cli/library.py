@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from suno_video_async.cli.errors import Exit, UsageProblem
+from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.options import font_option, output_options
 from suno_video_async.cli.output import Output, plain
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from suno_video_async.lyricvideo.library import LibraryTrack
 
 
-@click.group("library", cls=Verbs, short_help="Your own songs for suno-video serve --library.")
+@click.group("library", cls=Verbs)
 def library_group() -> None:
     """Check a folder of your own songs before suno-video serve --library turns them into videos."""
 

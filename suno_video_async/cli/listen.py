@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from suno_video_async.cli.errors import UsageProblem
+from suno_video_async.cli.exits import UsageProblem
 from suno_video_async.cli.interrupts import run_interruptible
 from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import (
@@ -26,13 +26,11 @@ from suno_video_async.cli.options import (
 )
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.purchases import Purchases
-from suno_video_async.cli.run import Callbacks, Job, run
 from suno_video_async.models import UNKNOWN_GRACE, RateLimit
 
 
 @click.command(
     "listen",
-    short_help="Finish what a LEDGER holds, and receive callbacks.",
     epilog="\b\nExample:\n  suno-video listen catalog.ledger.db --callback-url https://name.trycloudflare.com/callbacks",
 )
 @click.argument("ledger", type=click.Path(path_type=Path))
@@ -80,6 +78,8 @@ def listen_command(
 
     Exit codes are those of convert.
     """
+    from suno_video_async.cli.run import Callbacks, Job, run  # noqa: PLC0415  help and mistakes do without it
+
     if not ledger.exists():
         raise UsageProblem(f"there is no ledger {ledger}: name the file that convert wrote, catalog.ledger.db")
     if downloads.output_dir is not None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
 
 from suno_video_async.cli import keyfile
-from suno_video_async.cli.errors import Exit, UsageProblem
+from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.options import Command, Connection, output_options
 from suno_video_async.cli.output import Output, keep_secret
 from suno_video_async.cli.session import with_client
-from suno_video_async.client import SunoVideoClient
 from suno_video_async.config import check_base_url, check_key, default_key_file, read_key_file
+
+if TYPE_CHECKING:
+    from suno_video_async.client import SunoVideoClient
 
 #: Far longer than any key: longer input is another file, piped in by mistake.
 _MOST_CHARACTERS = 1000
@@ -37,7 +40,6 @@ def _hidden_words(command: Command) -> Command:
 
 @click.command(
     "login",
-    short_help="Store your key in ~/.crun/.env.",
     epilog="\b\nExamples:\n  suno-video login\n  suno-video login --check < key.txt",
 )
 @_hidden_words

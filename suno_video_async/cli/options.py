@@ -9,25 +9,23 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 from attrs import field, frozen
 
-from suno_video_async.batch import ledgers
-from suno_video_async.batch.ledgers import ledger_beside
-from suno_video_async.callbacks import checked_public_url
-from suno_video_async.cli.errors import UsageProblem
+from suno_video_async.cli.exits import UsageProblem
 from suno_video_async.cli.output import Output, keep_stored_secret
-from suno_video_async.cli.probe import Route
-from suno_video_async.client import DEFAULT_TASK_TIMEOUT, SunoVideoClient
 from suno_video_async.clock import SystemClock
-from suno_video_async.config import find_proxies
 from suno_video_async.download.filenames import DEFAULT_TEMPLATE, NameTemplate, local_folder
 from suno_video_async.hooks import Hooks
-from suno_video_async.ledger.sqlite import SqliteLedger
-from suno_video_async.models import RateLimit, RetryPolicy, Timeout
+from suno_video_async.models import DEFAULT_TASK_TIMEOUT, RateLimit, RetryPolicy, Timeout
 from suno_video_async.ratelimit.limiter import DEFAULT_RATE, RateLimiter
+
+if TYPE_CHECKING:
+    from suno_video_async.cli.probe import Route
+    from suno_video_async.client import SunoVideoClient
+    from suno_video_async.ledger.sqlite import SqliteLedger
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -47,8 +45,12 @@ def read_rate(ctx: click.Context, param: click.Parameter, value: str) -> RateLim
 
 def public_url(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     """Read a URL for callbacks, as a click callback."""
+    if value is None:
+        return None
+    from suno_video_async.callbacks import checked_public_url  # noqa: PLC0415  few commands are given one
+
     try:
-        return None if value is None else checked_public_url(value)
+        return checked_public_url(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -116,6 +118,8 @@ class Connection:
             ConfigurationError: no key, or a base URL that it cannot be sent to.
 
         """
+        from suno_video_async.client import SunoVideoClient  # noqa: PLC0415  help and mistakes do without it
+
         keep_stored_secret()
         return SunoVideoClient(
             api_key=self.api_key,
@@ -138,6 +142,9 @@ class Connection:
             ConfigurationError: the proxy is not the URL of an HTTP proxy.
 
         """
+        from suno_video_async.cli.probe import Route  # noqa: PLC0415  likewise
+        from suno_video_async.config import find_proxies  # noqa: PLC0415  likewise
+
         return Route(find_proxies(self.proxy), self.ca_file)
 
     def network_timeout(self) -> Timeout:
@@ -239,6 +246,8 @@ class Trust:
 
     def ledger(self, path: Path | None) -> SqliteLedger:
         """Return a ledger that is not open yet."""
+        from suno_video_async.ledger.sqlite import SqliteLedger  # noqa: PLC0415  likewise
+
         return SqliteLedger(path, accept=self.accept, same_account=self.same_account)
 
 
@@ -304,11 +313,15 @@ def ledger_of(catalog: Path, ledger: Path | None, *, no_ledger: bool) -> Path | 
             f"{catalog} is read from a pipe, and there is no place for a ledger beside it: name one with --ledger"
             " FILE to pay only once however often you run this, or say --no-ledger"
         )
+    from suno_video_async.batch.ledgers import ledger_beside  # noqa: PLC0415  likewise
+
     return ledger_beside(catalog)
 
 
 def is_stream(catalog: Path) -> bool:
     """Whether a catalog is not a file of its own: stdin, a pipe, a device."""
+    from suno_video_async.batch import ledgers  # noqa: PLC0415  likewise
+
     return catalog == STDIN or ledgers.is_stream(catalog)
 
 

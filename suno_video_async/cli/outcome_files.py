@@ -12,7 +12,7 @@ from attrs import define, field
 from suno_video_async._util.text import escaped_json
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.cli import errors
-from suno_video_async.cli.errors import UsageProblem
+from suno_video_async.cli.exits import UsageProblem
 from suno_video_async.cli.outcome_tables import table_writer, write_csv, write_table
 from suno_video_async.cli.output import plain, redacted
 from suno_video_async.errors import BoughtElsewhereError, CatalogError

@@ -6,15 +6,14 @@ import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from attrs import field, frozen
 from rich.table import Table
 
-from suno_video_async.batch.catalog import CatalogFile
-from suno_video_async.batch.plan import counted
 from suno_video_async.cli.catalogs import catalog_options
-from suno_video_async.cli.errors import Exit
+from suno_video_async.cli.exits import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import (
     Command,
@@ -26,12 +25,15 @@ from suno_video_async.cli.options import (
 )
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.session import with_client
-from suno_video_async.client import SunoVideoClient
 from suno_video_async.config import Settings
 from suno_video_async.errors import CatalogError, MissingKeyError
 from suno_video_async.ledger.decision import Buying
 from suno_video_async.ledger.model import NO_LEDGER
 from suno_video_async.models import Track
+
+if TYPE_CHECKING:
+    from suno_video_async.batch.catalog import CatalogFile
+    from suno_video_async.client import SunoVideoClient
 
 #: How the kinds of rows are named to people, in this order.
 _KINDS: Mapping[str, str] = {
@@ -116,7 +118,6 @@ def _enough(price: float, credits_: float) -> str:
 
 @click.command(
     "plan",
-    short_help="Say what a CATALOG would buy and cost.",
     epilog="\b\nExample:\n  suno-video plan catalog.csv",
 )
 @click.argument("catalog", type=click.Path(path_type=Path))
@@ -193,6 +194,8 @@ def quote_catalog(
         ).show(output)
 
     async def count(_: Interrupts) -> int:
+        from suno_video_async.batch.plan import counted  # noqa: PLC0415  help and mistakes do without it
+
         found = await counted(source, ledger, None, buying)
         _note_others(found.rows()["elsewhere"], found.other_ledgers, output)
         _note_problems(found.problems, found.rows()["bad_rows"], output)

@@ -17,7 +17,7 @@ from attrs import field, frozen
 from suno_video_async._util.proxies import Proxies
 from suno_video_async._util.text import one_line
 from suno_video_async.cli import errors
-from suno_video_async.cli.errors import UsageProblem
+from suno_video_async.cli.exits import UsageProblem
 from suno_video_async.config import read_roots
 from suno_video_async.models import Timeout
 

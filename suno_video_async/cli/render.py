@@ -14,13 +14,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import anyio.to_thread
 import click
 from attrs import define, field, frozen
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from suno_video_async.cli.demo import check_extra
-from suno_video_async.cli.errors import Exit, UsageProblem
+from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import font_option, output_options, size_option, writable_folder
 from suno_video_async.cli.output import Output, plain, writing_above
@@ -38,7 +37,6 @@ EVERY = 1.0
 
 @click.command(
     "render",
-    short_help="Make videos of your own songs, without a server.",
     epilog="\b\nExamples:\n  suno-video render songs\n  suno-video render songs --size portrait --watch",
 )
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
@@ -150,6 +148,8 @@ class _Studio:
 
     async def run(self, interrupts: Interrupts) -> int:
         """Make all videos, and return the exit code."""
+        import anyio.to_thread  # noqa: PLC0415  help and mistakes do without it
+
         pool = ThreadPoolExecutor(self.jobs, thread_name_prefix="suno-video-render")
         try:
             with interrupts.meaning(once=self._stop.set, leave=self._stop.set), self._live():

@@ -5,20 +5,19 @@ from __future__ import annotations
 import sys
 import webbrowser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from suno_video_async.cli.errors import Exit, UsageProblem
+from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.options import rate_option
 from suno_video_async.cli.output import Output, redacted
 from suno_video_async.config import DEFAULT_BASE_URL
 from suno_video_async.models import RateLimit
-from suno_video_async.report import posters
-from suno_video_async.report.commands import commands
-from suno_video_async.report.facts import Facts, read
-from suno_video_async.report.page import Page, render, totals
-from suno_video_async.report.saving import NotOursError, check_place, write
-from suno_video_async.report.videos import files
+
+if TYPE_CHECKING:
+    from suno_video_async.report.facts import Facts
+    from suno_video_async.report.page import Page
 
 #: The output's name that means stdout.
 _STDOUT = Path("-")
@@ -75,6 +74,10 @@ def report_command(
     The ledger is only read, beside a running convert too, and after one that was killed. The page asks no server
     for anything; it finds the videos where they were downloaded to.
     """
+    # Help and mistakes do without these.
+    from suno_video_async.report.facts import read  # noqa: PLC0415  see above
+    from suno_video_async.report.page import render, totals  # noqa: PLC0415  likewise
+
     output = Output(as_json=as_json)
     to_stdout = place == _STDOUT
     if to_stdout and (opens or as_json):
@@ -105,6 +108,8 @@ def _beside(ledger: Path) -> Path:
 
 
 def _check(target: Path, ledger: Path, *, force: bool) -> None:
+    from suno_video_async.report.saving import NotOursError, check_place  # noqa: PLC0415  see above
+
     try:
         check_place(target, ledger, force=force)
     except NotOursError as error:
@@ -114,6 +119,8 @@ def _check(target: Path, ledger: Path, *, force: bool) -> None:
 
 
 def _write(text: str, target: Path) -> int:
+    from suno_video_async.report.saving import write  # noqa: PLC0415  see above
+
     try:
         return write(text, target)
     except OSError as error:
@@ -127,6 +134,11 @@ def _unwritable(target: Path, error: OSError) -> UsageProblem:
 def _page(
     facts: Facts, target: Path, output: Output, *, catalog: Path | None, rate: RateLimit | None, most: int
 ) -> Page:
+    from suno_video_async.report import posters  # noqa: PLC0415  see above
+    from suno_video_async.report.commands import commands  # noqa: PLC0415  likewise
+    from suno_video_async.report.page import Page  # noqa: PLC0415  likewise
+    from suno_video_async.report.videos import files  # noqa: PLC0415  likewise
+
     found = files(facts, page=target)
     videos = {number: file.path for number, file in found.items() if file.size is not None}
     if most and videos and not posters.available():

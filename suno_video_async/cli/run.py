@@ -19,7 +19,7 @@ from suno_video_async.batch.conversion import Conversion
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.cli import errors
-from suno_video_async.cli.errors import Exit, UsageProblem
+from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.live.display import Progress, shown
 from suno_video_async.cli.live.state import LiveState, problem_line
@@ -29,12 +29,13 @@ from suno_video_async.cli.output import Output, plain
 from suno_video_async.cli.probe import check_reachable
 from suno_video_async.cli.purchases import Purchases, resume_command
 from suno_video_async.cli.tally import PROBLEMS_SHOWN, Tally
-from suno_video_async.client import DEFAULT_TASK_TIMEOUT, SunoVideoClient
+from suno_video_async.client import SunoVideoClient
 from suno_video_async.errors import BudgetExceeded, SunoVideoError
 from suno_video_async.ledger.aio import as_ledger
 from suno_video_async.ledger.decision import Buying
 from suno_video_async.ledger.model import NO_LEDGER, LedgerRow, all_rows
 from suno_video_async.ledger.states import State
+from suno_video_async.models import DEFAULT_TASK_TIMEOUT
 from suno_video_async.ratelimit.shared import SharedRateLimit
 
 _STOPPING = "finishing what is submitted, submitting no more; Ctrl+C again leaves now (tasks go on without you)"

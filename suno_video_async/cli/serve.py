@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import click
 
-from suno_video_async.cli.errors import Exit, UsageProblem
+from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import above_zero, font_option, not_negative, rate_option, size_option
 
@@ -34,7 +34,6 @@ def read_render_seconds(ctx: click.Context, param: click.Parameter, value: str) 
 
 @click.command(
     "serve",
-    short_help="Run the service on this machine.",
     epilog=(
         "\b\nExamples:\n  suno-video serve\n  suno-video serve --port 0 --render-seconds 60:0.3 --time-scale 100"
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
@@ -10,15 +11,14 @@ from suno_video_async.cli import errors
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import Connection
 from suno_video_async.cli.output import Output
-from suno_video_async.client import SunoVideoClient
-from suno_video_async.download.downloader import WAITS
 from suno_video_async.hooks import Hooks, RetryEvent
 from suno_video_async.models import RetryPolicy
 
+if TYPE_CHECKING:
+    from suno_video_async.client import SunoVideoClient
+
 #: Sends of one call: a person waits for the answer.
 ATTEMPTS = 4
-#: Tries of one download.
-DOWNLOAD_ATTEMPTS = len(WAITS) + 1
 
 
 @frozen(eq=False)
@@ -29,7 +29,9 @@ class Retries(Hooks):
 
     def on_retry(self, event: RetryEvent) -> None:
         """Say why and when a call is tried again."""
-        most = DOWNLOAD_ATTEMPTS if event.operation == "download" else ATTEMPTS
+        from suno_video_async.download.downloader import WAITS  # noqa: PLC0415  a client is open
+
+        most = len(WAITS) + 1 if event.operation == "download" else ATTEMPTS
         self.output.hint(
             f"{errors.retried(event)}; trying again in {event.wait:.1f} s ({event.attempt} of {most})"
         )

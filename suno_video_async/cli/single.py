@@ -9,7 +9,7 @@ import io
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
@@ -19,7 +19,7 @@ from rich.text import Text
 
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.cli import errors
-from suno_video_async.cli.errors import Exit, UsageProblem
+from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.options import Connection, client_options, output_dir_option, writable_folder
 from suno_video_async.cli.output import Output, plain
@@ -27,7 +27,6 @@ from suno_video_async.cli.plan import dry_run_option, quote_tracks
 from suno_video_async.cli.purchases import Purchases, resume_command
 from suno_video_async.cli.session import with_client
 from suno_video_async.cli.tally import Tally
-from suno_video_async.client import SunoVideoClient
 from suno_video_async.config import is_loopback
 from suno_video_async.download.filenames import file_name
 from suno_video_async.errors import NotFoundError, SunoVideoError, TaskEndUnknown, TaskFailed
@@ -45,7 +44,9 @@ from suno_video_async.models import (
     normalised,
     video_task_id,
 )
-from suno_video_async.task import video_of
+
+if TYPE_CHECKING:
+    from suno_video_async.client import SunoVideoClient
 
 
 @define(eq=False)
@@ -298,6 +299,8 @@ def watch_command(*, task_id: str, connection: Connection, output: Output) -> in
         async for update in client.attach(task_id):
             output.result(_update_line(update), human=partial(_update_text, update))
             if update.is_final:
+                from suno_video_async.task import video_of  # noqa: PLC0415  help and mistakes do without it
+
                 video_of(update.snapshot)
         return Exit.DONE
 
@@ -325,7 +328,6 @@ def _update_text(update: TaskUpdate) -> str:
 
 @click.command(
     "wait",
-    short_help="Wait for videos submitted earlier.",
     epilog="\b\nExample:\n  suno-video wait VIDEO_TASK_ID --output-dir videos",
 )
 @click.argument("task_ids", metavar="VIDEO_TASK_ID...", nargs=-1, required=True)
@@ -463,6 +465,8 @@ def download_command(
                 f"{task_id} is not finished yet ({snapshot.raw_status}):"
                 " suno-video wait --output-dir waits and downloads"
             )
+        from suno_video_async.task import video_of  # noqa: PLC0415  help and mistakes do without it
+
         video = video_of(snapshot)
         path = await client.download(video, output_dir)
         outcome = Outcome(

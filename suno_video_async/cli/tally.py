@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from suno_video_async.batch.outcome import Outcome
-from suno_video_async.batch.witness import Evidence
 from suno_video_async.cli import errors
-from suno_video_async.cli.errors import Exit
-from suno_video_async.client import ClientStatistics
+from suno_video_async.cli.exits import Exit
 from suno_video_async.errors import BoughtElsewhereError, BudgetExceeded, InsufficientCreditsError, TaskFailed
 from suno_video_async.models import VideoTaskId
+
+if TYPE_CHECKING:
+    from suno_video_async.batch.witness import Evidence
+    from suno_video_async.client import ClientStatistics
 
 #: Problems shown to a person; the JSON lines contain all of them.
 PROBLEMS_SHOWN = 20

@@ -7,16 +7,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from suno_video_async.batch.reconcile import Unknowns, balance_evidence, unknown_rows
-from suno_video_async.cli.errors import Exit, UsageProblem
+from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import (
     Command,
     Connection,
+    Trust,
     accept_ledger_option,
     client_options,
     connection_options,
@@ -26,10 +27,13 @@ from suno_video_async.cli.output import Output
 from suno_video_async.cli.plan import dry_run_option, quote_tracks
 from suno_video_async.cli.session import with_client
 from suno_video_async.cli.single import checked_id
-from suno_video_async.client import SunoVideoClient
 from suno_video_async.ledger.model import LedgerRow
-from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
+
+if TYPE_CHECKING:
+    from suno_video_async.batch.reconcile import Unknowns
+    from suno_video_async.client import SunoVideoClient
+    from suno_video_async.ledger.sqlite import SqliteLedger
 
 _SUBMITTING = "being submitted: in flight while a convert is running, unknown if it was interrupted"
 
@@ -79,6 +83,8 @@ def list_command(*, ledger: Path, output: Output) -> int:
     """
 
     async def show(_: Interrupts) -> int:
+        from suno_video_async.batch.reconcile import balance_evidence, unknown_rows  # noqa: PLC0415  help and mistakes do without it
+
         rows = await unknown_rows(ledger)
         evidence = await balance_evidence(ledger)
         for row in rows:
@@ -121,7 +127,7 @@ def adopt_command(
 
     async def adopt(client: SunoVideoClient, _: Interrupts) -> int:
         known = checked_id(task_id)
-        async with client.unknowns(SqliteLedger(ledger, accept=accept_ledger)) as unknowns:
+        async with client.unknowns(Trust(accept=accept_ledger).ledger(ledger)) as unknowns:
             settled = await unknowns.adopt(row, known)
         _print([settled], "is adopted; the next convert follows its task", output)
         return Exit.DONE
@@ -164,7 +170,7 @@ def resend_command(
         return Exit.FAILED
 
     return _settle(
-        SqliteLedger(ledger, accept=accept_ledger),
+        Trust(accept=accept_ledger).ledger(ledger),
         connection,
         output,
         lambda unknowns: unknowns.resend(*rows),
@@ -201,6 +207,8 @@ def _unknown_rows(ledger: Path) -> Sequence[LedgerRow]:
     found = list[LedgerRow]()
 
     async def read(_: Interrupts) -> int:
+        from suno_video_async.batch.reconcile import unknown_rows  # noqa: PLC0415  see above
+
         found.extend(await unknown_rows(ledger))
         return Exit.DONE
 
@@ -225,7 +233,7 @@ def drop_command(
 
     This cannot be undone. The credits reserved for the lost submission count as spent, since they may have been.
     """
-    kept = SqliteLedger(ledger, accept=accept_ledger)
+    kept = Trust(accept=accept_ledger).ledger(ledger)
     return _settle(kept, connection, output, lambda unknowns: unknowns.drop(*rows), "is given up")
 
 
@@ -240,6 +248,8 @@ def _settle(
     client = connection.client()
 
     async def settle(_: Interrupts) -> int:
+        from suno_video_async.batch.reconcile import Unknowns  # noqa: PLC0415  see above
+
         async with Unknowns(client, ledger) as unknowns:
             settled = await decision(unknowns)
         _print(settled, words, output)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from suno_video_async import SqliteLedger
-from suno_video_async.cli.session import DOWNLOAD_ATTEMPTS
+from suno_video_async.download.downloader import WAITS
 from suno_video_async.ledger.states import State
 from suno_video_async.local import Fault
 from suno_video_async.testing import VideoServer
@@ -157,9 +157,7 @@ def test_leaving_a_resumed_run_tells_what_was_bought_before(home: Home) -> None:
 
 def test_a_download_is_made_up_for(home: Home) -> None:
     """A video that could not be downloaded is fetched by the same command, without another charge."""
-    with served(
-        faults=[Fault(on="media", kind="code:404", calls=tuple(range(1, DOWNLOAD_ATTEMPTS + 1)))]
-    ) as server:
+    with served(faults=[Fault(on="media", kind="code:404", calls=tuple(range(1, len(WAITS) + 2)))]) as server:
         first = convert(home, server, home.catalog("s1"))
         again = convert(home, server, "catalog.csv")
         charged = server.stats()["charged"]

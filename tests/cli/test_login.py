@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suno_video_async.cli import keyfile
-from suno_video_async.cli.errors import UsageProblem
+from suno_video_async.cli.exits import UsageProblem
 from tests.cli.conftest import Home, Ran
 from tests.cli.serving import served
 from tests.support.keys import KEY, OTHER_KEY

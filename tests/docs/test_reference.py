@@ -12,7 +12,8 @@ import pytest
 import suno_video_async
 from suno_video_async import local
 from suno_video_async.cli.app import app
-from suno_video_async.cli.errors import Exit
+from suno_video_async.cli.exits import Exit
+from suno_video_async.cli.group import whole
 from suno_video_async.ledger.states import MOVES
 from suno_video_async.local import LocalServer
 from suno_video_async.local.faults import KINDS
@@ -36,7 +37,8 @@ def test_every_public_name_has_an_entry(name: str) -> None:
 
 def verbs(group: click.Group, *path: str) -> Iterator[str]:
     """Yield the verbs of a group, and theirs."""
-    for name, command in group.commands.items():
+    for name, listed in group.commands.items():
+        command = whole(listed)
         yield " ".join((*path, name))
         if isinstance(command, click.Group):
             yield from verbs(command, *path, name)

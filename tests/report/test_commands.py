@@ -9,6 +9,7 @@ import pytest
 from attrs import evolve
 
 from suno_video_async.cli.app import app
+from suno_video_async.cli.group import whole
 from suno_video_async.ledger.model import LedgerRow
 from suno_video_async.ledger.states import State
 from suno_video_async.models import MusicTaskId, SunoId, Track, VideoTaskId
@@ -54,7 +55,7 @@ def test_every_command_is_one_that_exists(task: str) -> None:
         words = shlex.split(command)
         group = app
         assert words[0] == "suno-video"
-        found = app.commands[words[1]]
+        found = whole(app.commands[words[1]])
         rest = words[2:]
         if words[1] == "unknown":
             group = found  # type: ignore[assignment]

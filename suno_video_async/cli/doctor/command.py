@@ -5,20 +5,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from suno_video_async.cli.doctor import machine
-from suno_video_async.cli.doctor.machine import Check, skip
-from suno_video_async.cli.doctor.service import check_service
-from suno_video_async.cli.errors import Exit
+from suno_video_async.cli.exits import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import Connection, connection_options, output_dir_option
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.config import Settings
 from suno_video_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from suno_video_async.cli.doctor.machine import Check
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
 #: A placeholder for the key if only the address is needed; it is never sent.
@@ -27,7 +28,6 @@ _NO_KEY = "ak_" + "-" * 32
 
 @click.command(
     "doctor",
-    short_help="Check key, network, clock, disk and ledger.",
     epilog="\b\nExamples:\n  suno-video doctor\n  suno-video doctor catalog.ledger.db --output-dir videos",
 )
 @click.argument("ledger", required=False, type=click.Path(path_type=Path))
@@ -49,6 +49,11 @@ def doctor_command(
 
     Exit code 1 if a check fails, else 0.
     """
+    # Help and mistakes do without these.
+    from suno_video_async.cli.doctor import machine  # noqa: PLC0415  see above
+    from suno_video_async.cli.doctor.machine import skip  # noqa: PLC0415  likewise
+    from suno_video_async.cli.doctor.service import check_service  # noqa: PLC0415  likewise
+
     report = _Report(output)
     report.add(machine.check_python())
     found, settings = machine.check_key(connection.base_url)

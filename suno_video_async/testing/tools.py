@@ -1,8 +1,4 @@
-"""For tests: a pytest plugin with a local server, a client for it, a clock, a recorder of events and assertions.
-
-pytest finds the plugin if this package is installed. Its fixtures are synchronous, so that they work
-with pytest-asyncio, anyio's plugin and pytest-aiohttp, and in tests without a loop.
-"""
+"""What tests use: a local server in a thread, a clock that stands still, a recorder of events, and assertions."""
 
 from __future__ import annotations
 
@@ -16,8 +12,6 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
-
-import pytest
 
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.clock import SystemClock
@@ -448,37 +442,3 @@ def _hold(condition: object, message: str, books: Mapping[str, Any]) -> None:
 
 def _key(track: Track) -> str:
     return "/".join((track.task_id, track.suno_id, track.author or "", track.brand or ""))
-
-
-# The plugin
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker with pytest."""
-    config.addinivalue_line(
-        "markers",
-        "suno_video_server(**options): how the fixture suno_video_server is made; as LocalServer takes them, and"
-        " time_scale.",
-    )
-
-
-@pytest.fixture
-def suno_video_server(request: pytest.FixtureRequest) -> Generator[VideoServer, None, None]:
-    """Run a local server for one test; the marker `suno_video_server(**options)` says how."""
-    options: dict[str, Any] = {}
-    for marker in reversed(list(request.node.iter_markers("suno_video_server"))):
-        options.update(marker.kwargs)
-    with serve(**options) as server:
-        yield server
-
-
-@pytest.fixture
-def suno_video_client(suno_video_server: VideoServer) -> SunoVideoClient:
-    """Return a client of `suno_video_server`, to be opened in the test: `async with suno_video_client:`."""
-    return suno_video_server.client()
-
-
-@pytest.fixture
-def suno_video_clock() -> FakeClock:
-    """Return a clock that stands still until it is moved."""
-    return FakeClock()
