@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Callable
 
 from suno_video_async._util.aio import OwnLoop
 from suno_video_async.clock import Clock
@@ -64,7 +65,24 @@ class VideoTask:
 
     def __aiter__(self) -> AsyncIterator[TaskUpdate]:
         """Yield the newest state at once, then each change; the final one comes last."""
-        return _Updates(self._feed)
+        return _Updates(self._feed, None)
+
+    def updates(self, every: float = 1.0) -> AsyncIterator[TaskUpdate]:
+        """Yield as `async for update in task` does, and at least every so often, for a display that moves.
+
+        Between two polls `elapsed`, `progress` and `eta` go on by what is known of the durations; that costs no
+        request. A slow consumer gets the newest state, not a queue.
+
+        Args:
+            every: the most seconds between two updates, once the first state is known.
+
+        Raises:
+            ValueError: `every` is not above 0 and finite.
+
+        """
+        if not 0 < every < math.inf:
+            raise ValueError(f"every must be a number of seconds above 0, not {every!r}")
+        return _Updates(self._feed, every)
 
     async def result(self, timeout: float | None = None) -> Video:
         """Wait for the end and return the video.
@@ -112,6 +130,8 @@ class TaskFeed:
         self.error: Exception | None = None
         self.requests = 0
         self.clock = clock
+        #: Brings an update up to the present; set by what follows the task.
+        self.as_of_now: Callable[[TaskUpdate], TaskUpdate] = unchanged
         self._own_loop = OwnLoop("VideoTask")
         self._version = 0
         self._changed = dict[asyncio.Future[None], None]()  # in the order in which they began to wait
@@ -158,9 +178,11 @@ class TaskFeed:
 class _Updates:
     """One consumer of a task's states; a class, so that leaving the loop early needs no clean-up."""
 
-    def __init__(self, feed: TaskFeed) -> None:
+    def __init__(self, feed: TaskFeed, every: float | None) -> None:
         self._feed = feed
+        self._every = every
         self._seen = 0
+        self._next: float | None = None
         self._over = False
 
     def __aiter__(self) -> _Updates:
@@ -169,14 +191,22 @@ class _Updates:
     async def __anext__(self) -> TaskUpdate:
         if self._over:
             raise StopAsyncIteration
-        self._seen = await self._feed.changed(self._seen) or self._seen
+        self._seen = await self._feed.changed(self._seen, self._next) or self._seen
         if self._feed.error is not None:
             raise self._feed.error
         update = self._feed.latest
         if update is None:
             raise RuntimeError("a task changed without a state")
         self._over = update.is_final
-        return update
+        if self._every is None or update.is_final:
+            return update
+        self._next = self._feed.clock.now() + self._every
+        return self._feed.as_of_now(update)
+
+
+def unchanged(update: TaskUpdate) -> TaskUpdate:
+    """Return an update as it is."""
+    return update
 
 
 def _shown(update: TaskUpdate) -> tuple[str, bool]:

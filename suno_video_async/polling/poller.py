@@ -40,7 +40,7 @@ from suno_video_async.protocol.origin import NOT_FOUND_AGAIN, Absence, disagreem
 from suno_video_async.protocol.verdicts import Verdict, verdict
 from suno_video_async.ratelimit.brake import Phase
 from suno_video_async.ratelimit.limiter import Lane, Place
-from suno_video_async.task import TaskFeed, VideoTask, failure_of
+from suno_video_async.task import TaskFeed, VideoTask, failure_of, unchanged
 
 #: Seconds to wait for the video of a task that has ended well. After them its place in flight is free, and a bulk
 #: task is left to a later run.
@@ -74,6 +74,9 @@ class _Followed:
         on_end, self.on_end = self.on_end, None
         if on_end is not None:
             on_end()
+
+    def age(self, now: float) -> float:
+        return now - self.since + (self.age_before or 0.0)
 
     @property
     def task(self) -> VideoTask:
@@ -151,7 +154,9 @@ class Poller:
         task, now = feed.task, self.calls.clock.now()
         stage = self.calls.reporter.begin("follow", track=task.track, task_id=task.id)
         before = 0.0 if new else None
-        self._followed[task.id] = _Followed(feed, now, own, new, bulk, on_end, stage, age_before=before)
+        followed = _Followed(feed, now, own, new, bulk, on_end, stage, age_before=before)
+        self._followed[task.id] = followed
+        feed.as_of_now = partial(self._as_of_now, followed)
         self.schedule.add(task.id, now, age=0.0 if new else None, interactive=not bulk)
         self._wake.set()
 
@@ -389,15 +394,19 @@ class Poller:
         followed.progress = max(left.progress, followed.progress or 0.0)
         return evolve(update, progress=followed.progress, eta=left.eta)
 
+    def _as_of_now(self, followed: _Followed, update: TaskUpdate) -> TaskUpdate:
+        """Bring an update of a running task up to the present."""
+        return self._with_estimate(followed, evolve(update, elapsed=followed.age(self.calls.clock.now())))
+
     def _elapsed(self, followed: _Followed, snapshot: TaskSnapshot) -> float:
         """Return the seconds since the submission, as far as they are known."""
         if snapshot.is_final and snapshot.took is not None:
             return snapshot.took
         clock = self.calls.clock
-        watched = clock.now() - followed.since
+        now = clock.now()
         if followed.age_before is None and (age := age_of(snapshot, clock.time())) is not None:
-            followed.age_before = max(0.0, age - watched)
-        return watched + (followed.age_before or 0.0)
+            followed.age_before = max(0.0, age - (now - followed.since))
+        return followed.age(now)
 
     def _on_error(self, task_id: VideoTaskId, error: SunoVideoError) -> None:
         """Poll again later if the failure is temporary; otherwise stop following the task."""
@@ -436,6 +445,7 @@ class Poller:
     def _remove(self, followed: _Followed) -> None:
         self._followed.pop(followed.task.id, None)
         self.schedule.remove(followed.task.id)
+        followed.feed.as_of_now = unchanged
         followed.release()
 
 

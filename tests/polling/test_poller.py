@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from email.utils import formatdate
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -569,6 +570,94 @@ def test_progress_and_eta_are_reported_once_something_is_known() -> None:
     for update in running:
         assert update.eta is not None
         assert abs(update.elapsed + update.eta - 60) < 12
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_updates_tick_between_polls_without_a_request(known: bool) -> None:
+    """A display gets one a second, ending with the end, for as many requests as the stream of changes."""
+
+    def run(every: float | None) -> tuple[list[TaskUpdate], list[float], int]:
+        async def main(client: SunoVideoClient) -> tuple[list[TaskUpdate], list[float]]:
+            for number in range(6 if known else 0):
+                await (await client.submit(Track(task_id="m", suno_id=f"n{number}"))).result()
+            seen, times = list[TaskUpdate](), list[float]()
+            task = await client.submit(TRACK)
+            async for update in task if every is None else task.updates(every):
+                seen.append(update)
+                times.append(now())
+            return seen, times
+
+        (seen, times), transport = in_client(FakeAPI(seconds=60), main)
+        return seen, times, len(transport.sent)
+
+    seen, times, requests = run(1.0)
+    changes, _, requests_without = run(None)
+    assert requests == requests_without
+    assert max(b - a for a, b in pairwise(times)) <= 1.0 + 1e-6
+    assert len(seen) >= 60 > len(changes)
+    assert [update.elapsed for update in seen[:-1]] == sorted(update.elapsed for update in seen[:-1])
+    assert seen[-1].is_final
+    assert [update.is_final for update in seen].count(True) == 1
+    if known:
+        reported = [update.progress or 0.0 for update in seen]
+        assert reported == sorted(reported)
+        assert len(set(reported)) > 50
+        etas = [update.eta or 0.0 for update in seen]
+        assert etas[0] > 50
+        assert etas[0] > etas[20] > etas[40]
+    else:
+        assert {update.progress for update in seen[:-1]} == {None}
+
+
+def test_a_slow_consumer_of_ticks_gets_the_newest() -> None:
+    """What it missed is not queued; each update is of the moment at which it is taken."""
+
+    async def main(client: SunoVideoClient) -> list[tuple[float, float]]:
+        task, taken = await client.submit(TRACK), list[tuple[float, float]]()
+        async for update in task.updates(every=1.0):
+            taken.append((now(), update.elapsed))
+            await asyncio.sleep(10)
+        return taken
+
+    taken, _ = in_client(FakeAPI(seconds=60), main)
+    assert len(taken) <= 9
+    assert all(at == pytest.approx(elapsed) for at, elapsed in taken[:-1])
+
+
+def test_ticks_begin_with_the_first_answer() -> None:
+    """Of a task that was submitted elsewhere nothing is known before it, and its age counts from then on."""
+
+    async def main(client: SunoVideoClient) -> list[TaskUpdate]:
+        return [update async for update in client.attach("v1").updates(every=2.0)]
+
+    seen, _ = in_client(states("running", "success", seconds=21), main)
+    assert seen[0].status == "running"
+    assert len(seen) > 5
+
+
+def test_ticks_end_with_the_error_that_ends_the_following() -> None:
+    """As the stream of changes does."""
+
+    async def main(client: SunoVideoClient) -> None:
+        task = await client.submit(TRACK)
+        ticks = task.updates()
+        await anext(ticks)
+        await client.aclose()
+        with pytest.raises(ClientClosedError):
+            await anext(ticks)
+
+    in_client(FakeAPI(), main)
+
+
+@pytest.mark.parametrize("every", [0, -1, float("inf"), float("nan")])
+def test_ticks_have_a_period(every: float) -> None:
+    """Zero would never let anything else run, and without an end there would be none."""
+
+    async def main(client: SunoVideoClient) -> None:
+        with pytest.raises(ValueError, match="every must be a number of seconds above 0, not"):
+            (await client.submit(TRACK)).updates(every)
+
+    in_client(FakeAPI(), main)
 
 
 class BreakingLimiter(Limiter):
