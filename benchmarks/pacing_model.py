@@ -37,6 +37,7 @@ from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.local.accounts import RateWindow
 from suno_video_async.polling.durations import DurationModel
 from suno_video_async.protocol.codec import Operation
+from suno_video_async.ratelimit.limiter import Lane
 from tests.support.keys import KEY
 from tests.support.virtual import VirtualLoop
 
@@ -93,7 +94,9 @@ class Server:
     tracks: int
     seed: int
     latency: float = LATENCY
+    read_rate: RateLimit | None = None
     window: RateWindow = field(factory=lambda: RateWindow(RATE.requests, RATE.per))
+    read_window: RateWindow = field(init=False)
     ends: list[tuple[float, float]] = field(factory=list[tuple[float, float]])
     noticed: dict[int, float] = field(factory=dict[int, float])
     noticed_early: int = 0
@@ -103,6 +106,8 @@ class Server:
 
     def __attrs_post_init__(self) -> None:
         self.rng = random.Random(f"{self.seed}/durations")
+        reads = self.read_rate
+        self.read_window = self.window if reads is None else RateWindow(reads.requests, reads.per)
 
     async def send(self, request: Request) -> Answer:
         """Answer a request, as a transport does."""
@@ -118,7 +123,8 @@ class Server:
         return Answer(200, {}, json.dumps({"code": code, "message": "", "data": data}).encode())
 
     def _answer(self, request: Request, now: float) -> tuple[int, Any]:
-        if self.window.arrive(now) is not None:
+        window = self.window if request.operation is Operation.CREATE_TASK else self.read_window
+        if window.arrive(now) is not None:
             self.times.append((now, "refused"))
             return 429, None
         if request.operation is Operation.CREATE_TASK:
@@ -140,9 +146,9 @@ class Server:
 
     def report(self) -> dict[str, Any]:
         """Return the figures of the run; stuck tasks do not count in the times."""
-        bound = (2 * self.tracks / 20 - 1) * 10
         usual = [number for number, (_, seconds) in enumerate(self.ends) if seconds < STUCK]
         last = max(self.ends[number][0] + self.noticed.get(number, math.inf) for number in usual)
+        bound = self._bound(usual)
         delays = sorted(self.noticed[number] for number in usual if number in self.noticed)
         return {
             "of_bound": (last - self.latency - self.times[0][0]) / bound if bound > 0 else 0.0,
@@ -152,6 +158,16 @@ class Server:
             "refused": self.answers[429],
             "lost": self.tracks - len(self.noticed),
         }
+
+    def _bound(self, usual: Sequence[int]) -> float:
+        """Return the lower bound of the makespan.
+
+        In one window each track needs two requests. Submissions alone need one each, and then the videos have to
+        end: the last of them in the order in which they were submitted, each at the earliest moment of its place.
+        """
+        if self.read_rate is None:
+            return (2 * self.tracks / RATE.requests - 1) * RATE.per
+        return max(number // RATE.requests * RATE.per + self.ends[number][1] for number in usual)
 
 
 @define
@@ -222,7 +238,13 @@ async def ours(server: Server, cap: int, oracle: Oracle | None, said: Said | Non
     """Convert a catalog with the client; a single track with `generate`."""
     hooks = [said] if said else []
     client = SunoVideoClient(
-        api_key=KEY, base_url="http://127.0.0.1:1", transport=server, max_in_flight=cap, rate=RATE, hooks=hooks
+        api_key=KEY,
+        base_url="http://127.0.0.1:1",
+        transport=server,
+        max_in_flight=cap,
+        rate=RATE,
+        read_rate=server.read_rate,
+        hooks=hooks,
     )
     async with client:
         if oracle is not None:
@@ -239,10 +261,10 @@ async def ours(server: Server, cap: int, oracle: Oracle | None, said: Said | Non
 
 async def fixed(server: Server, cap: int, interval: float = 5.0) -> None:
     """Poll each task every 5 s, behind our own limiter."""
-    limiter, slots = Limiter(RATE), asyncio.Semaphore(cap)
+    limiter, slots = Limiter(RATE, read_rate=server.read_rate), asyncio.Semaphore(cap)
 
     async def call(operation: Operation, task_id: str | None = None) -> dict[str, Any]:
-        place = await limiter.acquire()
+        place = await limiter.acquire(Lane.CREATE if operation is Operation.CREATE_TASK else Lane.READ)
         answer = await server.send(Request(operation, "GET", "/", task_id=task_id))
         limiter.release(place)
         data: dict[str, Any] = json.loads(answer.body)["data"]
@@ -269,11 +291,12 @@ class Job:
     cap: int
     seed: int
     latency: float = LATENCY
+    read_rate: RateLimit | None = None
 
 
 def run(job: Job) -> dict[str, Any]:
     """Run one job in virtual time."""
-    server = Server(DISTRIBUTIONS[job.distribution], job.tracks, job.seed, job.latency)
+    server = Server(DISTRIBUTIONS[job.distribution], job.tracks, job.seed, job.latency, job.read_rate)
     said = Said(server)
     if job.who == "fixed":
         main = fixed(server, job.cap)

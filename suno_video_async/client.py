@@ -85,6 +85,8 @@ class SunoVideoClient:
         base_url: the API's origin; None looks for `CRUN_BASE_URL` likewise. Plain http is for this machine only.
         timeout: of the network, in real seconds.
         rate: what the key may send; None for no bound.
+        read_rate: a window of its own for all calls but CreateTask; `rate` is then for CreateTask alone. None for
+            one window for all calls.
         max_connections: the maximum number of requests in flight.
         max_in_flight: the most unfinished videos of this client's own; `submit` waits for room.
         retry: how failures are tried again.
@@ -96,7 +98,7 @@ class SunoVideoClient:
             once, and `""` uses none. A session of your own has its own.
         ca_file: a PEM file with certificates to trust beside the machine's, such as a company's own.
         transport: what carries the API's calls instead of aiohttp, as in tests.
-        limiter: what several clients of one key share, instead of `rate` and `max_connections`: a `Limiter` on
+        limiter: what several clients of one key share, instead of the rates and `max_connections`: a `Limiter` on
             this loop, or a `SharedRateLimit` over processes. It is not closed.
         clock: the time of the window, the backoff, the polls and the waits.
         hooks: receive the client's events.
@@ -117,6 +119,7 @@ class SunoVideoClient:
         base_url: str | None = None,
         timeout: Timeout | None = None,
         rate: RateLimit | None = DEFAULT_RATE,
+        read_rate: RateLimit | None = None,
         max_connections: int = 20,
         max_in_flight: int = 100,
         retry: RetryPolicy | None = None,
@@ -142,7 +145,8 @@ class SunoVideoClient:
         self._options = ClientOptions(
             settings=settings,
             clock=self.clock,
-            limiter=limiter or Limiter(rate, max_connections=max_connections, clock=self.clock),
+            limiter=limiter
+            or Limiter(rate, read_rate=read_rate, max_connections=max_connections, clock=self.clock),
             reporter=Reporter(checked_hooks(hooks), self.clock),
             max_in_flight=max_in_flight,
             timeout=timeout or Timeout(),
@@ -558,8 +562,13 @@ class SunoVideoClient:
 
     @property
     def rate(self) -> RateLimit | None:
-        """The window of the key."""
+        """The window of the key, or of the submissions where reads have their own."""
         return self._options.limiter.rate
+
+    @property
+    def read_rate(self) -> RateLimit | None:
+        """The window of the reads; None where all calls share one."""
+        return self._options.limiter.read_rate
 
     # For a receiver of callbacks
 

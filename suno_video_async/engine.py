@@ -176,7 +176,7 @@ class Engine:
             statistics=self.statistics,
         )
         slots = self._slots = anyio.Semaphore(options.max_in_flight)
-        schedule = PollSchedule(self.rate, self._durations)
+        schedule = PollSchedule(self.rate, self._durations, read_rate=options.limiter.read_rate)
         self.poller = Poller(self.calls, schedule, blocked=lambda: slots.statistics().tasks_waiting)
         self.calls.on_closed = self.poller.fail_submissions
         make_media = partial(make_media_session, local=settings.is_local, roots=roots, proxies=options.proxies)
@@ -226,9 +226,9 @@ class Engine:
             await self._session.close()
 
     async def _note_places(self, ledger: AsyncLedger) -> None:
-        if self.rate is not None:
+        if (period := self.longest_period) is not None:
             try:
-                await ledger.keep_places(self.clock, self.rate.per)
+                await ledger.keep_places(self.clock, period)
             except LedgerError:
                 logger.exception("the ledger cannot keep the time of the requests", extra=fields("ledger_failed"))
 
@@ -283,8 +283,14 @@ class Engine:
 
     @property
     def rate(self) -> RateLimit | None:
-        """The window of the key."""
+        """The window of the key, or of the submissions where reads have their own."""
         return self.options.limiter.rate
+
+    @property
+    def longest_period(self) -> float | None:
+        """The period of the longest window of the key; None if nothing is bounded."""
+        limiter = self.options.limiter
+        return max((rate.per for rate in (limiter.rate, limiter.read_rate) if rate is not None), default=None)
 
     async def open_ledger(self, ledger: AsyncLedger, must_exist: bool = False) -> None:
         """Open a ledger as this account's, and take from it what bears on the pace.
@@ -303,7 +309,8 @@ class Engine:
         except BaseException:
             await ledger.close()
             raise
-        if last is not None and self.rate is not None and self.clock.time() - last < 1.5 * self.rate.per:
+        period = self.longest_period
+        if last is not None and period is not None and self.clock.time() - last < 1.5 * period:
             self.options.limiter.assume_used()
         self._durations.recall(durations)
 
@@ -397,6 +404,7 @@ class Engine:
             waiting=waiting,
             ages=schedule.ages(self.clock.now()),
             rate=self.rate,
+            read_rate=self.options.limiter.read_rate,
             max_in_flight=self.options.max_in_flight,
         )
 

@@ -138,7 +138,7 @@ class PriceEvent:
 
 @frozen(kw_only=True)
 class PauseEvent:
-    """The server asked to slow down: calls of the `lane` (`"create"` or `"all"`) wait for `seconds`.
+    """The server asked to slow down: calls of the `lane` (`"create"`, `"read"` or `"all"`) wait for `seconds`.
 
     Reported once for each refusal. The `wait` of a retry may make the pause longer.
     """

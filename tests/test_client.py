@@ -21,9 +21,11 @@ from suno_video_async import (
     Request,
     ServerError,
     SunoVideoClient,
+    Track,
     TransportError,
 )
 from suno_video_async.models import Timeout
+from suno_video_async.protocol.codec import Operation
 from suno_video_async.testing import RecordingHooks
 from tests.support.clients import TRACK, FakeAPI, client_of
 from tests.support.fakes import FakeTransport, answer, most_in_any_window, settle, task_data
@@ -102,6 +104,38 @@ def test_a_refusal_pauses_every_caller() -> None:
     assert arrivals[0] == 0
     assert all(30 <= time < 31 for time in arrivals[1:])
     assert (recorded.pauses[0].lane, recorded.pauses[0].seconds) == ("all", 30)
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "lane"),
+    [
+        (Operation.CREATE_TASK, 429, "create"),
+        (Operation.BALANCE, 429, "read"),
+        (Operation.CREATE_TASK, 455, "all"),
+        (Operation.BALANCE, 455, "all"),
+    ],
+)
+def test_with_a_window_for_reads_a_refusal_pauses_its_own_lane(operation: Operation, code: int, lane: str) -> None:
+    """A 429 is about the window of the call that got it; maintenance is for all."""
+    refused, recorded, api = [answer(code=code, Retry_After="30")], RecordingHooks(), FakeAPI()
+
+    def script(request: Request) -> Answer:
+        return refused.pop() if refused and request.operation is operation else api(request)
+
+    async def main() -> dict[Operation, float]:
+        client, transport = client_of(script, hooks=[recorded], read_rate=RateLimit(10, 1))
+        async with client:
+            begin = client.submit(TRACK) if operation is Operation.CREATE_TASK else client.balance()
+            first = asyncio.ensure_future(begin)
+            await asyncio.sleep(1)
+            await asyncio.gather(first, client.balance(), client.submit(Track(task_id="m", suno_id="other")))
+        sent = zip(transport.sent, transport.arrivals, strict=True)
+        return {request.operation: at for request, at in sent if 1 <= at < 40 and request.task_id is None}
+
+    at = run_virtual(main())
+    assert (recorded.pauses[0].lane, recorded.pauses[0].seconds) == (lane, 30)
+    assert (at[Operation.CREATE_TASK] >= 30) is (lane != "read")
+    assert (at[Operation.BALANCE] >= 30) is (lane != "create")
 
 
 def test_the_window_holds_through_a_storm_of_cancellations() -> None:

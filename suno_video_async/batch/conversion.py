@@ -326,10 +326,10 @@ class Conversion:
             self._stop_signal.stop_if_fatal(error)
 
     async def _note_places(self) -> None:
-        rate = self._engine.rate
-        if rate is not None and self._ledger is not self._engine.ledger:  # the client sees to its own
+        period = self._engine.longest_period
+        if period is not None and self._ledger is not self._engine.ledger:  # the client sees to its own
             try:
-                await self._ledger.keep_places(self._engine.clock, rate.per)
+                await self._ledger.keep_places(self._engine.clock, period)
             except LedgerError as error:
                 self._stop_signal.stop_if_fatal(error)
 

@@ -1,8 +1,9 @@
 """Forecasts when a run ends, from what is known of the durations. Pure, like the schedule.
 
 Tracks that wait are submitted at the pace of the rate limit, or of the places in flight that become free,
-whichever is slower. From then on each is unfinished with the probability that the duration model gives for its
-age. The forecast is the time at which almost no track is expected to be unfinished.
+whichever is slower. If reads have a window of their own, polls take no places of the submissions. From then on
+each is unfinished with the probability that the duration model gives for its age. The forecast is the time at
+which almost no track is expected to be unfinished.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def forecast(
     ages: Sequence[tuple[float, float]],
     rate: RateLimit | None,
     max_in_flight: int,
+    read_rate: RateLimit | None = None,
 ) -> Forecast:
     """Forecast when all is finished.
 
@@ -64,13 +66,14 @@ def forecast(
             may have ended since without having been polled.
         rate: the rate limit of the key; None for no limit.
         max_in_flight: the maximum number of unfinished videos.
+        read_rate: the rate limit of the reads, if they have their own; `rate` is then that of the submissions.
 
     """
     # A task in flight needs only its polls, one that waits also its submission.
-    requests = waiting * REQUESTS_EACH + len(ages) * (REQUESTS_EACH - 1)
-    by_rate = 0.0 if rate is None else requests * rate.per / rate.requests
+    polls = (waiting + len(ages)) * (REQUESTS_EACH - 1)
+    by_rate = _seconds(waiting + (polls if read_rate is None else 0), rate)
     if model.ends < ENOUGH:
-        return Forecast(by_rate, known=False)
+        return Forecast(max(by_rate, _seconds(polls, read_rate)), known=False)
     longest = model.longest()
     live = [(age, seen) for age, seen in ages if seen < longest]
     stuck = len(ages) - len(live)
@@ -81,9 +84,19 @@ def forecast(
     allowed = max(0.5, left_out * min(len(live) + waiting, places))
     seconds = _until(_Left(model, live, waiting, span), allowed)
     # Even if all have ended already, each needs one more poll.
-    asking = 0.0 if rate is None else max(0, requests - rate.requests) * rate.per / rate.requests
+    asking = max(_beyond_the_first(by_rate, rate), _beyond_the_first(_seconds(polls, read_rate), read_rate))
     seconds = max(seconds, asking if live else 0.0)
     return Forecast(seconds, known=True, stuck=stuck, stuck_after=longest, usual=model.quantile(USUAL))
+
+
+def _seconds(requests: float, rate: RateLimit | None) -> float:
+    """Return how long this many requests take at the full rate."""
+    return 0.0 if rate is None else requests * rate.per / rate.requests
+
+
+def _beyond_the_first(seconds: float, rate: RateLimit | None) -> float:
+    """Return how long they take if the first window may be used at once."""
+    return 0.0 if rate is None else max(0.0, seconds - rate.per)
 
 
 class _Left:

@@ -104,7 +104,8 @@ class Poller:
     #: Since when the outage brake has let no submission begin.
     _barred_since: float | None = field(default=None, init=False)
     _wake: asyncio.Event = field(factory=asyncio.Event, init=False)
-    _create_paused: asyncio.Event = field(factory=asyncio.Event, init=False)
+    #: Set when a submission may have to be sent apart from the polls.
+    _apart: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._submit_queue = SubmitQueue(self.calls.limiter)
@@ -128,7 +129,7 @@ class Poller:
             SunoVideoError: the rate limiter is broken and grants no places.
 
         """
-        self._wake.set()  # the poller runs only after the waiter is queued
+        self._wake_both()  # the poller runs only after the waiter is queued
         return await self._submit_queue.acquire(bulk=bulk, now=self.calls.clock.now())
 
     def follow(
@@ -196,11 +197,11 @@ class Poller:
 
     async def run(self) -> None:
         """Use places until cancelled."""
-        listeners, wake = self.calls.limiter.brake.listeners, self._wake.set
+        listeners, wake = self.calls.limiter.brake.listeners, self._wake_both
         listeners[wake] = None
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(self._submit_during_pause)
+                group.start_soon(self._submit_apart)
                 while True:
                     await self._until_useful()
                     # The wait for the place may have changed what is worth a request: decide again.
@@ -238,6 +239,8 @@ class Poller:
         if self._submit_queue and (brake.exhausted or brake.phase is not Phase.RELEASED):
             self._hold_submissions()
         ready, blocked, now = len(self._submit_queue), self.blocked(), self.calls.clock.now()
+        if self._reads_apart:
+            return self.schedule.decide(now, Backlog(ready, blocked))
         if not ready or brake.lets_begin:
             self._barred_since = None
         elif self._barred_since is None:
@@ -248,7 +251,7 @@ class Poller:
         if barred and now >= until:
             ready, blocked = 0, blocked + ready  # the catalog has not ended: they only wait
         if ready and self.calls.limiter.holds(Lane.CREATE):
-            self._create_paused.set()
+            self._apart.set()
             ready = 0
         decision = self.schedule.decide(now, Backlog(ready, blocked))
         return Wait(until) if barred and isinstance(decision, Submit) else decision
@@ -279,14 +282,31 @@ class Poller:
                 if timer is not None:
                     timer.cancel()
 
-    async def _submit_during_pause(self) -> None:
-        """Send submissions one by one while CreateTask is paused: the limiter decides when the next may go."""
+    @property
+    def _reads_apart(self) -> bool:
+        """Whether reads have a window of their own, so that submissions never wait for polls."""
+        return self.schedule.read_rate is not None
+
+    def _wake_both(self) -> None:
+        self._wake.set()
+        if self._reads_apart:
+            self._apart.set()
+
+    async def _submit_apart(self) -> None:
+        """Send submissions beside the polls: always with a window of their own, or while CreateTask is paused.
+
+        The limiter decides when the next may go.
+        """
+        brake = self.calls.limiter.brake
         while True:
-            await self._create_paused.wait()
-            self._create_paused.clear()
-            if (place := await self._place(Lane.CREATE)) is not None:
-                self._use(place, Submit())
-            self._wake.set()
+            await self._apart.wait()
+            self._apart.clear()
+            while self._submit_queue and brake.lets_begin:
+                if (place := await self._place(Lane.CREATE)) is not None:
+                    self._use(place, Submit())
+                self._wake.set()
+                if not self._reads_apart:
+                    break
 
     async def _place(self, lane: Lane) -> Place | None:
         """Wait for a place; return None if the limiter is broken, after failing all that waits for it."""

@@ -49,6 +49,16 @@ from suno_video_async.polling.durations import DurationModel
 #   spare      Nothing waits. Any poll may be sent, evenly spaced: using up the window at once would leave the
 #              schedule unable to poll for the rest of the period.
 #
+# A window of their own for reads. Where the server counts them apart, none of this trade exists: submissions go as
+# fast as their window allows, and never wait for a poll. The bound of the makespan is then
+#
+#     max over i of (when the i-th submission may go + the duration of its task)
+#
+# with ceil(N / 20) periods of submissions. Polls compete with polls alone. So every place of that window may be
+# used, evenly spaced, by the task with the highest P; what a poll costs is only a request. The floor is the lowest
+# while submissions wait for a video to end, or if the tasks are no more than the places in a window; otherwise it
+# is `READS_OF_MANY`, below which a poll hardly ever pays.
+#
 # Levels. Comparing P of all tasks for every place would take time proportional to their number. So P is cut into
 # `LEVELS`. The schedule computes when a task reaches the next one, and keeps these times in a heap: a decision
 # looks at the levels, not at the tasks.
@@ -81,6 +91,10 @@ CAPPED = tuple(map(LEVELS.index, (0.8, 0.8, 0.7, 0.55, 0.4, 0.25, 0.15, 0.025)))
 #: each poll then delays another. A low floor there sends more requests (2.28 per track with the cap of 100,
 #: instead of 2.25); 0.88 ends 300 tracks later (1.116).
 SPARE, SPARE_OF_MANY = 0, LEVELS.index(0.7)
+#: The same if reads have a window of their own (20 submissions in 10 s, 10 reads in 1 s, 1,000 tracks without a
+#: cap): 0.08 notices an end after 3.4 s and sends 6.5 requests per track, 0.25 after 5.7 s with 4.6, and 0.4 after
+#: 8.4 s with 3.5. The makespan is within 0.5 % of its bound with each.
+READS_OF_MANY = LEVELS.index(0.15)
 #: The floor for interactive tasks (the caller waits for this one) beside a catalog, and their share: at most one
 #: place in `INTERACTIVE_SHARE`.
 INTERACTIVE, INTERACTIVE_SHARE = LEVELS.index(0.15), 4
@@ -211,18 +225,25 @@ class _PriorityLevels:
         return None
 
 
+def _spacing(rate: RateLimit | None) -> float:
+    """Return the seconds per place at the full rate."""
+    return rate.per / rate.requests if rate is not None else 0.0
+
+
 @define(eq=False)
 class PollSchedule:
     """Decides what places in the window are used for, for all unfinished tasks of a client.
 
     Args:
         rate: the rate limit of the key; None for no limit.
+        read_rate: that of the reads, if they have their own: polls then never compete with submissions.
         durations: how long tasks take, as far as known.
 
     """
 
     rate: RateLimit | None = None
     durations: DurationModel = field(factory=DurationModel)
+    read_rate: RateLimit | None = field(default=None, kw_only=True)
     _live: dict[VideoTaskId, _Live] = field(factory=dict[VideoTaskId, _Live], init=False)
     _promotions: list[tuple[float, int, VideoTaskId]] = field(
         factory=list[tuple[float, int, VideoTaskId]], init=False, repr=False
@@ -356,12 +377,18 @@ class PollSchedule:
     # Decisions
 
     def decide(self, now: float, backlog: Backlog) -> Decision:
-        """Return the best use of a place in the window now; record it with `polling` or `submitting`."""
+        """Return the best use of a place in the window now; record it with `polling` or `submitting`.
+
+        If reads have a window of their own, it is about a place in that: it is never used for a submission.
+        """
         self._promote(now)
+        if self.read_rate is not None:
+            return self._spare(now, self.read_rate, self._reads_floor(backlog))
         if not backlog.ready:
             self._drain_until = None
         if not backlog.ready and not backlog.blocked:
-            return self._spare(now)
+            many = self.rate is not None and len(self._live) > self.rate.requests
+            return self._spare(now, self.rate, SPARE_OF_MANY if many else SPARE)
         if (task_id := self._worthwhile(now, backlog) or self._interactive_due()) is not None:
             return Poll(task_id)
         return Submit() if backlog.ready else Wait(self._next_change(now))
@@ -387,18 +414,23 @@ class PollSchedule:
         self._since_interactive += 1
         self._used.append(now)
 
-    def _spare(self, now: float) -> Decision:
+    def _reads_floor(self, backlog: Backlog) -> int:
+        """Return the floor of polls that compete with other polls alone."""
+        if backlog.blocked or self.read_rate is None or len(self._live) <= self.read_rate.requests:
+            return SPARE
+        return READS_OF_MANY
+
+    def _spare(self, now: float, rate: RateLimit | None, floor: int) -> Decision:
         """Use spare places for polls at even intervals, which keeps places for the rest of the period.
 
         Polls that almost certainly pay are not delayed: each would be sent anyway.
         """
         if (sure := self._highest(NEAR_CERTAIN)) is not None:
             return Poll(sure)
-        many = self.rate is not None and len(self._live) > self.rate.requests
-        task_id = self._highest(SPARE_OF_MANY if many else SPARE, interactive=SPARE)
+        task_id = self._highest(floor, interactive=SPARE)
         if task_id is None:
             return Wait(self._next_change(now))
-        at = self._polled_at + self._spacing
+        at = self._polled_at + _spacing(rate)
         return Poll(task_id) if now >= at else Wait(at)
 
     def _worthwhile(self, now: float, backlog: Backlog) -> VideoTaskId | None:
@@ -455,17 +487,12 @@ class PollSchedule:
             self._drain_until = now + seconds
         return now < self._drain_until
 
-    @property
-    def _spacing(self) -> float:
-        """The seconds per place at the full rate."""
-        return self.rate.per / self.rate.requests if self.rate is not None else 0.0
-
     def _next_change(self, now: float) -> float | None:
         """Return when the next task is promoted, or a bounded time from now: floors also fall with time."""
         if not self._live:
             return None
         promotion = self._promotions[0][0] if self._promotions else math.inf
-        return min(promotion, now + max(self._spacing, SHORTEST))
+        return min(promotion, now + max(_spacing(self.rate), SHORTEST))
 
     # Priority levels
 

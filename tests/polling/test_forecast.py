@@ -119,3 +119,27 @@ def test_the_search_is_bounded() -> None:
             model.unfinished(0.0, 2e5)
     said = forecast(model, waiting=10_000_000, ages=[], rate=RATE, max_in_flight=1)
     assert 7 * 86400 <= said.seconds < 3 * 7 * 86400
+
+
+@pytest.mark.parametrize("waiting", [60, 1000])
+def test_with_a_window_for_reads_submissions_are_at_the_full_rate(waiting: int) -> None:
+    """The last track is submitted after half of the time, and takes as long as it takes."""
+    said = forecast(
+        taught(), waiting=waiting, ages=[], rate=RATE, max_in_flight=waiting, read_rate=RateLimit(10, 1)
+    )
+    last = waiting * RATE.per / RATE.requests
+    assert last + MEDIAN < said.seconds < last + 3 * MEDIAN
+
+
+@pytest.mark.parametrize(("model", "seconds"), [(DurationModel(), 1050.0), (taught(), 1040.0)])
+def test_a_window_for_reads_that_is_the_narrower_one_decides(model: DurationModel, seconds: float) -> None:
+    """With one read a second 1,000 tracks take as many seconds, however fast they are submitted."""
+    said = forecast(
+        model,
+        waiting=1000,
+        ages=[(0.0, 0.0)] if model.ends else [],
+        rate=RateLimit(1000, 1),
+        max_in_flight=1000,
+        read_rate=RateLimit(10, 10),
+    )
+    assert said.seconds == pytest.approx(seconds, rel=0.005)

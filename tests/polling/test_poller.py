@@ -895,3 +895,72 @@ def test_hooks_see_every_update_and_each_cost_once() -> None:
     statuses = [update.status for update in recorded.updates]
     assert (set(statuses), statuses[-1]) == ({"pending", "running", "success"}, "success")
     assert [event.credits for event in recorded.spends] == [2]
+
+
+# Reads with a window of their own
+
+READS: dict[str, Any] = {"rate": RateLimit(1, 10), "read_rate": RateLimit(10, 1)}
+
+
+def test_submissions_and_polls_do_not_wait_for_each_other() -> None:
+    """Each submission goes when its own window lets it, and each end is noticed within a few seconds meanwhile."""
+
+    async def main(client: SunoVideoClient) -> list[float]:
+        async def one(number: int) -> float:
+            task = await client.submit(Track(task_id="m", suno_id=f"s{number}"))
+            await task.result()
+            return now()
+
+        return await asyncio.gather(*map(one, range(4)))
+
+    ends, transport = in_client(FakeAPI(15.0), main, **READS)
+    sent = [
+        at
+        for request, at in zip(transport.sent, transport.arrivals, strict=True)
+        if request.operation is Operation.CREATE_TASK
+    ]
+    assert sent == pytest.approx([0.0, 10.0, 20.0, 30.0], abs=0.1)
+    assert all(15 <= end - begun < 20 for begun, end in zip(sent, ends, strict=True))
+
+
+def test_a_pause_of_the_reads_holds_up_no_submission() -> None:
+    """A 429 on a poll is about the window of the reads."""
+
+    async def main(client: SunoVideoClient) -> float:
+        client._open().calls.limiter.pause(Lane.READ, 100.0)
+        await client.submit(TRACK)
+        return now()
+
+    at, _ = in_client(FakeAPI(), main, **READS)
+    assert at == 0.0
+
+
+def test_submissions_behind_the_brake_go_on_when_it_opens() -> None:
+    """The polls go on meanwhile, and one of them opens it."""
+    api, creations = FakeAPI(), list[float]()
+
+    def script(request: Request) -> Answer | Exception:
+        if request.operation is Operation.CREATE_TASK:
+            creations.append(now())
+            if len(creations) == 1:
+                return TransportError("cut")
+        return api(request)
+
+    async def main(client: SunoVideoClient) -> None:
+        tracks = [Track(task_id="m", suno_id=f"s{number}") for number in range(3)]
+        ends = await asyncio.gather(*map(client.submit, tracks), return_exceptions=True)
+        assert [isinstance(end, SubmissionUnknown) for end in ends] == [True, False, False]
+
+    in_client(script, main, read_rate=RateLimit(10, 1))
+    assert len(creations) == 3
+
+
+def test_both_windows_of_a_client_can_be_seen() -> None:
+    """Its rates are those it was made with; without `read_rate` there is one window."""
+
+    async def main(client: SunoVideoClient) -> tuple[RateLimit | None, RateLimit | None, bool]:
+        limiter = client.statistics().limiter
+        return client.rate, client.read_rate, limiter is not None and limiter.reads_used is not None
+
+    assert in_client(FakeAPI(), main, **READS)[0] == (*READS.values(), True)
+    assert in_client(FakeAPI(), main)[0] == (RateLimit(20, 10), None, False)

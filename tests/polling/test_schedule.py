@@ -12,7 +12,9 @@ from suno_video_async import RateLimit, VideoTaskId
 from suno_video_async.polling.durations import DurationModel
 from suno_video_async.polling.schedule import (
     KNOWN,
+    LEVELS,
     LONGEST_WAIT,
+    READS_OF_MANY,
     STARVED_AFTER,
     Backlog,
     Poll,
@@ -423,3 +425,59 @@ def test_the_ages_of_followed_tasks() -> None:
     assert plan.ages(120.0) == [(20.0, 10.0), (35.0, 0.0)]
     plan.ended(VideoTaskId("a"), 120.0, None)
     assert plan.ages(120.0) == [(35.0, 0.0)]
+
+
+# Reads with a window of their own
+
+
+def apart(tasks: int, requests: int = 10) -> PollSchedule:
+    """Return a schedule of tasks submitted at 0 whose durations are well known."""
+    plan = PollSchedule(RATE, taught(), read_rate=RateLimit(requests, 1))
+    for number in range(tasks):
+        plan.add(VideoTaskId(f"v{number}"), 0.0)
+    return plan
+
+
+@pytest.mark.parametrize("backlog", [NOTHING, READY, BLOCKED])
+def test_a_place_of_the_reads_is_never_used_for_a_submission(backlog: Backlog) -> None:
+    """Whatever waits: polls are sent when they pay, and nothing else is."""
+    plan = apart(1)
+    now, decisions = 0.0, set[type[object]]()
+    while now < 100:
+        decision = plan.decide(now, backlog)
+        decisions.add(type(decision))
+        if isinstance(decision, Poll):
+            plan.polling(decision.task_id, now)
+            plan.unfinished(decision.task_id, now)
+        now += 0.1
+    assert decisions == {Poll, Wait}
+
+
+def test_submissions_that_wait_delay_no_poll() -> None:
+    """With many of them a task is polled as early as with none; in one window it would be polled late."""
+    early = first_poll(apart(1), NOTHING)
+    assert first_poll(apart(1), READY) == early
+    one_window = schedule(taught())
+    one_window.add(A, 0.0)
+    assert first_poll(one_window, READY) > early + 20
+
+
+@pytest.mark.parametrize(
+    ("tasks", "backlog", "floor"),
+    [(10, NOTHING, 0), (11, NOTHING, READS_OF_MANY), (11, READY, READS_OF_MANY), (11, BLOCKED, 0)],
+)
+def test_the_more_polls_compete_the_likelier_they_must_be_to_pay(tasks: int, backlog: Backlog, floor: int) -> None:
+    """With more tasks than places a poll must be likelier to pay, unless submissions wait for an end."""
+    at = first_poll(apart(tasks), backlog, step=0.01)
+    assert taught().chance(0.0, at) == pytest.approx(LEVELS[floor], abs=0.01)
+
+
+def test_polls_are_spread_over_the_window_of_the_reads() -> None:
+    """Those that may pay go a tenth of a second apart; those that almost certainly do, at once."""
+    for now, gap in ((60.0, 0.1), (200.0, 0.0)):
+        plan = apart(3)
+        decision = plan.decide(now, NOTHING)
+        assert isinstance(decision, Poll)
+        plan.polling(decision.task_id, now)
+        following = plan.decide(now, NOTHING)
+        assert following == Wait(now + gap) if gap else isinstance(following, Poll)
