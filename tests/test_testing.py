@@ -64,7 +64,7 @@ async def test_faults_can_be_changed(suno_video_server: VideoServer, suno_video_
         await client.generate(TRACK)
     assert suno_video_server.stats()["refused"] == {"429": 1}
     assert [task["status"] for task in suno_video_server.tasks()["video"]] == ["success"]
-    with pytest.raises(AssertionError, match="1 requests were refused with 429"):
+    with pytest.raises(AssertionError, match="1 request was refused with 429"):
         assert_rate_kept(suno_video_server)
     suno_video_server.reset()
     assert suno_video_server.tasks()["video"] == []

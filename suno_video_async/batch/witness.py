@@ -22,6 +22,7 @@ from typing import Any
 
 from attrs import asdict, define, field, frozen
 
+from suno_video_async._util.words import many
 from suno_video_async.errors import SunoVideoError, TaskFailed
 from suno_video_async.ledger.journal import micro
 from suno_video_async.ledger.model import MICRO
@@ -100,7 +101,7 @@ def judge(
     elif not named:
         doubt = "no accepted submission of this run named a price to compare with"
     elif resent:
-        doubt = f"{resent} submissions were sent again after an error 500"
+        doubt = f"{many(resent, 'submission was', 'submissions were')} sent again after an error 500"
     least = most = 0
     for reading in () if doubt else readings[1:]:
         least, most = _charged(readings[0].balance - reading.balance, reading, min(named), max(named))

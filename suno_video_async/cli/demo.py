@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import click
 from attrs import define, field, frozen
-from rich.table import Table
-from rich.text import Text
 
+from suno_video_async._util.words import many
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.cli.exits import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import Downloads, output_options, writable_folder
-from suno_video_async.cli.output import Output, plain
+from suno_video_async.cli.output import Output
 from suno_video_async.cli.purchases import Purchases
+from suno_video_async.cli.records import Records
 from suno_video_async.errors import MissingExtraError
 from suno_video_async.hooks import Hooks
 from suno_video_async.models import SunoTrack, Track
@@ -144,6 +146,27 @@ async def _songs(server: LocalServer, library: Library, limiter: Limiter) -> dic
     return songs
 
 
+def program() -> str:
+    """Return how this command is called again in the same shell."""
+    called = sys.argv[0]
+    if Path(called).stem != "suno-video":
+        return f"{shlex.quote(sys.executable)} -m suno_video_async"
+    known = shutil.which("suno-video")
+    return "suno-video" if known and Path(known).samefile(called) else shlex.quote(called)
+
+
+def next_steps(suno_video: str) -> list[str]:
+    """Return what to do after the demo, with lines that can be pasted into a shell."""
+    return [
+        "next, the same service on this machine to try things on; in one terminal:",
+        f"{suno_video} serve --api-key test",
+        "and in another one:",
+        "export CRUN_BASE_URL=http://127.0.0.1:8555 CRUN_API_KEY=test",
+        f"{suno_video} tracks --csv > catalog.csv && {suno_video} convert catalog.csv",
+        f"or your own tracks, with the key of your account: {suno_video} login",
+    ]
+
+
 @define(eq=False, kw_only=True)
 class _Shelf:
     """The demo's videos: what came of each song, and whether it is what it should be."""
@@ -173,31 +196,28 @@ class _Shelf:
             self.output.note(problem, style="red")
         if code is not Exit.DONE or self.broken:
             return code or Exit.FAILED
-        self.output.hint(f"{len(self.outcomes)} videos, all checked, are in {shlex.quote(str(folder))}")
-        self.output.hint("next, a server of your own to try things on: suno-video serve")
-        self.output.hint("or your own tracks: export CRUN_API_KEY=… and suno-video tracks MUSIC_TASK_ID --csv")
-        self.output.hint("> catalog.csv, then suno-video convert catalog.csv")
+        self.output.hint(f"{many(len(self.outcomes), 'video')}, all checked: {shlex.quote(str(folder))}")
+        for line in next_steps(program()):
+            self.output.hint(line)
         return code
 
-    def _table(self) -> Table:
-        table = Table(title="videos", title_justify="left")
-        table.add_column("title", overflow="fold")
-        table.add_column("state", overflow="fold")
-        for column in ("seconds", "requests"):
-            table.add_column(column, justify="right", overflow="fold")
-        table.add_column("file", overflow="fold")
-        table.add_column("MB", justify="right", overflow="fold")
-        for outcome in self.outcomes:
-            title = outcome.track.extra.get("title", "") if outcome.track else ""
-            table.add_row(
-                Text(plain(title)),
-                outcome.state,
-                f"{outcome.seconds:.1f}",
-                str(outcome.requests),
-                Text(outcome.path.name if outcome.path else ""),
-                f"{outcome.path.stat().st_size / 1e6:.1f}" if outcome.path else "",
-            )
-        return table
+    def _table(self) -> Records:
+        return Records(
+            title="videos",
+            fields=("title", "state", "seconds", "requests", "file", "MB"),
+            numbers=("seconds", "requests", "MB"),
+            rows=[
+                (
+                    outcome.track.extra.get("title", "") if outcome.track else "",
+                    outcome.state,
+                    f"{outcome.seconds:.1f}",
+                    str(outcome.requests),
+                    outcome.path.name if outcome.path else "",
+                    f"{outcome.path.stat().st_size / 1e6:.1f}" if outcome.path else "",
+                )
+                for outcome in self.outcomes
+            ],
+        )
 
 
 def _problem(path: Path, seconds: float | None) -> str | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from suno_video_async._util.words import many
 from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.options import font_option, output_options
@@ -52,7 +53,7 @@ def check_command(*, directory: Path, fonts: tuple[Path, ...], output: Output) -
         output.note(f"warning: {warning}")
     for note in checked.unseen:
         output.note(f"not checked: {note}")
-    output.hint(f"{len(checked.tracks)} songs, {len(checked.mistakes)} mistakes")
+    output.hint(f"{many(len(checked.tracks), 'song')}, {many(len(checked.mistakes), 'mistake')}")
     return Exit.FAILED if checked.mistakes else Exit.DONE
 
 
@@ -69,7 +70,7 @@ def _line(track: LibraryTrack) -> dict[str, object]:
 
 def _text(track: LibraryTrack) -> str:
     minutes, seconds = divmod(round(track.duration), 60)
-    words = f"{len(track.lyrics)} lines" if track.lyrics else "no lyrics"
+    words = many(len(track.lyrics), "line") if track.lyrics else "no lyrics"
     return plain(f"{track.task_id}/{track.suno_id}  {track.title}  {minutes}:{seconds:02}  {words}")
 
 

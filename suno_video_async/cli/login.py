@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
+from suno_video_async._util.words import many
 from suno_video_async.cli import keyfile
 from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
@@ -70,7 +71,7 @@ def login_command(*, base_url: str | None, check: bool, output: Output) -> int:
 
 def _words(path: Path, balance: float | None, *, replaced: bool) -> Text:
     other = ", in place of the one that was there" if replaced else ""
-    credits_ = "" if balance is None else f"; the account has {balance:g} credits"
+    credits_ = "" if balance is None else f"; the account has {many(balance, 'credit')}"
     return Text(f"the key is stored in {path}{other}{credits_}")
 
 

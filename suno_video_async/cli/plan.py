@@ -12,6 +12,7 @@ import click
 from attrs import field, frozen
 from rich.table import Table
 
+from suno_video_async._util.words import many
 from suno_video_async.cli.catalogs import catalog_options
 from suno_video_async.cli.exits import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
@@ -209,8 +210,8 @@ def _note_others(number: int, ledgers: Sequence[Path], output: Output) -> None:
     if number:
         named = " or ".join(f"--ledger {shlex.quote(str(ledger))}" for ledger in ledgers)
         output.note(
-            f"{number} tracks are bought or unknown in another ledger in the folder, as if the catalog had been"
-            f" renamed or copied: {named} continues with that"
+            f"{many(number, 'track is', 'tracks are')} bought or unknown in another ledger in the folder, as if"
+            f" the catalog had been renamed or copied: {named} continues with that"
         )
 
 
@@ -218,7 +219,7 @@ def _note_problems(problems: Sequence[CatalogError], bad_rows: int, output: Outp
     for problem in problems:
         output.note(str(problem))
     if bad_rows > len(problems):
-        output.note(f"and {bad_rows - len(problems)} more rows that cannot be read")
+        output.note(f"and {many(bad_rows - len(problems), 'more row')} that cannot be read")
 
 
 def _has_key(connection: Connection) -> bool:

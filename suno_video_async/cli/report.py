@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from suno_video_async._util.words import many
 from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.options import rate_option
 from suno_video_async.cli.output import Output, redacted
@@ -93,7 +94,7 @@ def report_command(
     size = _write(text, target)
     said = {"report": str(target), "bytes": size, **totals(facts)}
     output.result(
-        said, human=lambda: f"{target}: {facts.made} of {facts.total} videos are made, {size / 1e6:.1f} MB"
+        said, human=lambda: f"{target}: {facts.made} of {many(facts.total, 'video')} made, {size / 1e6:.1f} MB"
     )
     if opens and not webbrowser.open(target.resolve().as_uri()):
         output.note(f"no browser was found: open {target} in one")
@@ -144,7 +145,7 @@ def _page(
     if most and videos and not posters.available():
         output.note("stills of the videos need the extra: pip install 'suno-video-async[local]'")
     elif output.live and (stills := min(most, len(videos))):
-        output.note(f"taking stills of {stills} videos")
+        output.note(f"taking stills of {many(stills, 'video')}")
     return Page(
         facts=facts,
         commands=commands(facts, catalog=catalog, base_url=_other_service(facts.provider)),

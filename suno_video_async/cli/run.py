@@ -7,6 +7,7 @@ import shlex
 from collections.abc import AsyncGenerator, Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import anyio
 import anyio.to_thread
@@ -14,6 +15,7 @@ from attrs import field, frozen
 from rich.table import Table
 from rich.text import Text
 
+from suno_video_async._util.words import many
 from suno_video_async.batch.catalog import CatalogSource
 from suno_video_async.batch.conversion import Conversion
 from suno_video_async.batch.outcome import Outcome
@@ -295,26 +297,36 @@ def conclude(job: Job, tally: Tally, summary: dict[str, object], output: Output,
         else:
             _note_left(job, tally, output)
         _note_failed_catalog(job, output)
+        _say_where(job, tally, output)
     _note_end(job, tally, output)
     return tally.exit_code(interrupted=interrupts.happened)
+
+
+def _say_where(job: Job, tally: Tally, output: Output) -> None:
+    """Say where the videos and the ledger are, and how to look at both."""
+    if job.downloads.output_dir is not None and tally.counts["downloaded"]:
+        output.hint(f"the videos are in {shlex.quote(str(job.downloads.output_dir))}")
+    if job.ledger is not None:
+        ledger = shlex.quote(str(job.ledger))
+        output.hint(f"the ledger is {ledger}; a page to look at: suno-video report {ledger}")
 
 
 def _note_left(job: Job, tally: Tally, output: Output) -> None:
     """With a ledger, the same command finishes all that is left."""
     left = {
-        "submitted and not finished (they go on at the provider)": tally.counts["submitted"],
+        "submitted and not finished (which goes on at the provider)": tally.counts["submitted"],
         "made and paid for, but not downloaded": len(tally.undelivered),
         "not submitted": tally.counts["planned"] - tally.elsewhere.total(),
     }
-    if words := ", ".join(f"{number} are {what}" for what, number in left.items() if number):
+    if words := ", ".join(many(number, f"is {what}", f"are {what}") for what, number in left.items() if number):
         again = "with a higher --max-credits" if isinstance(tally.stopped_by, BudgetExceeded) else "continues"
         output.note(f"of the videos, {words}; the same command {again}: {shlex.join(job.again)}")
     for ledger, number in tally.elsewhere.items():
         more = shlex.join([*job.again, "--ledger", str(ledger)])
         output.note(
-            f"{number} tracks were not bought, since the ledger {ledger} has them as bought or as unknown: this"
-            f" catalog may be a copy. To continue with that ledger: {more}; to buy them all the same, add"
-            " --ignore-other-ledgers",
+            f"{many(number, 'track was', 'tracks were')} not bought, since the ledger {ledger} has"
+            f" {'it' if number == 1 else 'them'} as bought or as unknown: this catalog may be a copy. To continue"
+            f" with that ledger: {more}; to buy all the same, add --ignore-other-ledgers",
             style="red",
         )
 
@@ -322,14 +334,16 @@ def _note_left(job: Job, tally: Tally, output: Output) -> None:
 def _note_left_without_ledger(job: Job, tally: Tally, output: Output) -> None:
     def resumable(ids: Iterable[str], what: str) -> None:
         if known := list(ids):
-            output.note(f"{len(known)} videos are {what}: {resume_command(known, options=job.resume_options)}")
+            again = resume_command(known, options=job.resume_options)
+            output.note(f"{many(len(known), 'video is', 'videos are')} {what}: {again}")
 
-    resumable(tally.undelivered, "made and paid for, but could not be downloaded; to fetch them")
-    resumable(job.purchases.unfinished, "submitted and not finished; they go on at the provider; to follow them")
+    resumable(tally.undelivered, "made and paid for, but could not be downloaded; to fetch the rest")
+    resumable(job.purchases.unfinished, "submitted and not finished, which goes on at the provider; to follow")
     if tally.counts["planned"]:
         output.note(
-            f"{tally.counts['planned']} tracks were not submitted: put their lines into a catalog of their own"
-            " and convert that (without a ledger, converting this one again would buy the others twice)"
+            f"{many(tally.counts['planned'], 'track was', 'tracks were')} not submitted: put what is left into a"
+            " catalog of its own and convert that (without a ledger, converting this one again would buy the"
+            " others twice)"
         )
 
 
@@ -348,7 +362,7 @@ def _note_failed_catalog(job: Job, output: Output) -> None:
     paid = "" if job.ledger is None else ", and needs --retry-failed N"
     failed = f" (another try of what failed is paid for{paid})" if "failed" in files.kept else ""
     output.note(
-        f"{sum(files.kept.values())} tracks are in {files.failed}; to try them again{failed}: "
+        f"{many(sum(files.kept.values()), 'track is', 'tracks are')} in {files.failed}; to try again{failed}: "
         + shlex.join(command)
     )
 
@@ -359,17 +373,17 @@ def _note_end(job: Job, tally: Tally, output: Output) -> None:
         output.note(f"stopped: {errors.line(ending)}", style="red")
     if tally.double_charges:
         output.note(
-            f"{tally.double_charges} tracks may have been charged twice: a submission that counted as refused or"
-            " failed was called back after all; the warnings above name their tasks, so that you can ask for the"
-            " credits back",
+            f"{many(tally.double_charges, 'track')} may have been charged twice: a submission that counted as"
+            " refused or failed was called back after all; the warnings above name the tasks, so that you can ask"
+            " for the credits back",
             style="red",
         )
     if tally.counts["unknown"]:
         command = shlex.join(["suno-video", "unknown", "list", "--ledger", str(job.ledger)])
         settle = f"; {command} lists them, and unknown adopt, resend or drop settles each" if job.ledger else ""
         output.note(
-            f"{tally.counts['unknown']} submissions have an unknown outcome: see in your account whether a task"
-            f" was made and charged before you submit them again{settle}{_evidence(tally)}",
+            f"{many(tally.counts['unknown'], 'submission has', 'submissions have')} an unknown outcome: see in"
+            f" your account whether a task was made and charged before you submit again{settle}{_evidence(tally)}",
             style="red",
         )
 
@@ -383,7 +397,8 @@ def _evidence(tally: Tally) -> str:
 def _summary_line(summary: dict[str, object]) -> str:
     states = ("done", "failed", "refused", "unknown", "submitted", "planned", "skipped")
     counts = ", ".join(f"{summary[name]} {name}" for name in states if summary[name] or name == "done")
-    return f"{summary['total']} tracks: {counts}; {summary['requests']} requests, {summary['credits']} credits"
+    total, requests, credits_ = (cast("float", summary[name]) for name in ("total", "requests", "credits"))
+    return f"{many(total, 'track')}: {counts}; {many(requests, 'request')}, {many(credits_, 'credit')}"
 
 
 def _summary_table(summary: dict[str, object]) -> Table:

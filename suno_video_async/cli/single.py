@@ -17,6 +17,7 @@ from attrs import define, evolve, field
 from rich.table import Table
 from rich.text import Text
 
+from suno_video_async._util.words import many
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.cli import errors
 from suno_video_async.cli.exits import Exit, UsageProblem
@@ -25,6 +26,7 @@ from suno_video_async.cli.options import Connection, client_options, output_dir_
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.cli.plan import dry_run_option, quote_tracks
 from suno_video_async.cli.purchases import Purchases, resume_command
+from suno_video_async.cli.records import Records
 from suno_video_async.cli.session import with_client
 from suno_video_async.cli.tally import Tally
 from suno_video_async.config import is_loopback
@@ -254,14 +256,18 @@ def _track_line(track: SunoTrack) -> dict[str, object]:
     }
 
 
-def _track_table(tracks: Sequence[SunoTrack]) -> Table:
-    table = Table()
-    for column in ("task_id", "suno_id", "title", "seconds"):
-        table.add_column(column, overflow="fold", justify="right" if column == "seconds" else "left")
-    for track in tracks:
-        seconds = "" if track.duration is None else f"{track.duration:.0f}"
-        table.add_row(Text(track.task_id), Text(plain(track.suno_id)), Text(plain(track.title or "")), seconds)
-    return table
+def _track_table(tracks: Sequence[SunoTrack]) -> Records:
+    return Records(
+        fields=("task_id", "suno_id", "title", "seconds"),
+        numbers=("seconds",),
+        rows=[
+            (
+                *(track.task_id, track.suno_id, track.title or ""),
+                "" if track.duration is None else f"{track.duration:.0f}",
+            )
+            for track in tracks
+        ],
+    )
 
 
 def _csv(tracks: Sequence[SunoTrack]) -> str:
@@ -279,7 +285,7 @@ def balance_command(*, connection: Connection, output: Output) -> int:
 
     async def balance(client: SunoVideoClient, _: Interrupts) -> int:
         credits_ = await client.balance()
-        output.result({"balance": credits_}, human=lambda: Text(f"{credits_:g} credits"))
+        output.result({"balance": credits_}, human=lambda: Text(many(credits_, "credit")))
         return Exit.DONE
 
     return with_client(connection, output, balance)
@@ -350,7 +356,9 @@ def wait_command(
     code = with_client(connection, output, waiting.run)
     if waiting.left and code == Exit.INTERRUPTED:
         again = resume_command(waiting.left, options=[*folder, *connection.repeated()])
-        output.note(f"{len(waiting.left)} videos continue at the provider; to follow them: {again}")
+        output.note(
+            f"{many(len(waiting.left), 'video continues', 'videos continue')} at the provider; to follow: {again}"
+        )
     return code
 
 

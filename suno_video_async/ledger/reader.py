@@ -12,6 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from suno_video_async._util.words import many
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.copies import doubt_about_content
 from suno_video_async.ledger.model import Attempt, AttemptTimes, LedgerRow, RowError, Totals
@@ -213,7 +214,10 @@ class SqliteReader:
         """Return what a thorough look at the whole file finds wrong with it; of a large one that takes a while."""
         found = [str(line) for (line,) in self._select("PRAGMA integrity_check(5)") if line != "ok"]
         strays = self._select("PRAGMA foreign_key_check")
-        return [*found, *([f"{len(strays)} attempts belong to no row"] if strays else [])]
+        return [
+            *found,
+            *([many(len(strays), "attempt belongs to no row", "attempts belong to no row")] if strays else []),
+        ]
 
     def schema_version(self) -> int:
         """Return the version of the file's schema; one that is older than `MIGRATIONS` is updated by a writer."""

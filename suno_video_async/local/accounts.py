@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import define, field
 
+from suno_video_async._util.words import many
 from suno_video_async.local.exchange import Refusal, amount
 from suno_video_async.local.keys import ApiKey
 from suno_video_async.models import RateLimit
@@ -139,7 +140,7 @@ class Account:
 
         """
         if self.running >= self.max_running:
-            raise Refusal(429, f"Rate Limited - {self.max_running} tasks are running already")
+            raise Refusal(429, f"Rate Limited - {many(self.max_running, 'task is', 'tasks are')} running already")
         if not self.affords(cost):
             message = f"Insufficient Credits - {amount(cost)} needed, {amount(self.balance)} left"
             raise Refusal(402, message)

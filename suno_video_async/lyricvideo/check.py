@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from attrs import frozen
 
+from suno_video_async._util.words import many
 from suno_video_async.lyricvideo.errors import LibraryError
 from suno_video_async.lyricvideo.folder import FolderLibrary
 from suno_video_async.lyricvideo.library import LibraryTrack
@@ -67,8 +68,8 @@ def _late_lines(library: FolderLibrary, track: LibraryTrack) -> Iterator[Library
     late = [line for line in track.lyrics if line.start >= track.duration and line.text]
     if late:
         problem = (
-            f"{len(late)} lines come after the song's end at {track.duration:.1f} s, the first at"
-            f" {late[0].start:.1f} s: {late[0].text[:40]!r}; correct the times"
+            f"{many(len(late), 'line comes', 'lines come')} after the song's end at {track.duration:.1f} s, the"
+            f" first at {late[0].start:.1f} s: {late[0].text[:40]!r}; correct the times"
         )
         yield LibraryError(library.folder(track), None, problem)
 

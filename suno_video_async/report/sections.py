@@ -85,7 +85,8 @@ def _head(facts: Facts) -> str:
 def _hero(facts: Facts) -> str:
     total, made = facts.total, facts.made
     share = f"{100 * made // total} %" if total else "–"
-    words = f"{made:,} of {total:,} videos are made" if made < total else f"All {total:,} videos are made"
+    are = f"{_many(total, 'video')} {'is' if total == 1 else 'are'} made"
+    words = f"{made:,} of {are}" if made < total else f"All {are}" if total > 1 else "The video is made"
     if not total:
         words = "Nothing was submitted yet"
     return (

@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
+from suno_video_async._util.words import many
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.clock import SystemClock
 from suno_video_async.hooks import (
@@ -405,8 +406,8 @@ def assert_rate_kept(server: VideoServer, requests: int = 20, *, key: str | None
     __tracebackhide__ = True
     books = server.stats(key=key)
     most, refused = books["max_in_any_window"], books["refused"].get("429", 0)
-    _hold(most <= requests, f"{most} requests came in one window", books)
-    _hold(not refused, f"{refused} requests were refused with 429", books)
+    _hold(most <= requests, f"{many(most, 'request')} came in one window", books)
+    _hold(not refused, f"{many(refused, 'request was', 'requests were')} refused with 429", books)
 
 
 def assert_fault_struck(

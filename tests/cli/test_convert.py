@@ -46,6 +46,20 @@ def test_a_whole_catalog_is_converted(home: Home) -> None:
     assert ran.summary()["credits"] == 4
 
 
+def test_the_end_says_where_everything_is(home: Home) -> None:
+    """The folder of the videos, the ledger, and the command that makes a page; `--quiet` says none of it."""
+    with served() as server:
+        reach = ("--base-url", server.url, "--time-scale", 20)
+        ran = home.run("convert", home.catalog("s1"), "--output-dir", "my videos", *reach)
+        quiet = home.run("convert", "catalog.csv", "--quiet", *reach)
+    ledger = home.folder / "catalog.ledger.db"
+    assert ran.err.splitlines()[-2:] == [
+        "the videos are in 'my videos'",
+        f"the ledger is {ledger}; a page to look at: suno-video report {ledger}",
+    ]
+    assert "ledger is" not in quiet.err
+
+
 def test_no_download_leaves_the_urls(home: Home) -> None:
     """With --no-download the videos are made, their URLs are told and no folder appears."""
     with served() as server:
@@ -80,7 +94,7 @@ def test_an_unknown_submission_is_left_to_the_user(home: Home) -> None:
     assert ran.code == 4
     assert ran.outcomes()[0]["error"]["type"] == "SubmissionUnknown"
     assert charged == 1
-    assert "before you submit them again" in ran.err
+    assert "before you submit again" in ran.err
 
 
 def test_strict_sends_nothing_again_after_a_500(home: Home) -> None:

@@ -35,7 +35,7 @@ def test_what_another_ledger_holds_is_left_and_reported(home: Home) -> None:
     assert error["type"] == "BoughtElsewhereError"
     assert "catalog.ledger.db beside this one has it as downloaded" in error["message"]
     assert f"2 tracks were not bought, since the ledger {home.folder / 'catalog.ledger.db'} has them" in ran.err
-    assert f"--ledger {home.folder / 'catalog.ledger.db'}; to buy them all the same" in ran.err
+    assert f"--ledger {home.folder / 'catalog.ledger.db'}; to buy all the same" in ran.err
     assert "not submitted" not in ran.err
     # With `--ledger` of its own, that catalog would be bought.
     assert (home.folder / "failed.csv").read_text() == "task_id,suno_id,author,brand,state,error\n"

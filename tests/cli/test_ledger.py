@@ -162,7 +162,7 @@ def test_a_download_is_made_up_for(home: Home) -> None:
         again = convert(home, server, "catalog.csv")
         charged = server.stats()["charged"]
     assert first.code == 1
-    assert "1 are made and paid for, but not downloaded; the same command continues" in first.err
+    assert "1 is made and paid for, but not downloaded; the same command continues" in first.err
     assert (again.code, again.outcomes()[0]["state"], charged) == (0, "downloaded", 1)
     assert again.summary()["credits"] == 0
 

@@ -31,7 +31,7 @@ def test_a_good_folder(home: Home) -> None:
         0,
         [{"task_id": "album", "suno_id": "one", "title": "One", "artist": "", "duration": 2.0, "lines": 1}],
     )
-    assert "1 songs, 0 mistakes" in ran.err
+    assert "1 song, 0 mistakes" in ran.err
 
 
 def test_every_mistake_is_named(home: Home) -> None:
@@ -56,7 +56,7 @@ def test_every_mistake_is_named(home: Home) -> None:
     songs = {("late", None), ("odd", None), ("cover", None), ("empty", None)}
     assert mistakes.keys() == songs | {("toml/track.toml", 1)}
     assert "stamp/lyrics.lrc:2: has no time stamp and is left out: 'Not fine'" in ran.err
-    assert "come after the song's end" in mistakes["late", None]
+    assert "comes after the song's end" in mistakes["late", None]
     assert "U+33080" in mistakes["odd", None]
     assert "not an image" in mistakes["cover", None]
 

@@ -558,7 +558,7 @@ def test_a_thorough_look_finds_attempts_that_belong_to_no_row(path: Path) -> Non
     db.close()
     reader = SqliteLedger(path)
     assert reader.open_to_read()
-    assert reader.problems() == ["1 attempts belong to no row"]
+    assert reader.problems() == ["1 attempt belongs to no row"]
     reader.close()
 
 

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 
 from attrs import frozen
 
+from suno_video_async._util.words import many
 from suno_video_async.api.transport import AiohttpTransport, make_session
 from suno_video_async.cli import errors
 from suno_video_async.cli.doctor.machine import Check, fail, ok, skip, warn
@@ -74,7 +75,7 @@ async def _check_host(base_url: str, timeout: Timeout, route: Route) -> Check:
 def judge_certificate(text: str, protocol: str | None, certificate: Mapping[str, object]) -> Check:
     """Check how long a certificate is still valid; `text` begins the result."""
     days = (ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()) / _SECONDS_A_DAY
-    text = f"{text}, {protocol}, its certificate is valid for {days:.0f} days"
+    text = f"{text}, {protocol}, its certificate is valid for {many(round(days), 'day')}"
     if days < _SOON:
         return warn("host", text, "nothing to do yet: the provider has to renew it")
     return ok("host", text)
@@ -116,7 +117,7 @@ def judge(
     except SunoVideoError as refusal:
         error = refusal
     if error is None:
-        text = f"the key is accepted; the account has {balance:g} credits"
+        text = f"the key is accepted; the account has {many(balance, 'credit')}"
         yield ok("balance", text) if balance > 0 else warn("balance", text, "top it up before you convert")
     else:
         busy = isinstance(error, RateLimitError)
@@ -149,7 +150,7 @@ def _date(text: str | None) -> float | None:
 
 def _check_rate(error: SunoVideoError | None, round_trip: float, rate: RateLimit) -> Check:
     usable = rate.per / (rate.per + round_trip)
-    limit = f"{rate.requests} requests in any {rate.per:g} s"
+    limit = f"{many(rate.requests, 'request')} in any {rate.per:g} s"
     if isinstance(error, RateLimitError):
         text, fix = f"over the limit at present ({limit})", errors.advice(error)
         return warn("rate", text, fix)

@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.segment import ControlType
 from rich.text import Text
 
+from suno_video_async._util.words import many
 from suno_video_async.cli.live import frame as view
 from suno_video_async.cli.live.frame import Frame, about
 from suno_video_async.cli.live.state import LiveState
@@ -90,7 +91,7 @@ class Progress:
         limiter = now.limiter
         return Frame(
             title=self.title,
-            ended=self.tally.ended,
+            ended=self.tally.ended - self.tally.counts["planned"],  # those wait for another run
             total=self.tally.total,
             states=states,
             elapsed=self.client.clock.now() - self._began,
@@ -144,7 +145,8 @@ class Progress:
         states = ", ".join(f"{n} {name}" for name, n in seen.states.items())
         used = "" if seen.rate is None else f", {seen.used} of {seen.rate.requests} in use"
         left = f"; {seen.left}" if seen.left else ""
-        return f"{seen.ended}{of} tracks finished ({states or 'starting'}); {seen.requests} requests{used}{left}"
+        requests = many(seen.requests, "request")
+        return f"{seen.ended}{of} tracks finished ({states or 'starting'}); {requests}{used}{left}"
 
 
 @asynccontextmanager
@@ -224,8 +226,8 @@ class _Screen:
 
     @property
     def width(self) -> int:
-        """Usable columns: the last one stays free, since some terminals wrap there."""
-        return max(1, self._console.width - 1)
+        """Usable columns: one stays free, since some terminals wrap there, and two for the `^C` that they echo."""
+        return max(1, self._console.width - 3)
 
     @property
     def height(self) -> int:

@@ -27,10 +27,10 @@ _LOOKS: Mapping[str, tuple[str, str, str]] = {
     "unknown": ("bold red", "▚", "?"),
     "not downloaded": ("red", "▚", "x"),
     "submitted": ("yellow", "▒", "-"),
-    "planned": ("yellow", "░", "."),
     "downloading": ("cyan", "▓", "="),
     "in flight": ("blue", "▒", "-"),
     "waiting": ("dim", "░", "."),
+    "planned": ("dim", "░", "."),
 }
 
 
@@ -209,7 +209,7 @@ def _rate(frame: Frame) -> list[Text | str]:
 
 
 def _credits(frame: Frame) -> list[Text | str]:
-    parts: list[Text | str] = [f"{_amount(frame.spent)} credits spent"]
+    parts: list[Text | str] = [f"{_amount(frame.spent)} credit{'' if frame.spent == 1 else 's'} spent"]
     if frame.reserved:
         parts.append(f"{_amount(frame.reserved)} reserved")
     if frame.budget is not None:

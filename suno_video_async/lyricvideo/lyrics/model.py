@@ -9,6 +9,8 @@ from typing import Final
 
 from attrs import define, evolve, field, frozen
 
+from suno_video_async._util.words import many
+
 LONGEST_LINE: Final = 1000
 """Characters of a line of lyrics, or of a title; a longer one would take minutes to set."""
 MOST_LINES: Final = 5000
@@ -98,7 +100,8 @@ class Oddities:
         more = len(found) - _MOST_WARNINGS
         if more <= 0:
             return tuple(found)
-        return (*found[:_MOST_WARNINGS], LyricsWarning(None, f"{more} more lines have mistakes of such kinds"))
+        rest = many(more, "more line has such a mistake", "more lines have such mistakes")
+        return (*found[:_MOST_WARNINGS], LyricsWarning(None, rest))
 
     def result(
         self, lines: Iterable[LyricLine], *, title: str = "", artist: str = "", spread: bool = False

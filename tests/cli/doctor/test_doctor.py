@@ -263,7 +263,7 @@ def ledger_of(home: Home, change: str) -> None:
     [
         (
             "INSERT INTO attempts (row_id, n, nonce, state, at) VALUES (77, 1, 'n', 'unknown', 0)",
-            "belong to no row",
+            "belongs to no row",
         ),
         ("PRAGMA application_id = 1", "another program"),
         ("PRAGMA user_version = 99", "newer version"),

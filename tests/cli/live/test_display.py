@@ -233,6 +233,24 @@ def test_news_go_above_the_frame() -> None:
     assert "\x1b[?25h" in said[-30:]  # the cursor is back
 
 
+def test_an_interruption_leaves_no_line_of_the_frame_behind() -> None:
+    """A terminal writes `^C` behind the frame; there is room for it, or a line too few would be erased."""
+    screen, _, console = screen_of(40)
+    frame = view.lines(view.Frame(title="x" * 80, word="y" * 80), width=screen.width, height=9)
+    assert max(view.widths(frame)) + len("^C") < console.width
+
+
+def test_rows_left_for_another_run_do_not_count_as_finished() -> None:
+    """After Ctrl+C the rest of the rows ends as planned, and the bar does not fill with it."""
+    progress = progress_of(total=4)
+    progress.tally.add(Outcome(track=track(), state="downloaded"))
+    for _ in range(3):
+        progress.tally.add(Outcome(track=track(), state="planned"))
+    frame = progress.frame()
+    assert (frame.ended, frame.total) == (1, 4)
+    assert view.lines(frame, width=40, height=1, letters=True)[0].plain.count("#") < 10
+
+
 def test_a_terminal_that_becomes_narrower_is_wiped() -> None:
     """The lines into which it has broken the last frame are erased before the next is drawn."""
     screen, file, console = screen_of(60)
