@@ -8,9 +8,9 @@ import json
 import shutil
 import ssl
 import subprocess
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiohttp
 import pytest
@@ -147,6 +147,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+Handler: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
 class Network:
     """A proxy, and behind it one TLS server that has every name."""
 
@@ -156,24 +159,19 @@ class Network:
         self.answer = "200 Connection established"
         self.proxy = ""
         self._port = 0
+        self._handlers = set[asyncio.Task[Any]]()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                self.heads.append(head)
-                body = (
-                    MP4
-                    if ".mp4" in head
-                    else json.dumps({"code": 200, "message": "", "data": {"balance": 7}}).encode()
-                )
-                kind = "video/mp4" if ".mp4" in head else "application/json"
-                writer.write(
-                    f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-                )
-                writer.write(body)
-                await writer.drain()
-        writer.close()
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            self.heads.append(head)
+            balance = json.dumps({"code": 200, "message": "", "data": {"balance": 7}}).encode()
+            kind, body = ("video/mp4", MP4) if ".mp4" in head else ("application/json", balance)
+            writer.write(
+                f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            )
+            writer.write(body)
+            await writer.drain()
 
     async def tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -182,19 +180,47 @@ class Network:
         await writer.drain()
         if self.answer.startswith("200"):
             inner = await asyncio.open_connection("127.0.0.1", self._port)
-            await asyncio.gather(_copy(reader, inner[1]), _copy(inner[0], writer))
-        writer.close()
+            try:
+                await asyncio.gather(_copy(reader, inner[1]), _copy(inner[0], writer))
+            finally:
+                inner[1].transport.abort()
+
+    def ending(self, handle: Handler) -> Handler:
+        """Return a handler that leaves no connection open, also one that its client has not closed by the end."""
+
+        async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._handlers.add(task)
+            try:
+                with contextlib.suppress(asyncio.CancelledError, asyncio.IncompleteReadError, ConnectionError):
+                    await handle(reader, writer)
+            finally:
+                writer.transport.abort()
+                self._handlers.discard(task)
+
+        return handler
+
+    async def end(self) -> None:
+        """End what clients keep open: aiohttp 3.12 does not wait for its TLS connections to be closed."""
+        while self._handlers:
+            for task in self._handlers:
+                task.cancel()
+            await asyncio.wait(self._handlers)
 
     @contextlib.asynccontextmanager
     async def up(self, certificate: Path) -> AsyncGenerator[Network, None]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         await asyncio.to_thread(context.load_cert_chain, certificate)
-        server = await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=context)
-        proxy = await asyncio.start_server(self.tunnel, "127.0.0.1", 0)
+        server = await asyncio.start_server(self.ending(self.serve), "127.0.0.1", 0, ssl=context)
+        proxy = await asyncio.start_server(self.ending(self.tunnel), "127.0.0.1", 0)
         async with server, proxy:
             self._port = server.sockets[0].getsockname()[1]
             self.proxy = f"http://user:pass%20word@127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
-            yield self
+            try:
+                yield self
+            finally:
+                await self.end()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -307,6 +333,7 @@ async def test_a_media_host_gets_nothing_of_a_users_session(how: str, tmp_path: 
 async def free_media() -> AsyncIterator[tuple[str, list[str]]]:
     """Return a media host on this machine, and the heads of its requests."""
     plain = Network()
-    server = await asyncio.start_server(plain.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(plain.ending(plain.serve), "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", plain.heads
+        await plain.end()
