@@ -47,8 +47,8 @@ def lenient_envelope(body: bytes, content_type: str = "") -> Mapping[str, Any]:
         return {}
     envelope = cast("dict[str, Any]", parsed)
     code: object = envelope.get("code")
-    if isinstance(code, str) and code.isascii() and code.strip().isdigit():
-        envelope["code"] = int(code[:9])
+    if isinstance(code, str) and code.isascii() and (digits := code.strip().lstrip("0")).isdigit():
+        envelope["code"] = int(digits[:9])
     elif isinstance(code, float) and code.is_integer():
         envelope["code"] = int(code)
     return envelope

@@ -32,6 +32,7 @@ from suno_video_async import (
 )
 from suno_video_async.protocol import codec
 from suno_video_async.protocol.codec import Answer, Operation, Request
+from suno_video_async.protocol.evidence import lenient_envelope
 from suno_video_async.protocol.verdicts import Verdict, verdict
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -291,6 +292,18 @@ def test_a_body_that_is_no_envelope_is_broken(body: bytes) -> None:
     """Nothing short of the envelope counts as an answer of the API."""
     with pytest.raises(MalformedResponseError):
         codec.read_created(Answer(200, {}, body), CREATE)
+
+
+@pytest.mark.parametrize(
+    ("code", "read"),
+    [
+        *[(" 200\n", 200), (" " * 9 + "200", 200), ("0" * 9 + "200", 200), ("\x1d200", 200)],
+        *[("9" * 5000, 999_999_999), ("0", "0"), (" ", " "), ("²", "²"), ("", "")],
+    ],
+)
+def test_a_code_that_is_a_text(code: str, read: object) -> None:
+    """It is read whatever is around its digits, and is never more than a wrong code."""
+    assert lenient_envelope(json.dumps({"code": code}).encode())["code"] == read
 
 
 @pytest.mark.parametrize("task_id", [None, 7, "", " ", "x" * 257, "ü", "a\nb", "\x7f", {"id": 1}])
