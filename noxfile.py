@@ -121,6 +121,13 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def strangers(session: nox.Session) -> None:
+    """Attack the callback port of a conversion in four ways, and time genuine callbacks; takes some ten minutes."""
+    install(session)
+    session.run("python", "-m", "benchmarks.strangers", *session.posargs)
+
+
+@nox.session
 def simulate(session: nox.Session) -> None:
     """Run as many seeds of the simulation as asked: `nox -s simulate -- --seeds 0:20000 --jobs 2`."""
     install(session)
@@ -230,7 +237,8 @@ QUICK = [
     *("tests/batch/test_catalog.py", "tests/batch/test_catalog_binary.py", "tests/batch/test_catalog_rows.py"),
     *("tests/test_client.py", "tests/test_otel.py"),
     *("tests/test_callbacks.py", "tests/test_proxies.py", "tests/download", "tests/local/test_attacks.py"),
-    *(f"tests/test_key_sweep.py::{test}" for test in ("test_a_key_that_comes_back", "test_a_connection_that_fails")),
+    "tests/test_key_sweep.py::test_a_key_that_comes_back",
+    "tests/test_key_sweep.py::test_a_connection_that_fails",
     *("tests/cli/test_single.py", "tests/lyricvideo/test_highlight.py", "tests/local/test_server_http.py"),
     *("tests/local/test_server_rendering.py::test_a_song_becomes_a_video", "tests/lyricvideo/test_waveform.py"),
     "tests/docs/test_examples.py::test_examples_run_and_pay_once[docs/how-to/fastapi.md]",
