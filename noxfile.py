@@ -122,7 +122,7 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def strangers(session: nox.Session) -> None:
-    """Attack the callback port of a conversion in four ways, and time genuine callbacks; takes some ten minutes."""
+    """Attack the callback port of a conversion in four ways, and time genuine callbacks; takes ten minutes."""
     install(session)
     session.run("python", "-m", "benchmarks.strangers", *session.posargs)
 

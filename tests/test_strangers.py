@@ -9,8 +9,14 @@ import pytest
 from benchmarks.strangers import wrong
 
 FAIR: dict[str, Any] = {
-    **{"lost": 0, "twice": 0, "genuine": 100, "refused": 5, "answers": {200: 95, 0: 5}},
-    **{"median": 0.2, "megabytes": 65.0, "descriptors": 400.0},
+    "lost": 0,
+    "twice": 0,
+    "genuine": 100,
+    "refused": 5,
+    "answers": {200: 95, 0: 5},
+    "median": 0.2,
+    "megabytes": 65.0,
+    "descriptors": 400.0,
 }
 
 
