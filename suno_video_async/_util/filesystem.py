@@ -83,3 +83,8 @@ def private(path: str, flags: int) -> int:
     if hasattr(os, "fchmod"):
         os.fchmod(descriptor, 0o600)
     return descriptor
+
+
+def private_if_new(path: str, flags: int) -> int:
+    """Open a file, as an opener for `open`: a new one for its owner alone, another with the mode that it has."""
+    return os.open(path, flags | getattr(os, "O_CLOEXEC", 0), 0o600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import IO
@@ -13,7 +14,7 @@ from suno_video_async._util.text import escaped_json
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.cli import errors
 from suno_video_async.cli.exits import UsageProblem
-from suno_video_async.cli.outcome_tables import table_writer, write_csv, write_table
+from suno_video_async.cli.outcome_tables import open_private, table_writer, write_csv, write_table
 from suno_video_async.cli.output import plain, redacted
 from suno_video_async.errors import BoughtElsewhereError, CatalogError
 
@@ -79,9 +80,11 @@ class OutcomeFiles:
     def open(self) -> None:
         """Start the files empty; only once the ledger is locked: another run may be writing them until then."""
         if self.outcomes is not None:
-            self._lines = self.outcomes.open("w", encoding="utf-8", errors="backslashreplace")
-            if table_writer(self.outcomes) is not None:
-                self._lines.close()  # left empty until the end: what an earlier run wrote is not of this one
+            if table_writer(self.outcomes) is None:
+                self._lines = open_private(self.outcomes)
+            else:
+                if not self.outcomes.is_fifo():
+                    open_private(self.outcomes).close()  # what an earlier run wrote is not of this one
                 self._lines = tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
         if self.failed is not None:
             # The columns are known only at the end, and a whole catalog may not fit in memory.
@@ -136,10 +139,11 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _check_writable(option: str, path: Path) -> None:
+    if path.is_fifo() and os.access(path, os.W_OK):
+        return  # to close a pipe would be its end for what reads it
     existed = path.exists()
     try:
-        with path.open("a", encoding="utf-8"):
-            pass
+        open_private(path, "a").close()
         if not existed:
             path.unlink()
     except OSError as error:

@@ -7,8 +7,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, Literal, TypeAlias
 
+from suno_video_async._util.filesystem import private_if_new
 from suno_video_async.batch.catalog.binary import load
 
 _FIELDS = ("task_id", "suno_id", "author", "brand")
@@ -72,9 +73,14 @@ def _flat(record: Record, names: Mapping[str, str]) -> Record:
     }
 
 
+def open_private(path: Path, mode: Literal["w", "a"] = "w") -> IO[str]:
+    """Open a file of tracks and of URLs that anyone can fetch: a new one is for its owner alone."""
+    return open(path, mode, encoding="utf-8", errors="backslashreplace", newline="\n", opener=private_if_new)
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Record]) -> None:
     """Write rows as CSV, which reads as what was written."""
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with open_private(path) as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         quoting = csv.DictWriter(file, columns, restval="", lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writeheader()
@@ -89,7 +95,7 @@ def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Record]) -
     parquet = load("pyarrow.parquet", "parquet", "--outcomes FILE.parquet")
     types = {name: getattr(arrow, _NUMBERS.get(name, "string"))() for name in columns}
     schema = arrow.schema(list(types.items()))
-    with parquet.ParquetWriter(path, schema) as writer:
+    with open(path, "wb", opener=private_if_new) as file, parquet.ParquetWriter(file, schema) as writer:
         for some in _batches(rows):
             arrays = [arrow.array([_writable(row.get(name)) for row in some], types[name]) for name in columns]
             writer.write_batch(arrow.record_batch(arrays, schema=schema))
