@@ -26,7 +26,7 @@ from suno_video_async.observability.log import fields, logger
 
 @define(eq=False)
 class ReachCheck:
-    """Asks once for all rows of a conversion.
+    """Asks once for all rows of a conversion: those that waited for an answer share it, also if none came.
 
     Attributes:
         engine: asks.
@@ -37,6 +37,7 @@ class ReachCheck:
     engine: Engine
     balance: float | None = field(default=None, init=False)
     _passed: bool = field(default=False, init=False)
+    _failure: SunoVideoError | None = field(default=None, init=False)
     _lock: anyio.Lock = field(factory=anyio.Lock, init=False)
 
     async def pass_once(self) -> None:
@@ -49,8 +50,14 @@ class ReachCheck:
 
         """
         async with self._lock:
+            if self._failure is not None:
+                raise self._failure.with_traceback(None)
             if not self._passed:
-                await self._ask()
+                try:
+                    await self._ask()
+                except SunoVideoError as error:
+                    self._failure = error
+                    raise
                 self._passed = True
 
     async def _ask(self) -> None:

@@ -48,6 +48,8 @@ class Result:
         charged_twice: tracks that were charged more than once.
         stopped_by: what ended the buying.
         raised: what the stream of outcomes ended with.
+        asked: questions sent.
+        seconds: how long it took.
 
     """
 
@@ -57,6 +59,8 @@ class Result:
     charged_twice: int
     stopped_by: object
     raised: Exception | None
+    asked: int
+    seconds: float
 
 
 class World:
@@ -65,12 +69,13 @@ class World:
     def __init__(self, kind: str, start: float, seconds: float, on: frozenset[Operation]) -> None:
         self.api = FakeAPI(seconds=30.0)
         self.kind, self.start, self.end, self.on = kind, start, start + seconds, on
-        self.flying = self.in_flight = self.sent = 0
+        self.flying = self.in_flight = self.sent = self.asked = 0
 
     async def __call__(self, request: Request) -> Answer:
         creating = request.operation is Operation.CREATE_TASK
         self.flying += creating
         self.sent += creating
+        self.asked += not creating
         began = asyncio.get_running_loop().time()
         try:
             await asyncio.sleep(TRAVEL)
@@ -110,6 +115,7 @@ def outage(
     world = World(kind, start, seconds, on)
 
     async def main() -> Result:
+        began = asyncio.get_running_loop().time()
         client, _ = client_of(world, retry=RetryPolicy(maintenance_horizon=horizon))
         states: Counter[str] = Counter()
         raised: Exception | None = None
@@ -123,7 +129,9 @@ def outage(
                     raised = error
         charges = Counter(json.loads(body)["input"]["suno_id"] for body in world.api.created)
         twice = sum(number > 1 for number in charges.values())
-        return Result(states, world.in_flight, world.sent, twice, outcomes.stopped_by, raised)
+        seconds = asyncio.get_running_loop().time() - began
+        stopped_by = outcomes.stopped_by
+        return Result(states, world.in_flight, world.sent, twice, stopped_by, raised, world.asked, seconds)
 
     return run_virtual(main())
 
@@ -165,6 +173,15 @@ def test_an_outage_that_does_not_end_leaves_the_rest_planned(kind: str) -> None:
     assert came.states["planned"] > 30
     assert sum(came.states.values()) == ROWS
     assert isinstance(came.stopped_by, ServiceUnreachable)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("bad certificate", 1), ("page", 1), ("502", 99), ("refused", 99)])
+def test_the_question_before_the_first_purchase_is_asked_for_all_rows(kind: str, most: int) -> None:
+    """A row that waited for its answer does not ask again when none came, nor wait for the same time once more."""
+    came = outage(kind, 0.0, 1e9, rows=30, horizon=600.0)
+    assert came.states == {"planned": 30}
+    assert came.asked <= most
+    assert came.seconds < 700.0
 
 
 def test_submissions_alone_broken_end_the_buying_soon() -> None:
