@@ -26,7 +26,7 @@ from suno_video_async.cli.options import (
     not_negative,
     other_ledgers_option,
     public_url,
-    rate_option,
+    rate_options,
     task_timeout_option,
     trust_options,
     writable_folder,
@@ -89,7 +89,7 @@ if TYPE_CHECKING:
     " read, to FILE: a CSV catalog to convert again, with all your columns plus state and error.",
 )
 @dry_run_option
-@rate_option()
+@rate_options
 @click.option(
     "--share-limit",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -133,6 +133,7 @@ def convert_command(
     failed: Path | None,
     dry_run: bool,
     rate: RateLimit | None,
+    read_rate: RateLimit | None,
     share_limit: Path | None,
     callback_url: str | None,
     callback_port: int,
@@ -181,12 +182,15 @@ def convert_command(
     files = OutcomeFiles(outcomes=outcomes, failed=failed)
     purchases, state = Purchases(), LiveState()
     clock = SystemClock(connection.time_scale)
-    limiter = None if share_limit is None else SharedRateLimit(share_limit, _shared(rate), clock=clock)
+    limiter = None
+    if share_limit is not None:
+        limiter = SharedRateLimit(share_limit, _shared(rate), read_rate=read_rate, clock=clock)
     job = Job(
         client=connection.client(
             hooks=[purchases, state],
             retry=RetryPolicy(strict=strict),
             rate=rate,
+            read_rate=read_rate,
             max_in_flight=max_in_flight,
             limiter=limiter,
         ),

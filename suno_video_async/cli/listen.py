@@ -19,7 +19,7 @@ from suno_video_async.cli.options import (
     download_options,
     not_negative,
     public_url,
-    rate_option,
+    rate_options,
     task_timeout_option,
     trust_options,
     writable_folder,
@@ -52,7 +52,7 @@ from suno_video_async.models import UNKNOWN_GRACE, RateLimit
 )
 @trust_options
 @download_options
-@rate_option()
+@rate_options
 @task_timeout_option
 @client_options
 @click.pass_context
@@ -66,6 +66,7 @@ def listen_command(
     trust: Trust,
     downloads: Downloads,
     rate: RateLimit | None,
+    read_rate: RateLimit | None,
     task_timeout: float,
     connection: Connection,
     output: Output,
@@ -86,7 +87,7 @@ def listen_command(
         writable_folder(downloads.output_dir)
     purchases, state = Purchases(), LiveState()
     job = Job(
-        client=connection.client(hooks=[purchases, state], rate=rate),
+        client=connection.client(hooks=[purchases, state], rate=rate, read_rate=read_rate),
         connection=connection,
         purchases=purchases,
         state=state,

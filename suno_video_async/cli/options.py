@@ -35,12 +35,17 @@ DEFAULT_OUTPUT_DIR = Path("videos")
 STDIN = Path("-")
 
 
-def read_rate(ctx: click.Context, param: click.Parameter, value: str) -> RateLimit | None:
-    """Read `20/10` or `unlimited`, as a click callback."""
+def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> RateLimit | None:
+    """Read `20/10`, as a click callback."""
     try:
-        return None if value == "unlimited" else RateLimit.parse(value)
+        return None if value is None else RateLimit.parse(value)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from None
+
+
+def parse_rate_or_none(ctx: click.Context, param: click.Parameter, value: str) -> RateLimit | None:
+    """Read `20/10` or `unlimited`, as a click callback."""
+    return parse_rate(ctx, param, None if value == "unlimited" else value)
 
 
 def public_url(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -109,6 +114,7 @@ class Connection:
         hooks: Sequence[Hooks] = (),
         retry: RetryPolicy | None = None,
         rate: RateLimit | None = DEFAULT_RATE,
+        read_rate: RateLimit | None = None,
         max_in_flight: int = 100,
         limiter: RateLimiter | None = None,
     ) -> SunoVideoClient:
@@ -126,6 +132,7 @@ class Connection:
             base_url=self.base_url,
             timeout=self.network_timeout(),
             rate=rate,
+            read_rate=read_rate,
             max_in_flight=max_in_flight,
             retry=retry,
             limiter=limiter,
@@ -330,15 +337,25 @@ def catalog_source(catalog: Path) -> Path:
     return Path("/dev/stdin") if catalog == STDIN else catalog
 
 
-def rate_option(default: str = "20/10") -> Callable[[Command], Command]:
-    """Return a decorator that gives a command `--rate`."""
-    return click.option(
-        "--rate",
-        callback=read_rate,
-        default=default,
-        show_default=True,
-        metavar="N/S",
-        help="At most N requests in any S seconds; unlimited for no limit.",
+def rate_options(command: Command) -> Command:
+    """Give a command `--rate` and `--read-rate`."""
+    return _decorated(
+        command,
+        click.option(
+            "--rate",
+            callback=parse_rate_or_none,
+            default="20/10",
+            show_default=True,
+            metavar="N/S",
+            help="At most N requests in any S seconds; unlimited for no limit.",
+        ),
+        click.option(
+            "--read-rate",
+            callback=parse_rate,
+            metavar="N/S",
+            help="Count all calls but CreateTask apart: at most N in any S seconds; --rate is then for CreateTask"
+            " alone.",
+        ),
     )
 
 

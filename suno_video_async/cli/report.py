@@ -11,7 +11,7 @@ import click
 
 from suno_video_async._util.words import many
 from suno_video_async.cli.exits import Exit, UsageProblem
-from suno_video_async.cli.options import rate_option
+from suno_video_async.cli.options import rate_options
 from suno_video_async.cli.output import Output, redacted
 from suno_video_async.config import DEFAULT_BASE_URL
 from suno_video_async.models import RateLimit
@@ -45,7 +45,7 @@ _LEDGER_SUFFIXES = (".ledger.db", ".db")
     metavar="FILE",
     help="The catalog that the page's commands name; without it, the one beside the ledger.",
 )
-@rate_option()
+@rate_options
 @click.option(
     "--posters",
     "most",
@@ -65,6 +65,7 @@ def report_command(
     place: Path | None,
     catalog: Path | None,
     rate: RateLimit | None,
+    read_rate: RateLimit | None,
     most: int,
     opens: bool,
     force: bool,
@@ -87,7 +88,7 @@ def report_command(
     if not to_stdout:
         _check(target, ledger, force=force)
     facts = read(ledger, clean=redacted)
-    text = render(_page(facts, target, output, catalog=catalog, rate=rate, most=most))
+    text = render(_page(facts, target, output, catalog=catalog, rates=(rate, read_rate), most=most))
     if to_stdout:
         sys.stdout.buffer.write(text.encode())
         return Exit.DONE
@@ -133,7 +134,13 @@ def _unwritable(target: Path, error: OSError) -> UsageProblem:
 
 
 def _page(
-    facts: Facts, target: Path, output: Output, *, catalog: Path | None, rate: RateLimit | None, most: int
+    facts: Facts,
+    target: Path,
+    output: Output,
+    *,
+    catalog: Path | None,
+    rates: tuple[RateLimit | None, RateLimit | None],
+    most: int,
 ) -> Page:
     from suno_video_async.report import posters  # noqa: PLC0415  see above
     from suno_video_async.report.commands import commands  # noqa: PLC0415  likewise
@@ -149,7 +156,8 @@ def _page(
     return Page(
         facts=facts,
         commands=commands(facts, catalog=catalog, base_url=_other_service(facts.provider)),
-        rate=rate,
+        rate=rates[0],
+        read_rate=rates[1],
         files=found,
         stills=posters.posters(videos, most=most),
     )

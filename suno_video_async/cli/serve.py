@@ -12,7 +12,7 @@ import click
 
 from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import above_zero, font_option, not_negative, rate_option, size_option
+from suno_video_async.cli.options import above_zero, font_option, not_negative, rate_options, size_option
 
 #: `"real"`, the seconds of every render, or their median and sigma.
 RenderSeconds: TypeAlias = "Literal['real'] | float | tuple[float, float]"
@@ -64,7 +64,7 @@ def read_render_seconds(ctx: click.Context, param: click.Parameter, value: str) 
 )
 @click.option("--credits", "credits", callback=above_zero, metavar="N", help="The credits of each account.")
 @click.option("--cost", callback=above_zero, metavar="N", help="The credits that a video costs.")
-@rate_option()
+@rate_options
 @click.option(
     "--max-running",
     type=click.IntRange(min=1),

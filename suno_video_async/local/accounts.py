@@ -104,6 +104,8 @@ class Account:
 
     Attributes:
         name: the key's name; the key itself is not kept here.
+        window: of all calls, or of CreateTask alone.
+        reads: the window of all other calls, if they have their own.
         balance: credits.
         max_running: tasks that may run at once.
         running: unfinished tasks.
@@ -114,13 +116,18 @@ class Account:
     window: RateWindow
     balance: float
     max_running: int
+    reads: RateWindow | None = None
     disabled: bool = False
     feature_off: bool = False
     running: int = 0
     tally: Tally = field(factory=Tally, repr=False)
 
-    def admit(self, now: float) -> None:
+    def admit(self, now: float, *, creates: bool) -> None:
         """Admit a request that has arrived.
+
+        Args:
+            now: the time.
+            creates: whether it is a CreateTask.
 
         Raises:
             Refusal: 403, the key is disabled; 429, it is over the rate limit.
@@ -128,7 +135,7 @@ class Account:
         """
         if self.disabled:
             raise Refusal(403)
-        wait = self.window.arrive(now)
+        wait = (self.window if creates or self.reads is None else self.reads).arrive(now)
         if wait is not None:
             raise Refusal(429, retry_after=max(1, math.ceil(wait)))
 
@@ -168,6 +175,7 @@ class Account:
             "balance": amount(self.balance),
             "running": self.running,
             "max_in_any_window": self.window.max_in_any_window,
+            **({} if self.reads is None else {"max_reads_in_any_window": self.reads.max_in_any_window}),
         }
 
 
@@ -177,7 +185,7 @@ class Accounts:
 
     Attributes:
         keys: with their names.
-        credits, rate, max_running: the defaults for keys that set none of their own.
+        credits, rate, max_running, read_rate: the defaults for keys that set none of their own.
 
     """
 
@@ -185,6 +193,7 @@ class Accounts:
     credits: float
     rate: RateLimit | None
     max_running: int
+    read_rate: RateLimit | None = None
     _by_key: dict[str, Account] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -208,15 +217,25 @@ class Accounts:
         """The largest number of one key's arrivals in any window."""
         return max((account.window.max_in_any_window for account in self._by_key.values()), default=0)
 
+    @property
+    def max_reads_in_any_window(self) -> int | None:
+        """The same of the reads; None if no key has a window for them."""
+        return max(
+            (account.reads.max_in_any_window for account in self._by_key.values() if account.reads is not None),
+            default=None,
+        )
+
     def data(self) -> dict[str, Any]:
         """Return the statistics of each key, by its name."""
         return {account.name: account.data() for account in self._by_key.values()}
 
     def _open(self, key: ApiKey) -> Account:
         rate = self.rate if key.rate == "default" else key.rate
+        reads = self.read_rate if key.read_rate == "default" else key.read_rate
         return Account(
             name=key.name or "",
             window=RateWindow(None, DEFAULT_PER) if rate is None else RateWindow(rate.requests, rate.per),
+            reads=None if reads is None else RateWindow(reads.requests, reads.per),
             balance=self.credits if key.credits is None else key.credits,
             max_running=key.max_running or self.max_running,
             disabled=key.disabled,

@@ -29,6 +29,7 @@ async def serve(
     credits: float | None = None,  # noqa: A002  the word of the contract
     cost: float | None = None,
     rate: RateLimit | None = _DEFAULT_RATE,
+    read_rate: RateLimit | None = None,
     max_running: int = 100,
     time_scale: float = 1.0,
     render_seconds: RenderSeconds = "real",
@@ -66,6 +67,7 @@ async def serve(
         credits=1000.0 if credits is None else credits,
         cost=2.0 if cost is None else cost,
         rate=rate,
+        read_rate=read_rate,
         max_running=max_running,
         time_scale=time_scale,
         render_seconds=render_seconds,

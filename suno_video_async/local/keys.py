@@ -34,6 +34,7 @@ class ApiKey:
             `key-1`, `key-2`, … by its place.
         credits: the initial balance of its account; None for the server's.
         rate: requests, all calls together; None for any number, `"default"` for the server's.
+        read_rate: a window of its own for all calls but CreateTask; None for none, `"default"` for the server's.
         max_running: unfinished tasks; None for the server's.
         disabled: everything is answered with 403.
         feature_off: CreateTask and EstimateTask are answered with 505.
@@ -47,6 +48,7 @@ class ApiKey:
     name: str | None = None
     credits: float | None = None
     rate: RateLimit | Literal["default"] | None = "default"
+    read_rate: RateLimit | Literal["default"] | None = "default"
     max_running: int | None = None
     disabled: bool = False
     feature_off: bool = False
@@ -118,13 +120,15 @@ def _read_key(table: Mapping[str, Any]) -> ApiKey:
     check_fields(table, [attribute.name for attribute in fields(ApiKey)], KeysError)
     if "key" not in table:
         raise KeysError('key: must be given, such as key = "ak_…"')
-    return ApiKey(**{**table, "rate": _read_rate(table["rate"])} if "rate" in table else table)
+    rates = {name: _rate(name, table[name]) for name in ("rate", "read_rate") if name in table}
+    return ApiKey(**{**table, **rates})
 
 
-def _read_rate(value: object) -> RateLimit | None:
-    if value == "unlimited":
+def _rate(name: str, value: object) -> RateLimit | None:
+    if value == "unlimited" and name == "rate":
         return None
     try:
         return RateLimit.parse(value if isinstance(value, str) else "")
     except ValueError:
-        raise KeysError(f'rate: must be text such as "20/10" or "unlimited", not {value!r}') from None
+        such = '"20/10" or "unlimited"' if name == "rate" else '"10/1"'
+        raise KeysError(f"{name}: must be text such as {such}, not {value!r}") from None

@@ -58,6 +58,7 @@ class LocalServer:
         credits: the initial balance of each account.
         cost: of one video, in credits.
         rate: requests of one key, all calls together; None for any number.
+        read_rate: a window of its own for all calls but CreateTask; `rate` is then for CreateTask alone.
         max_running: unfinished tasks of one key.
         retention: seconds of the server's clock for which a finished video can be fetched.
         time_scale: seconds of the server's clock in one real second.
@@ -88,6 +89,7 @@ class LocalServer:
         credits: float = 1000.0,  # noqa: A002  the word of the contract
         cost: float = 2.0,
         rate: RateLimit | None = _DEFAULT_RATE,
+        read_rate: RateLimit | None = None,
         max_running: int = 100,
         retention: float = RETENTION,
         time_scale: float = 1.0,
@@ -110,6 +112,7 @@ class LocalServer:
         self._credits = credits
         self._cost = cost
         self._rate = rate
+        self._read_rate = read_rate
         self._max_running = max_running
         self._retention = retention
         self._clock: Clock = clock or SystemClock(time_scale)
@@ -225,6 +228,7 @@ class LocalServer:
             credits=self._credits,
             cost=self._cost,
             rate=self._rate,
+            read_rate=self._read_rate,
             max_running=self._max_running,
             retention=self._retention,
             faults=faults,

@@ -71,9 +71,11 @@ class ApiService:
         clock: the time on this server.
         producer: makes the videos.
         library: the songs.
-        keys: the accounts' keys; what a key sets itself overrides `credits`, `rate` and `max_running`.
+        keys: the accounts' keys; what a key sets itself overrides `credits`, `rate`, `read_rate` and
+            `max_running`.
         credits: what each account begins with.
         rate: requests of one key, all calls together; None for any number.
+        read_rate: a window of its own for all calls but CreateTask; `rate` is then for CreateTask alone.
         max_running: unfinished tasks of one key.
         cost: of one video, in credits.
         retention: seconds for which a finished video can be fetched.
@@ -99,6 +101,7 @@ class ApiService:
         credits: float = 1000.0,  # noqa: A002  the word of the contract
         cost: float = 2.0,
         rate: RateLimit | None = None,
+        read_rate: RateLimit | None = None,
         max_running: int = 100,
         retention: float = RETENTION,
         faults: Sequence[Fault] = (),
@@ -112,7 +115,7 @@ class ApiService:
         self._clock = clock
         self._producer = producer
         self._library = library
-        self._accounts = Accounts(named_keys(keys), credits, rate, max_running)
+        self._accounts = Accounts(named_keys(keys), credits, rate, max_running, read_rate)
         self._cost = cost
         self._retention = retention
         self.set_faults(faults, seed=seed)
@@ -154,10 +157,11 @@ class ApiService:
 
     def stats(self) -> dict[str, Any]:
         """Return what happened since the start or the last reset."""
-        counts = self._counts
+        counts, reads = self._counts, self._accounts.max_reads_in_any_window
         return {
             **counts.total.data(),
             "max_in_any_window": self._accounts.max_in_any_window,
+            **({} if reads is None else {"max_reads_in_any_window": reads}),
             "callbacks": {name: counts.callbacks[name] for name in ("sent", "failed", "forged")},
             "first_request_at": counts.first_request_at,
             "last_request_at": counts.last_request_at,
@@ -222,7 +226,7 @@ class ApiService:
             return self._refused(Refusal(401))
         account.tally.requests[call] += 1
         try:
-            account.admit(now)
+            account.admit(now, creates=call == CREATE)
         except Refusal as refusal:
             return self._refused(refusal, account)
         fault = self._next_fault(call, account)

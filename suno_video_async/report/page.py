@@ -53,6 +53,7 @@ class Page:
 
     Attributes:
         rate: the limit that the time line is drawn against, if there is one.
+        read_rate: the limit of polls, if they have their own.
         files: the videos on disk, by the rows' numbers.
         stills: JPEGs of them, likewise.
 
@@ -63,6 +64,7 @@ class Page:
     rate: RateLimit | None
     files: Mapping[int, File]
     stills: Mapping[int, bytes]
+    read_rate: RateLimit | None = None
 
 
 def render(page: Page) -> str:
@@ -75,7 +77,7 @@ def render(page: Page) -> str:
         "css": css,
         "js": script,
         "title": sections.escaped(page.facts.ledger.name),
-        "body": sections.body(page.facts, page.commands, page.rate, page.files),
+        "body": sections.body(page.facts, page.commands, page.rate, page.read_rate, page.files),
         "data": _embedded(data(page)),
         "stills": _embedded({number: base64.b64encode(jpeg).decode() for number, jpeg in page.stills.items()}),
     }

@@ -53,7 +53,13 @@ def escaped(text: str) -> str:
     return html.escape(text.encode(errors="replace").decode())
 
 
-def body(facts: Facts, commands: Commands, rate: RateLimit | None, files: Mapping[int, File]) -> str:
+def body(
+    facts: Facts,
+    commands: Commands,
+    rate: RateLimit | None,
+    read_rate: RateLimit | None,
+    files: Mapping[int, File],
+) -> str:
     """Return the page's body, without what its script draws."""
     took = durations(facts.took)
     missing = [item for item in facts.items if (file := files.get(item.row.id)) and file.size is None]
@@ -64,7 +70,7 @@ def body(facts: Facts, commands: Commands, rate: RateLimit | None, files: Mappin
         _unknown(facts, commands),
         _reasons(facts.reasons, commands),
         _open(facts, commands, missing),
-        _charts(facts, rate, took),
+        _charts(facts, _pace(rate, read_rate), took),
         _gallery(facts),
         "</main>",
         _foot(facts),
@@ -231,9 +237,9 @@ def _waiting(count: int, words: str) -> str:
     return f"<li>{count:,} {'is' if count == 1 else 'are'} {words} {'it' if count == 1 else 'them'}.</li>"
 
 
-def _charts(facts: Facts, rate: RateLimit | None, took: Durations | None) -> str:
+def _charts(facts: Facts, pace: str, took: Durations | None) -> str:
     undated = f" For {_many(facts.undated, 'task')}, the end was not recorded." if facts.undated else ""
-    pace = _pace(rate) + undated
+    pace += undated
     spread = (
         "How long tasks took is not known."
         if took is None
@@ -249,13 +255,30 @@ def _charts(facts: Facts, rate: RateLimit | None, took: Durations | None) -> str
     )
 
 
-def _pace(rate: RateLimit | None) -> str:
+def _pace(rate: RateLimit | None, read_rate: RateLimit | None) -> str:
+    if read_rate is not None:
+        return _paces(rate, read_rate)
     if rate is None:
         return "There is no limit on requests."
     limit = rate.requests / rate.per * 60
     return (
         f"The limit is {rate.requests} requests in any {rate.per:g} s, {limit:g} a minute. A video needs at least"
         f" two: its submission and one poll. So at most {limit / 2:g} videos a minute can be made."
+    )
+
+
+def _paces(rate: RateLimit | None, read_rate: RateLimit) -> str:
+    """Say what the limits allow if polls have their own: each video needs one request of either kind."""
+    reads = read_rate.requests / read_rate.per * 60
+    limit = reads if rate is None else min(reads, rate.requests / rate.per * 60)
+    of = (
+        "There is no limit on submissions"
+        if rate is None
+        else f"The limit is {_many(rate.requests, 'submission')} in any {rate.per:g} s"
+    )
+    return (
+        f"{of}, and {_many(read_rate.requests, 'poll')} in any {read_rate.per:g} s. A video needs one of each. So"
+        f" at most {limit:g} videos a minute can be made."
     )
 
 

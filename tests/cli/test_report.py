@@ -99,6 +99,14 @@ def test_the_commands_name_what_was_given(home: Home) -> None:
     assert "The limit is 40 requests in any 10 s, 240 a minute." in page
 
 
+def test_a_limit_for_reads(home: Home) -> None:
+    """`--read-rate` is the limit that polls were under."""
+    lived_in(home.folder / "app.db", 5)
+    assert home.run("report", "app.db", "--read-rate", "10/1").code == 0
+    page = (home.folder / "app.report.html").read_text()
+    assert "The limit is 20 submissions in any 10 s, and 10 polls in any 1 s." in page
+
+
 def test_a_browser(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """--open shows the page; without a browser that is said."""
     lived_in(home.folder / "app.db", 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from suno_video_async import RateLimit
 from tests.cli.conftest import Home
 from tests.cli.serving import served
 
@@ -28,6 +29,20 @@ def test_a_file_that_is_no_shared_limit(home: Home) -> None:
     assert (first.code, ledger.code, rate.code) == (0, 2, 2)
     assert "another program" in ledger.err
     assert "is 20/10 at the time scale 20, not 10/10" in rate.err
+
+
+def test_a_window_for_reads_is_shared(home: Home) -> None:
+    """Processes that share a file agree on the window of the reads, and the server counts them apart."""
+    with served(rate=RateLimit(1, 10), read_rate=RateLimit(10, 1)) as server:
+        reach = ("--base-url", server.url, "--time-scale", 20, "--rate", "1/10")
+        shared = ("--share-limit", "limit.db", "--no-download")
+        first = home.run("convert", home.catalog("s1", "s2"), *shared, *reach, "--read-rate", "10/1")
+        other = home.run("convert", "catalog.csv", *shared, *reach)
+        stats = server.stats()
+    assert (first.code, other.code) == (0, 2)
+    assert "is 1/10 and 10/1 for reads at the time scale 20, not 1/10 at" in other.err
+    assert (stats["max_in_any_window"], stats["refused"]) == (1, {})
+    assert 1 <= stats["max_reads_in_any_window"] <= 10
 
 
 def test_no_limit_cannot_be_shared(home: Home) -> None:

@@ -51,6 +51,7 @@ def test_version(home: Home) -> None:
         (["completion", "tcsh"], "bash"),
         (["convert", "c.csv", "--rate", "fast"], "20/10"),
         (["convert", "c.csv", "--rate", "0/10"], "20/10"),
+        (["serve", "--read-rate", "unlimited"], "20/10"),
         (
             ["convert", "c.csv", "--output-dir", "s3://bucket/videos"],
             "is a URL, not a folder of this machine",

@@ -50,6 +50,20 @@ def test_each_key_has_its_own_rate(rate: Any, expected: list[int]) -> None:
     assert codes(api, B, 3) == [200, 200, 429]
 
 
+@pytest.mark.parametrize(
+    ("reads", "first", "second"),
+    [("default", [200, 200, 429], 2), (RateLimit(1, per=10), [200, 429, 429], 2), (None, [200, 429, 429], None)],
+)
+def test_reads_of_a_key_may_have_a_window_of_their_own(reads: Any, first: list[int], second: int | None) -> None:
+    """It is the key's, or the server's, and CreateTask has the other; without one, all calls share the rate."""
+    api = two({"read_rate": reads}, rate=RateLimit(2, per=10), read_rate=RateLimit(2, per=10))
+    assert codes(api, A, 1) == [200]
+    assert [api.ask("GET", "/api/v1/client/account/balance", key=A).code for _ in range(3)] == first
+    assert codes(api, A, 2) == ([200, 429] if second else [429, 429])
+    seen = api.service.stats()["keys"]["a"]
+    assert (seen["max_in_any_window"], seen.get("max_reads_in_any_window")) == ((3, 3) if second else (6, None))
+
+
 def test_each_key_has_its_own_cap_on_running_tasks() -> None:
     """One more than may run is a 429 for that key only, which says how many may."""
     api = two({"max_running": 1})
@@ -148,6 +162,7 @@ def test_a_file_of_keys_is_read(tmp_path: Path) -> None:
         key = "{B}"
         credits = 2.5
         rate = "5/1"
+        read_rate = "10/2"
         max_running = 3
 
         [[key]]
@@ -159,7 +174,8 @@ def test_a_file_of_keys_is_read(tmp_path: Path) -> None:
     )
     plain, poor, off = load_keys(path)
     assert plain == ApiKey(key=A)
-    assert poor == ApiKey(key=B, name="poor", credits=2.5, rate=RateLimit(5, per=1), max_running=3)
+    rates: dict[str, Any] = {"rate": RateLimit(5, per=1), "read_rate": RateLimit(10, per=2)}
+    assert poor == ApiKey(key=B, name="poor", credits=2.5, max_running=3, **rates)
     assert off == ApiKey(key="ak_off", rate=None, disabled=True, feature_off=True)
     server = LocalServer(api_keys=["ak_first", *load_keys(path)], render_seconds=1)
     assert server.api_keys == {"key-1": "ak_first", "key-2": A, "poor": B, "key-4": "ak_off"}
@@ -183,6 +199,7 @@ def test_a_file_of_keys_is_read(tmp_path: Path) -> None:
         ('key = "ak_1"\ncredits = true', "key 2: credits: must be"),
         ('key = "ak_1"\nrate = "fast"', 'key 2: rate: must be text such as "20/10" or "unlimited", not \'fast\''),
         ('key = "ak_1"\nrate = 20', "key 2: rate: must be text such as"),
+        ('key = "ak_1"\nread_rate = "unlimited"', 'key 2: read_rate: must be text such as "10/1", not'),
         ('key = "ak_1"\nmax_running = 0', "key 2: max_running: must be a whole number from 1, such as 3, not 0"),
         ('key = "ak_1"\ndisabled = "yes"', "key 2: disabled: must be true or false, not 'yes'"),
         ('key = "ak_1"\nfeature_off = 1', "key 2: feature_off: must be true or false"),

@@ -122,12 +122,14 @@ def page_of(
     found: Mapping[int, File] | None = None,
     stills: Mapping[int, bytes] | None = None,
     rate: RateLimit | None = RATE,
+    read_rate: RateLimit | None = None,
 ) -> str:
     """Return the page of some facts."""
     page = Page(
         facts=facts,
         commands=commands(facts, catalog=None, base_url=None),
         rate=rate,
+        read_rate=read_rate,
         files=found or {},
         stills=stills or {},
     )
@@ -139,6 +141,19 @@ def test_a_page_without_a_limit() -> None:
     text = page_of(facts_of(item()), rate=None)
     assert "There is no limit on requests." in text
     assert Read(text).json("data")["rate"] is None
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        (RATE, "The limit is 20 submissions in any 10 s, and 1 poll in any 1 s."),
+        (None, "There is no limit on submissions, and 1 poll in any 1 s."),
+    ],
+)
+def test_a_page_with_a_limit_for_reads(rate: RateLimit | None, said: str) -> None:
+    """Both limits are named, and the narrower one decides how many videos can be made."""
+    text = page_of(facts_of(item()), rate=rate, read_rate=RateLimit(1, 1))
+    assert f"{said} A video needs one of each. So at most 60 videos a minute can be made." in text
 
 
 def item(row_id: int = 1, state: State = State.DOWNLOADED, title: str = "Song", **more: Any) -> Item:

@@ -98,6 +98,8 @@ class Progress:
             left=left,
             rate=self.client.rate,
             used=limiter.window_used if limiter else 0,
+            read_rate=self.client.read_rate,
+            reads_used=(limiter.reads_used if limiter else None) or 0,
             requests=now.requests,
             refused=now.refused_429,
             paused_for=limiter.paused_for if limiter else 0.0,
@@ -144,6 +146,7 @@ class Progress:
         of = "" if seen.total is None else f" of {seen.total}"
         states = ", ".join(f"{n} {name}" for name, n in seen.states.items())
         used = "" if seen.rate is None else f", {seen.used} of {seen.rate.requests} in use"
+        used += "" if seen.read_rate is None else f", {seen.reads_used} of {seen.read_rate.requests} reads"
         left = f"; {seen.left}" if seen.left else ""
         requests = many(seen.requests, "request")
         return f"{seen.ended}{of} tracks finished ({states or 'starting'}); {requests}{used}{left}"

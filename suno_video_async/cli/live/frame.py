@@ -47,6 +47,8 @@ class Frame:
         left: the forecast in words, or None.
         rate: the rate limit.
         used: requests that count against it at present.
+        read_rate: that of the reads, if they have their own; `rate` is then for submissions.
+        reads_used: reads that count against it at present.
         requests: all requests so far.
         refused: how many of them were over the limit.
         paused_for: the rest of a pause that the server asked for.
@@ -69,6 +71,8 @@ class Frame:
     left: str | None = None
     rate: RateLimit | None = None
     used: int = 0
+    read_rate: RateLimit | None = None
+    reads_used: int = 0
     requests: int = 0
     refused: int = 0
     paused_for: float = 0.0
@@ -201,7 +205,10 @@ def _rate(frame: Frame) -> list[Text | str]:
     if frame.paused_for > 0:
         parts.append(Text(f"paused by the server for {in_words(frame.paused_for)}", style="yellow"))
     if frame.rate is not None:
-        parts.append(f"{frame.used} of {frame.rate.requests} requests in {frame.rate.per:g} s")
+        what = "requests" if frame.read_rate is None else "submissions"
+        parts.append(f"{frame.used} of {frame.rate.requests} {what} in {frame.rate.per:g} s")
+    if frame.read_rate is not None:
+        parts.append(f"{frame.reads_used} of {frame.read_rate.requests} reads in {frame.read_rate.per:g} s")
     parts.append(f"{frame.requests} in all")
     if frame.refused:
         parts.append(Text(f"{frame.refused} refused", style="yellow"))

@@ -34,6 +34,7 @@ class FakeClient:
     """What the view asks of a client."""
 
     rate = RateLimit(20, 10)
+    read_rate: RateLimit | None = None
 
     def __init__(self, clock: HastyClock, ahead: Forecast | None = None) -> None:
         self.clock = clock
@@ -353,3 +354,10 @@ def test_elsewhere_a_line_now_and_then(home: Home, monkeypatch: pytest.MonkeyPat
     assert "of 2 tracks finished (" in told.err
     assert "requests, " in told.err
     assert quiet.err == ""
+
+
+def test_both_windows_in_one_line() -> None:
+    """If reads have a window of their own, both are said to be in use."""
+    progress = progress_of()
+    progress.client.read_rate = RateLimit(10, 1)  # type: ignore[misc]
+    assert "50 requests, 18 of 20 in use, 0 of 10 reads" in progress.line()

@@ -112,6 +112,12 @@ def test_a_pause_is_seen_first() -> None:
     assert "rate     paused by the server for 12 s" in drawn(evolve(SIGHT, paused_for=12.0))
 
 
+def test_both_windows_are_shown() -> None:
+    """If reads have a window of their own, the rate is that of the submissions."""
+    seen = drawn(evolve(SIGHT, read_rate=RateLimit(10, 1), reads_used=4))
+    assert "rate     18 of 20 submissions in 10 s  4 of 10 reads in 1 s  412 in all" in seen
+
+
 def test_letters_alone() -> None:
     """Where the terminal has no Unicode, all is drawn with ASCII, names too."""
     assert drawn(letters=True).isascii()
