@@ -68,7 +68,7 @@ def test_each_key_has_its_own_cap_on_running_tasks() -> None:
     """One more than may run is a 429 for that key only, which says how many may."""
     api = two({"max_running": 1})
     assert codes(api, A, 1) == [200]
-    assert "1 tasks are running" in api.submit(key=A).body["message"]
+    assert "1 task is running" in api.submit(key=A).body["message"]
     assert codes(api, B, 3) == [200, 200, 200]
     api.clock.move(60)
     assert codes(api, A, 1) == [200]
