@@ -29,7 +29,7 @@ def main() -> NoReturn:
         package = (error.name or "").partition(".")[0]
         if package not in _NEEDED:
             raise
-        sys.stderr.write(f"suno-video needs {package}: pip install 'suno-video-async[cli]'\n")
+        sys.stderr.write(f"suno-video needs {package}: pip install 'suno-video-async[cli]', or uvx 'suno-video-async[cli]'\n")
         code = 2
     except KeyboardInterrupt:
         code = 130

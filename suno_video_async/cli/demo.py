@@ -149,10 +149,10 @@ async def _songs(server: LocalServer, library: Library, limiter: Limiter) -> dic
 def program() -> str:
     """Return how this command is called again in the same shell."""
     called = sys.argv[0]
-    if Path(called).stem != "suno-video":
+    if Path(called).stem not in {"suno-video", "suno-video-async"}:
         return f"{shlex.quote(sys.executable)} -m suno_video_async"
-    known = shutil.which("suno-video")
-    return "suno-video" if known and Path(known).samefile(called) else shlex.quote(called)
+    known = shutil.which(Path(called).name)
+    return Path(called).name if known and Path(known).samefile(called) else shlex.quote(called)
 
 
 def next_steps(suno_video: str) -> list[str]:

@@ -147,7 +147,7 @@ def test_without_the_extra(missing: str) -> None:
         [sys.executable, "-c", hide], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
     )
     assert child.returncode == 2
-    assert child.stderr == f"suno-video needs {missing}: pip install 'suno-video-async[cli]'\n"
+    assert child.stderr == f"suno-video needs {missing}: pip install 'suno-video-async[cli]', or uvx 'suno-video-async[cli]'\n"
 
 
 def test_the_demo_without_its_extra(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
