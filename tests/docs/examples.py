@@ -4,6 +4,7 @@ What runs is what a reader would run:
 
 - ```` ```python ```` runs in this process, in one namespace a page;
 - ```` ```{code-block} ```` with `:caption: FILE` is written to that file;
+- ```` ```{literalinclude} PATH ```` is the file of the repository that it shows, and is copied;
 - ```` ```sh ```` runs in a shell, where `python` and `suno-video` are those of this checkout;
 - ```` ```output ```` is what the block before it prints; `…` stands for anything, on a line of its own for lines.
 
@@ -19,13 +20,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 from attrs import define, field
-from sybil import Document, Example
+from sybil import Document, Example, Region
 from sybil.parsers.myst import CodeBlockParser, SkipParser
+from sybil.parsers.myst.lexers import DirectiveLexer
 
 ROOT = Path(__file__).parents[2]
 _SHELL_SECONDS = 60.0
@@ -51,7 +54,17 @@ class Runner:
         python, output = CodeBlockParser("python", self.python), CodeBlockParser("output", self.output)
         files = [CodeBlockParser(language, self.file) for language in ("toml", "text")]
         shell = CodeBlockParser("sh", self.sh)
-        return Document.parse(str(page), python, output, *files, shell, SkipParser())
+        return Document.parse(str(page), python, output, *files, shell, partial(self.included, page), SkipParser())
+
+    def included(self, page: Path, document: Document) -> Iterator[Region]:
+        """Yield the files that a page shows whole."""
+        for lexed in DirectiveLexer("literalinclude")(document):
+            shown = str(page.parent / lexed.lexemes["arguments"])
+            yield Region(lexed.start, lexed.end, shown, self.copy)
+
+    def copy(self, example: Example) -> None:
+        """Copy a file that a page shows."""
+        shutil.copy(example.parsed, self.folder)
 
     def python(self, example: Example) -> None:
         """Run Python, or write it where it has a caption."""
