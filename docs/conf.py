@@ -13,19 +13,27 @@ from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
+import inventories  # noqa: E402  likewise
+
+from suno_video_async import __version__  # noqa: E402  likewise
 from suno_video_async.cli.app import app  # noqa: E402  only now can it be found without an installation
 from suno_video_async.cli.group import whole  # noqa: E402  likewise
 
 project = "suno_video_async"
 author = "The suno_video_async developers"
 copyright = f"2026, {author}"
+version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = [
+    *("myst_parser", "sphinx_copybutton"),
+    *("sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx.ext.napoleon"),
+]
 exclude_patterns = ["_build"]
 html_theme = "furo"
-html_title = project
+html_title = f"{project} {release}"
+intersphinx_mapping = inventories.write(Path(__file__).parent / "_build" / "inventories")
 
 # What a block prints is nothing to be copied.
 copybutton_selector = "div:not(.highlight-output) > div.highlight > pre"
