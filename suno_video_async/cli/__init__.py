@@ -29,7 +29,8 @@ def main() -> NoReturn:
         package = (error.name or "").partition(".")[0]
         if package not in _NEEDED:
             raise
-        sys.stderr.write(f"suno-video needs {package}: pip install 'suno-video-async[cli]', or uvx 'suno-video-async[cli]'\n")
+        name = "'suno-video-async[cli]'"
+        sys.stderr.write(f"suno-video needs {package}: pip install {name}, or uvx {name}\n")
         code = 2
     except KeyboardInterrupt:
         code = 130

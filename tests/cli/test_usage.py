@@ -147,7 +147,8 @@ def test_without_the_extra(missing: str) -> None:
         [sys.executable, "-c", hide], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
     )
     assert child.returncode == 2
-    assert child.stderr == f"suno-video needs {missing}: pip install 'suno-video-async[cli]', or uvx 'suno-video-async[cli]'\n"
+    name = "'suno-video-async[cli]'"
+    assert child.stderr == f"suno-video needs {missing}: pip install {name}, or uvx {name}\n"
 
 
 def test_the_demo_without_its_extra(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
