@@ -92,6 +92,15 @@ def docs(session: nox.Session) -> None:
     session.run("sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
 
 
+@nox.session(python=PYTHONS[0])
+def contract(session: nox.Session) -> None:
+    """Call the local server by its OpenAPI, at random and along the links; after `--`: options of schemathesis."""
+    install(session)
+    session.install("openapi-spec-validator>=0.7", "schemathesis>=4.10")
+    session.run("openapi-spec-validator", "suno_video_async/local/openapi.json")
+    session.run("python", "-m", "tests.contract", *session.posargs)
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """Turn the built-in catalog into real videos."""

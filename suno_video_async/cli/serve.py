@@ -95,6 +95,16 @@ def read_render_seconds(ctx: click.Context, param: click.Parameter, value: str) 
     metavar="FILE",
     help="A TOML file of faults to inject.",
 )
+@click.option(
+    "--http-refusals", is_flag=True, help="Refuse by HTTP status, such as 429, not in an HTTP 200 with that code."
+)
+@click.option(
+    "--callback-form",
+    type=click.Choice(["plain", "enveloped"]),
+    default="plain",
+    show_default=True,
+    help="Send callbacks as the task alone, or in the envelope of an answer.",
+)
 @size_option
 @font_option
 @click.option(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
+from suno_video_async.local.announcing import CallbackForm
 from suno_video_async.local.faults import Fault
 from suno_video_async.local.keys import ApiKey, load_keys
 from suno_video_async.local.server import LocalServer, RenderSeconds
@@ -35,6 +36,8 @@ async def serve(
     render_seconds: RenderSeconds = "real",
     faults: Path | Sequence[Fault] | None = None,
     seed: int | None = None,
+    http_refusals: bool = False,
+    callback_form: CallbackForm = "plain",
     size: Size = "landscape",
     constant_rate: bool = False,
     fonts: Sequence[Path] = (),
@@ -73,6 +76,8 @@ async def serve(
         render_seconds=render_seconds,
         faults=() if faults is None else faults,
         seed=seed or 0,
+        http_refusals=http_refusals,
+        callback_form=callback_form,
         size=size,
         constant_rate=constant_rate,
         fonts=fonts,

@@ -176,7 +176,7 @@ def call_of(method: str, path: str) -> str:
     return call
 
 
-_JSON = {"Content-Type": "application/json; charset=utf-8"}
+JSON: Final[Mapping[str, str]] = {"Content-Type": "application/json; charset=utf-8"}
 
 
 def encoded(envelope: Envelope) -> Reply:
@@ -189,7 +189,7 @@ def encoded(envelope: Envelope) -> Reply:
 
 def json_reply(content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
     """Return `content` as a JSON answer."""
-    return Reply(status=status, headers={**_JSON, **(headers or {})}, body=json.dumps(content).encode())
+    return Reply(status=status, headers={**JSON, **(headers or {})}, body=json.dumps(content).encode())
 
 
 def amount(number: float) -> int | float:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import anyio
 import anyio.to_thread
@@ -21,6 +21,7 @@ from suno_video_async._util.aio import run_to_completion
 from suno_video_async._util.connections import Limits
 from suno_video_async.clock import Clock, SystemClock
 from suno_video_async.errors import MissingExtraError
+from suno_video_async.local.announcing import CallbackForm
 from suno_video_async.local.app import Edge, Listener
 from suno_video_async.local.callbacks import CallbackSender
 from suno_video_async.local.faults import Fault, load_faults
@@ -67,6 +68,8 @@ class LocalServer:
             all tasks end with the same small video.
         faults: what goes wrong on purpose, as values or as a TOML file.
         seed: makes faults and simulated times repeatable.
+        http_refusals: refuse by HTTP status, which then is the code, in place of HTTP 200.
+        callback_form: `"plain"` sends callbacks as the data of TaskInfo, `"enveloped"` as TaskInfo answers it.
         clock: in place of the system's at `time_scale`.
         size: of the rendered pictures, in pixels, or `"landscape"` (1280 x 720), `"portrait"` (1080 x 1920) or
             `"square"` (1080 x 1080).
@@ -96,6 +99,8 @@ class LocalServer:
         render_seconds: RenderSeconds = "real",
         faults: Path | Sequence[Fault] = (),
         seed: int = 0,
+        http_refusals: bool = False,
+        callback_form: CallbackForm = "plain",
         clock: Clock | None = None,
         size: Size = "landscape",
         constant_rate: bool = False,
@@ -119,6 +124,8 @@ class LocalServer:
         self._duration = _read_render_seconds(render_seconds)
         self._faults = faults
         self._seed = seed
+        self._http_refusals = http_refusals
+        self._callback_form: CallbackForm = _read_callback_form(callback_form)
         self._size = _read_size(size)
         self._constant_rate = constant_rate
         self._fonts = tuple(fonts)
@@ -233,6 +240,8 @@ class LocalServer:
             retention=self._retention,
             faults=faults,
             seed=self._seed,
+            http_refusals=self._http_refusals,
+            callback_form=self._callback_form,
             send_callback=sender.send,
             drop_callbacks=sender.drop,
             folder=folder,
@@ -307,6 +316,12 @@ def _check_amounts(**amounts: float) -> None:
     for name, value in amounts.items():
         if not (value >= 0 and math.isfinite(value)):
             raise ValueError(f"{name} must be a number from 0, not {value!r}")
+
+
+def _read_callback_form(form: CallbackForm) -> CallbackForm:
+    if form not in get_args(CallbackForm):
+        raise ValueError(f'callback_form must be "plain" or "enveloped", not {form!r}')
+    return form
 
 
 def _read_size(value: Size) -> tuple[int, int]:

@@ -14,9 +14,9 @@ from typing import Any, Final
 from attrs import evolve
 
 from suno_video_async.clock import Clock
-from suno_video_async.local import control
+from suno_video_async.local import control, openapi
 from suno_video_async.local.accounts import Account, Accounts, Counts
-from suno_video_async.local.announcing import AHEAD, Announcer, CallbackDue
+from suno_video_async.local.announcing import AHEAD, Announcer, CallbackDue, CallbackForm
 from suno_video_async.local.effects import REDIRECTED, dated, instead, spoiled, spoiled_delivery
 from suno_video_async.local.exchange import (
     MODELS_PATH,
@@ -81,6 +81,8 @@ class ApiService:
         retention: seconds for which a finished video can be fetched.
         faults: what goes wrong on purpose.
         seed: makes the faults repeatable.
+        http_refusals: give a refusal its code as HTTP status, in place of 200.
+        callback_form: `"plain"` sends the data of TaskInfo, `"enveloped"` as TaskInfo answers it.
         make_id: returns an id that was never used; random by default, so that a restarted server repeats none.
         send_callback: takes each callback to be sent.
         drop_callbacks: discards callbacks that are not sent yet.
@@ -106,6 +108,8 @@ class ApiService:
         retention: float = RETENTION,
         faults: Sequence[Fault] = (),
         seed: int = 0,
+        http_refusals: bool = False,
+        callback_form: CallbackForm = "plain",
         make_id: Callable[[], str] = _random_id,
         send_callback: Callable[[CallbackDue], object] = lambda _: None,
         drop_callbacks: Callable[[], object] = lambda: None,
@@ -119,6 +123,8 @@ class ApiService:
         self._cost = cost
         self._retention = retention
         self.set_faults(faults, seed=seed)
+        self._http_refusals = http_refusals
+        self._callback_form: CallbackForm = callback_form
         self._make_id = make_id
         self._send_callback = send_callback
         self._drop_callbacks = drop_callbacks
@@ -149,6 +155,8 @@ class ApiService:
             return self._handle_media(request)
         if request.path.startswith(control.PREFIX):
             return self._handle_control(request)
+        if (request.method, request.path) == ("GET", "/openapi.json"):
+            return openapi.reply()
         try:
             call = call_of(request.method, request.path)
         except Refusal as refusal:
@@ -214,7 +222,7 @@ class ApiService:
 
     @property
     def _announcer(self) -> Announcer:
-        return Announcer(self._send_callback, self._counts.callbacks, self._chance)
+        return Announcer(self._send_callback, self._counts.callbacks, self._chance, self._callback_form)
 
     # The API's calls
 
@@ -257,8 +265,9 @@ class ApiService:
         return fault is not None and fault.name == "early"
 
     def _refused(self, refusal: Refusal, account: Account | None = None) -> Reply:
-        self._count_refusal(refusal.envelope.code, account)
-        return encoded(refusal.envelope)
+        envelope = refusal.envelope
+        self._count_refusal(envelope.code, account)
+        return encoded(evolve(envelope, status=envelope.code) if self._http_refusals else envelope)
 
     def _count_refusal(self, code: int, account: Account | None) -> None:
         self._counts.total.refused[str(code)] += 1
@@ -326,10 +335,10 @@ class ApiService:
         return {"balance": amount(account.balance)}
 
     def _models(self, _: Account, request: ServerRequest, __: Fault | None) -> dict[str, Any]:
-        name = request.path.removeprefix(MODELS_PATH).strip("/")
+        name = request.path.removeprefix(MODELS_PATH).removeprefix("/")
         if not name:
             return {"total": 1, "models": [dict(MODEL_DATA)]}
-        if name != MODEL:
+        if name.removesuffix("/") != MODEL:
             raise Refusal(404, "Not Found - no such model")
         return dict(MODEL_DATA)
 
