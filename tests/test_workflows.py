@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -52,6 +54,30 @@ def test_every_gate_has_its_job() -> None:
     (pythons,) = re.findall(r"^PYTHONS = \[(.*)\]$", noxfile, re.MULTILINE)
     assert {*sessions.split(", "), "tests"} == set(gates.replace('"', "").split(", "))
     assert f"python: [{pythons}]" in workflow
+
+
+def test_a_release_has_the_notes_of_its_version(tmp_path: Path) -> None:
+    """The notes are what the changelog says of the version, and of no other."""
+    text = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^\s+(awk .*)$", text, re.MULTILINE)
+    (tmp_path / "CHANGELOG.md").write_text(
+        "# Changelog\n\n## [0.10.0]\nnew\n\n## [0.1.0] - 2026\nfirst\n\n## [0.0.1]\nold\n"
+    )
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, env={**os.environ, "TAG": "v0.1.0"}, check=True)
+    assert (tmp_path / "notes.md").read_text().strip() == "first"
+
+
+def test_a_link_of_the_package_index_leads_somewhere() -> None:
+    """Each link of the README becomes a whole one, and what it leads to is in the repository."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    linked = re.findall(r"\]\(([^)]+)\)", text)
+    for rule in project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        text = re.sub(rule["pattern"], rule["replacement"], text)
+    found = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(found) == len(linked) > 5
+    assert all(link.startswith("https://") for link in found)
+    assert all((ROOT / link.partition("#")[0]).exists() for link in linked if not link.startswith("https://"))
 
 
 # What builds a release
