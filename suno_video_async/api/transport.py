@@ -27,6 +27,7 @@ from suno_video_async.clock import ClockDrift
 from suno_video_async.config import is_secret
 from suno_video_async.errors import APITimeoutError, MalformedResponseError, TransportError
 from suno_video_async.models import Timeout
+from suno_video_async.protocol import codec
 from suno_video_async.protocol.codec import MAX_BODY, Answer, Request
 
 
@@ -222,6 +223,7 @@ class AiohttpTransport:
 
     async def _exchange(self, request: Request) -> Answer | TransportError:
         body = None if request.body is None else _Body(request.body)
+        arrived = Answer(0, {}, b"")
         _close_idle_connections(self._session, all_of_them=self._drift.noticed())
         try:
             async with (
@@ -242,12 +244,17 @@ class AiohttpTransport:
                     max_field_size=MAX_HEAD,
                 ) as response,
             ):
-                content = await _read(response, request)
-                return Answer(response.status, self._facts(response.headers), self._without_key(content))
+                facts, part = self._facts(response.headers), bytearray()
+                try:
+                    content = await _read(response, request, part)
+                finally:
+                    arrived = Answer(response.status, facts, self._without_key(bytes(part)))
+                return Answer(response.status, facts, self._without_key(content))
         except MalformedResponseError as error:
-            return error.with_traceback(None)
+            return codec.with_evidence(error.with_traceback(None), arrived, request)
         except Exception as error:  # aiohttp's, a proxy connector's, a middleware's: anything
-            return self._failure(request, error, sent=_was_sent(body, error))
+            failure = self._failure(request, error, sent=_was_sent(body, error))
+            return codec.with_evidence(failure, arrived, request)
 
     def _failure(self, request: Request, error: Exception, *, sent: bool) -> TransportError:
         if isinstance(error, TimeoutError):
@@ -325,10 +332,9 @@ def _spelling(char: int) -> bytes:
     return rb"(?:%b%b|(?<!\\)\\u00%02x)" % (escape, plain, char)
 
 
-async def _read(response: aiohttp.ClientResponse, request: Request) -> bytes:
-    """Read a whole body, and give up on one over `MAX_BODY` before it is read, or unpacked, whole."""
+async def _read(response: aiohttp.ClientResponse, request: Request, body: bytearray) -> bytes:
+    """Read a whole body into `body`, and give up on one over `MAX_BODY` before it is read, or unpacked, whole."""
     length = int(response.headers.get(hdrs.CONTENT_LENGTH, -1))  # aiohttp's parser lets nothing but digits pass
-    body = bytearray()
     if length <= MAX_BODY:
         async for chunk in response.content.iter_any():
             body += chunk

@@ -31,6 +31,7 @@ from suno_video_async.errors import (
     NotFoundError,
     RateLimitError,
     ServerError,
+    TransportError,
 )
 from suno_video_async.models import (
     Estimate,
@@ -404,6 +405,13 @@ def _evidence(answer: Answer, request: Request) -> VideoTaskId | None:
     if request.operation is not Operation.CREATE_TASK:
         return None
     return created_id(answer.body, answer.headers.get("Content-Type", ""), request.body)
+
+
+def with_evidence(failure: TransportError, part: Answer, request: Request) -> TransportError:
+    """Return why there is no whole answer to a request, with the id in the part that arrived, if there is one."""
+    if (task_id := _evidence(part, request)) is None:
+        return failure
+    return MalformedResponseError(str(failure), http_status=part.status, task_id=task_id, from_api=True)
 
 
 def _broken(answer: Answer, request: Request, *, reason: str | None = None) -> NoReturn:

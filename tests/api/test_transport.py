@@ -69,6 +69,37 @@ async def test_a_base_url_may_have_a_path() -> None:
     assert server.heads[0].startswith(b"GET /prefix/api/v1/")
 
 
+CUT = b'{"code": 200, "message": "", "data": {"task_id": "v1"'
+
+
+@pytest.mark.parametrize(
+    ("part", "task_id"),
+    [(CUT, "v1"), (CUT + b', "x": "' + b"y" * MAX_BODY, "v1"), (CUT[:-1], None), (b"", None)],
+    ids=["cut", "too long", "cut in the id", "nothing"],
+)
+@pytest.mark.parametrize("then_close", [True, False], ids=["closed", "silent"])
+async def test_an_id_in_the_part_of_an_answer_that_arrived_is_kept(
+    part: bytes, task_id: str | None, then_close: bool
+) -> None:
+    """The connection breaks, or goes silent, behind the id of a task that is paid for."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = head + (b"%x\r\n" % (len(part) + 9) + part if part else b"")
+    async with raw_server(says(answer, then_close=then_close)) as server:
+        with pytest.raises(TransportError) as caught:
+            await send(server.url, CREATE, timeout=Timeout(connect=1, total=1.5))
+    assert caught.value.sent
+    assert getattr(caught.value, "task_id", None) == task_id
+    assert (type(caught.value) is MalformedResponseError) is (task_id is not None or "over" in str(caught.value))
+
+
+async def test_a_part_of_an_answer_to_a_question_is_nothing() -> None:
+    """It is asked again."""
+    async with raw_server(says(http(CUT).replace(b"53", b"99"), then_close=True)) as server:
+        with pytest.raises(TransportError, match="the connection broke") as caught:
+            await send(server.url)
+    assert not isinstance(caught.value, MalformedResponseError)
+
+
 async def test_a_body_is_sent_as_json() -> None:
     """CreateTask posts its JSON with its length and type."""
     bodies: list[bytes] = []
