@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import asdict, frozen
 
+from suno_video_async._util.look import look
 from suno_video_async._util.netaddr import without_secrets
 from suno_video_async.ledger.model import MICRO
 from suno_video_async.models import RateLimit
@@ -69,7 +70,7 @@ class Page:
 
 def render(page: Page) -> str:
     """Return the HTML of a report."""
-    css, script = _resource("page.css"), _resource("page.js")
+    css, script = look() + _resource("page.css"), _resource("page.js")
     slots = {
         "generator": GENERATOR,
         "style_hash": _hash(css),
