@@ -18,6 +18,8 @@ nox.options.sessions = ["lint", "typing", "tests", "coverage", "oldest", "browse
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 #: The tools of the build, with their hashes; the file beside it, `release.in`, says how they are updated.
 BUILD_TOOLS = ".github/requirements/release.txt"
+#: It brings axe-core as one script; what it depends on is another driver of browsers, which is not used.
+AXE = "axe-playwright-python>=0.1.8,<0.2"
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 
@@ -77,11 +79,12 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """Look at the report in headless Chromium: search, sort, keys, videos, light and dark."""
+    """Look at the report and the studio in headless Chromium: keys, videos, light and dark, accessibility."""
     if absent := [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]:
         stop = session.error if os.environ.get("CI") else session.skip  # a gate that ran nothing is not green
         stop(f"{' and '.join(absent)} not found: apt-get install chromium chromium-driver")
     install(session, "browser")
+    session.install("--no-deps", AXE)
     session.run("pytest", "-q", "-m", "browser", "tests/browser", *session.posargs)
 
 

@@ -54,6 +54,12 @@ class RateWindow:
         self._admitted.append(now)
         return None
 
+    def in_use(self, now: float) -> int:
+        """Return how many requests the window holds."""
+        times = self._arrivals if self.limit is None else self._admitted
+        self._forget(times, now)
+        return len(times)
+
     def _forget(self, times: deque[float], now: float) -> None:
         while times and now - times[0] >= self.per - _SAME:
             times.popleft()
@@ -206,6 +212,11 @@ class Accounts:
     def find(self, key: str | None) -> Account | None:
         """Return the account of a key, if there is one."""
         return self._by_key.get(key or "")
+
+    @property
+    def opened(self) -> tuple[Account, ...]:
+        """The accounts, in the order of their keys."""
+        return tuple(self._by_key.values())
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -7,22 +7,31 @@ import contextlib
 import errno
 import logging
 from collections.abc import AsyncGenerator, Mapping
+from typing import Protocol
 
 import anyio
 import anyio.to_thread
 from aiohttp import web
+from attrs import evolve
 
 from suno_video_async._util import connections
 from suno_video_async._util.connections import Limits, connection_of
 from suno_video_async.clock import Clock
 from suno_video_async.local.errors import LocalServerError
 from suno_video_async.local.exchange import MAX_BODY, Delivery, Envelope, Reply, ServerRequest, encoded
-from suno_video_async.local.service import ApiService
 
 _log = logging.getLogger("suno_video_async.local.http")
 _CHUNK = 256 * 1024
 #: Real seconds in which answers may still be sent when the server stops.
 _GRACE = 0.5
+
+
+class Service(Protocol):
+    """Makes the answers."""
+
+    def handle(self, request: ServerRequest) -> Reply:
+        """Return the answer to a request."""
+        ...
 
 
 class Edge:
@@ -35,7 +44,7 @@ class Edge:
 
     """
 
-    def __init__(self, service: ApiService, clock: Clock, limits: Limits) -> None:
+    def __init__(self, service: Service, clock: Clock, limits: Limits) -> None:
         self._service = service
         self._clock = clock
         self._limits = limits
@@ -69,6 +78,9 @@ class Edge:
             remote=request.remote,
         )
         reply = self._service.handle(asked)
+        if reply.wait is not None:
+            await reply.wait()
+            reply = self._service.handle(evolve(asked, waited=True))
         if reply.prepare is not None:
             await anyio.to_thread.run_sync(reply.prepare)
             reply = self._service.handle(asked)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Final
@@ -56,6 +56,8 @@ class ServerRequest:
         headers: looked up without regard to case.
         body: at most one byte more than `MAX_BODY`.
         remote: the peer's IP address.
+        size: of the picture, in pixels, for orders of the studio's page; the API's own calls cannot set it.
+        waited: whether the answer may not come later once more.
 
     """
 
@@ -65,6 +67,8 @@ class ServerRequest:
     headers: Mapping[str, str] = field(factory=dict[str, str], repr=False)
     body: bytes = b""
     remote: str | None = "127.0.0.1"
+    size: tuple[int, int] | None = None
+    waited: bool = False
 
     def header(self, name: str) -> str | None:
         """Return a header's value, or None."""
@@ -104,6 +108,7 @@ class Reply:
         padding: number of spaces after the body.
         delay: seconds of the server's clock to wait first.
         prepare: blocks; call it in a thread, then handle the same request again. The other fields are empty.
+        wait: likewise, but to be awaited; the request is then handled as one that has waited.
 
     """
 
@@ -115,6 +120,7 @@ class Reply:
     delivery: Delivery = Delivery.ANSWER
     delay: float = 0.0
     prepare: Callable[[], object] | None = None
+    wait: Callable[[], Awaitable[object]] | None = None
 
     @property
     def length(self) -> int:

@@ -41,7 +41,13 @@ MODEL_DATA: Mapping[str, Any] = {
 
 @frozen(kw_only=True)
 class Order:
-    """A video to be made; `given` is the input as it was submitted."""
+    """A video to be made.
+
+    Attributes:
+        given: the input as it was submitted.
+        size: of the picture, in pixels; None for the song's or the server's.
+
+    """
 
     task_id: str
     suno_id: str
@@ -49,6 +55,7 @@ class Order:
     brand: str | None = None
     callback_url: str | None = None
     given: Mapping[str, str | None]
+    size: tuple[int, int] | None = None
 
     @property
     def param(self) -> dict[str, Any]:

@@ -23,6 +23,19 @@ class Failure:
     message: str
 
 
+class Work(Protocol):
+    """A video that is being made."""
+
+    @property
+    def progress(self) -> float:
+        """The share of it that is done, from 0 to 1."""
+        ...
+
+    def cancel(self) -> object:
+        """Stop it: nothing is called back after that."""
+        ...
+
+
 #: Takes the video, or the reason why there is none; called once, on the event loop.
 OnEnd = Callable[[MediaFile | Failure], object]
 
@@ -35,10 +48,8 @@ class Producer(Protocol):
         """Whether only the library's tracks can be made into videos."""
         ...
 
-    def start(
-        self, order: Order, *, fails: bool, on_running: Callable[[], object], on_end: OnEnd
-    ) -> Callable[[], object]:
-        """Start a video, and return a function that stops it: nothing is called back after that.
+    def start(self, order: Order, *, fails: bool, on_running: Callable[[], object], on_end: OnEnd) -> Work:
+        """Start a video.
 
         Args:
             order: what to make.
@@ -89,11 +100,11 @@ class SimulatedProducer:
         fails: bool,
         on_running: Callable[[], object],
         on_end: OnEnd,
-    ) -> Callable[[], object]:
-        """Start the timers, and return a function that cancels them."""
+    ) -> Work:
+        """Start the timers."""
         seconds = self._median * self._random.lognormvariate(0.0, self._sigma)
         outcome = Failure("Generation Failed") if fails else self._video
-        return _Stages(self._clock, seconds, on_running, lambda: on_end(outcome)).cancel
+        return _Stages(self._clock, seconds, on_running, lambda: on_end(outcome))
 
     def reset(self) -> None:
         """Restart the sequence of times."""
@@ -112,13 +123,21 @@ class _Stages:
         self._clock = clock
         pending = min(_PENDING_AT_MOST, seconds * _PENDING_SHARE)
         self._rest = seconds - pending
+        self._began: float | None = None
         self._on_running = on_running
         self._on_end = on_end
         self._timer: TimerHandle = clock.call_later(pending, self._run)
+
+    @property
+    def progress(self) -> float:
+        if self._began is None:
+            return 0.0
+        return min(1.0, (self._clock.now() - self._began) / self._rest) if self._rest else 1.0
 
     def cancel(self) -> None:
         self._timer.cancel()
 
     def _run(self) -> None:
+        self._began = self._clock.now()
         self._timer = self._clock.call_later(self._rest, self._on_end)
         self._on_running()

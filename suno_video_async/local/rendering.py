@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
-from attrs import define, field
+from attrs import define, evolve, field, frozen
 
-from suno_video_async.clock import Clock
+from suno_video_async.clock import Clock, TimerHandle
 from suno_video_async.local.media import MediaFile
 from suno_video_async.local.orders import Order
-from suno_video_async.local.producers import Failure, OnEnd
+from suno_video_async.local.producers import Failure, OnEnd, Work
 from suno_video_async.lyricvideo.library import Library, LibraryTrack
 from suno_video_async.observability.log import fields
 
@@ -34,7 +34,12 @@ _log = logging.getLogger("suno_video_async.local")
 
 @define(eq=False)
 class _Run:
-    """One render in a thread."""
+    """One render in a thread.
+
+    Attributes:
+        progress: the share that is done; written in that thread.
+
+    """
 
     order: Order
     track: LibraryTrack
@@ -42,6 +47,15 @@ class _Run:
     on_running: Callable[[], object]
     on_end: OnEnd
     stopped: threading.Event = field(factory=threading.Event)
+    progress: float = 0.0
+
+    def cancel(self) -> None:
+        """Stop it."""
+        self.stopped.set()
+
+    def advance(self, share: float) -> None:
+        """Note how much of it is done; in the thread."""
+        self.progress = share
 
     def began(self) -> None:
         """Report that work on it started; on the event loop."""
@@ -52,6 +66,18 @@ class _Run:
         """Report the end; on the event loop."""
         if outcome is not None and not self.stopped.is_set():
             self.on_end(outcome)
+
+
+@frozen
+class _Doomed:
+    """A video that will not be made."""
+
+    timer: TimerHandle
+    progress: float = 0.0
+
+    def cancel(self) -> None:
+        """Let it not fail either."""
+        self.timer.cancel()
 
 
 class RenderingProducer:
@@ -76,21 +102,19 @@ class RenderingProducer:
         self._runs: set[_Run] = set()
         self._numbers = count(1)
 
-    def start(
-        self, order: Order, *, fails: bool, on_running: Callable[[], object], on_end: OnEnd
-    ) -> Callable[[], object]:
-        """Queue a render, and return a function that stops it."""
+    def start(self, order: Order, *, fails: bool, on_running: Callable[[], object], on_end: OnEnd) -> Work:
+        """Queue a render."""
         track = self._library.find(order.task_id, order.suno_id)
         if fails or track is None:
             failure = Failure("Generation Failed")
-            return self._clock.call_later(_FAILS_AFTER, lambda: on_end(failure)).cancel
+            return _Doomed(self._clock.call_later(_FAILS_AFTER, lambda: on_end(failure)))
         target = self._folder / f"video-{next(self._numbers)}.mp4"
         run = _Run(order, track, target, on_running, on_end)
         self._runs.add(run)
         loop = asyncio.get_running_loop()
         made = loop.run_in_executor(self._pool, self._make, run, loop)
         made.add_done_callback(lambda future: self._ended(run, future))
-        return run.stopped.set
+        return run
 
     def reset(self) -> None:
         """Do nothing: nothing here is random."""
@@ -130,9 +154,11 @@ class RenderingProducer:
 
         author, brand = run.order.author or "", run.order.brand or ""
         job = render_job(self._library, run.track, self._folder, self._looks, author=author, brand=brand)
+        if run.order.size is not None:
+            job = evolve(job, width=run.order.size[0], height=run.order.size[1])
         # Two renders side by side fill two cores with one encoder thread each.
         threads = 2 if len(self._runs) == 1 else 1
-        return render(job, run.target, threads=threads, cancelled=run.stopped)
+        return render(job, run.target, threads=threads, cancelled=run.stopped, on_progress=run.advance)
 
 
 def _noted(track: LibraryTrack, notes: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import secrets
 import shutil
 import tempfile
 import time
@@ -29,6 +30,8 @@ from suno_video_async.local.keys import ApiKey, named_keys
 from suno_video_async.local.media import MediaFile
 from suno_video_async.local.producers import Producer, SimulatedProducer
 from suno_video_async.local.service import RETENTION, ApiService
+from suno_video_async.local.studio.calls import Keys, Studio
+from suno_video_async.local.studio.shelf import Shelf
 from suno_video_async.local.watching import LibraryWatch
 from suno_video_async.lyricvideo.folder import FolderLibrary
 from suno_video_async.lyricvideo.library import BuiltinLibrary, Library
@@ -114,6 +117,7 @@ class LocalServer:
         self._port = port
         self._library = library
         self._keys = named_keys(tuple(api_keys) or (ApiKey(),))
+        self._made_up = not api_keys
         self._credits = credits
         self._cost = cost
         self._rate = rate
@@ -246,14 +250,23 @@ class LocalServer:
             drop_callbacks=sender.drop,
             folder=folder,
         )
-        listener = Listener(Edge(service, self._clock, self._limits), self._limits)
+        shelf = await anyio.to_thread.run_sync(Shelf, library, folder, self._fonts, _new_name)
+        keys = Keys(by_name=self.api_keys, made_up=self._made_up)
+        studio = Studio(service, shelf, keys, self._clock, renders=self._duration is None)
+
+        def refresh_library() -> None:
+            service.refresh_library()
+            studio.refresh_library()
+
+        listener = Listener(Edge(studio, self._clock, self._limits), self._limits)
         parts = _Parts(
             service=service,
             producer=producer,
             sender=sender,
             listener=listener,
             folder=folder,
-            watch=LibraryWatch(library, service.refresh_library),
+            watch=LibraryWatch(library, refresh_library),
+            studio=studio,
         )
         try:
             port = await listener.start(self._host, self._port)
@@ -286,6 +299,7 @@ class _Parts:
     listener: Listener
     folder: Path
     watch: LibraryWatch
+    studio: Studio
 
     @property
     def owes_callbacks(self) -> bool:
@@ -294,6 +308,7 @@ class _Parts:
 
     async def finish(self) -> None:
         """Accept nothing more, and return once requests and callbacks are done."""
+        self.studio.stop_waiting()
         await self.listener.drain()
         while self.owes_callbacks:  # noqa: ASYNC110  it happens only once, and the service does not know the event loop
             await anyio.sleep(_LOOK)
@@ -302,6 +317,7 @@ class _Parts:
         """Stop all parts in the order of their dependencies."""
         try:
             self.service.stop()
+            self.studio.stop_waiting()
             await self.watch.aclose()
             await self.listener.aclose()
             # Requests that were answered in the meantime may have started more.
@@ -361,6 +377,10 @@ def _open_library(library: Library | Path | None) -> Library:
 
 def _new_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="suno-video-"))
+
+
+def _new_name() -> str:
+    return secrets.token_hex(16)
 
 
 async def _remove(folder: Path) -> None:

@@ -8,6 +8,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from suno_video_async.clock import Clock
 from suno_video_async.local import control, openapi
 from suno_video_async.local.accounts import Account, Accounts, Counts
 from suno_video_async.local.announcing import AHEAD, Announcer, CallbackDue, CallbackForm
+from suno_video_async.local.changes import Changes
 from suno_video_async.local.effects import REDIRECTED, dated, instead, spoiled, spoiled_delivery
 from suno_video_async.local.exchange import (
     MODELS_PATH,
@@ -137,6 +139,7 @@ class ApiService:
         self._ended: deque[VideoTask] = deque()
         self._by_media: dict[str, VideoTask] = {}
         self._counts = Counts()
+        self._changes = Changes()
         self._calls: Mapping[str, Callable[[Account, ServerRequest, Fault | None], Any]] = {
             CREATE: self._create,
             INFO: self._info,
@@ -190,6 +193,7 @@ class ApiService:
         self._by_media.clear()
         self._media.forget_expired()
         self._videos.clear()
+        self._changes.clear()
         self._ended.clear()
         self._accounts.reset()
         self._faults.reset()
@@ -210,6 +214,40 @@ class ApiService:
         self._began = self._clock.now()
 
     @property
+    def changes(self) -> Changes:
+        """The order in which the video tasks have changed."""
+        return self._changes
+
+    @property
+    def videos(self) -> Mapping[str, VideoTask]:
+        """The video tasks by their ids, in the order in which they were created."""
+        return self._videos
+
+    def newest(self, count: int) -> list[VideoTask]:
+        """Return the newest video tasks, the newest first."""
+        return list(islice(reversed(self._videos.values()), count))
+
+    @property
+    def accounts(self) -> Accounts:
+        """The accounts."""
+        return self._accounts
+
+    @property
+    def counts(self) -> Counts:
+        """What happened since the start or the last reset."""
+        return self._counts
+
+    @property
+    def cost(self) -> float:
+        """Credits that a video costs."""
+        return self._cost
+
+    def video_file(self, task: VideoTask, request: ServerRequest) -> Reply | None:
+        """Return a task's video as the answer to a GET or HEAD, without faults; None if there is none."""
+        self._forget_outdated_media()
+        return None if task.media is None else self._media.reply(evolve(request, path=task.media))
+
+    @property
     def owes_callbacks(self) -> bool:
         """Whether an unfinished task has a callback URL."""
         return any(not task.ended and task.order.callback_url is not None for task in self._videos.values())
@@ -217,8 +255,8 @@ class ApiService:
     def stop(self) -> None:
         """Stop all running tasks; their status stays as it is."""
         for task in self._videos.values():
-            if not task.ended and task.cancel is not None:
-                task.cancel()
+            if not task.ended and task.work is not None:
+                task.work.cancel()
 
     @property
     def _announcer(self) -> Announcer:
@@ -284,12 +322,13 @@ class ApiService:
             tally.charge(order.track)
         if order.callback_url is not None:
             task.callback_fault = self._next_fault(CALLBACK, account)
-        task.cancel = self._producer.start(
+        task.work = self._producer.start(
             order,
             fails=fault is not None and fault.name == "fail",
             on_running=partial(self._begin, task),
             on_end=partial(self._end, task, self._origin(request)),
         )
+        self._changes.note(task.id)
         if order.callback_url is not None and self._is_early(task.id):
             self._announcer.announce_early(order.callback_url, task.data(self._origin(request)))
         return {"task_id": task.id}
@@ -298,6 +337,8 @@ class ApiService:
         account.check_feature()
         check_form(request)
         order = read_order(request.body)
+        if request.size is not None:
+            order = evolve(order, size=request.size)
         problem = self._music.why_unknown(order) if self._producer.needs_known_tracks else None
         if problem is not None:
             raise Refusal(422, errors=(problem,))
@@ -347,6 +388,8 @@ class ApiService:
     def _begin(self, task: VideoTask) -> None:
         if task is self._videos.get(task.id):
             task.move(RUNNING)
+            task.began = self._clock.time()
+            self._changes.note(task.id)
 
     def _end(self, task: VideoTask, origin: str, outcome: MediaFile | Failure) -> None:
         if task is not self._videos.get(task.id):
@@ -361,7 +404,8 @@ class ApiService:
             task.move(SUCCESS)
             task.media, task.notes = self._media.add(outcome, ".mp4"), outcome.notes
             self._by_media[task.media] = task
-        task.cancel = None
+        task.work = None
+        self._changes.note(task.id)
         self._ended.append(task)
         self._forget_old()
         if task.order.callback_url is not None:
@@ -377,6 +421,7 @@ class ApiService:
         while len(self._ended) > KEPT_TASKS:
             task = self._ended.popleft()
             del self._videos[task.id]
+            self._changes.forget(task.id)
             self._forget_media(task)
 
     def _forget_outdated_media(self) -> None:

@@ -18,6 +18,7 @@ from suno_video_async.local.accounts import Account
 from suno_video_async.local.exchange import MESSAGES, amount
 from suno_video_async.local.faults import Fault
 from suno_video_async.local.orders import Order
+from suno_video_async.local.producers import Work
 from suno_video_async.lyricvideo.library import Library, LibraryTrack
 
 PENDING, RUNNING, SUCCESS, FAILED = "pending", "running", "success", "failed"
@@ -40,7 +41,8 @@ class VideoTask:
         media: the path of its video on this server.
         problem: why it failed.
         notes: what viewers of its video should know.
-        cancel: stops the work on it.
+        began: Unix seconds of the server's clock at which work on it started.
+        work: on it, until the end.
         callback_fault: the fault that applies to its callback.
 
     """
@@ -55,7 +57,8 @@ class VideoTask:
     media: str | None = None
     problem: str | None = None
     notes: tuple[str, ...] = ()
-    cancel: Callable[[], object] | None = field(default=None, repr=False)
+    began: float | None = None
+    work: Work | None = field(default=None, repr=False)
     callback_fault: Fault | None = None
 
     def move(self, status: str) -> None:

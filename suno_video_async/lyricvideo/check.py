@@ -18,7 +18,7 @@ from suno_video_async.lyricvideo.scripts import left_out
 
 @frozen
 class CheckedLibrary:
-    """What a folder holds.
+    """What a folder, or one song of it, holds.
 
     Attributes:
         tracks: the songs that a video can be made of.
@@ -46,21 +46,29 @@ def check_library(directory: Path, fonts: Sequence[Path] = ()) -> CheckedLibrary
 
     """
     library = FolderLibrary(directory, lenient=True)
-    mistakes = list(library.mistakes)
-    warnings = list(library.warnings)
-    for track in library.tracks():
-        mistakes += _late_lines(library, track)
-        cut = library.cut(track)
-        mistakes += [cut] if cut is not None else []
+    songs = [check_song(library, track, fonts) for track in library.tracks()]
+    return CheckedLibrary(
+        tuple(library.tracks()),
+        (*library.mistakes, *(mistake for song in songs for mistake in song.mistakes)),
+        tuple(dict.fromkeys(note for song in songs for note in song.unseen)),
+        tuple(warning for song in songs for warning in song.warnings),
+    )
+
+
+def check_song(library: FolderLibrary, track: LibraryTrack, fonts: Sequence[Path] = ()) -> CheckedLibrary:
+    """Return what is wrong with one song of a library. Blocks."""
+    mistakes = list(_late_lines(library, track))
+    cut = library.cut(track)
+    mistakes += [cut] if cut is not None else []
+    warnings = list(library.warnings_of(track))
     if find_spec("PIL") is None or find_spec("uharfbuzz") is None:
-        unseen = ["covers and letters: they need suno-video-async[local]"]
+        unseen = ("covers and letters: they need suno-video-async[local]",)
     else:
-        unseen = []
-        for track in library.tracks():
-            found, odd = _pictures(library, track, fonts)
-            mistakes += found
-            warnings += odd
-    return CheckedLibrary(tuple(library.tracks()), tuple(mistakes), tuple(unseen), tuple(warnings))
+        unseen = ()
+        found, odd = _pictures(library, track, fonts)
+        mistakes += found
+        warnings += odd
+    return CheckedLibrary((track,), tuple(mistakes), unseen, tuple(warnings))
 
 
 def _late_lines(library: FolderLibrary, track: LibraryTrack) -> Iterator[LibraryError]:

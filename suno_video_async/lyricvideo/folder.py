@@ -59,10 +59,9 @@ class FolderLibrary:
         """The mistakes of the songs that are left out."""
         return tuple(self._mistakes.values())
 
-    @property
-    def warnings(self) -> tuple[LibraryError, ...]:
-        """What is odd in the other songs: lines that are left out, files that are not used."""
-        return tuple(warning for song in self._songs.values() for warning in song.warnings)
+    def warnings_of(self, track: LibraryTrack) -> tuple[LibraryError, ...]:
+        """What is odd in a song: lines that are left out, files that are not used."""
+        return self._song(track).warnings
 
     def cut(self, track: LibraryTrack) -> LibraryError | None:
         """What to say if the audio of a track holds less than it states."""

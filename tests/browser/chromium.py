@@ -6,6 +6,8 @@ import shutil
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,15 @@ def missing() -> str | None:
     """Return what is not installed, or None."""
     absent = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
     return f"{' and '.join(absent)}: apt-get install chromium chromium-driver" if absent else None
+
+
+@cache
+def _axe() -> str:
+    """Return the script of axe-core; this package brings it, and is not needed for anything else."""
+    found = find_spec("axe_playwright_python")
+    if found is None or found.origin is None:
+        raise RuntimeError("axe-core is missing: pip install --no-deps axe-playwright-python")
+    return Path(found.origin).with_name("axe.min.js").read_text(encoding="utf-8")
 
 
 @contextmanager
@@ -52,13 +63,13 @@ class Browser:
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
 
-    def show(self, page: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
-        """Open a page in a window of its own size and wait until it can be used."""
+    def show(self, page: Path | str, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+        """Open a file, or a URL, in a window of its own size and wait until it can be used."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        self.driver.get(page.resolve().as_uri())
+        self.driver.get(page.resolve().as_uri() if isinstance(page, Path) else page)
         self.until("return document.documentElement.dataset.ready !== undefined")
 
     def run(self, script: str, *arguments: object) -> Any:
@@ -70,6 +81,17 @@ class Browser:
         return WebDriverWait(self.driver, PATIENCE, poll_frequency=0.05).until(
             lambda driver: driver.execute_script(script, *arguments)
         )
+
+    def violations(self) -> list[str]:
+        """Return what axe-core finds wrong with the page, for people who see, hear or move otherwise."""
+        self.run(_axe())
+        found: list[str] = self.driver.execute_async_script(
+            "const done = arguments[0];"
+            "const where = (one) => one.nodes.map((node) => node.target.join(' ')).join(', ');"
+            "axe.run(document).then((all) => done(all.violations.map((one) => `${one.id}: ${where(one)}`)),"
+            " (why) => done([String(why)]))"
+        )
+        return found
 
     def said(self) -> list[dict[str, Any]]:
         """Return what the page's console has heard since it was asked last."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,23 +23,6 @@ pytestmark = pytest.mark.browser
 ROWS = 10_000
 #: Elements that a page of any size may have.
 MOST_ELEMENTS = 3_000
-
-
-@pytest.fixture(scope="session")
-def started() -> Iterator[Browser]:
-    """Return a browser, which all tests share."""
-    from tests.browser.chromium import Browser, chromium  # noqa: PLC0415  only this session has it installed
-
-    with chromium() as driver:
-        yield Browser(driver)
-
-
-@pytest.fixture
-def browser(started: Browser) -> Iterator[Browser]:
-    """Return the browser; whatever a page complains about fails its test."""
-    started.said()
-    yield started
-    assert started.said() == []
 
 
 def video(path: Path) -> Path:

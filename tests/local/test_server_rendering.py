@@ -118,6 +118,24 @@ async def test_a_video_says_what_it_is_and_what_it_lacks(songs: Path, tmp_path: 
         assert (picture.width, picture.height, picture.frames) == (96, 160, 30)
 
 
+async def test_the_studio_chooses_the_size(songs: Path) -> None:
+    """An order of the studio's page has a size of its own, and its progress ends at the whole."""
+    wish = {"task_id": "m1", "suno_id": "short", "size": "96x160"}
+    async with rendering(songs) as server, aiohttp.ClientSession(server.url) as session:
+        headers = {"Origin": server.url, "X-Suno-Studio": "1"}
+        async with session.post("/studio/order", json=wish, headers=headers) as response:
+            task_id = (await response.json())["data"]["task_id"]
+        work = server.service.videos[task_id].work
+        await ended(server, "success")
+        assert work is not None
+        assert work.progress == 1
+        async with session.get("/studio/video", params={"task": task_id}) as response:
+            content = await response.read()
+    with av.open(io.BytesIO(content)) as video:
+        picture = video.streams.video[0]
+        assert (picture.width, picture.height) == (96, 160)
+
+
 async def test_an_unknown_track_is_refused(songs: Path) -> None:
     """What the library does not have is a 422 that names the field; nothing is charged."""
     async with (
