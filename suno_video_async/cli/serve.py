@@ -35,7 +35,8 @@ def read_render_seconds(ctx: click.Context, param: click.Parameter, value: str) 
 @click.command(
     "serve",
     epilog=(
-        "\b\nExamples:\n  suno-video serve\n  suno-video serve --port 0 --render-seconds 60:0.3 --time-scale 100"
+        "\b\nExamples:\n  suno-video serve\n  suno-video serve --library songs --open\n"
+        "  suno-video serve --port 0 --render-seconds 60:0.3 --time-scale 100"
     ),
 )
 @click.option(
@@ -120,13 +121,15 @@ def read_render_seconds(ctx: click.Context, param: click.Parameter, value: str) 
     metavar="S",
     help="On shutdown: seconds for answers and callbacks in flight.",
 )
+@click.option("--open", "opens", is_flag=True, help="Open the studio, the server's page, in the browser.")
 @click.option("--seed", type=int, metavar="N", help="Make faults and durations repeatable.")
 def serve_command(**options: Any) -> int:
     """Run the service on this machine: for development, tests, and lyric videos of your own.
 
     It implements the same API as the hosted service and really renders the videos (this needs the extra
     suno-video-async[local]). It prints its address and, if it generated one, the key: pass them to a client as
-    CRUN_BASE_URL and CRUN_API_KEY. Ctrl+C or SIGTERM stops it gracefully, a second one at once.
+    CRUN_BASE_URL and CRUN_API_KEY. In a browser on this machine that address is the studio, a page that shows the
+    library and makes videos of it. Ctrl+C or SIGTERM stops it gracefully, a second one at once.
     """
     code = run_interruptible(partial(_serve, options))
     return Exit.DONE if code == Exit.INTERRUPTED else code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -42,6 +43,7 @@ async def serve(
     constant_rate: bool = False,
     fonts: Sequence[Path] = (),
     grace: float = 0.0,
+    opens: bool = False,
     stopping: asyncio.Event | None = None,
     say: Callable[[str], object] | None = None,
     warn: Callable[[str], object] | None = None,
@@ -51,6 +53,7 @@ async def serve(
     Args:
         keys: a TOML file of more keys.
         grace: real seconds in which a stopping server may finish its work.
+        opens: open the studio in the browser once the server listens.
         stopping: set it to stop the server; if the call is cancelled, the server stops at once.
         say: takes the line with the address; by default it goes to stdout.
         warn: takes a warning; by default it goes to stderr.
@@ -91,10 +94,18 @@ async def serve(
             )
         made_up = "" if api_keys else f" api key {server.api_key}"
         (say or _to_stdout)(f"listening on {server.url}{made_up}")
+        if opens:
+            await _open(f"{server.url}/", warn)
         await (stopping or asyncio.Event()).wait()
         if grace and server.is_unfinished:
             warn(f"stopping: callbacks are still to be sent, for at most {grace:g} s; stop again to end at once")
         await server.aclose(grace=grace)
+
+
+async def _open(address: str, warn: Callable[[str], object]) -> None:
+    # In a thread: a browser in a terminal keeps it until it is left.
+    if not await anyio.to_thread.run_sync(webbrowser.open, address, abandon_on_cancel=True):
+        warn(f"no browser was found: open {address} in one")
 
 
 def _to_stdout(line: str) -> None:

@@ -62,7 +62,7 @@ def check_song(library: FolderLibrary, track: LibraryTrack, fonts: Sequence[Path
     mistakes += [cut] if cut is not None else []
     warnings = list(library.warnings_of(track))
     if find_spec("PIL") is None or find_spec("uharfbuzz") is None:
-        unseen = ("covers and letters: they need suno-video-async[local]",)
+        unseen: tuple[str, ...] = ("covers and letters: they need suno-video-async[local]",)
     else:
         unseen = ()
         found, odd = _pictures(library, track, fonts)

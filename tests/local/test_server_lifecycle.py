@@ -7,6 +7,7 @@ import gc
 import socket
 import sys
 import threading
+import webbrowser
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +279,26 @@ async def test_the_command_says_where_it_listens() -> None:
         with pytest.raises(asyncio.CancelledError):
             await running
         assert said.empty()
+
+
+@pytest.mark.parametrize("found", [True, False])
+async def test_the_command_opens_the_studio(monkeypatch: pytest.MonkeyPatch, found: bool) -> None:
+    """With --open a browser gets the address once the server listens; without a browser that is said."""
+    shown, said = list[str](), list[str]()
+
+    def browser(address: str) -> bool:
+        shown.append(address)
+        return found
+
+    monkeypatch.setattr(webbrowser, "open", browser)
+    options: dict[str, Any] = {"render_seconds": 1.0, "say": said.append, "warn": said.append}
+    running = asyncio.ensure_future(serve(port=0, opens=True, **options))
+    await until(lambda: shown and len(said) == 2 - found)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert shown == [said[0].split(" ")[2] + "/"]
+    assert said[1:] == ([] if found else [f"no browser was found: open {shown[0]} in one"])
 
 
 async def test_the_command_warns_where_others_can_reach_it(capsys: pytest.CaptureFixture[str]) -> None:
