@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 from attrs import evolve, frozen
 
 from suno_video_async.clock import Clock
-from suno_video_async.local.accounts import Account
+from suno_video_async.local.accounts import Account, RateWindow
 from suno_video_async.local.exchange import MAX_BODY, Refusal, Reply, ServerRequest, amount, encoded, json_reply
 from suno_video_async.local.orders import MODEL
 from suno_video_async.local.service import ApiService
@@ -307,16 +307,21 @@ def _progress(task: VideoTask) -> float:
 
 
 def _account(account: Account, now: float) -> dict[str, Any]:
-    window, tally = account.window, account.tally
+    tally = account.tally
     return {
         "name": account.name,
         "balance": amount(account.balance),
         "running": account.running,
         "max_running": account.max_running,
-        "window": {"used": window.in_use(now), "limit": window.limit, "per": window.per},
+        "window": _window(account.window, now),
+        "reads": None if account.reads is None else _window(account.reads, now),
         "requests": dict(tally.requests),
         "refused": dict(tally.refused),
         "faults": dict(tally.faults),
         "charged": tally.charged_by_track.total(),
         "refunded": tally.refunded,
     }
+
+
+def _window(window: RateWindow, now: float) -> dict[str, Any]:
+    return {"used": window.in_use(now), "limit": window.limit, "per": window.per}

@@ -363,10 +363,12 @@
     const table = (caption, counts) => Object.keys(counts).length ? make("table", {}, make("caption", {}, caption),
       make("tbody", {}, ...Object.entries(counts).map(([name, count]) => make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, plain(count)))))) : null;
     const figure = (name, value, more) => make("div", {}, make("dt", {}, name), make("dd", {}, value), more ? make("dd", { class: "more" }, more) : null);
+    const view = (name, window) => figure(name, window.limit === null ? plain(window.used) : `${plain(window.used)} of ${plain(window.limit)}`, `in any ${plain(window.per)} s`);
     get("books").replaceChildren(...books.accounts.map((account) => make("section", { class: "card", "aria-label": `Account ${account.name}` },
       make("h2", {}, `Account ${account.name}`),
       make("dl", { class: "figures" }, figure("Credits", plain(account.balance, 6)),
-        figure("Requests in the window", account.window.limit === null ? plain(account.window.used) : `${plain(account.window.used)} of ${plain(account.window.limit)}`, `in any ${plain(account.window.per)} s`),
+        view(account.reads ? "CreateTask in the window" : "Requests in the window", account.window),
+        account.reads ? view("Other requests in theirs", account.reads) : null,
         figure("Running", plain(account.running), `at most ${plain(account.max_running)}`),
         figure("Charged", named(account.charged, "video"), account.refunded ? `${plain(account.refunded)} given back` : "")),
       make("div", { class: "tables" }, table("Requests", account.requests), table("Refused, by code", account.refused), table("Faults, by kind", account.faults)))),
