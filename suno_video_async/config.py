@@ -106,8 +106,9 @@ class Settings:
         if not key or not key.strip():
             raise MissingKeyError
         checked_url = check_base_url(url.strip(), key.strip())
-        settings = cls(checked_url, check_key(key.strip()), bool(api_key), key_file)
-        if not is_secret(settings.api_key) and not is_loopback(urlsplit(settings.base_url).hostname or ""):
+        of_a_test = is_loopback(urlsplit(checked_url).hostname or "") and not is_secret(key.strip())
+        settings = cls(checked_url, check_key(key.strip(), of_a_test=of_a_test), bool(api_key), key_file)
+        if not of_a_test and not is_secret(settings.api_key):
             raise ConfigurationError(
                 f"the API key has only {len(settings.api_key)} characters: copy it whole (one this short is for a"
                 " test server on this machine)"
@@ -179,8 +180,12 @@ def has_usual_shape(key: str) -> bool:
     return _KEY_SHAPE.fullmatch(key) is not None
 
 
-def check_key(key: str) -> str:
+def check_key(key: str, *, of_a_test: bool = False) -> str:
     """Return a key that a header can carry; an unusual shape causes a warning.
+
+    Args:
+        key: the key.
+        of_a_test: it is a short one for a server on this machine, which may have any shape.
 
     Raises:
         ConfigurationError: no header can carry it.
@@ -188,7 +193,7 @@ def check_key(key: str) -> str:
     """
     if not (key.isascii() and key.isprintable()):
         raise ConfigurationError("the API key contains characters that no HTTP header can carry: copy it again")
-    if not has_usual_shape(key):
+    if not of_a_test and not has_usual_shape(key):
         warnings.warn(
             f"the API key is not of the usual shape ('ak_' and 32 characters; this one has {len(key)} in all):"
             " the server will decide",

@@ -46,7 +46,8 @@ def test_a_short_key_is_for_a_test_server_on_this_machine() -> None:
     """Elsewhere it is a key that was cut off, and it could not be kept out of texts."""
     with pytest.warns(UserWarning, match="usual shape"), pytest.raises(ConfigurationError, match="copy it whole"):
         Settings.find("ak_short", environment={})
-    with pytest.warns(UserWarning, match="usual shape"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         assert Settings.find("test", "http://127.0.0.1:8555", environment={}).api_key == "test"
 
 

@@ -19,7 +19,7 @@ from attrs import frozen
 
 from suno_video_async._util.filesystem import network_file_system
 from suno_video_async.cli import errors
-from suno_video_async.config import Settings, default_key_file, has_usual_shape
+from suno_video_async.config import Settings, default_key_file, has_usual_shape, is_secret
 from suno_video_async.errors import ConfigurationError, LedgerError, MissingKeyError
 from suno_video_async.ledger.lock import held_by
 from suno_video_async.ledger.schema import MIGRATIONS
@@ -172,6 +172,8 @@ def check_key(base_url: str | None) -> tuple[list[Check], Settings | None]:
     checks = list[Check]()
     if has_usual_shape(settings.api_key):
         checks.append(ok("key", f"found in {where}, of the usual shape"))
+    elif not is_secret(settings.api_key):  # of a server on this machine: elsewhere it was refused
+        checks.append(ok("key", f"found in {where}, a short one for a server on this machine"))
     else:
         text = f"found in {where}, {len(settings.api_key)} characters long, which is not the usual shape"
         checks.append(warn("key", text, "make sure that you copied all of it"))
