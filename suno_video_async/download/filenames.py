@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import string
+import sys
 import unicodedata
 from collections.abc import Mapping
 from os import PathLike
@@ -163,10 +164,11 @@ def _listed() -> str:
 
 
 def _safe(text: str) -> str:
-    """Return a text without anything that a file system or a terminal could misinterpret."""
-    text = unicodedata.normalize("NFC", text)
+    """Return a text without anything that a file system or a terminal could misinterpret, or cannot spell."""
+    names = sys.getfilesystemencoding()  # in some locales it has few letters
+    text = unicodedata.normalize("NFC", text).encode(names, errors="replace").decode(names)
     printable = (one if one.isprintable() else "_" for one in _UNSAFE.sub("_", text))
-    return " ".join("".join(printable).encode(errors="replace").decode().split())
+    return " ".join("".join(printable).split())
 
 
 def _finished(stem: str) -> str:

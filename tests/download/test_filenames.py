@@ -90,3 +90,16 @@ def test_only_a_title_costs_a_question() -> None:
     """The song's title is asked for where the template has it."""
     assert NameTemplate("{title} {suno_id}").needs_title
     assert not NameTemplate("{author} {suno_id}").needs_title
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [("utf-8", "Ärzte 東京 s1.mp4"), ("iso8859-1", "Ärzte __ s1.mp4"), ("ascii", "_rzte __ s1.mp4")],
+)
+def test_a_letter_that_the_file_system_lacks_is_replaced(
+    encoding: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a locale without Unicode the video was paid for, and could not be saved."""
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: encoding)
+    track = Track(task_id="m", suno_id="s1", author="Ärzte 東京")
+    assert NameTemplate("{author} {suno_id}").name(track) == name
