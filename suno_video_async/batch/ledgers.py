@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -50,9 +51,15 @@ async def choose_ledger(
         return LedgerChoice(ledger=given)
     if clients is not None:
         return LedgerChoice(ledger=clients)
-    if isinstance(source, str | PathLike) and not await in_one_thread()(partial(is_stream, Path(source))):
-        return LedgerChoice(ledger=ledger_beside(Path(source)))
+    if isinstance(source, str | PathLike):
+        found = await in_one_thread()(partial(_default_ledger, Path(source)))
+        if found is not None:
+            return LedgerChoice(ledger=found)
     return LedgerChoice(ledger=as_ledger(None), forgets=True)
+
+
+def _default_ledger(catalog: Path) -> Path | None:
+    return None if is_stream(catalog) else ledger_beside(catalog)
 
 
 async def planned_ledger(
@@ -139,7 +146,19 @@ class OtherLedgers:
 
 
 def ledger_beside(catalog: Path) -> Path:
-    """Return the default ledger of a catalog: `catalog.ledger.db` for `catalog.csv`."""
+    """Return the default ledger of a catalog: `catalog.ledger.db` for `catalog.csv`. Blocks.
+
+    A link to a catalog has that of the file, so that both names pay once; unless it has one of its own already, or
+    none can be made beside the file.
+    """
+    own = _named_after(catalog)
+    if not catalog.is_symlink() or own.exists():
+        return own
+    files = _named_after(catalog.resolve())
+    return files if files.exists() or os.access(files.parent, os.W_OK) else own
+
+
+def _named_after(catalog: Path) -> Path:
     name = catalog.with_suffix("") if catalog.suffix.lower() == ".gz" else catalog
     stem = name.stem if name.suffix.lower() in CATALOG_SUFFIXES else name.name
     return catalog.with_name(f"{stem}.ledger.db")

@@ -162,6 +162,33 @@ def test_the_default_ledger_is_named_after_the_catalog() -> None:
     ]
 
 
+def test_a_link_to_a_catalog_has_the_ledger_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both names pay once; but the link keeps one that it has, and one that cannot be written is not begun."""
+    folder = tmp_path / "songs"
+    folder.mkdir()
+    files, link = folder / "file.csv", tmp_path / "link.csv"
+    files.touch()
+    link.symlink_to("songs/file.csv")
+    assert ledger_beside(link) == ledger_beside(files) == folder / "file.ledger.db"
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert ledger_beside(link) == tmp_path / "link.ledger.db"
+    (folder / "file.ledger.db").touch()
+    assert ledger_beside(link) == folder / "file.ledger.db"
+    (tmp_path / "link.ledger.db").touch()
+    assert ledger_beside(link) == tmp_path / "link.ledger.db"
+
+
+async def test_a_catalog_and_a_link_to_it_in_another_folder_pay_once(catalog: Path, tmp_path: Path) -> None:
+    """One ledger serves both names."""
+    api, link = FakeAPI(), tmp_path / "elsewhere" / "link.csv"
+    link.parent.mkdir()
+    link.symlink_to(catalog)
+    client, _ = client_of(api, clock=SystemClock(1000))
+    async with client:
+        first, second = await outcomes_of(client, link), await outcomes_of(client, catalog)
+    assert len(api.created) == len(first) == len(second)
+
+
 # Several at the same time
 
 
