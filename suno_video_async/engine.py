@@ -175,7 +175,7 @@ class Engine:
             in_flight=lambda: len(self.poller),
             statistics=self.statistics,
         )
-        slots = self._slots = anyio.Semaphore(options.max_in_flight)
+        slots = self._slots = anyio.Semaphore(options.max_in_flight, fast_acquire=True)
         schedule = PollSchedule(self.rate, self._durations, read_rate=options.limiter.read_rate)
         self.poller = Poller(self.calls, schedule, blocked=lambda: slots.statistics().tasks_waiting)
         self.calls.on_closed = self.poller.fail_submissions

@@ -40,6 +40,8 @@ UNKNOWN_GRACE = 120.0
 DEFAULT_TASK_TIMEOUT = 6 * 3600.0
 #: No task takes longer, in seconds: a longer duration is a mistake of the server's, such as milliseconds.
 LONGEST_TASK = 6 * 3600.0
+#: Made once: `json.dumps` makes an encoder at each call that has options.
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 _STATUSES: Mapping[str, TaskStatus] = {
     "pending": "pending",
@@ -140,7 +142,7 @@ class Track:
     def key(self) -> str:
         """The track's identity: a compact JSON array of its four fields, `""` where one is absent."""
         parts = (self.task_id, self.suno_id, self.author or "", self.brand or "")
-        return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+        return _compact(parts)
 
 
 def _http_url(_: object, attribute: Attribute[Any], value: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from suno_video_async._util.aio import OwnLoop
 from suno_video_async.clock import Clock
@@ -152,8 +153,7 @@ class TaskFeed:
     def _announce(self) -> None:
         self._version += 1
         for future in self._changed:
-            if not future.done():
-                future.set_result(None)
+            _wake(future)
         self._changed.clear()
 
     async def changed(self, seen: int, deadline: float | None = None) -> int | None:
@@ -165,14 +165,19 @@ class TaskFeed:
         self._changed[future] = None
         timer = None
         if deadline is not None:
-            timer = self.clock.call_later(max(0.0, deadline - self.clock.now()), future.cancel)
+            timer = self.clock.call_later(max(0.0, deadline - self.clock.now()), partial(_wake, future))
         try:
-            await asyncio.wait([future])
+            await future
         finally:
             self._changed.pop(future, None)
             if timer is not None:
                 timer.cancel()
         return None if self._version == seen else self._version
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 class _Updates:

@@ -8,8 +8,9 @@ import os
 import re
 import select
 import ssl
+import time
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -63,6 +64,10 @@ NEVER_UP = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohtt
 _REPEATS = "_retry_connection"
 #: Where its connectors keep idle connections; it has no public name either.
 _IDLE = "_conns"
+#: How long they keep one; without that name every idle connection is looked at.
+_KEPT = "_keepalive_timeout"
+#: Seconds by which a connection must be younger than that, so that aiohttp still takes it a moment later.
+_SPARE = 0.1
 #: Rounds of the event loop between a timeout and giving up: an answer that has arrived is read in a few.
 LAST_ROUNDS = 20
 
@@ -134,38 +139,36 @@ def _close_idle_connections(session: aiohttp.ClientSession, *, all_of_them: bool
     """Close what waits to be used again and has been sent something unasked, or all that waits.
 
     aiohttp would take what has arrived on an idle connection as the answer to the next request. What is in use is
-    left alone.
+    left alone. It takes them from one end of the row: so those at either end are looked at, up to the first one
+    that it would take, however many there are.
     """
-    idle = {connection: _descriptor(connection) for connection in _idle(session)}
-    if not idle:
-        return
-    readable = _readable([number for number in idle.values() if number >= 0])
-    for connection, number in idle.items():
-        if all_of_them or number in readable or getattr(connection, "should_close", False):
-            connection.close()
-
-
-def _idle(session: aiohttp.ClientSession) -> Iterator[Any]:
+    fresh = time.monotonic() - getattr(session.connector, _KEPT, 0.0) + _SPARE
     for idle in getattr(session.connector, _IDLE, {}).values():
-        for connection, *_ in idle:
-            yield connection
+        for row in (idle, reversed(idle)) if len(idle) > 1 else (idle,):
+            for connection, *since in row:
+                open_ = _descriptor(connection)
+                if all_of_them or getattr(connection, "should_close", False) or _readable(open_):
+                    connection.close()
+                elif open_ is not None and since and since[0] > fresh:
+                    break
 
 
-def _descriptor(connection: Any) -> int:
-    """Return the number of an open connection's socket, or -1."""
+def _descriptor(connection: Any) -> int | None:
+    """Return the number of an open connection's socket."""
     transport = getattr(connection, "transport", None)
     socket = None if transport is None or transport.is_closing() else transport.get_extra_info("socket")
-    return -1 if socket is None else int(socket.fileno())
+    return None if socket is None or socket.fileno() < 0 else int(socket.fileno())
 
 
-def _readable(numbers: Collection[int]) -> Collection[int]:
-    """Return the sockets from which something can be read at once."""
+def _readable(number: int | None) -> bool:
+    """Whether something can be read from a socket at once."""
+    if number is None:
+        return False
     if not hasattr(select, "poll"):  # Windows
-        return select.select(numbers, [], [], 0)[0] if numbers else []
+        return bool(select.select([number], [], [], 0)[0])
     poll = select.poll()
-    for number in numbers:
-        poll.register(number, select.POLLIN)
-    return {number for number, _ in poll.poll(0)}
+    poll.register(number, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class AiohttpTransport:
@@ -194,6 +197,7 @@ class AiohttpTransport:
         self._base_url = base_url.rstrip("/")
         self._api_key = api_key.encode()
         self._spellings = _spellings(self._api_key)
+        self._lowered = self._api_key.lower()
         self._headers: Mapping[str, str] = {
             "x-api-key": api_key,
             "User-Agent": USER_AGENT,
@@ -279,7 +283,7 @@ class AiohttpTransport:
 
     def _without_key(self, body: bytes) -> bytes:
         """Take the key out of a body that repeats it, be it spelt with JSON's escapes."""
-        if b"\\" not in body and self._api_key not in body and self._api_key.lower() not in body.lower():
+        if b"\\" not in body and self._lowered not in body.lower():
             return body
         return self._spellings.sub(b"[api key]", body)
 

@@ -80,7 +80,7 @@ class Conversion:
         self.evidence: Evidence | None = None
         self._scope = anyio.CancelScope()
         self._ended = anyio.Event()
-        self._room = anyio.Semaphore(2 * engine.options.max_in_flight)
+        self._room = anyio.Semaphore(2 * engine.options.max_in_flight, fast_acquire=True)
         self._outcomes: MemoryObjectReceiveStream[Outcome] | None = None
 
     async def __aenter__(self) -> Conversion:

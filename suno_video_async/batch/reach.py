@@ -49,6 +49,8 @@ class ReachCheck:
             ServiceUnreachable: it did not come back within the policy's `maintenance_horizon`.
 
         """
+        if self._passed:
+            return
         async with self._lock:
             if self._failure is not None:
                 raise self._failure.with_traceback(None)

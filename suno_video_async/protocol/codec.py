@@ -65,6 +65,8 @@ MAX_DEPTH = 6
 
 _JSON = json.JSONDecoder()
 _JOB = "/api/v1/client/job/"
+#: Made once: `json.dumps` makes an encoder at each call that has options.
+_json = json.JSONEncoder(ensure_ascii=False).encode
 #: A tuple, since a union would be rebuilt at every call of `isinstance`.
 _NUMBERS = (int, float)
 _TIMES_AND_COST = ("create_at", "complete_at", "duration_s", "credits")
@@ -121,7 +123,7 @@ def create_task(request: VideoRequest) -> Request:
 def called_back(request: Request, url: str) -> Request:
     """Return a CreateTask with this callback URL: each attempt has its own."""
     body = {**json.loads(request.body or b"{}"), "callback_url": url}
-    return evolve(request, body=json.dumps(body, ensure_ascii=False).encode())
+    return evolve(request, body=_json(body).encode())
 
 
 def read_callback(body: bytes) -> TaskSnapshot:
@@ -166,7 +168,7 @@ def _submission(request: VideoRequest) -> bytes:
         body["callback_url"] = request.callback_url
     fields = {"task_id": track.task_id, "suno_id": track.suno_id, "author": track.author, "brand": track.brand}
     body["input"] = {name: value for name, value in fields.items() if value is not None}
-    return json.dumps(body, ensure_ascii=False).encode()
+    return _json(body).encode()
 
 
 # Decoding

@@ -10,7 +10,7 @@ import ssl
 import zlib
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 import pytest
@@ -524,3 +524,51 @@ async def test_a_sessions_own_settings_do_not_change_an_answer() -> None:
 def test_a_bad_certificate_counts_as_not_sent() -> None:
     """aiohttp's certificate error is one of those that the adapter takes for "no connection"."""
     assert issubclass(aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorError)
+
+
+@pytest.mark.parametrize("which", ["first", "last", "all"])
+async def test_a_stray_answer_is_closed_at_either_end_of_the_idle_connections(which: str) -> None:
+    """aiohttp takes the next connection from one end of the idle ones: none there may hold a stray answer."""
+    together, strays = asyncio.Barrier(3), list[asyncio.StreamWriter]()
+
+    async def behave(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(server.heads) <= 3:
+            strays.append(writer)
+            await together.wait()
+        writer.write(http(b"answer"))
+
+    async with raw_server(behave) as server, make_session() as session:
+        transport = AiohttpTransport(server.url, KEY, timeout=Timeout(), session=session)
+        await asyncio.gather(*(transport.send(READ) for _ in range(3)))
+        (row,) = cast("Any", session.connector)._conns.values()  # where aiohttp keeps them
+        by_port = {writer.get_extra_info("peername")[1]: writer for writer in strays}
+        idle = [by_port[connection.transport.get_extra_info("sockname")[1]] for connection, _ in row]
+        for writer in {"first": idle[:1], "last": idle[-1:], "all": idle}[which]:
+            writer.write(http(b"stray"))
+            await writer.drain()
+        await asyncio.sleep(0.05)
+        assert [(await transport.send(READ)).body for _ in range(4)] == [b"answer"] * 4
+
+
+async def test_a_connection_behind_one_that_is_too_old_is_looked_at() -> None:
+    """aiohttp passes over what it has kept for too long, and takes the next."""
+    together, writers = asyncio.Barrier(2), list[asyncio.StreamWriter]()
+
+    async def behave(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(server.heads) <= 2:
+            writers.append(writer)
+            await together.wait()
+        writer.write(http(b"answer"))
+
+    async with raw_server(behave) as server, make_session() as session:
+        transport = AiohttpTransport(server.url, KEY, timeout=Timeout(), session=session)
+        await asyncio.gather(*(transport.send(READ) for _ in range(2)))
+        (row,) = cast("Any", session.connector)._conns.values()  # where aiohttp keeps them
+        (old, since), (young, _) = row
+        row[0] = (old, since - 10)
+        port = young.transport.get_extra_info("sockname")[1]
+        (writer,) = (writer for writer in writers if writer.get_extra_info("peername")[1] == port)
+        writer.write(http(b"stray"))
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        assert (await transport.send(READ)).body == b"answer"
