@@ -15,9 +15,11 @@ from typing import Any
 ALL: dict[str, list[str]] = {
     "imports": [],
     "overhead": [],
+    "cost": [],
     "hooks": [],
     "ledger": [],
-    "pacing": ["--sockets"],
+    "pacing": [],
+    "sockets": [],
     "shared": [],
     "following": [],
     "catalog": [],

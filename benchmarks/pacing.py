@@ -7,11 +7,10 @@ per track at the rate limit.
 
 There are three tables: the gate (durations lognormal, median 65 s, sigma 0.35), other distributions compared
 with an oracle (the same client, given the true distribution at every moment), and the calibration of
-`update.progress`. With `--sockets` there is a fourth: 1,000 tracks over real sockets at time scale 50, also with
-two hand-written scripts.
+`update.progress`. Over real sockets: `python -m benchmarks.sockets`.
 
 Usage: python -m benchmarks.pacing [--quick] [--jobs 2] [--only gate distributions progress]
-    [--rows 1000/100 1/100] [--cases "2 % stuck"] [--latency 0.01] [--sockets]
+    [--rows 1000/100 1/100] [--cases "2 % stuck"] [--latency 0.01]
 """
 
 from __future__ import annotations
@@ -21,22 +20,14 @@ import json
 import math
 import platform
 import statistics
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
-from benchmarks import catalog
 from benchmarks.pacing_model import DISTRIBUTIONS, LATENCY, Job, run
-from tests.support.processes import ServerProcess
-
-#: Real seconds after which a hand-written script is stopped.
-CUT = 180.0
 
 
 @frozen
@@ -180,57 +171,6 @@ def progress(pool: Any, chosen: Chosen) -> tuple[list[dict[str, Any]], list[str]
     return rows, missed
 
 
-def sockets(tracks: int, scale: float, runs: int) -> list[dict[str, Any]]:
-    """Convert over real sockets, also with the two hand-written scripts, which are stopped after three minutes."""
-    rows = list[dict[str, Any]]()
-    print(f"\n{'who':>12} {'done':>5} {'lost':>5} {'charged':>8} {'requests':>9} {'429':>6} {'of bound':>9} cut")
-    for name in ("ours", "handwritten", "limited"):
-        found = [over_sockets(name, tracks, scale, seed) for seed in range(runs)]
-        cut = sum(bool(one.pop("cut")) for one in found)
-        # What a stopped script had done is unknown; the server's counts are then those of that moment.
-        keys = sorted(set[str]().union(*found))
-        row = {key: statistics.median(one[key] for one in found if key in one) for key in keys}
-        rows.append({"who": name, "runs": runs, "cut": cut, **row})
-        done, lost = (f"{row[key]:.0f}" if key in row else "-" for key in ("done", "lost"))
-        print(
-            f"{name:>12} {done:>5} {lost:>5} {row['charged']:>8.0f} {row['requests']:>9.0f}"
-            f" {row['refused']:>6.0f} {row['of_bound']:>9.2f} {cut:>3}",
-            flush=True,
-        )
-    return rows
-
-
-def over_sockets(name: str, tracks: int, scale: float, seed: int) -> dict[str, float]:
-    """Return the server's counts after one run."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        file = folder / "catalog.csv"
-        catalog.write_catalog(file, range(tracks))
-        with catalog.server(folder, time_scale=scale, seed=seed, faults="", median=65) as at:
-            said = _peer(name, at, file, scale)
-            books = at.stats()
-    seconds = books["last_request_at"] - books["first_request_at"]
-    ended = {} if said is None else {"done": said["done"], "lost": tracks - said["done"]}
-    return {
-        **ended,
-        "cut": said is None,
-        "charged": books["charged"],
-        "requests": sum(books["requests"].values()),
-        "refused": books["refused"].get("429", 0),
-        "of_bound": seconds / ((2 * tracks / 20 - 1) * 10),
-    }
-
-
-def _peer(name: str, at: ServerProcess, file: Path, scale: float) -> dict[str, Any] | None:
-    """Return what one of the three reported; None if a script was stopped."""
-    if name == "ours":
-        return catalog.ours(at, file, scale)
-    try:
-        return catalog.handwritten(at, file, scale, f"{name}.py", CUT)
-    except subprocess.TimeoutExpired:
-        return None
-
-
 TABLES = {"gate": gate, "distributions": distributions, "progress": progress}
 
 
@@ -246,9 +186,6 @@ def main() -> int:
         "--cases", nargs="*", choices=list(DISTRIBUTIONS), default=[], help="only these distributions"
     )
     parser.add_argument("--latency", type=float, default=LATENCY, help="seconds each way")
-    parser.add_argument("--sockets", action="store_true", help="also over real sockets")
-    parser.add_argument("--tracks", type=int, default=1000, help="of the runs over real sockets")
-    parser.add_argument("--runs", type=int, default=3, help="over real sockets")
     args = parser.parse_args()
     chosen = Chosen(args.quick, args.latency, args.rows, args.cases)
     results: dict[str, Any] = {"python": platform.python_version()}
@@ -257,8 +194,6 @@ def main() -> int:
         for name in args.only:
             results[name], some = TABLES[name](pool, chosen)
             missed += some
-    if args.sockets:
-        results["sockets"] = sockets(args.tracks, 50.0, args.runs)
     print(json.dumps({"pacing": results}))
     for line in missed:
         print("missed:", line)

@@ -100,12 +100,15 @@ def main() -> int:
     """Draw all pictures for which there are results."""
     policy()
     results: dict[str, Any] = json.loads((Path(__file__).parent / "results.json").read_text(encoding="utf-8"))
-    figures = results.get("pacing", {}).get("figures", {})
-    for name, draw in (("gate", comparison), ("sockets", peers)):
-        if figures.get(name):
-            draw(figures[name])
+    gate = results.get("pacing", {}).get("figures", {}).get("gate")
+    for name, rows, draw in (
+        ("pacing", gate, comparison),
+        ("sockets", results.get("sockets", {}).get("figures"), peers),
+    ):
+        if rows:
+            draw(rows)
         else:
-            print(f"no picture of pacing/{name}: it was not measured")
+            print(f"no picture of {name}: it was not measured")
     return 0
 
 
