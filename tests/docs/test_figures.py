@@ -21,7 +21,7 @@ def figures() -> dict[str, Any]:
 
 
 FIGURES = figures()
-SOCKETS: dict[str, Row] = {row["who"]: row for row in FIGURES["pacing"]["sockets"]}
+SOCKETS: dict[str, Row] = {row["who"]: row for row in FIGURES["sockets"]}
 CATALOG: dict[str, Row] = {row["name"]: row for row in FIGURES["catalog"]}
 OVERHEAD: dict[int, Row] = {row["workers"]: row for row in FIGURES["overhead"]}
 GATE: dict[int, Row] = {
