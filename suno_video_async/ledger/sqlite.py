@@ -138,8 +138,9 @@ class SqliteLedger(SqliteReader):
             raise
 
     def _take(self, path: Path) -> None:
-        if path.is_dir():
-            raise LedgerError(f"{path} is a folder", fix="name a file for the ledger")
+        if path.exists() and not path.is_file():  # to open a pipe would wait for its other end
+            kind = "a folder" if path.is_dir() else "a pipe or a device"
+            raise LedgerError(f"{path} is {kind}", fix="name a file for the ledger")
         real = path.resolve()  # a link to a ledger is no second ledger
         if not self.accept and (doubt := doubt_about_place(facts_of_place(real))):
             raise DoubtfulLedgerError(f"the ledger {path} {doubt.problem}", doubt.check)

@@ -165,6 +165,14 @@ def test_a_folder(path: Path, how: Callable[[Path], None]) -> None:
     assert [file.name for file in path.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe(path: Path) -> None:
+    """It is not opened, which would wait for its other end for ever."""
+    os.mkfifo(path)
+    with pytest.raises(LedgerError, match=r"catalog\.db is a pipe or a device: name a file"):
+        to_write(path)
+
+
 def test_a_folder_is_called_one(path: Path) -> None:
     """Who names a folder as the ledger is told that it is one."""
     path.mkdir()
