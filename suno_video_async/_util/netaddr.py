@@ -7,6 +7,8 @@ from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit, urlunsplit
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: What Python calls global though it leads into a network of one's own: NAT64 of a site, sites, and `::10.0.0.1`.
+_OF_SITES = [ipaddress.ip_network(one) for one in ("64:ff9b:1::/48", "fec0::/10", "::/96")]
 
 
 def is_private(host: str | None) -> bool:
@@ -30,7 +32,7 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
             inner = IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return _is_public(inner)
-    return address.is_global and not address.is_multicast
+    return address.is_global and not address.is_multicast and not any(address in one for one in _OF_SITES)
 
 
 def without_secrets(url: str) -> str:

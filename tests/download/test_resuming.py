@@ -352,7 +352,12 @@ async def test_a_video_that_comes_compressed_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "10.1.2.3", "169.254.169.254", "[::1]", "[::ffff:10.0.0.1]", "localhost"]
+    "host",
+    [
+        *("127.0.0.1", "10.1.2.3", "169.254.169.254", "localhost"),
+        *("[::1]", "[::1%25lo]", "[fe80::1%25lo]", "[fec0::1]", "[::ffff:10.0.0.1]", "[::10.0.0.1]"),
+        *("[64:ff9b::a00:1]", "[64:ff9b:1::a00:1]", "[2002:a00:1::]"),
+    ],
 )
 async def test_a_private_address_is_not_asked(tmp_path: Path, host: str) -> None:
     """A media URL never leads into the user's own network, unless the API itself is there."""
