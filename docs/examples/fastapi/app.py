@@ -33,6 +33,8 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 
 PUBLIC_URL = os.environ.get("PUBLIC_URL", "http://127.0.0.1:8000")
 LEDGER, FOLDER = "videos.ledger.db", Path("videos")
+#: Seconds after which a web client is told to try later.
+PATIENCE = 20.0
 
 #: What a web client hears of an error: the first line that fits.
 STATUS: tuple[tuple[type[SunoVideoError], int], ...] = (
@@ -76,14 +78,20 @@ class Videos:
         self.outcomes: dict[str, Outcome] = {}
 
     async def order(self, track: Track) -> VideoTask:
-        """Buy a video, or find the one that is bought."""
-        task = await self.client.submit(track)
+        """Buy a video, or find the one that is bought.
+
+        What is being sent when the patience ends is followed all the
+        same: the same order finds it later.
+        """
+        async with asyncio.timeout(PATIENCE):
+            task = await self.client.submit(track)
         return self.tasks.setdefault(task.id, task)
 
     async def find(self, task_id: str) -> VideoTask:
         """Return a task, also one that was bought before a restart."""
         if task_id not in self.tasks:
-            await self.client.status(task_id)  # or NotFoundError
+            async with asyncio.timeout(PATIENCE):
+                await self.client.status(task_id)  # or NotFoundError
             self.tasks.setdefault(task_id, self.client.attach(task_id))
         return self.tasks[task_id]
 
@@ -150,6 +158,13 @@ async def refused(_: Request, error: SunoVideoError) -> JSONResponse:
     status = next((n for kind, n in STATUS if isinstance(error, kind)), 500)
     later = {"Retry-After": "60"} if status == 503 else {}
     return JSONResponse({"detail": str(error)}, status, later)
+
+
+@app.exception_handler(TimeoutError)
+async def busy(_: Request, error: TimeoutError) -> JSONResponse:
+    del error
+    detail = "the API is busy or away: ask again later"
+    return JSONResponse({"detail": detail}, 503, {"Retry-After": "60"})
 
 
 @app.post("/videos", status_code=202)
