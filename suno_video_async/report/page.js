@@ -186,13 +186,17 @@
     new ResizeObserver(() => { if (box.clientWidth !== width) { width = box.clientWidth; paint(box); } }).observe(box);
   }
 
+  // What a page that loads itself again leaves to the next one
+  let left = {};
+  try { left = JSON.parse(sessionStorage.getItem("left")) || {}; sessionStorage.removeItem("left"); } catch { /* a page without a store */ }
+
   // Search, filter, sort
   const get = (row, name) => row[at[name]];
   const called = (row) => get(row, "title") || get(row, "suno") || `row ${get(row, "id")}`;
   const texts = ["title", "author", "brand", "suno", "task", "video", "where", "kind", "words", "extra"];
   const haystacks = data.rows.map((row) => [`#${get(row, "id")}`, words[get(row, "state")], ...texts.map((name) => get(row, name) || "")].join("\n").toLowerCase());
   const numbers = data.rows.map((_, n) => n);
-  const state = { query: "", state: null, key: "id", down: false, view: data.rows.some((row) => get(row, "size")) ? "gallery" : "list", found: numbers, on: -1 };
+  const state = { query: "", state: null, key: "id", down: false, view: data.rows.some((row) => get(row, "size")) ? "gallery" : "list", found: numbers, on: -1, ...left.state };
   const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
   const keys = {
     id: (row) => get(row, "id"), title: called, author: (row) => get(row, "author"), state: (row) => urgent.indexOf(get(row, "state")),
@@ -424,6 +428,28 @@
   });
   addEventListener("afterprint", () => { if (before !== null) { state.view = before; before = null; layout(); } });
 
+  // While a conversion runs this file is written again and again, and the page loads it, unless it is being used. A file
+  // that has not been written for long is not loaded any more: what wrote it is gone.
+  const fresh = () => Date.now() / 1000 - data.at < Math.max(60, 5 * data.refresh);
+  if (data.refresh && fresh()) {
+    let paused = Boolean(left.paused), due = performance.now() + data.refresh * 1000;
+    const button = make("button", { type: "button", class: "live", "aria-pressed": String(paused) });
+    const label = () => { button.textContent = paused ? "Paused" : "Live"; button.title = paused ? "Go on updating" : `Updates every ${plain(data.refresh)} s; press to pause`; };
+    button.addEventListener("click", () => { paused = !paused; button.setAttribute("aria-pressed", String(paused)); label(); });
+    label();
+    theme.before(button);
+    const busy = () => paused || document.hidden || dialog.open || before !== null || [...document.querySelectorAll("video[controls]")].some((video) => !video.paused);
+    const timer = setInterval(() => {
+      if (performance.now() < due || busy()) return;
+      clearInterval(timer);
+      const { query, state: only, key, down, view: shape } = state;
+      try { sessionStorage.setItem("left", JSON.stringify({ paused, typing: document.activeElement === search, state: { query, state: only, key, down, view: shape } })); } catch { /* a page without a store */ }
+      location.reload();
+    }, 250);
+  }
+
+  search.value = state.query;
+  if (left.typing) search.focus({ preventScroll: true });
   find();
   requestAnimationFrame(() => setTimeout(() => { performance.mark("interactive"); root.dataset.ready = ""; }));
 })();

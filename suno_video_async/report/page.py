@@ -55,6 +55,7 @@ class Page:
     Attributes:
         rate: the limit that the time line is drawn against, if there is one.
         read_rate: the limit of polls, if they have their own.
+        refresh: seconds after which the page loads itself again; None if it will not be written again.
         files: the videos on disk, by the rows' numbers.
         stills: JPEGs of them, likewise.
 
@@ -66,6 +67,7 @@ class Page:
     files: Mapping[int, File]
     stills: Mapping[int, bytes]
     read_rate: RateLimit | None = None
+    refresh: float | None = None
 
 
 def render(page: Page) -> str:
@@ -92,6 +94,7 @@ def data(page: Page) -> dict[str, Any]:
     took = durations(facts.took)
     return {
         "at": facts.at,
+        "refresh": page.refresh,
         "total": facts.total,
         "rate": None if page.rate is None else {"requests": page.rate.requests, "per": page.rate.per},
         "line": asdict(time_line(facts.sent, facts.ended, window=0.0 if page.rate is None else page.rate.per)),

@@ -25,21 +25,26 @@ def available() -> bool:
     return True
 
 
-def posters(videos: Mapping[int, Path], *, most: int, threads: int = 4) -> dict[int, bytes]:
+def posters(
+    videos: Mapping[int, Path], *, most: int, threads: int = 4, taken: dict[int, bytes | None] | None = None
+) -> dict[int, bytes]:
     """Return stills by the rows' numbers; a video that cannot be read has none. Blocks.
 
     Args:
         videos: the files by their rows' numbers.
         most: maximum number of stills, of the first files.
         threads: how many are taken at once.
+        taken: those of earlier calls, which are not taken again; those of this call are added.
 
     """
-    chosen = list(videos.items())[:most]
+    chosen = list(videos)[:most]
     if not chosen or not available():
         return {}
+    taken = {} if taken is None else taken
+    missing = [number for number in chosen if number not in taken]
     with ThreadPoolExecutor(threads) as pool:
-        taken = pool.map(_still_or_none, [path for _, path in chosen])
-        return _within(list(zip((number for number, _ in chosen), taken, strict=True)))
+        taken.update(zip(missing, pool.map(_still_or_none, [videos[number] for number in missing]), strict=True))
+    return _within([(number, taken[number]) for number in chosen])
 
 
 def _within(stills: Sequence[tuple[int, bytes | None]]) -> dict[int, bytes]:

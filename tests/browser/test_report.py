@@ -11,7 +11,10 @@ import pytest
 from suno_video_async.cli.app import run
 from suno_video_async.ledger.model import RowError, Transition
 from suno_video_async.ledger.states import State
+from suno_video_async.report.commands import commands
 from suno_video_async.report.facts import read
+from suno_video_async.report.page import Page, render
+from suno_video_async.report.saving import write
 from tests.ledger.support import opened, row_in, track
 from tests.report.support import lived_in
 
@@ -49,6 +52,21 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lived_in(ledger, ROWS, files=[video(folder / "vidéos" / "a?b #1.mp4")])
     assert run(["report", str(ledger), "--posters", "8", "--json"]) == 0
     return folder / "catalog.report.html"
+
+
+class Watched:
+    """A report that is written again and again."""
+
+    def __init__(self, ledger: Path) -> None:
+        self.ledger = ledger
+        self.page = ledger.with_name("catalog.report.html")
+
+    def write(self, *, refresh: float | None) -> None:
+        """Write it, with the seconds after which it loads itself again."""
+        facts = read(self.ledger)
+        known = commands(facts, catalog=None, base_url=None)
+        page = Page(facts=facts, commands=known, rate=None, files={}, stills={}, refresh=refresh)
+        write(render(page), self.page)
 
 
 def lines(browser: Browser) -> list[list[str]]:
@@ -218,6 +236,43 @@ def test_no_width_is_too_small(browser: Browser, page: Path, width: int) -> None
         assert browser.run("return document.documentElement.scrollWidth") <= width
     click(browser, ".line")
     assert browser.run("return document.querySelector('dialog').getBoundingClientRect().right") <= width
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False)])
+def test_everyone_can_use_it(browser: Browser, page: Path, width: int, dark: bool) -> None:
+    """axe-core finds nothing, in both views and with a row's facts open."""
+    browser.show(page, width=width, dark=dark)
+    for view, item in (("gallery", ".tile"), ("list", ".line")):
+        click(browser, f"[data-view={view}]")
+        browser.run("document.getElementById('tracks').scrollIntoView()")
+        browser.until(f"return document.querySelectorAll('{item}').length > 0")
+        assert browser.violations() == []
+    click(browser, ".line")
+    assert browser.violations() == []
+
+
+def test_a_watched_report_follows_its_file(browser: Browser, tmp_path: Path) -> None:
+    """The page loads itself again, with search and view as they were, until the last version of it is there."""
+    ledger = tmp_path / "catalog.ledger.db"
+    lived_in(ledger, 5)
+    watched = Watched(ledger)
+    watched.write(refresh=0.3)
+    browser.show(watched.page)
+    click(browser, "[data-view=list]")
+    search(browser, "catalog.csv", "5 videos")
+    browser.run("window.same = true")
+    watched.write(refresh=0.3)
+    browser.until("return window.same === undefined && document.documentElement.dataset.ready !== undefined")
+    assert browser.run("return document.querySelector('input[type=search]').value") == "catalog.csv"
+    assert browser.run("return document.querySelector('[data-view=list]').ariaPressed") == "true"
+    click(browser, ".live")
+    assert browser.run("return document.querySelector('.live').textContent") == "Paused"
+    browser.run("window.same = true")
+    watched.write(refresh=None)
+    assert browser.driver.execute_async_script("setTimeout(arguments[0], 900, window.same)")
+    click(browser, ".live")
+    browser.until("return window.same === undefined && document.documentElement.dataset.ready !== undefined")
+    assert browser.run("return document.querySelector('.live')") is None
 
 
 def test_on_paper(browser: Browser, page: Path) -> None:

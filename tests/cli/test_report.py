@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from suno_video_async.ledger.lock import WriterLock
 from suno_video_async.ledger.model import RowError, Transition
 from suno_video_async.ledger.states import State
 from tests.cli.conftest import Home
@@ -120,6 +123,97 @@ def test_a_browser(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     assert home.run("report", "app.db", "--open").err == ""
     assert shown == [(home.folder / "app.report.html").resolve().as_uri()]
     assert "no browser was found" in home.run("report", "app.db", "--open").err
+
+
+class Watched:
+    """A ledger that a process writes, and time that passes in a moment."""
+
+    def __init__(self, home: Home, monkeypatch: pytest.MonkeyPatch, *happens: Callable[[], object]) -> None:
+        self.ledger = home.folder / "app.db"
+        lived_in(self.ledger, 5)
+        self.lock = WriterLock(self.ledger)
+        self.lock.acquire()
+        self.page = home.folder / "app.report.html"
+        self.slept = list[float]()
+        self.refreshes = list[object]()
+        self._happens = [*happens, self.lock.release]
+        monkeypatch.setattr("suno_video_async.cli.report.time.sleep", self._sleep)
+
+    def refresh(self) -> object:
+        """Return after how many seconds the page on disk loads itself again."""
+        (found,) = re.findall(r'id="data">(.*?)</script>', self.page.read_text())
+        return json.loads(found)["refresh"]
+
+    def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.refreshes.append(self.refresh())
+        self._happens.pop(0)()
+
+
+def test_a_watched_report_is_written_until_nothing_writes_the_ledger(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page is written again and again, refreshes itself while it is, and no longer at the end."""
+
+    def more() -> None:
+        lived_in(other := home.folder / "other.db", 8)
+        other.replace(watched.ledger)
+
+    watched = Watched(home, monkeypatch, lambda: None, more)
+    ran = home.run("report", "app.db", "--watch", "2.5", "--json")
+    assert ran.code == 0, ran.err
+    assert (watched.slept, watched.refreshes) == ([2.5] * 3, [2.5] * 3)
+    assert watched.refresh() is None
+    (said,) = ran.lines()
+    assert said["total"] == 8
+    assert not list(home.folder.glob("*.part"))
+
+
+def test_a_watch_that_is_interrupted_leaves_a_page_that_stands_still(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl+C ends the watch with 130, the totals, and a page that does not wait for another one."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    watched = Watched(home, monkeypatch, interrupt)
+    ran = home.run("report", "app.db", "--watch", "1", "--json")
+    watched.lock.release()
+    assert ran.code == 130
+    assert watched.refresh() is None
+    assert len(ran.lines()) == 1
+    assert "Traceback" not in ran.err
+
+
+def test_nothing_to_watch(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that no process writes is reported once."""
+    watched = Watched(home, monkeypatch)
+    watched.lock.release()
+    assert home.run("report", "app.db", "--watch", "1").code == 0
+    assert (watched.slept, watched.refresh()) == ([], None)
+
+
+def test_a_watch_opens_one_browser(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--open with --watch shows the page once, as soon as it is there; also if there is nothing to watch."""
+    shown = list[str]()
+
+    def browser(url: str) -> bool:
+        shown.append(url)
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", browser)
+    watched = Watched(home, monkeypatch, lambda: None)
+    for _ in range(2):
+        assert home.run("report", "app.db", "--watch", "1", "--open").code == 0
+    assert shown == [watched.page.resolve().as_uri()] * 2
+
+
+@pytest.mark.parametrize("given", [("--watch", "0"), ("--watch", "x"), ("--watch", "1", "-o", "-")])
+def test_a_watch_that_cannot_be(home: Home, given: tuple[str, ...]) -> None:
+    """Seconds are a number above 0, and stdout cannot be written again."""
+    lived_in(home.folder / "app.db", 5)
+    assert home.run("report", "app.db", *given).code == 2
 
 
 def test_stills_need_the_extra(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

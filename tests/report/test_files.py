@@ -132,6 +132,19 @@ def test_as_many_stills_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(posters(videos, most=5)) == 2
 
 
+def test_a_still_is_taken_once(tmp_path: Path) -> None:
+    """What an earlier call has taken, or could not take, is not read again."""
+    video = made_video(tmp_path / "a.mp4")
+    broken = tmp_path / "b.mp4"
+    broken.write_bytes(b"no video")
+    taken = dict[int, bytes | None]()
+    first = posters({1: video, 2: broken}, most=10, taken=taken)
+    video.unlink()
+    broken.unlink()
+    assert posters({1: video, 2: broken}, most=10, taken=taken) == first
+    assert set(first) == {1}
+
+
 def test_a_file_of_sound_alone(tmp_path: Path) -> None:
     """A file without pictures has no still."""
     av = pytest.importorskip("av")
