@@ -332,7 +332,7 @@
     return make("span", { class: `badge s-${missing ? "unknown" : get(row, "state")}` }, missing ? "file is missing" : words[get(row, "state")]);
   };
   const tile = (row, place) => {
-    const element = make("article", { class: place === state.on ? "tile on" : "tile", role: "listitem", id: `place${place}` }, stage(row),
+    const element = make("div", { class: place === state.on ? "tile on" : "tile", role: "listitem", id: `place${place}` }, stage(row),
       make("button", { type: "button", class: "about", onclick: () => open(row) }, own(called(row), "b"),
         own([get(row, "author"), get(row, "brand")].filter(Boolean).join(" · ") || get(row, "suno") || "", "small"), badge(row)));
     const pitch = shape.high + shape.gap;
