@@ -360,8 +360,9 @@ class Engine:
 
     def emit_submit(self, request: VideoRequest, task_id: VideoTaskId) -> None:
         """Notify the hooks that a video was bought."""
-        event = SubmitEvent(request=request, task_id=task_id)
-        self.reporter.emit(lambda hook: hook.on_submit(event))
+        if self.reporter.hooks:
+            event = SubmitEvent(request=request, task_id=task_id)
+            self.reporter.emit(lambda hook: hook.on_submit(event))
 
     # Following
 

@@ -11,6 +11,7 @@ import ssl
 import time
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -198,6 +199,7 @@ class AiohttpTransport:
         self._api_key = api_key.encode()
         self._spellings = _spellings(self._api_key)
         self._lowered = self._api_key.lower()
+        self._fact = lru_cache(maxsize=8)(self._text)  # most answers of a second have the same
         self._headers: Mapping[str, str] = {
             "x-api-key": api_key,
             "User-Agent": USER_AGENT,
@@ -279,7 +281,7 @@ class AiohttpTransport:
 
     def _facts(self, headers: Mapping[str, str]) -> Mapping[str, str]:
         """Return the headers that mean something here, bounded and without the key."""
-        return CIMultiDict((name, self._text(headers[name])) for name in FACTS if name in headers)
+        return CIMultiDict([(name, self._fact(headers[name])) for name in FACTS if name in headers])
 
     def _without_key(self, body: bytes) -> bytes:
         """Take the key out of a body that repeats it, be it spelt with JSON's escapes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 #: No URL of a media host comes near it.
@@ -21,7 +22,12 @@ def usable_url(value: object) -> str | None:
     """
     if not isinstance(value, str) or len(value) > MAX_URL or _FORBIDDEN.search(value):
         return None
-    text = value.strip()
+    return _usable(value.strip())
+
+
+@lru_cache(maxsize=64)
+def _usable(text: str) -> str | None:
+    """Do so with text that is short enough; a task is asked about many times."""
     try:
         parts = urlsplit(text)
         host = parts.hostname
