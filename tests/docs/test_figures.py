@@ -59,7 +59,7 @@ TOLD = [
     (COMPARISON, f"that is where its {limited['refused']} refusals come from"),
     (
         COMPARISON,
-        f"spends {limited['requests'] / 1000:.2f} requests on a track where {ours['requests'] / 1000:.2f} do",
+        f"spends {limited['requests'] / 400:.2f} requests on a track where {ours['requests'] / 400:.2f} do",
     ),
     (COMPARISON, f"takes {limited['of_bound']:.2f} times the least time instead of {ours['of_bound']:.2f}"),
     (COMPARISON, f"reached {OVERHEAD[20]['ratio']:.2f} of the calls a second of bare aiohttp with 20 workers"),
@@ -69,7 +69,7 @@ TOLD = [
     (BIG, f"and {GATE[100]['of_bound']:.2f} times with 100"),
     (README, f"loses {CATALOG['handwritten']['lost']} of the same 200"),
     (README, f"{paid_and_lost(CATALOG['handwritten'])} of them paid for"),
-    (README, f"1,000 tracks over real sockets, without faults: {ours['requests']:,} requests, none refused"),
+    (README, f"400 tracks over real sockets, without faults: {ours['requests']:,} requests, none refused"),
     (README, f"{ours['of_bound']:.2f} times the least time that the rate limit allows"),
     (README, f"takes {limited['of_bound']:.2f} times with {limited['refused']} refusals"),
     (README, f"without one it loses {script['lost']} tracks"),
