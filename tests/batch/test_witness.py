@@ -65,7 +65,7 @@ START = reading(100)
             [START, reading(74, cost=20, unknown=5)],
             [2],
             1,
-            "1 submissions were sent again after an error 500",
+            "1 submission was sent again after an error 500",
             id="resent",
         ),
         pytest.param(
