@@ -36,7 +36,7 @@ box.value = 'harbour failed'; box.dispatchEvent(new Event('input'));
 """
 #: Leaps from the top of the page to its end.
 FRAMES = 60
-_SCROLL = """
+SCROLL = """
 const done = arguments[0], frames = FRAMES, height = document.documentElement.scrollHeight;
 let n = 0;
 const step = () => {
@@ -66,7 +66,7 @@ def look(page: Path) -> dict[str, float]:
         browser.run("document.querySelector('[data-view=list]').click()")
         driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
         before = worked(driver)
-        driver.execute_async_script(_SCROLL)
+        driver.execute_async_script(SCROLL)
         frame = (worked(driver) - before) / FRAMES
         search = driver.execute_async_script(_SEARCH)
     return {"interactive_ms": interactive, "search_ms": search, "frame_ms": frame}
