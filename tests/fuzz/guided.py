@@ -16,6 +16,8 @@ def main() -> None:
     """Fuzz until the time is over, or an input is not survived."""
     warnings.simplefilter("ignore")
     atheris: Any = importlib.import_module("atheris")  # it is not there on every system
+    for module in ("openpyxl", "pyarrow.parquet"):  # else the first input that needs one waits for it, too long
+        importlib.import_module(module)
     with atheris.instrument_imports(include=["suno_video_async", "dotenv"], enable_loader_override=False):
         targets = importlib.import_module("tests.fuzz.targets")
     run = targets.TARGETS[sys.argv.pop(1)].run
