@@ -82,7 +82,7 @@ class SunoVideoClient:
         self.close()
 
     def __del__(self, _warn: Callable[..., Any] = warnings.warn) -> None:
-        if self._loop is not None and self._loop.is_ours and not self._closed:
+        if self._loop is not None and self._loop.is_running and not self._closed:
             _warn(f"{self!r} was never closed: use `with`, or call close()", ResourceWarning, source=self)
             self._loop.stop_soon()
 

@@ -360,6 +360,25 @@ def test_a_second_interruption_leaves_at_once(server: VideoServer, tmp_path: Pat
     assert again.submitted == server.stats()["charged"]
 
 
+FORGETFUL = """
+from suno_video_async import SystemClock, Track
+from suno_video_async.blocking import SunoVideoClient
+
+client = SunoVideoClient(ledger="l.db", clock=SystemClock(100))
+client.submit(Track(task_id="m1", suno_id="s1"))
+"""
+
+
+def test_a_program_that_forgets_to_close_its_client_ends(server: VideoServer, tmp_path: Path) -> None:
+    """At its exit the client is closed: no thread keeps it alive, and the ledger has what was bought."""
+    environment = {"PYTHONPATH": str(ROOT), "CRUN_BASE_URL": server.url, "CRUN_API_KEY": server.api_key}
+    subprocess.run(
+        [sys.executable, "-c", FORGETFUL], cwd=tmp_path, env={**os.environ, **environment}, timeout=60, check=True
+    )
+    with client_of(server, ledger=tmp_path / "l.db", rate=None) as client:
+        assert client.plan([TRACK]).submitted == 1
+
+
 def test_nothing_is_bought_by_a_generator_that_is_not_used(server: VideoServer, tmp_path: Path) -> None:
     """A conversion begins when its first outcome is asked for."""
     with client_of(server, ledger=tmp_path / "l.db") as client:

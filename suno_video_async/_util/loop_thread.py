@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import threading
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import AbstractAsyncContextManager, suppress
@@ -41,20 +41,25 @@ class LoopThread:
         self._calls: set[Future[Any]] | None = set()
         self._stopped = asyncio.Event()
         self._started = Future[asyncio.AbstractEventLoop]()
-        # A daemon, so that a program that never stops it can end: `stop` is called at its exit.
+        # A daemon, so that an impatient person can end the program while it waits at its exit.
         self._thread = threading.Thread(target=self._run, args=[opened], name=name, daemon=True)
-        self._thread.start()
         try:
+            _stop_at_exit(self)
+            self._thread.start()
             self._loop = self._started.result()
         except BaseException:
-            self._started.add_done_callback(lambda _: self.stop_soon())
+            self.stop_soon()
             raise
-        atexit.register(self.stop)
 
     @property
     def is_ours(self) -> bool:
         """Whether it runs in this process, not in one that was forked."""
         return self._process == os.getpid()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs, here."""
+        return self.is_ours and self._thread.is_alive()
 
     @property
     def is_current(self) -> bool:
@@ -91,13 +96,15 @@ class LoopThread:
         except KeyboardInterrupt:
             self._thread.join()
             raise
-        finally:
-            atexit.unregister(self.stop)
 
     def stop_soon(self) -> None:
         """Stop without waiting."""
-        with suppress(Exception):  # it has ended, or never started
-            self._started.result().call_soon_threadsafe(self._stopped.set)
+
+        def stop(started: Future[asyncio.AbstractEventLoop]) -> None:
+            with suppress(Exception):  # it has ended, or did not begin
+                started.result().call_soon_threadsafe(self._stopped.set)
+
+        self._started.add_done_callback(stop)
 
     def _forget(self, future: Future[Any]) -> None:
         with self._lock:
@@ -176,6 +183,31 @@ class Caller:
         self._errand = errand
         self._news.put(None)
         return await asyncio.wrap_future(answer)
+
+
+#: Those that are to be stopped when the program ends, and the process whose thread sees to it.
+_running = weakref.WeakSet[LoopThread]()
+_watched: int | None = None
+
+
+def _stop_at_exit(loop: LoopThread) -> None:
+    """Let a loop be stopped when the main thread ends.
+
+    `atexit` would be too late: before its functions are called, Python waits for the worker threads that anyio has
+    begun for the loop, and these end with the loop.
+    """
+    global _watched  # noqa: PLW0603  there is one exit
+    _running.add(loop)
+    if _watched != os.getpid():
+        threading.Thread(target=_watch, name="suno-video-exit").start()
+        _watched = os.getpid()
+
+
+def _watch() -> None:
+    threading.main_thread().join()
+    for loop in list(_running):
+        with suppress(RuntimeError):  # it never started
+            loop.stop()
 
 
 async def _awaited(work: Callable[[], Awaitable[T]]) -> T:
