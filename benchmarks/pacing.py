@@ -3,14 +3,15 @@
 The real client, and one that polls at a fixed interval, convert catalogs in virtual time, against a model of the
 API with the local server's own rate window (20 requests in 10 s) and a latency of 10 ms each way (`--latency`).
 Times are model seconds, from the first to the last request that the server records; the bound is two requests
-per track at the rate limit.
+per track at the rate limit. In the row with a window of its own for reads (10 in 1 s) it is the latest end of a
+track, if each was submitted at the earliest moment that the other window allows.
 
 There are three tables: the gate (durations lognormal, median 65 s, sigma 0.35), other distributions compared
 with an oracle (the same client, given the true distribution at every moment), and the calibration of
 `update.progress`. Over real sockets: `python -m benchmarks.sockets`.
 
 Usage: python -m benchmarks.pacing [--quick] [--jobs 2] [--only gate distributions progress]
-    [--rows 1000/100 1/100] [--cases "2 % stuck"] [--latency 0.01]
+    [--rows 1000/100 1000/1000/reads] [--cases "2 % stuck"] [--latency 0.01]
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import Any
 from attrs import frozen
 
 from benchmarks.pacing_model import DISTRIBUTIONS, LATENCY, Job, run
+from suno_video_async import RateLimit
 
 
 @frozen
@@ -39,15 +41,15 @@ class Chosen:
     rows: Sequence[str]
     cases: Sequence[str]
 
-    def row(self, tracks: int, cap: int) -> bool:
+    def row(self, name: str) -> bool:
         """Whether a row is selected."""
-        return not self.rows or f"{tracks}/{cap}" in self.rows
+        return not self.rows or name in self.rows
 
 
 def medians(pool: Any, seeds: int, *job: Any) -> dict[str, float]:
     """Return the median of each figure over the seeds, and the worst of those that must be 0."""
-    who, distribution, tracks, cap, latency = job
-    reports = pool.map(run, [Job(who, distribution, tracks, cap, seed, latency) for seed in range(seeds)])
+    who, distribution, tracks, cap, *rest = job
+    reports = pool.map(run, [Job(who, distribution, tracks, cap, seed, *rest) for seed in range(seeds)], 1)
     found = {name: statistics.median(r[name] for r in reports) for name in reports[0] if name != "said"}
     worst = {name: max(r[name] for r in reports) for name in ("refused", "lost")}
     worst["of_bound_most"] = max(r["of_bound"] for r in reports)
@@ -65,11 +67,18 @@ class Gate:
     of_bound: float
     notice: float
     requests_a_track: float
+    read_rate: RateLimit | None = None
+
+    @property
+    def name(self) -> str:
+        """The row's name on the command line."""
+        return f"{self.tracks}/{self.cap}" + ("" if self.read_rate is None else "/reads")
 
 
 GATES = (
-    Gate(1000, 1000, 20, 1.03, 60.0, 2.1),
-    Gate(1000, 100, 20, 1.18, 40.0, 2.25),
+    Gate(1000, 1000, 20, 1.025, 60.0, 2.1),
+    Gate(1000, 100, 20, 1.155, 34.0, 2.25),
+    Gate(1000, 1000, 20, 1.03, 5.0, math.inf, RateLimit(10, 1)),
     Gate(10, 100, 200, math.inf, 2.0, math.inf),
     Gate(1, 100, 200, math.inf, 1.0, math.nextafter(40.0, 0.0)),  # under 40
 )
@@ -83,18 +92,21 @@ def gate(pool: Any, chosen: Chosen) -> tuple[list[dict[str, Any]], list[str]]:
     """Measure the rows of the gate; return them, and what was missed."""
     rows, missed = list[dict[str, Any]](), list[str]()
     print(
-        f"{'tracks':>7} {'cap':>5} {'who':>6} {'of bound':>9} {'noticed':>9} {'p90':>7} {'requests':>9}"
+        f"{'tracks':>7} {'cap':>5} {'who':>6}   {'of bound':>9} {'noticed':>9} {'p90':>7} {'requests':>9}"
         f" {'at most':>8} 429 lost"
     )
     for goal in GATES:
-        if not chosen.row(goal.tracks, goal.cap):
+        if not chosen.row(goal.name):
             continue
         seeds = max(3, goal.seeds // 10) if chosen.quick else goal.seeds
         for who in ("ours", "fixed"):
-            found = medians(pool, seeds, who, "usual", goal.tracks, goal.cap, chosen.latency)
-            rows.append({"who": who, "tracks": goal.tracks, "cap": goal.cap, "seeds": seeds, **found})
+            found = medians(pool, seeds, who, "usual", goal.tracks, goal.cap, chosen.latency, goal.read_rate)
+            reads = {} if goal.read_rate is None else {"read_rate": [goal.read_rate.requests, goal.read_rate.per]}
+            rows.append({"who": who, "tracks": goal.tracks, "cap": goal.cap, **reads, "seeds": seeds, **found})
+            apart = "/r" if reads else ""
             print(
-                f"{goal.tracks:>7} {goal.cap:>5} {who:>6} {_share(found['of_bound']):>9} {found['notice']:>7.1f} s"
+                f"{goal.tracks:>7} {goal.cap:>5} {who:>6}{apart:2} {_share(found['of_bound']):>9}"
+                f" {found['notice']:>7.1f} s"
                 f" {found['notice_p90']:>5.0f} s {found['requests_a_track']:>9.3f} {found['requests_most']:>8.0f}"
                 f" {found['refused']:>3.0f} {found['lost']:>4.0f}",
                 flush=True,
@@ -102,7 +114,7 @@ def gate(pool: Any, chosen: Chosen) -> tuple[list[dict[str, Any]], list[str]]:
             if who == "ours":
                 bounds = {"of_bound": goal.of_bound, "notice": goal.notice, "refused": 0, "lost": 0}
                 bounds["requests_a_track"] = goal.requests_a_track
-                name = f"{goal.tracks} tracks, cap {goal.cap}"
+                name = f"{goal.tracks} tracks, cap {goal.cap}" + (", reads apart" if reads else "")
                 missed += [
                     f"{name}: {key} is {found[key]:.3f}, not {most:g}"
                     for key, most in bounds.items()
@@ -120,7 +132,7 @@ def distributions(pool: Any, chosen: Chosen) -> tuple[list[dict[str, Any]], list
     )
     for distribution in chosen.cases or DISTRIBUTIONS:
         for cap in (1000, 100):
-            if not chosen.row(1000, cap):
+            if not chosen.row(f"1000/{cap}"):
                 continue
             seeds = 3 if chosen.quick else 5
             mine, best = (
@@ -180,8 +192,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="few seeds")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--only", nargs="*", choices=sorted(TABLES), default=list(TABLES))
-    rows = [f"{goal.tracks}/{goal.cap}" for goal in GATES]
-    parser.add_argument("--rows", nargs="*", choices=rows, default=[], help="only these: tracks/cap")
+    rows = [goal.name for goal in GATES]
+    parser.add_argument("--rows", nargs="*", choices=rows, default=[], help="only these: tracks/cap[/reads]")
     parser.add_argument(
         "--cases", nargs="*", choices=list(DISTRIBUTIONS), default=[], help="only these distributions"
     )

@@ -253,7 +253,7 @@ async def ours(server: Server, cap: int, oracle: Oracle | None, said: Said | Non
             await client.generate(Track(task_id="music", suno_id="suno_0"))
             return
         options = Options(task_timeout=1e6)
-        rows = (Track(task_id="music", suno_id=f"suno_{number}") for number in range(server.tracks))
+        rows = [Track(task_id="music", suno_id=f"suno_{number}") for number in range(server.tracks)]
         async with Conversion(client._open(), rows, AsyncLedger(SqliteLedger(None), inline), options) as outcomes:
             async for _ in outcomes:
                 pass

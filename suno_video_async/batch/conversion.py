@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from functools import partial
 from os import PathLike
 from types import TracebackType
@@ -17,7 +18,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from attrs import evolve
 
 from suno_video_async._util.aio import in_one_thread, inline, run_to_completion
-from suno_video_async.batch.catalog import CatalogSource, Row, count_rows, read_rows
+from suno_video_async.batch.catalog import CatalogFile, CatalogSource, Row, count_rows, read_rows
 from suno_video_async.batch.ledgers import GivenLedger, OtherLedgers, choose_ledger, neighbours_of
 from suno_video_async.batch.options import Options
 from suno_video_async.batch.outcome import Outcome
@@ -70,6 +71,8 @@ class Conversion:
         callbacks: CallbackReceiver | None = None,
     ) -> None:
         self._engine = engine
+        if isinstance(source, str | PathLike) and not isinstance(source, CatalogFile):
+            source = CatalogFile(source)  # one object, so that the file is read through only once
         self._source = source
         self._given_ledger = ledger
         self._options = options
@@ -276,8 +279,9 @@ class Conversion:
     async def _pull(self, group: TaskGroup, handle: Handle) -> None:
         try:
             source = self._wanted() if self._source is None else read_rows(self._source)
-            async with contextlib.aclosing(source) as rows:
+            async with contextlib.aclosing(source) as rows, self._counted() as row_is_read:
                 async for row in rows:
+                    row_is_read()
                     await self._room.acquire()
                     # Claimed here and not in the row's own task: afterwards it is certain which rows of the ledger
                     # the catalog did not name.
@@ -289,6 +293,24 @@ class Conversion:
             # The source is broken from here on; what was pulled from it before goes on to its end.
             self._stop_signal.stop_if_fatal(error)
             self._stop_signal.fail(error)
+
+    @asynccontextmanager
+    async def _counted(self) -> AsyncGenerator[Callable[[], None], None]:
+        """Let the schedule know how many rows are still to be read, if they can be counted; yield what counts."""
+        poller, left = self._engine.poller, 0
+        with contextlib.suppress(Exception):  # reading the rows says what is wrong
+            left = await self.count() or 0
+
+        def row_is_read() -> None:
+            nonlocal left
+            if left:
+                left, poller.unread = left - 1, poller.unread - 1
+
+        poller.unread += left
+        try:
+            yield row_is_read
+        finally:
+            poller.unread -= left
 
     async def _wanted(self) -> AsyncGenerator[Row, None]:
         """Yield what the ledger holds and is not done, as a catalog of its tracks."""

@@ -91,12 +91,14 @@ class Poller:
         calls: sends the polls.
         schedule: decides what a place is used for.
         blocked: returns how many submissions wait because `max_in_flight` videos are unfinished.
+        unread: the rows that conversions have not read yet, as far as they can be counted.
 
     """
 
     calls: Calls
     schedule: PollSchedule = field(factory=PollSchedule)
     blocked: Callable[[], int] = lambda: 0
+    unread: int = field(default=0, init=False)
     _submit_queue: SubmitQueue = field(init=False)
     _followed: dict[VideoTaskId, _Followed] = field(factory=dict[VideoTaskId, _Followed], init=False)
     _hosts: set[str | None] = field(factory=set[str | None], init=False)
@@ -240,7 +242,7 @@ class Poller:
             self._hold_submissions()
         ready, blocked, now = len(self._submit_queue), self.blocked(), self.calls.clock.now()
         if self._reads_apart:
-            return self.schedule.decide(now, Backlog(ready, blocked))
+            return self.schedule.decide(now, Backlog(ready, blocked, self.unread))
         if not ready or brake.lets_begin:
             self._barred_since = None
         elif self._barred_since is None:
@@ -253,7 +255,7 @@ class Poller:
         if ready and self.calls.limiter.holds(Lane.CREATE):
             self._apart.set()
             ready = 0
-        decision = self.schedule.decide(now, Backlog(ready, blocked))
+        decision = self.schedule.decide(now, Backlog(ready, blocked, self.unread))
         return Wait(until) if barred and isinstance(decision, Submit) else decision
 
     def _hold_submissions(self) -> None:

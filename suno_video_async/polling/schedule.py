@@ -43,9 +43,11 @@ from suno_video_async.polling.durations import DurationModel
 #              the makespan.
 #   draining   The exception: the last submissions. The makespan is at least the duration of the track submitted
 #              last, and while that track runs, places go unused. If the polls still to be sent fit into that time,
-#              submissions come first and the polls are postponed.
-#   capped     Submissions wait for a video to end (`max_in_flight`), none for a place. Finding a finished task
-#              lets the next submission go: the more of the recent places went unused, the lower the floor.
+#              submissions come first and the polls are postponed. A conversion counts the rows of its catalog, if
+#              they can be counted, so that the schedule knows how near its end is.
+#   capped     Submissions wait for a video to end (`max_in_flight`). One that may go is sent at once: there are
+#              only as many as videos have ended. Finding a finished task lets the next one go: the more of the
+#              recent places went unused, the lower the floor.
 #   spare      Nothing waits. Any poll may be sent, evenly spaced: using up the window at once would leave the
 #              schedule unable to poll for the rest of the period.
 #
@@ -166,11 +168,13 @@ class Backlog:
     Attributes:
         ready: those that wait only for a place in the window.
         blocked: those that wait for a video to end, because `max_in_flight` are unfinished.
+        unread: the rows of catalogs that have not been read yet, as far as they can be counted.
 
     """
 
     ready: int = 0
     blocked: int = 0
+    unread: int = 0
 
 
 @define(eq=False)
@@ -437,7 +441,7 @@ class PollSchedule:
         """Return the task whose poll is worth a place while submissions wait, if any."""
         if not backlog.ready:
             return self._highest(CAPPED[self._unused(now)])
-        if self._is_draining(now, backlog):
+        if backlog.blocked or self._is_draining(now, backlog):
             return None
         if self.durations.ends >= KNOWN:
             return self._highest(NEAR_CERTAIN if self.durations.ends >= WELL_KNOWN else CONTENDED_EARLY)
@@ -469,15 +473,15 @@ class PollSchedule:
     def _is_draining(self, now: float, backlog: Backlog) -> bool:
         """Whether all remaining polls fit into the time that the track submitted last takes anyway.
 
-        Only the rows read so far are known. If more follow, this was not the end of the catalog, and the phase
-        ends after the time that it was planned to last.
+        Of a catalog that cannot be counted, only the rows read so far are known. If more follow, this was not the
+        end, and the phase ends after the time that it was planned to last.
         """
         if self.rate is None:
             return False
         # Durations recalled from earlier runs do not count as ends seen.
         seen = self.durations.ends - self.durations.recalled
         planned_for = next(share for ends, share in DRAIN_SHARES if seen >= ends)
-        left = len(self._live) + backlog.ready + backlog.blocked
+        left = len(self._live) + backlog.ready + backlog.blocked + backlog.unread
         # A few stuck tasks do not make the drain phase longer.
         seconds = min(self.durations.quantile(planned_for), self.durations.longest())
         if left * self.rate.per >= self.rate.requests * seconds:

@@ -533,3 +533,54 @@ async def test_a_row_that_was_given_up_is_not_retried(tmp_path: Path) -> None:
     async with client, client.unknowns(path) as unknowns:
         await unknowns.drop(1)
     assert await run(retry_failed=9) == "skipped"
+
+
+def eleven() -> list[Track]:
+    return [Track(task_id="m", suno_id=f"s{number}") for number in range(11)]
+
+
+async def unread_meanwhile(source: Any) -> list[int]:
+    """Convert one track after the other, and return how many rows the schedule expects after each."""
+    client, _ = client_of(FakeAPI(0.0), max_in_flight=1, rate=None)
+    async with client, client.convert(source, ledger=NO_LEDGER) as outcomes:
+        return [client._open().poller.unread async for _ in outcomes]
+
+
+class Uncountable(list[Track]):
+    """A sized iterable whose length cannot be had."""
+
+    def __len__(self) -> int:
+        raise RuntimeError("cannot be counted")
+
+
+@pytest.mark.parametrize("source", [(track for track in eleven()), Uncountable(eleven())])
+def test_nothing_is_made_up_about_rows_that_cannot_be_counted(source: Any) -> None:
+    """All of them are converted, and the schedule knows of those that were read alone."""
+    assert run_virtual(unread_meanwhile(source)) == [0] * 11
+
+
+def test_the_schedule_knows_how_many_rows_are_left_to_be_read(tmp_path: Path) -> None:
+    """Those of a list or a file are counted, less those that have been read; at the end none is left."""
+    path = tmp_path / "catalog.csv"
+    path.write_text("task_id,suno_id\n" + "".join(f"m,{track.suno_id}\n" for track in eleven()))
+    for seen in (run_virtual(unread_meanwhile(eleven())), asyncio.run(unread_meanwhile(path))):
+        assert 5 < seen[0] < 11
+        assert seen == sorted(seen, reverse=True)
+        assert seen[-1] == 0
+
+
+def test_rows_that_are_not_read_any_more_are_not_left() -> None:
+    """A conversion that is left early takes its rows out of what the schedule expects."""
+
+    async def main() -> tuple[int, int]:
+        client, _ = client_of(FakeAPI(10.0), max_in_flight=1)
+        async with client:
+            async with client.convert(eleven(), ledger=NO_LEDGER) as outcomes:
+                async for _ in outcomes:
+                    during = client._open().poller.unread
+                    break
+            return during, client._open().poller.unread
+
+    during, after = run_virtual(main())
+    assert during > 5
+    assert after == 0

@@ -427,6 +427,21 @@ def test_the_ages_of_followed_tasks() -> None:
     assert plan.ages(120.0) == [(35.0, 0.0)]
 
 
+@pytest.mark.parametrize(
+    ("backlog", "first"),
+    [
+        (Backlog(ready=10), Submit()),
+        (Backlog(ready=10, unread=1000), Poll(A)),
+        (Backlog(ready=10, blocked=10, unread=1000), Submit()),
+    ],
+)
+def test_the_end_of_a_catalog_is_where_no_row_is_left_to_be_read(backlog: Backlog, first: object) -> None:
+    """Before it a poll that pays goes first, unless videos in flight limit the submissions; near it, it waits."""
+    plan = schedule(taught(100))
+    plan.add(A, 0.0)
+    assert plan.decide(200.0, backlog) == first
+
+
 # Reads with a window of their own
 
 

@@ -18,7 +18,8 @@ from suno_video_async.ledger.model import Claim, LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause
 from suno_video_async.local.service import ApiService
-from suno_video_async.models import Track
+from suno_video_async.models import RateLimit, Track
+from suno_video_async.protocol.codec import Operation
 from tests.simulation.network import Flight, Key
 from tests.simulation.scenario import Life, Scenario
 from tests.simulation.world import Violation, World
@@ -404,7 +405,16 @@ class Audit:
             self._check_window(flights)
 
     def _check_window(self, flights: list[Flight]) -> None:
-        rate, arrived = self.scenario.rate, [flight for flight in flights if flight.arrived is not None]
+        reads, scenario = list[Flight](), self.scenario
+        if scenario.read_rate is not None:
+            reads = [flight for flight in flights if flight.request.operation is not Operation.CREATE_TASK]
+            self.met["windows of reads"] += bool(reads)
+            self._check_one_window(reads, scenario.read_rate)
+        apart = set(reads)
+        self._check_one_window([flight for flight in flights if flight not in apart], scenario.rate)
+
+    def _check_one_window(self, flights: list[Flight], rate: RateLimit) -> None:
+        arrived = [flight for flight in flights if flight.arrived is not None]
         most = most_in_any_window([_counted(flight) for flight in arrived], rate.per)
         if most > rate.requests:
             raise Violation(f"{most} requests in one window of {rate}: {_crowded(arrived, rate.per, most)}")

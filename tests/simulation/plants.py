@@ -23,7 +23,7 @@ from suno_video_async.protocol import codec, verdicts
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.protocol.verdicts import Verdict
 from suno_video_async.ratelimit.brake import Brake, Phase
-from suno_video_async.ratelimit.limiter import Limiter, Place, _Window
+from suno_video_async.ratelimit.limiter import Lane, Limiter, Place, _Window
 
 
 @contextmanager
@@ -87,6 +87,18 @@ def one_too_many() -> Iterator[None]:
             self.rate = rate
 
     with patch.object(_Window, "wait", wait):
+        yield
+
+
+@contextmanager
+def reads_unbounded() -> Iterator[None]:
+    """A read takes no place in the window of the reads."""
+    real = Limiter._window_of
+
+    def window_of(self: Limiter, lane: Lane) -> _Window:
+        return real(self, lane) if self.read_rate is None or lane is Lane.CREATE else _Window(None)
+
+    with patch.object(Limiter, "_window_of", window_of):
         yield
 
 
@@ -198,6 +210,7 @@ PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "resend-after-timeout": resend_after_timeout,
     "commit-late": commit_late,
     "one-too-many": one_too_many,
+    "reads-unbounded": reads_unbounded,
     "adopt-unchecked": adopt_unchecked,
     "window-from-send": window_from_send,
     "absent-differs": absent_differs,

@@ -144,6 +144,7 @@ class Simulation:
             credits=scenario.credits,
             cost=2.0,
             rate=scenario.rate,
+            read_rate=scenario.read_rate,
             max_running=scenario.max_running,
             faults=scenario.faults,
             seed=scenario.seed,
@@ -372,6 +373,7 @@ class _Run:
             session=cast("ClientSession", object()),  # nothing is downloaded
             clock=self.clock,
             rate=scenario.rate,
+            read_rate=scenario.read_rate,
             max_connections=scenario.max_connections,
             max_in_flight=scenario.max_in_flight,
             retry=RetryPolicy(strict=scenario.strict, attempts=scenario.attempts),

@@ -121,6 +121,7 @@ class Scenario:
     lives: tuple[Life, ...]
     quiet_end: bool
     rate: RateLimit
+    read_rate: RateLimit | None
     max_in_flight: int
     max_connections: int
     max_running: int
@@ -176,6 +177,7 @@ class Scenario:
             lives=tuple(lives),
             quiet_end=rng.random() < 0.5,
             rate=rate,
+            read_rate=_read_rate(stream(seed, "reads")),
             max_in_flight=rng.choice([1, 2, 5, 20, 60]),
             max_connections=rng.choice([1, 2, 5, 20]),
             max_running=rng.choice([3, 100, 100]),
@@ -196,6 +198,12 @@ class Scenario:
             called=tuple(calling is not None and apart.random() < 0.85 for _ in lives),
             dateless=clocks.random() < 0.3,
         )
+
+
+def _read_rate(rng: random.Random) -> RateLimit | None:
+    """Return the window of the reads, if they have their own."""
+    own = rng.random() < 0.3
+    return RateLimit(rng.choice([1, 3, 10, 20]), rng.choice([1.0, 10.0])) if own else None
 
 
 def _budget(rng: random.Random, *, tight: bool) -> float | None:

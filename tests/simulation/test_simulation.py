@@ -21,12 +21,16 @@ MEDDLED = {f"ledger {how}: refused" for how in MEDDLING}
 ROWS = {f"rows {state}" for state in ("planned", "submitted", "succeeded", "failed", "unknown")}
 CALLED = {"unknown submitted by callback", "unknown planned by silence"}
 #: Enough to meet every fault, and quick enough for every change; in parts, that they may be run side by side.
-SEEDS = {range(110): EVENTS | ROWS | MEDDLED | {"unknown submitted by callback"}, range(110, 200): EVENTS | CALLED}
+SEEDS = {
+    range(110): EVENTS | ROWS | MEDDLED | {"unknown submitted by callback", "windows of reads"},
+    range(110, 200): EVENTS | CALLED,
+}
 #: Seeds that find a planted bug, and how many of them in a row it may take.
 FOUND_AT = {
     "resend-after-timeout": 0,
     "commit-late": 0,
     "one-too-many": 0,
+    "reads-unbounded": 10,
     "adopt-unchecked": 140,
     "window-from-send": 0,
     "absent-differs": 0,
