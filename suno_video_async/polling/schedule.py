@@ -75,12 +75,14 @@ from suno_video_async.polling.durations import DurationModel
 # (lognormal, median 65 s, sigma 0.35): the makespan divided by its bound, and the median delay until an end is
 # noticed. As it is: 1.038 and 62 s for 1,000 tracks without a cap, 1.180 and 35 s with a cap of 100 videos in
 # flight, and 1.047 and 69 s for 300 tracks without a cap (single seeds differ by some hundredths, which is why the
-# gate takes the median of 20).
+# gate takes the median of 20). They were measured with a highest level of 0.945 and a share of 5. The gate has
+# since moved both, to 0.95 and 8: 1.024 and 63 s for 1,000 tracks without a cap, instead of 1.032 and 61 s. Such a
+# catalog ends with full windows, so what counts is how many it needs: each poll that finds a task unfinished.
 
 #: The priority levels, as the probability that a task has ended since it was last seen unfinished. The highest is
 #: the floor of big catalogs, and trades the makespan against the delay: for 1,000 tracks 0.9 gives 1.054 and 50 s,
 #: 0.98 gives 1.028 and 84 s.
-LEVELS = (0.025, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.945)
+LEVELS = (0.025, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.95)
 #: The floors while submissions wait for a place: the highest level, and a lower one while the model has seen few
 #: ends. A model with few ends is wide and reaches the highest level late: without the lower floor, the slowest
 #: tenth of the ends of 1,000 tracks is noticed after 150 s instead of 103 s.
@@ -103,7 +105,7 @@ INTERACTIVE, INTERACTIVE_SHARE = LEVELS.index(0.15), 4
 #: The floor while almost nothing is known and the prior decides, and the share: one place in `EXPLORE_SHARE` polls
 #: to learn. A poll that is too early teaches little, so most places submit. Without these polls 1,000 tracks are
 #: all submitted before the first poll, and the median delay is 458 s.
-EXPLORE, EXPLORE_SHARE = LEVELS.index(0.7), 5
+EXPLORE, EXPLORE_SHARE = LEVELS.index(0.7), 8
 #: The number of rate periods over which unused places are counted. Places become free in bursts, so one period
 #: says little (it sends slightly more requests); ten adapt too slowly (1.195 with the cap of 100).
 LOOKED_BACK = 3

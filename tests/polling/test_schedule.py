@@ -11,6 +11,7 @@ import pytest
 from suno_video_async import RateLimit, VideoTaskId
 from suno_video_async.polling.durations import DurationModel
 from suno_video_async.polling.schedule import (
+    EXPLORE_SHARE,
     KNOWN,
     LEVELS,
     LONGEST_WAIT,
@@ -96,7 +97,7 @@ def test_when_videos_in_flight_are_the_limit_tasks_are_polled_earlier() -> None:
 
 
 def test_as_long_as_nothing_is_known_a_few_polls_explore() -> None:
-    """One place in five polls a task that may have ended, and the others submit."""
+    """One place in eight polls a task that may have ended, and the others submit."""
     plan = schedule()
     for number in range(100):
         plan.add(VideoTaskId(f"v{number}"), 0.0)
@@ -108,7 +109,7 @@ def test_as_long_as_nothing_is_known_a_few_polls_explore() -> None:
             plan.polling(decision.task_id, 90.0)
         else:
             plan.submitting(90.0)
-    assert decisions.count(Poll) == 10
+    assert decisions.count(Poll) == 50 // EXPLORE_SHARE
 
 
 def test_little_knowledge_is_enough_to_begin() -> None:
