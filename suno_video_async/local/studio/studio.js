@@ -62,11 +62,13 @@
       if (link.dataset.part === part) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
     }
     for (const video of document.querySelectorAll("#tasks video")) if (part !== "videos") video.pause();
+    if (part === "videos") catchUp();
     if (part === "developers") poll.now();
   };
   addEventListener("hashchange", () => { turn(); scrollTo(0, 0); });
 
   // The library
+  let filling = 0;
   let library = { songs: [], mistakes: [], accounts: [], renders: false, cost: 0, url: "", state: 0 };
   const idOf = (song) => JSON.stringify([song.task_id, song.suno_id]);
   const address = (what, song) => `/studio/${what}?${query({ task_id: song.task_id, suno_id: song.suno_id, v: library.state })}`;
@@ -85,6 +87,7 @@
     shelve();
   };
   const shelve = () => {
+    clearTimeout(filling);
     const words = get("search").value.toLowerCase().split(/\s+/).filter(Boolean);
     const matching = library.songs.filter((song) => {
       const text = [song.title, song.artist, song.tags, song.language, song.task_id, song.suno_id].join("\n").toLowerCase();
@@ -94,9 +97,15 @@
     for (const song of matching) { if (!albums.has(song.task_id)) albums.set(song.task_id, []); albums.get(song.task_id).push(song); }
     get("found").textContent = matching.length === library.songs.length
       ? `${named(library.songs.length, "song")} in ${named(albums.size, "album")}` : `${plain(matching.length)} of ${named(library.songs.length, "song")}`;
-    get("albums").replaceChildren(...[...albums].map(([name, songs]) => album(name, songs)),
-      ...(matching.length ? [] : [make("p", { class: "none" }, library.songs.length ? "Nothing matches." : "The library has no songs.")]));
+    if (!matching.length) get("albums").replaceChildren(make("p", { class: "none" }, library.songs.length ? "Nothing matches." : "The library has no songs."));
+    else { get("albums").replaceChildren(); fill([...albums]); }
+  };
+  // The first albums at once, the others when there is time.
+  const fill = (albums) => {
+    clearTimeout(filling);
+    get("albums").append(...albums.slice(0, 10).map(([name, songs]) => album(name, songs)));
     mark();
+    if (albums.length > 10) filling = setTimeout(fill, 0, albums.slice(10));
   };
   const album = (name, songs) => {
     const artists = [...new Set(songs.map((song) => song.artist).filter(Boolean))];
@@ -287,6 +296,7 @@
     for (const [id, card] of cards) if (!tasks.has(id)) { card.remove(); cards.delete(id); }
     for (const task of [...tasks.values()].reverse()) {
       const card = cards.get(task.id);
+      if (!card) continue;
       card.hidden = !fits(task);
       if (card.parentNode !== list || card.nextSibling !== before) list.insertBefore(card, before);
       before = card;
@@ -330,6 +340,14 @@
     if (took.textContent !== text) took.textContent = text;
     if (bar && progress !== undefined) bar.value = progress;
   };
+  // Cards are made only while they can be seen.
+  const late = new Set();
+  const catchUp = () => {
+    if (part !== "videos") return;
+    for (const id of late) if (tasks.has(id)) draw(tasks.get(id));
+    late.clear();
+    arrange();
+  };
   const take = (news) => {
     now = news.now; total = news.total;
     const newer = [...news.tasks];
@@ -343,9 +361,9 @@
         for (const [id, task] of old.slice(0, 1000)) tasks.set(id, task);
       }
     }
-    for (const task of newer) draw(task);
+    for (const task of newer) late.add(task.id);
+    catchUp();
     for (const [id, progress] of Object.entries(news.live)) if (tasks.has(id) && cards.has(id)) tick(tasks.get(id), cards.get(id), progress);
-    if (newer.length || news.all) { arrange(); }
     chips();
     keep(news.books);
     if (library.state !== 0 && news.library !== library.state) load().catch(() => undefined);
@@ -408,12 +426,13 @@
         poll.stop = new AbortController();
         const began = performance.now();
         try {
+          if (failed || library.state === 0) await load();
+          ready();
           const { status, body, later } = await ask(`tasks?${query({ since: poll.state, books: part === "developers" ? 1 : 0 })}`, { signal: poll.stop.signal });
           if (status !== 200) throw Object.assign(new Error(body.error || `HTTP ${status}`), { later });
           take(body);
           poll.state = body.state;
-          if (failed || library.state === 0) { await load(); get("lost").hidden = true; failed = 0; }
-          ready();
+          if (failed) { get("lost").hidden = true; failed = 0; }
           await pause(Math.max(0, 0.25 - (performance.now() - began) / 1000));
         } catch (error) {
           if (error.name === "AbortError") continue;
@@ -433,6 +452,5 @@
   };
 
   turn();
-  load().catch(() => undefined);
   poll.run();
 })();
