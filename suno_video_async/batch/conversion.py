@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from os import PathLike
@@ -31,10 +31,13 @@ from suno_video_async.errors import CatalogError, ClientClosedError, LedgerError
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.model import MICRO, Claim, LedgerRow
 from suno_video_async.ledger.states import State
+from suno_video_async.models import Track
 from suno_video_async.ratelimit.brake import Phase
 
+#: Waits until the ledger has taken in a row.
+Claiming: TypeAlias = "Callable[[], Coroutine[Any, Any, Claim | CatalogError | Unclaimed]]"
 #: Works on one row, which stands at a place in a catalog.
-Handle: TypeAlias = "Callable[[Claim | CatalogError | Unclaimed, str], Coroutine[Any, Any, None]]"
+Handle: TypeAlias = "Callable[[Claiming, str], Coroutine[Any, Any, None]]"
 
 
 #: The ledger's note that a run was stopped because the API was out of reach.
@@ -78,6 +81,7 @@ class Conversion:
         self._options = options
         self._callbacks = callbacks
         self._out_of_reach = False
+        self._is_claimed = self._is_unclaimed = False  # whether a row could be claimed, and whether one could not
         self._stop_signal = StopSignal(stopping=options.unknown_grace is not None)
         #: What the balance says about the rows that this run left unknown; None until its end.
         self.evidence: Evidence | None = None
@@ -283,11 +287,11 @@ class Conversion:
                 async for row in rows:
                     row_is_read()
                     await self._room.acquire()
-                    # Claimed here and not in the row's own task: afterwards it is certain which rows of the ledger
-                    # the catalog did not name.
-                    claim = await self._claimed(row)
-                    group.start_soon(handle, claim, row.location)
-                    if isinstance(claim, Unclaimed):
+                    claiming = self._claiming(row)
+                    if not self._is_claimed:  # a ledger that takes no row is given no more of them
+                        claiming = partial(_as_it_is, await claiming())
+                    group.start_soon(handle, claiming, row.location)
+                    if self._is_unclaimed:
                         break
         except Exception as error:
             # The source is broken from here on; what was pulled from it before goes on to its end.
@@ -318,17 +322,27 @@ class Conversion:
         async for row in self._ledger.rows(*_NOT_DONE, *made):
             yield Row(row.location, row.track)
 
-    async def _claimed(self, row: Row) -> Claim | CatalogError | Unclaimed:
+    def _claiming(self, row: Row) -> Claiming:
+        """Start to claim a row, and return what waits for that.
+
+        Started here and not in the row's own task: the ledger makes calls in the order in which they are started,
+        so it is certain afterwards which of its rows the catalog did not name. Not waited for here: rows that come
+        at the same time are claimed in one commit.
+        """
         if isinstance(row.track, CatalogError):
-            return row.track
+            return partial(_as_it_is, row.track)
+        claim = self._ledger.call(self._ledger.sync.claim, row.track, location=row.location, run=self._run_id)
+        return partial(self._claimed, row.track, claim)
+
+    async def _claimed(self, track: Track, claiming: Awaitable[Claim]) -> Claim | Unclaimed:
         try:
-            claim = await self._ledger.call(
-                self._ledger.sync.claim, row.track, location=row.location, run=self._run_id
-            )
+            claim = await claiming
         except LedgerError as error:
-            return Unclaimed(row.track, error)
+            self._is_unclaimed = True
+            return Unclaimed(track, error)
+        self._is_claimed = True
         # As the catalog has it now: the ledger may hold other columns of an earlier one.
-        return evolve(claim, row=evolve(claim.row, track=row.track))
+        return evolve(claim, row=evolve(claim.row, track=track))
 
     def _left(self) -> AsyncGenerator[LedgerRow, None]:
         """Return the rows to go on with that no catalog names: they are paid for."""
@@ -343,7 +357,7 @@ class Conversion:
                 if self._options.unknown_grace is None and self._ledger.register.find(row.id) is not None:
                     continue  # another part of this client is on it
                 await self._room.acquire()
-                group.start_soon(handle, Claim(row=row), row.location)
+                group.start_soon(handle, partial(_as_it_is, Claim(row=row)), row.location)
         except LedgerError as error:
             self._stop_signal.stop_if_fatal(error)
 
@@ -355,12 +369,10 @@ class Conversion:
             except LedgerError as error:
                 self._stop_signal.stop_if_fatal(error)
 
-    async def _handle(
-        self, send: MemoryObjectSendStream[Outcome], claim: Claim | CatalogError | Unclaimed, location: str
-    ) -> None:
+    async def _handle(self, send: MemoryObjectSendStream[Outcome], claiming: Claiming, location: str) -> None:
         work = Work(location, self._engine.clock.now())
         try:
-            outcome = await self._rows.process(claim, work)
+            outcome = await self._rows.process(await claiming(), work)
             await send.send(
                 evolve(
                     outcome,
@@ -371,3 +383,8 @@ class Conversion:
             )
         finally:
             self._room.release()
+
+
+async def _as_it_is(claim: Claim | CatalogError | Unclaimed) -> Claim | CatalogError | Unclaimed:
+    """Return a row for which the ledger need not be asked."""
+    return claim
