@@ -85,7 +85,7 @@ async def main():
 with blockbuster_ctx("suno_video_async") as blockbuster:
     for name, function in blockbuster.functions.items():
         if name.startswith("sqlite3."):  # a ledger in memory runs in place
-            function.can_block_in("suno_video_async/_util/aio.py", "inline")
+            function.can_block_in("suno_video_async/_util/aio.py", {"inline", "in_place"})
     asyncio.run(main())
 """
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -13,13 +13,16 @@ import anyio.to_thread
 T = TypeVar("T")
 
 
-async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end in a task of its own, and only then let a cancellation of the caller through.
+async def run_to_completion(work: Awaitable[T]) -> T:
+    """Wait for the end of `work`, a coroutine in a task of its own, and only then let a cancellation through.
 
     anyio's shielded scopes hold off anyio's own cancellation; `asyncio.timeout` and `Task.cancel` go through them.
     """
     task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError as error:
+        cancelled = error
     # The shield is for anyio's scopes, which would cancel again in every round of the loop, and so spin.
     with anyio.CancelScope(shield=True):
         while not task.done():
@@ -27,11 +30,9 @@ async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
                 await asyncio.wait([task])
             except asyncio.CancelledError as error:
                 cancelled = error
-    if cancelled is not None:
-        if not task.cancelled():
-            task.exception()  # retrieved, so that asyncio does not log it
-        raise cancelled
-    return task.result()
+    if not task.cancelled():
+        task.exception()  # retrieved, so that asyncio does not log it
+    raise cancelled
 
 
 async def stop_listening(server: asyncio.Server) -> None:
@@ -85,8 +86,19 @@ class RunBlocking(Protocol):
         ...
 
 
+def in_place(call: Callable[[], T], /) -> asyncio.Future[T]:
+    """Run a call at once, in place, and return what came of it: for a ledger in memory."""
+    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    try:
+        future.set_result(call())
+    except Exception as error:
+        future.set_exception(error)
+        future.exception()  # retrieved, so that asyncio does not log it where the caller never waits
+    return future
+
+
 async def inline(call: Callable[[], T], /) -> T:
-    """Run a call in place: for a ledger in memory, and in virtual time."""
+    """Run a call in place, once it is awaited: for what does not block, and in virtual time."""
     return call()
 
 

@@ -1,4 +1,4 @@
-"""The ledger from the event loop: every call hops to a thread, and none is cut short by a cancellation."""
+"""The ledger from the event loop: no call blocks it, and none is cut short by a cancellation."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from functools import partial
 from os import PathLike
 from typing import ParamSpec, TypeVar
 
-from suno_video_async._util.aio import RunBlocking, in_one_thread, inline, run_to_completion
+from suno_video_async._util.aio import RunBlocking, in_one_thread, in_place, run_to_completion
 from suno_video_async.clock import Clock
 from suno_video_async.errors import AnotherKeyError, LedgerError, NotFoundError
+from suno_video_async.ledger.group_commit import GroupCommit
 from suno_video_async.ledger.model import Ledger, LedgerReader, LedgerRow, Transition, task_of
 from suno_video_async.ledger.origin import origin_problem
 from suno_video_async.ledger.register import WorkRegister
@@ -34,6 +35,13 @@ def last_bought(reader: LedgerReader) -> LedgerRow | None:
         return reader.last_bought()
 
 
+def _runner_of(ledger: Ledger) -> RunBlocking:
+    """Return how the calls of a ledger leave the event loop."""
+    if not isinstance(ledger, SqliteLedger):
+        return in_one_thread()
+    return in_place if ledger.path is None else GroupCommit(ledger.one_commit)
+
+
 #: A task has ended for a row in one of these.
 _ENDED = frozenset({State.SUCCEEDED, State.DOWNLOADED, State.FAILED})
 
@@ -53,16 +61,18 @@ class AsyncLedger:
     """
 
     def __init__(self, ledger: Ledger, run_blocking: RunBlocking | None = None) -> None:
-        in_memory = isinstance(ledger, SqliteLedger) and ledger.path is None
         self.sync = ledger
         self.register: WorkRegister = WorkRegister()
         self.shared: bool = False
         self._runs = set[int]()
-        self._run_blocking = run_blocking or (inline if in_memory else in_one_thread())
+        self._run_blocking = run_blocking or _runner_of(ledger)
 
-    async def call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run one blocking call off the event loop: `await ledger.call(ledger.sync.claim, track, location="")`."""
-        return await self._run_blocking(partial(method, *args, **kwargs))
+    def call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+        """Start a blocking call off the event loop: `await ledger.call(ledger.sync.claim, track, location="")`.
+
+        Calls are made in the order in which they are started.
+        """
+        return self._run_blocking(partial(method, *args, **kwargs))
 
     async def open(
         self,

@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-from attrs import evolve
+from attrs import define, evolve
 
 from suno_video_async._util.filesystem import create_private
 from suno_video_async.errors import (
@@ -44,7 +44,23 @@ from suno_video_async.models import Track, VideoTaskId
 #: Seconds to wait while another program has the database locked; the caller is in a thread of its own.
 LOCKED = 60.0
 #: Submissions after which the log is brought into the database file.
-CHECKPOINT_AFTER = 32
+CHECKPOINT_AFTER = 64
+
+
+@define
+class _Group:
+    """The writes that are to be one commit.
+
+    Attributes:
+        begun: whether its transaction has begun.
+        error: why nothing more can be written in it.
+        void: whether all of it is undone, so that its calls have to be made again, each by itself.
+
+    """
+
+    begun: bool = False
+    error: BaseException | None = None
+    void: bool = False
 
 
 class SqliteLedger(SqliteReader):
@@ -78,7 +94,8 @@ class SqliteLedger(SqliteReader):
         self._file: Path | None = None
         self._identity = Identity()
         self._mark = Mark()
-        self._submissions = 0
+        self._submissions = self._checkpointed = 0
+        self._group: _Group | None = None
         self._process = os.getpid()
 
     # Opening and closing
@@ -111,6 +128,7 @@ class SqliteLedger(SqliteReader):
             LedgerError: it cannot be used, or is being written; or it does not exist and must.
 
         """
+        self._leave_group()
         if self._connection is not None:
             raise LedgerError(f"{self!r} is in use", fix="one run at a time")
         if must_exist and self.path is not None and not self.path.exists():
@@ -130,7 +148,7 @@ class SqliteLedger(SqliteReader):
                 self._mark = facts.newest
                 if not self._mark.ledger:
                     self._mark = evolve(self._mark, ledger=secrets.token_hex(8))
-                self._submissions = facts.submissions
+                self._submissions = self._checkpointed = facts.submissions
                 self._prepare(provider=provider, fingerprint=fingerprint)
                 self._go_live()
         except BaseException:
@@ -150,6 +168,7 @@ class SqliteLedger(SqliteReader):
 
     def close(self) -> None:
         """Close it, and let others write; harmless if it is not open."""
+        self._leave_group()
         if self._connection is not None and self._file is not None:
             # What cannot be marked as closed is whole as well, as long as its log stays with it.
             with suppress(LedgerError), translated(self.path):
@@ -209,18 +228,13 @@ class SqliteLedger(SqliteReader):
     def _counter(self) -> Counter:
         return Counter(self._mark.period, self._submissions, self._mark.ledger)
 
-    def _count_submission(self) -> None:
-        """Let the counter know of a submission that is committed."""
-        self._submissions += 1
-        if self._file is not None:
-            note_submissions(self._file, self._counter)
-
     def _checkpoint_at_times(self) -> None:
         """Keep the log short: what is in the database file cannot be lost with the log."""
-        if self._file is not None and (self._submissions + 1) % CHECKPOINT_AFTER == 0:
+        if self._file is not None and self._submissions + 1 - self._checkpointed >= CHECKPOINT_AFTER:
             with translated(self.path):
                 if self._begin_period(self._file, Phase.OPEN):
                     self._set_mark(self._mark.next(Phase.LIVE))
+            self._checkpointed = self._submissions + 1
 
     def _begin_period(self, file: Path, phase: Phase) -> bool:
         """Bring everything so far into the database file under a new mark; False where a reader is in the way."""
@@ -318,7 +332,8 @@ class SqliteLedger(SqliteReader):
         self, row_id: int, *, nonce: str, at: float, reserve: int, budget: int | None, rebuy_changed: bool = True
     ) -> int:
         """Commit that a row's CreateTask is about to be sent, and return the attempt's number."""
-        self._checkpoint_at_times()
+        if self._group is None:
+            self._checkpoint_at_times()
         with self._transaction() as db:
             self._refuse_lost()
             row = self._need(row_id)
@@ -346,20 +361,18 @@ class SqliteLedger(SqliteReader):
                 (last + 1, reserve, at, row_id),
             )
             self._set_meta("last_place", repr(at))
-        self._count_submission()
-        self._reserved += reserve
-        return int(last + 1)
+            self._submissions += 1
+            self._reserved += reserve
+            return int(last + 1)
 
     def reserve(self, row_ids: Collection[int], amount: int, *, lower: bool = False) -> None:
         """Commit what is set aside for rows that are not settled."""
-        more = 0
         with self._transaction() as db:
             for row_id in row_ids:
                 row = self._need(row_id)
                 if row.state in UNSETTLED and (lower or row.reserved < amount):
                     db.execute("UPDATE rows SET reserved = ? WHERE id = ?", (amount, row_id))
-                    more += amount - row.reserved
-        self._reserved += more
+                    self._reserved += amount - row.reserved
 
     def move(self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
         """Commit how a row goes on, by the table of moves, and return it."""
@@ -382,10 +395,9 @@ class SqliteLedger(SqliteReader):
             )
             self._close_attempt(db, row, transition)
             self._note_end(db, row, transition)
-            moved = self._need(row_id)
-        self._spent += cost - row.cost
-        self._reserved += reserved - row.reserved
-        return moved
+            self._spent += cost - row.cost
+            self._reserved += reserved - row.reserved
+            return self._need(row_id)
 
     def take_name(self, row_id: int, name: str) -> bool:
         """Commit the name of a row's file; False if another row has it, but for case."""
@@ -440,22 +452,87 @@ class SqliteLedger(SqliteReader):
     # Beneath
 
     @contextmanager
+    def one_commit(self) -> Generator[None, None, None]:
+        """Let the calls that the block makes be one commit, at its end, with one sync.
+
+        A call that is refused, and has not written anything yet, leaves the others as they are.
+
+        Raises:
+            LedgerError: nothing is written, and what the calls returned is void: each has to be made by itself.
+
+        """
+        self._checkpoint_at_times()
+        db, group = self._db, _Group()
+        with translated(self.path), self._undone_if_it_fails(db):
+            self._group = group
+            try:
+                yield
+            finally:
+                self._group = None
+            if group.void and group.error is not None:
+                raise group.error
+            if group.begun:
+                db.execute("COMMIT")
+
+    def _leave_group(self) -> None:
+        """Have a call that cannot share a commit made by itself."""
+        if self._group is not None:
+            self._group.void = True
+            self._group.error = LedgerError("a ledger is opened and closed outside of a commit")
+            raise self._group.error
+
+    @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
         """Commit what the block does, or nothing of it."""
-        db = self._db
+        db, group = self._db, self._group
         if self._process != os.getpid():
             raise LedgerError(
                 f"the ledger {self.path or 'in memory'} was opened before a fork", fix="open it in the child"
             )
         with translated(self.path):
-            db.execute("BEGIN IMMEDIATE")
-            try:
+            if group is not None:
+                with self._part_of(group, db):
+                    yield db
+                return
+            with self._undone_if_it_fails(db):
+                db.execute("BEGIN IMMEDIATE")
                 yield db
                 db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
+
+    @contextmanager
+    def _part_of(self, group: _Group, db: sqlite3.Connection) -> Generator[None, None, None]:
+        """Let what the block does be committed with the others of a group."""
+        if group.error is not None:
+            raise group.error
+        if not group.begun:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.DatabaseError as error:
+                group.error = error  # the others need not wait as long once more
                 raise
+            group.begun = True
+        changes = db.total_changes
+        try:
+            yield
+        except BaseException as error:
+            # A disk that is full may have undone everything, what others of the group wrote included.
+            if db.total_changes != changes or not db.in_transaction:
+                group.error, group.void = error, True
+            raise
+
+    @contextmanager
+    def _undone_if_it_fails(self, db: sqlite3.Connection) -> Generator[None, None, None]:
+        """Undo what the block does where it raises, in the sums too; else count what it submitted."""
+        before = self._spent, self._reserved, self._submissions
+        try:
+            yield
+        except BaseException:
+            self._spent, self._reserved, self._submissions = before
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        if self._file is not None and self._submissions > before[-1]:
+            note_submissions(self._file, self._counter)
 
     def _set_meta(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))

@@ -12,7 +12,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,13 @@ class Points:
     def __init__(self, wanted: str | None, nth: int) -> None:
         self._wanted = wanted
         self._left = nth
+        self.waiting: list[str] | None = None
 
     def reach(self, name: str) -> None:
-        """Die here, if this is where."""
+        """Die here, if this is where; what is committed with others is so only when the whole commit is."""
+        if self.waiting is not None and name.endswith(": committed"):
+            self.waiting.append(name)
+            return
         if self._wanted not in {name, ANY}:
             return
         self._left -= 1
@@ -109,6 +114,7 @@ def arm(points: Points) -> None:
     _around(points, os, "fsync", after="download: part synced")
     _around(points, os, "link", after="download: has both names")
     _arm_ledger(points)
+    _arm_group_commit(points)
     _arm_ledger_files(points)
     _arm_requests(points)
     _arm_downloads(points)
@@ -149,6 +155,31 @@ def _arm_ledger(points: Points) -> None:
     SqliteLedger._set_meta = setting_meta  # type: ignore[method-assign]
 
 
+def _arm_group_commit(points: Points) -> None:
+    """Put in the points at which several writes become one commit."""
+    one_commit, part_of = SqliteLedger.one_commit, SqliteLedger._part_of
+
+    @contextmanager
+    def committing(self: SqliteLedger) -> Iterator[None]:
+        waiting = points.waiting = []
+        with one_commit(self):
+            yield
+            points.reach("batch: written, not committed")
+        points.waiting = None
+        points.reach("batch: committed, not answered")
+        for name in waiting:
+            points.reach(name)
+
+    @contextmanager
+    def writing(self: SqliteLedger, *args: Any) -> Iterator[None]:
+        with part_of(self, *args):
+            yield
+        points.reach("batch: one write of several")
+
+    SqliteLedger.one_commit = committing  # type: ignore[method-assign]
+    SqliteLedger._part_of = writing  # type: ignore[method-assign, assignment]
+
+
 def _arm_ledger_files(points: Points) -> None:
     """Put in the points at which a ledger is opened, checkpointed and closed."""
     live, period, mark = SqliteLedger._go_live, SqliteLedger._begin_period, SqliteLedger._set_mark
@@ -177,8 +208,9 @@ def _arm_ledger_files(points: Points) -> None:
         return done
 
     def checkpointing(self: SqliteLedger) -> None:
+        before = self._checkpointed
         checkpoint(self)
-        if self._mark.phase is Phase.LIVE and (self._submissions + 1) % sqlite.CHECKPOINT_AFTER == 0:
+        if self._mark.phase is Phase.LIVE and self._checkpointed > before:
             points.reach("checkpoint: live")
 
     def setting_mark(self: SqliteLedger, new: Mark) -> None:

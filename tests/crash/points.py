@@ -21,7 +21,8 @@ class Point:
         after: where a run before it died, which left one unknown row that is charged.
         nth: at which time that the point is reached; by default with rows before and after the one that it
             happens to.
-        checkpoint_after: submissions after which the log is brought into the ledger's file, if not 32.
+        checkpoint_after: submissions after which the log is brought into the ledger's file, if not 64.
+        at_once: whether the rows are worked on at once; how many are left unknown is then not certain.
 
     """
 
@@ -32,8 +33,11 @@ class Point:
     after: str | None = None
     nth: int = 3
     checkpoint_after: int | None = None
+    at_once: bool = False
 
     def __str__(self) -> str:
+        if self.at_once:
+            return f"{self.name}, time {self.nth}"
         return self.name if self.after is None else f"{self.name}, after {self.after}"
 
 
@@ -65,6 +69,8 @@ CLOSING = (
     "closing: counter written",
     "closing: checkpointed",
 )
+#: What happens where several writes become one commit.
+BATCH = ("batch: one write of several", "batch: written, not committed", "batch: committed, not answered")
 _SENT = "CreateTask: sent"
 
 POINTS = (
@@ -72,6 +78,7 @@ POINTS = (
     *(Point(name, nth=1, after=_SENT, unknown=1, charged=1) for name in OPENING),
     *(Point(name, nth=2, checkpoint_after=2) for name in CHECKPOINT),
     *(Point(name, nth=1) for name in CLOSING),
+    *(Point(name, nth=nth, at_once=True) for name in BATCH for nth in (1, 3)),
     Point("claim: before"),
     Point("claim: written, not committed"),
     Point("claim: committed"),

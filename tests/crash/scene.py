@@ -268,7 +268,7 @@ class Stage:
     def play(self, point: Point) -> Seen:
         """Crash at a point, and see what comes of it."""
         if not point.faults:
-            return self._play(self.scene(), point)
+            return self._play(self.scene(connections=TRACKS if point.at_once else 1), point)
         faults = self.folder / "faults.toml"
         faults.write_text(point.faults)
         with serving(faults) as server:

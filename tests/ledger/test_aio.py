@@ -98,11 +98,12 @@ async def test_a_cancelled_move_is_made(path: Path) -> None:
     """Whoever leaves while a row is written leaves a whole row."""
     ledger = await open_ledger(path)
     row = (await ledger.call(ledger.sync.claim, track(), location="")).row
+    loop = asyncio.get_running_loop()
     with anyio.CancelScope() as scope:
         real = ledger.sync.begin_attempt
 
         def slow(*args: Any, **kwargs: Any) -> int:
-            anyio.from_thread.run_sync(scope.cancel)
+            loop.call_soon_threadsafe(scope.cancel)
             return real(*args, **kwargs)
 
         ledger.sync.begin_attempt = slow  # type: ignore[method-assign]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,12 @@ OUTSTANDING, ESTIMATE = 4, 2.0
 
 
 class WatchedLedger(SqliteLedger):
-    """The real ledger; somebody looks at its file after every write."""
+    """The real ledger; somebody looks at its file after every commit."""
 
     def __init__(self, path: Path, audit: Audit, now: Callable[[], float]) -> None:
         super().__init__(path, synchronous="OFF", now=now)
         self._audit = audit
+        self._in_one_commit: list[tuple[str, Track]] | None = None
         self.run_began: float | None = None
         self.opened = False
 
@@ -70,7 +72,7 @@ class WatchedLedger(SqliteLedger):
 
     def claim(self, track: Track, *, location: str, run: int = 0) -> Claim:
         claim = super().claim(track, location=location, run=run)
-        self._audit.written("claim", track)
+        self._written("claim", track)
         return claim
 
     def begin_attempt(
@@ -81,13 +83,31 @@ class WatchedLedger(SqliteLedger):
         )
         row = self.row(row_id)
         assert row is not None
-        self._audit.written("begin", row.track)
+        self._written("begin", row.track)
         return number
 
     def move(self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
         row = super().move(row_id, transition, cause=cause)
-        self._audit.written("move", row.track)
+        self._written("move", row.track)
         return row
+
+    @contextmanager
+    def one_commit(self) -> Iterator[None]:
+        written = self._in_one_commit = list[tuple[str, Track]]()
+        try:
+            with super().one_commit():
+                yield
+        finally:
+            self._in_one_commit = None
+        self._audit.met["commits of several writes"] += len(written) > 1
+        for what, track in written:
+            self._audit.written(what, track)
+
+    def _written(self, what: str, track: Track) -> None:
+        if self._in_one_commit is None:
+            self._audit.written(what, track)
+        else:
+            self._in_one_commit.append((what, track))
 
 
 def key_of(track: Track) -> Key:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import count
 from typing import Any
@@ -13,8 +13,9 @@ from suno_video_async import SunoVideoError, Track, TransportError
 from suno_video_async.api import calls
 from suno_video_async.batch.budget import Budget
 from suno_video_async.callbacks import Inbox
-from suno_video_async.ledger import copies, journal, schema
+from suno_video_async.ledger import copies, group_commit, journal, schema
 from suno_video_async.ledger.copies import Doubt, Facts
+from suno_video_async.ledger.group_commit import GroupCommit
 from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
@@ -206,6 +207,28 @@ def ignore_rise() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def answered_too_early() -> Iterator[None]:
+    """Calls that share a commit are answered before it is made."""
+    real, uncommitted = GroupCommit._make, ExitStack()
+
+    def make(self: GroupCommit, calls: Sequence[Callable[[], Any]]) -> Sequence[group_commit.Outcome]:
+        uncommitted.close()
+        if len(calls) == 1:
+            return real(self, calls)
+        uncommitted.enter_context(self._one_commit())
+        return [group_commit._outcome_of(call) for call in calls]
+
+    close = SqliteLedger.close
+
+    def closing(self: SqliteLedger) -> None:
+        uncommitted.close()
+        close(self)
+
+    with patch.object(GroupCommit, "_make", make), patch.object(SqliteLedger, "close", closing):
+        yield
+
+
 PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "resend-after-timeout": resend_after_timeout,
     "commit-late": commit_late,
@@ -220,6 +243,7 @@ PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "late-url-failed": late_url_failed,
     "log-not-missed": log_not_missed,
     "ignore-rise": ignore_rise,
+    "answered-too-early": answered_too_early,
 }
 
 

@@ -10,13 +10,11 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import anyio
-import anyio.lowlevel
 from aiohttp import ClientSession
 from attrs import define, field, frozen
 
@@ -30,11 +28,12 @@ from suno_video_async import (
     Timeout,
     Track,
 )
-from suno_video_async._util.aio import RunBlocking, inline, run_to_completion
+from suno_video_async._util.aio import RunBlocking, in_place, inline
 from suno_video_async.batch.options import Options
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.decision import Buying
+from suno_video_async.ledger.group_commit import GroupCommit
 from suno_video_async.local.faults import FaultPlan
 from suno_video_async.local.media import MediaFile
 from suno_video_async.local.producers import SimulatedProducer
@@ -397,7 +396,7 @@ class _Run:
             ),
         )
         source = cast("AsyncIterator[Track]", self._rows())
-        ledger = AsyncLedger(self.ledger, _run_blocking(self.life.hop_delay, self.simulation, self.number))
+        ledger = AsyncLedger(self.ledger, self._run_blocking())
         self.conversion = Conversion(client._open(), source, ledger, options, self._receiver(client))
         async with self.conversion as outcomes:
             self.entered = True
@@ -407,6 +406,9 @@ class _Run:
                     return
                 if self.life.consumer_delay:
                     await asyncio.sleep(self.life.consumer_delay)
+
+    def _run_blocking(self) -> RunBlocking:
+        return _run_blocking(self.ledger, self.life.hop_delay, self.simulation, self.number)
 
     def _receiver(self, client: SunoVideoClient) -> CallbackReceiver | None:
         """Let the service reach this life, where it can."""
@@ -522,27 +524,20 @@ def _flat(error: BaseException) -> str:
     return repr(error)
 
 
-def _run_blocking(delay: float | None, simulation: Simulation, life: int) -> RunBlocking:
-    """Return a hop to a thread that is as slow as the seed wants; None runs in place."""
+def _run_blocking(ledger: WatchedLedger, delay: float | None, simulation: Simulation, life: int) -> RunBlocking:
+    """Return the ledger's own thread, as slow as the seed wants; None runs in place."""
     if delay is None:
-        return inline
-    seconds, rng, place = delay, stream(simulation.scenario.seed, f"hop {life}"), anyio.CapacityLimiter(1)
+        return in_place
+    seconds, rng = delay, stream(simulation.scenario.seed, f"hop {life}")
 
-    async def run_sync(call: Callable[[], T]) -> T:
-        await anyio.lowlevel.checkpoint()
+    def in_thread(work: Callable[[], T], /) -> asyncio.Future[T]:
         loop = cast("SimLoop", asyncio.get_running_loop())
-        async with place:
-            with anyio.CancelScope(shield=True):
-                result = await _in_thread(call, loop, rng.uniform(0, seconds), rng.uniform(0, seconds))
-        return result
+        return _in_thread(work, loop, rng.uniform(0, seconds), rng.uniform(0, seconds))
 
-    async def run_blocking(call: Callable[[], T], /) -> T:
-        return await run_to_completion(run_sync(call))  # as the ledger's own hop does
-
-    return run_blocking
+    return GroupCommit(ledger.one_commit, in_thread)
 
 
-def _in_thread(call: Callable[[], T], loop: SimLoop, before: float, after: float) -> Awaitable[T]:
+def _in_thread(call: Callable[[], T], loop: SimLoop, before: float, after: float) -> asyncio.Future[T]:
     """Begin a call that nothing but the process's end keeps from being made, as in a thread."""
     future: asyncio.Future[T] = loop.create_future()
 

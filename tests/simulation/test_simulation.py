@@ -40,6 +40,7 @@ FOUND_AT = {
     "late-url-failed": 10,
     "log-not-missed": 6,
     "ignore-rise": 457,
+    "answered-too-early": 0,
 }
 IN_A_ROW = 10
 

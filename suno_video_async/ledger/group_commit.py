@@ -1,0 +1,141 @@
+"""Group commit: calls that wait for the ledger at the same time share one transaction and one sync.
+
+A sync takes milliseconds, and with hundreds of rows in flight many more calls come to wait meanwhile. So one
+thread does all writing, and takes all that waits at once:
+
+    waiting  ->  made in one transaction, in their order  ->  committed and synced  ->  answered, all together
+
+- No call is answered before what it wrote is on disk, and calls are made in the order in which they were started.
+- A call that is refused has an error of its own, which is no other call's.
+- Where the commit fails, nothing of it was written. Then every call is made once more, each in a transaction of
+  its own, so that each meets what is wrong itself. Whatever cannot share a commit is done in the same way.
+- A caller that is cancelled waits for its call nevertheless: it may be committed by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any, Generic, Protocol, TypeVar
+
+from attrs import frozen
+
+from suno_video_async._util.aio import run_to_completion
+
+T = TypeVar("T")
+
+
+class InThread(Protocol):
+    """Runs one function after the other beside the event loop."""
+
+    def __call__(self, work: Callable[[], T], /) -> asyncio.Future[T]:
+        """Start one."""
+        ...
+
+
+@frozen
+class Outcome:
+    """What a call has come to: its result, or its error."""
+
+    result: Any = None
+    error: BaseException | None = None
+
+
+@frozen(eq=False)
+class Call(Generic[T]):
+    """A call that was started; awaiting it waits for its end, even while the caller is being cancelled."""
+
+    make: Callable[[], T]
+    outcome: asyncio.Future[T]
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return run_to_completion(self.outcome).__await__()
+
+    def end(self, outcome: Outcome) -> None:
+        """Answer the caller."""
+        if outcome.error is None:
+            self.outcome.set_result(outcome.result)
+        else:
+            self.outcome.set_exception(outcome.error)
+            self.outcome.exception()  # retrieved: a caller that was cancelled before it began to wait never does
+
+
+class GroupCommit:
+    """Runs blocking calls in a thread of its own; those that wait at the same time share one commit.
+
+    Args:
+        one_commit: makes one commit of what its block writes; where it raises, nothing was written.
+        in_thread: runs the work; None for a thread of its own.
+
+    """
+
+    def __init__(
+        self, one_commit: Callable[[], AbstractContextManager[None]], in_thread: InThread | None = None
+    ) -> None:
+        self._one_commit = one_commit
+        self._given_thread = in_thread
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __call__(self, make: Callable[[], T], /) -> Call[T]:
+        """Start a call."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what waited on another one, or before a fork, is not answered any more
+            self._loop, self._busy = loop, False
+            self._waiting = list[Call[Any]]()
+            self._in_thread = self._given_thread or _thread_of(loop)
+        call = Call(make, loop.create_future())
+        self._waiting.append(call)
+        if not self._busy:
+            self._begin_batch(loop)
+        return call
+
+    def _begin_batch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let what waits be made, once this round of the loop has started all that it starts."""
+        self._busy = True
+        loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        calls, self._waiting = self._waiting, []
+        made = self._in_thread(lambda: self._make([call.make for call in calls]))
+        made.add_done_callback(lambda made: self._end(calls, made))
+
+    def _make(self, calls: Sequence[Callable[[], Any]]) -> Sequence[Outcome]:
+        """Make calls in one commit, or else each in its own; in the thread."""
+        if len(calls) > 1:
+            try:
+                with self._one_commit():
+                    outcomes = [_outcome_of(call) for call in calls]
+            except Exception:  # noqa: S110  whatever it is, the calls meet it themselves
+                pass
+            else:
+                return outcomes
+        return [_outcome_of(call) for call in calls]
+
+    def _end(self, calls: Sequence[Call[Any]], made: asyncio.Future[Sequence[Outcome]]) -> None:
+        error = made.exception()
+        outcomes = made.result() if error is None else [Outcome(error=error)] * len(calls)
+        for call, outcome in zip(calls, outcomes, strict=True):
+            call.end(outcome)
+        # Those who were answered call again in the next round: their calls go with the next batch.
+        self._busy = False
+        if self._waiting:
+            self._begin_batch(made.get_loop())
+
+
+def _outcome_of(call: Callable[[], Any]) -> Outcome:
+    try:
+        return Outcome(call())
+    except Exception as error:
+        return Outcome(error=error)
+
+
+def _thread_of(loop: asyncio.AbstractEventLoop) -> InThread:
+    """Return a thread that lives as long as it is used."""
+    executor = ThreadPoolExecutor(1, thread_name_prefix="suno-video-ledger")
+
+    def in_thread(work: Callable[[], T], /) -> asyncio.Future[T]:
+        return loop.run_in_executor(executor, work)
+
+    return in_thread
