@@ -295,7 +295,8 @@ class Engine:
     async def open_ledger(self, ledger: AsyncLedger, must_exist: bool = False) -> None:
         """Open a ledger as this account's, and take from it what bears on the pace.
 
-        The window begins full where another process has just used it; how long tasks take is recalled.
+        The window begins full where another process has just used it; how long tasks take is recalled. That this
+        process uses it is noted before its first request, for the one after it.
 
         Raises:
             LedgerError: it cannot be used, or belongs to another account.
@@ -306,6 +307,8 @@ class Engine:
             await ledger.open(provider=provider, fingerprint=fingerprint, ask=self.status, must_exist=must_exist)
             last = await ledger.call(ledger.sync.last_place)
             durations = await ledger.call(ledger.sync.durations, RECALLED)
+            if self.longest_period is not None:
+                await ledger.call(ledger.sync.note_place, self.clock.time())
         except BaseException:
             await ledger.close()
             raise

@@ -172,7 +172,8 @@ class AsyncLedger:
     async def keep_places(self, clock: Clock, per: float) -> None:
         """Keep the time of the newest requests, for a process that starts right after a crash.
 
-        Noted whether or not something was sent: what is sent until the next note must not look older than it is.
+        The caller made the first note, before the first request. A note does not wait for one to be sent: what is
+        sent until the next note must not look older than it is.
 
         Args:
             clock: the client's time.
@@ -183,5 +184,5 @@ class AsyncLedger:
 
         """
         while True:
-            await self.call(self.sync.note_place, clock.time())
             await clock.sleep(per / 2)
+            await self.call(self.sync.note_place, clock.time())

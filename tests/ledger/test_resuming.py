@@ -15,6 +15,7 @@ from suno_video_async.ledger.model import Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
+from suno_video_async.protocol.codec import Answer, Request
 from tests.support.clients import FakeAPI, client_of
 
 TRACKS = [Track(task_id="m1", suno_id=f"s{n}") for n in range(3)]
@@ -83,6 +84,28 @@ def used(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[float, Path]:
     ledger.note_place(time.time() - request.param)
     ledger.close()
     return request.param, tmp_path / "l.db"
+
+
+async def test_the_first_request_is_noted_before_it_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is killed right after its first request leaves the time of it to the next one."""
+    done, note_place = list[str](), SqliteLedger.note_place
+
+    def noting(self: SqliteLedger, at: float) -> None:
+        note_place(self, at)
+        done.append("noted")
+
+    class Watched(FakeAPI):
+        def __call__(self, request: Request) -> Answer:
+            done.append("sent")
+            return super().__call__(request)
+
+    monkeypatch.setattr(SqliteLedger, "note_place", noting)
+    client, _ = client_of(Watched(0.0))
+    async with client, client.convert(TRACKS, ledger=tmp_path / "l.db") as outcomes:
+        assert [outcome.state async for outcome in outcomes] == ["succeeded"] * 3
+    assert done[:2] == ["noted", "sent"]
 
 
 async def test_a_restart_within_a_period_begins_with_a_full_window(used: tuple[float, Path]) -> None:
