@@ -14,6 +14,7 @@ from rich.console import Console
 
 from suno_video_async.cli.app import app
 from suno_video_async.cli.demo import next_steps, program
+from suno_video_async.cli.group import whole
 from suno_video_async.cli.records import Records
 from suno_video_async.local import Fault
 from suno_video_async.lyricvideo import library
@@ -57,7 +58,7 @@ def test_what_to_do_next_can_be_pasted(tmp_path: Path, monkeypatch: pytest.Monke
     called = [shlex.split(one.partition(" >")[0])[1:] for one in commands]
     assert [words[0] for words in called] == ["serve", "tracks", "convert", "login"]
     for name, *words in called:
-        app.commands[name].make_context(name, words, resilient_parsing=False)
+        whole(app.commands[name]).make_context(name, words)
 
 
 def test_a_program_on_the_path_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
