@@ -32,8 +32,9 @@ class Records:
     numbers: Collection[str] = ()
     title: str | None = None
 
-    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield what a console of this width shows."""
+        del console
         if options.max_width >= _WIDE:
             yield self._table()
             return
