@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     )
     from suno_video_async.polling.forecast import Forecast
     from suno_video_async.protocol.codec import Answer, Request
+    from suno_video_async.ratelimit.adaptive import LimitsFound
     from suno_video_async.ratelimit.limiter import Limiter, LimiterStatistics, RateLimiter
     from suno_video_async.ratelimit.shared import SharedRateLimit
     from suno_video_async.task import VideoTask
@@ -125,6 +126,7 @@ else:  # hidden from type checkers, to which a name that is misspelt stays an er
         "LedgerRow": "ledger.model",
         "Limiter": "ratelimit.limiter",
         "LimiterStatistics": "ratelimit.limiter",
+        "LimitsFound": "ratelimit.adaptive",
         "MaintenanceError": "errors",
         "MalformedResponseError": "errors",
         "MissingExtraError": "errors",
@@ -229,6 +231,7 @@ __all__ = [
     "LedgerRow",
     "Limiter",
     "LimiterStatistics",
+    "LimitsFound",
     "MaintenanceError",
     "MalformedResponseError",
     "MissingExtraError",

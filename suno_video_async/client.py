@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import aiohttp
 from attrs import frozen
@@ -38,7 +38,8 @@ from suno_video_async.models import (
     video_task_id,
 )
 from suno_video_async.observability.reporter import Reporter
-from suno_video_async.ratelimit.limiter import DEFAULT_RATE, Limiter, LimiterStatistics, RateLimiter
+from suno_video_async.ratelimit.adaptive import LimitsFound
+from suno_video_async.ratelimit.limiter import DEFAULT_RATE, GivenRate, Limiter, LimiterStatistics, RateLimiter
 from suno_video_async.task import VideoTask
 
 if TYPE_CHECKING:  # imported when a client opens: half of what an import would cost
@@ -53,6 +54,9 @@ if TYPE_CHECKING:  # imported when a client opens: half of what an import would 
     from suno_video_async.engine import Engine
     from suno_video_async.ledger.model import Ledger, NoLedger
     from suno_video_async.polling.forecast import Forecast
+
+#: The most unfinished videos if their number is found: more would only take memory.
+AUTO_IN_FLIGHT = 2000
 
 
 @frozen(kw_only=True)
@@ -84,11 +88,13 @@ class SunoVideoClient:
         api_key: the account's key; None looks for `CRUN_API_KEY` in the environment, then in `~/.crun/.env`.
         base_url: the API's origin; None looks for `CRUN_BASE_URL` likewise. Plain http is for this machine only.
         timeout: of the network, in real seconds.
-        rate: what the key may send; None for no bound.
+        rate: what the key may send; None for no bound. `"auto"` finds it, from 20 in 10 s on, for which up to one
+            request in a hundred is refused; likewise `read_rate`.
         read_rate: a window of its own for all calls but CreateTask; `rate` is then for CreateTask alone. None for
             one window for all calls.
         max_connections: the maximum number of requests in flight.
-        max_in_flight: the most unfinished videos of this client's own; `submit` waits for room.
+        max_in_flight: the most unfinished videos of this client's own; `submit` waits for room. `"auto"` finds how
+            many the server lets run; it needs `rate="auto"`.
         retry: how failures are tried again.
         ledger: a file (or a `Ledger`) in which `submit`, `generate` and `convert` keep what they buy: a track that
             is in it is not bought again. A conversion may name another one.
@@ -118,10 +124,10 @@ class SunoVideoClient:
         api_key: str | None = None,
         base_url: str | None = None,
         timeout: Timeout | None = None,
-        rate: RateLimit | None = DEFAULT_RATE,
-        read_rate: RateLimit | None = None,
+        rate: GivenRate = DEFAULT_RATE,
+        read_rate: GivenRate = None,
         max_connections: int = 20,
-        max_in_flight: int = 100,
+        max_in_flight: int | Literal["auto"] = 100,
         retry: RetryPolicy | None = None,
         ledger: Ledger | str | PathLike[str] | None = None,
         session: aiohttp.ClientSession | None = None,
@@ -132,6 +138,11 @@ class SunoVideoClient:
         clock: Clock | None = None,
         hooks: Sequence[Hooks] = (),
     ) -> None:
+        auto_in_flight = max_in_flight == "auto"
+        if max_in_flight == "auto":
+            if limiter is None and rate != "auto":
+                raise ValueError('max_in_flight="auto" needs rate="auto": a given rate tells no refusal apart')
+            max_in_flight = AUTO_IN_FLIGHT
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight must be at least 1, not {max_in_flight}")
         settings = Settings.find(api_key, base_url)
@@ -149,6 +160,7 @@ class SunoVideoClient:
             or Limiter(rate, read_rate=read_rate, max_connections=max_connections, clock=self.clock),
             reporter=Reporter(checked_hooks(hooks), self.clock),
             max_in_flight=max_in_flight,
+            auto_in_flight=auto_in_flight,
             timeout=timeout or Timeout(),
             retry=retry or RetryPolicy(),
             ledger=ledger,
@@ -569,6 +581,11 @@ class SunoVideoClient:
     def read_rate(self) -> RateLimit | None:
         """The window of the reads; None where all calls share one."""
         return self._options.limiter.read_rate
+
+    @property
+    def limits_found(self) -> LimitsFound | None:
+        """The limits that were found so far by being refused; None if they are given."""
+        return self._options.limiter.found
 
     # For a receiver of callbacks
 

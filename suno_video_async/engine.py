@@ -41,7 +41,7 @@ from suno_video_async.errors import (
     SunoVideoError,
 )
 from suno_video_async.hooks import SubmitEvent
-from suno_video_async.ledger.aio import AsyncLedger
+from suno_video_async.ledger.aio import LIMITS, AsyncLedger
 from suno_video_async.ledger.journal import SubmissionJournal
 from suno_video_async.ledger.model import Ledger
 from suno_video_async.ledger.opened import OpenLedgers
@@ -67,6 +67,7 @@ from suno_video_async.polling.poller import Poller
 from suno_video_async.polling.schedule import PollSchedule
 from suno_video_async.protocol import codec
 from suno_video_async.protocol.verdicts import is_absent
+from suno_video_async.ratelimit.adaptive import LimitsFound
 from suno_video_async.ratelimit.limiter import RateLimiter
 from suno_video_async.task import TaskFeed, VideoTask
 
@@ -80,6 +81,7 @@ class ClientOptions:
     limiter: RateLimiter
     reporter: Reporter
     max_in_flight: int
+    auto_in_flight: bool = False
     timeout: Timeout
     retry: RetryPolicy
     ledger: Ledger | str | PathLike[str] | None
@@ -177,7 +179,12 @@ class Engine:
         )
         slots = self._slots = anyio.Semaphore(options.max_in_flight, fast_acquire=True)
         schedule = PollSchedule(self.rate, self._durations, read_rate=options.limiter.read_rate)
-        self.poller = Poller(self.calls, schedule, blocked=lambda: slots.statistics().tasks_waiting)
+        self.poller = Poller(
+            self.calls,
+            schedule,
+            blocked=lambda: slots.statistics().tasks_waiting,
+            finds_cap=options.auto_in_flight,
+        )
         self.calls.on_closed = self.poller.fail_submissions
         make_media = partial(make_media_session, local=settings.is_local, roots=roots, proxies=options.proxies)
         self._downloads = Downloads(
@@ -228,7 +235,7 @@ class Engine:
     async def _note_places(self, ledger: AsyncLedger) -> None:
         if (period := self.longest_period) is not None:
             try:
-                await ledger.keep_places(self.clock, period)
+                await ledger.keep_places(self.clock, period, self.limits_to_keep)
             except LedgerError:
                 logger.exception("the ledger cannot keep the time of the requests", extra=fields("ledger_failed"))
 
@@ -292,6 +299,11 @@ class Engine:
         limiter = self.options.limiter
         return max((rate.per for rate in (limiter.rate, limiter.read_rate) if rate is not None), default=None)
 
+    def limits_to_keep(self, at: float) -> str | None:
+        """Return the limits that were found, as text for the ledger; None if none was."""
+        found = self.options.limiter.found
+        return None if found is None or found == LimitsFound() else found.dump(at)
+
     async def open_ledger(self, ledger: AsyncLedger, must_exist: bool = False) -> None:
         """Open a ledger as this account's, and take from it what bears on the pace.
 
@@ -307,11 +319,13 @@ class Engine:
             await ledger.open(provider=provider, fingerprint=fingerprint, ask=self.status, must_exist=must_exist)
             last = await ledger.call(ledger.sync.last_place)
             durations = await ledger.call(ledger.sync.durations, RECALLED)
+            limits = await ledger.call(ledger.sync.fact, LIMITS)
             if self.longest_period is not None:
                 await ledger.call(ledger.sync.note_place, self.clock.time())
         except BaseException:
             await ledger.close()
             raise
+        self.options.limiter.recall(LimitsFound.load(limits, self.clock.time()))
         period = self.longest_period
         if last is not None and period is not None and self.clock.time() - last < 1.5 * period:
             self.options.limiter.assume_used()

@@ -303,6 +303,8 @@ class Calls:
             return Result(None, refusal)
         finally:
             self._tell_the_brake(permit, error, answered=answered)
+            place.refused = isinstance(error, RateLimitError)
+            place.running = self.in_flight() if request.operation is Operation.CREATE_TASK else None
             self.limiter.release(place, sent=sent, answered=answered)
 
     def _tell_the_brake(self, permit: Pass | None, error: SunoVideoError | None, *, answered: bool) -> None:
@@ -415,6 +417,7 @@ class Calls:
         retryable: Callable[[SunoVideoError], bool],
         *,
         unsent_horizon: float | None = None,
+        progress: Callable[[], int] = lambda: 0,
     ) -> T:
         """Try again what has failed for the first time, after backing off."""
 
@@ -431,6 +434,7 @@ class Calls:
             retryable=retryable,
             on_backoff=on_backoff,
             unsent_horizon=unsent_horizon,
+            progress=progress,
         )
 
     def emit_retry(self, operation: Operation, error: SunoVideoError, attempt: int, wait: float) -> None:

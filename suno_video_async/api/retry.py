@@ -93,6 +93,7 @@ async def retry_after_failure(
     retryable: Callable[[SunoVideoError], bool],
     on_backoff: Callable[[Backoff], None],
     unsent_horizon: float | None = None,
+    progress: Callable[[], int] = lambda: 0,
 ) -> T:
     """Go on with an operation whose first attempt failed with `first`.
 
@@ -106,6 +107,7 @@ async def retry_after_failure(
         on_backoff: called before each wait.
         unsent_horizon: seconds in which what was certainly not sent is tried again, however often; None treats
             it as any other failure.
+        progress: returns a number that changes while others succeed: then attempts and time are counted afresh.
 
     Raises:
         SunoVideoError: the last failure, when it is not retryable or the policy is used up.
@@ -113,7 +115,7 @@ async def retry_after_failure(
     """
     started = clock.now()
     pending: SunoVideoError | None = first
-    counted = 0
+    counted, seen = 0, progress()
 
     async def attempt_or_first() -> T:
         nonlocal pending
@@ -126,7 +128,9 @@ async def retry_after_failure(
         return full_jitter(policy, _error(state), state.attempt_number, rng)
 
     def stop(state: RetryCallState) -> bool:
-        nonlocal counted
+        nonlocal counted, started, seen
+        if seen != (seen := progress()):
+            counted, started = 0, clock.now()
         error, elapsed = _error(state), clock.now() - started
         if unsent_horizon is not None and isinstance(error, TransportError) and not error.sent:
             return elapsed + state.upcoming_sleep > unsent_horizon

@@ -173,7 +173,9 @@ class Submission:
             policy = self._calls.policy
             horizon = policy.maintenance_horizon if self._bulk else policy.horizon
             await self._calls.retry(
-                *(first, Operation.CREATE_TASK, self._attempt, self._may_go_again), unsent_horizon=horizon
+                *(first, Operation.CREATE_TASK, self._attempt, self._may_go_again),
+                unsent_horizon=horizon,
+                progress=self._calls.limiter.progress,
             )
         except SunoVideoError as error:
             if self._verdict(error) is not Verdict.UNKNOWN:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 from attrs import evolve
@@ -25,8 +25,9 @@ from suno_video_async.cli.options import (
     ledger_options,
     not_negative,
     other_ledgers_option,
+    parse_in_flight,
     public_url,
-    rate_options,
+    rate_or_auto_options,
     task_timeout_option,
     trust_options,
     writable_folder,
@@ -37,6 +38,7 @@ from suno_video_async.cli.purchases import Purchases
 from suno_video_async.clock import SystemClock
 from suno_video_async.ledger.decision import Buying
 from suno_video_async.models import RateLimit, RetryPolicy
+from suno_video_async.ratelimit.limiter import GivenRate
 
 if TYPE_CHECKING:
     from suno_video_async.batch.catalog import CatalogFile
@@ -89,7 +91,7 @@ if TYPE_CHECKING:
     " read, to FILE: a CSV catalog to convert again, with all your columns plus state and error.",
 )
 @dry_run_option
-@rate_options
+@rate_or_auto_options
 @click.option(
     "--share-limit",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -106,11 +108,11 @@ if TYPE_CHECKING:
 @callback_port_option
 @click.option(
     "--max-in-flight",
-    type=click.IntRange(min=1),
-    default=100,
+    callback=parse_in_flight,
+    default="100",
     show_default=True,
-    metavar="N",
-    help="At most N unfinished videos at once.",
+    metavar="N|auto",
+    help="At most N unfinished videos at once; auto, with --rate auto, finds how many the service lets run.",
 )
 @click.option("--strict", is_flag=True, help="Never submit again after the service's own error 500.")
 @task_timeout_option
@@ -132,12 +134,12 @@ def convert_command(
     outcomes: Path | None,
     failed: Path | None,
     dry_run: bool,
-    rate: RateLimit | None,
-    read_rate: RateLimit | None,
+    rate: GivenRate,
+    read_rate: GivenRate,
     share_limit: Path | None,
     callback_url: str | None,
     callback_port: int,
-    max_in_flight: int,
+    max_in_flight: int | Literal["auto"],
     strict: bool,
     task_timeout: float,
     connection: Connection,
@@ -184,7 +186,9 @@ def convert_command(
     clock = SystemClock(connection.time_scale)
     limiter = None
     if share_limit is not None:
-        limiter = SharedRateLimit(share_limit, _shared(rate), read_rate=read_rate, clock=clock)
+        shared = _shared(rate, "--rate")
+        reads = None if read_rate is None else _shared(read_rate, "--read-rate")
+        limiter = SharedRateLimit(share_limit, shared, read_rate=reads, clock=clock)
     job = Job(
         client=connection.client(
             hooks=[purchases, state],
@@ -215,9 +219,11 @@ def convert_command(
     return run_interruptible(partial(_convert, job, None if is_stream(catalog) else source, output))
 
 
-def _shared(rate: RateLimit | None) -> RateLimit:
+def _shared(rate: GivenRate, option: str) -> RateLimit:
     if rate is None:
-        raise UsageProblem("--rate unlimited leaves no limit to share: leave --share-limit out, or name a rate")
+        raise UsageProblem(f"{option} unlimited leaves no limit to share: leave --share-limit out, or name a rate")
+    if rate == "auto":
+        raise UsageProblem(f"{option} auto cannot be shared by processes: leave --share-limit out, or name a rate")
     return rate
 
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 from attrs import field, frozen
@@ -20,7 +20,7 @@ from suno_video_async.clock import SystemClock
 from suno_video_async.download.filenames import DEFAULT_TEMPLATE, NameTemplate, local_folder
 from suno_video_async.hooks import Hooks
 from suno_video_async.models import DEFAULT_TASK_TIMEOUT, RateLimit, RetryPolicy, Timeout
-from suno_video_async.ratelimit.limiter import DEFAULT_RATE, RateLimiter
+from suno_video_async.ratelimit.limiter import DEFAULT_RATE, GivenRate, RateLimiter
 
 if TYPE_CHECKING:
     from suno_video_async.cli.probe import Route
@@ -46,6 +46,20 @@ def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) ->
 def parse_rate_or_none(ctx: click.Context, param: click.Parameter, value: str) -> RateLimit | None:
     """Read `20/10` or `unlimited`, as a click callback."""
     return parse_rate(ctx, param, None if value == "unlimited" else value)
+
+
+def parse_rate_auto_or_none(
+    ctx: click.Context, param: click.Parameter, value: str
+) -> RateLimit | Literal["auto"] | None:
+    """Read `20/10`, `auto` or `unlimited`, as a click callback."""
+    return "auto" if value == "auto" else parse_rate_or_none(ctx, param, value)
+
+
+def parse_rate_or_auto(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> RateLimit | Literal["auto"] | None:
+    """Read `20/10` or `auto`, as a click callback."""
+    return "auto" if value == "auto" else parse_rate(ctx, param, value)
 
 
 def public_url(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -113,9 +127,9 @@ class Connection:
         *,
         hooks: Sequence[Hooks] = (),
         retry: RetryPolicy | None = None,
-        rate: RateLimit | None = DEFAULT_RATE,
-        read_rate: RateLimit | None = None,
-        max_in_flight: int = 100,
+        rate: GivenRate = DEFAULT_RATE,
+        read_rate: GivenRate = None,
+        max_in_flight: int | Literal["auto"] = 100,
         limiter: RateLimiter | None = None,
     ) -> SunoVideoClient:
         """Return a client that is not open yet.
@@ -357,6 +371,34 @@ def rate_options(command: Command) -> Command:
             " alone.",
         ),
     )
+
+
+def rate_or_auto_options(command: Command) -> Command:
+    """Give a command `--rate` and `--read-rate`, which can be left to be found."""
+    return _decorated(
+        command,
+        click.option(
+            "--rate",
+            callback=parse_rate_auto_or_none,
+            default="20/10",
+            show_default=True,
+            metavar="N/S|auto",
+            help="At most N requests in any S seconds; unlimited for no limit; auto finds the limit, and up to one"
+            " request in a hundred is refused for that.",
+        ),
+        click.option(
+            "--read-rate",
+            callback=parse_rate_or_auto,
+            metavar="N/S|auto",
+            help="Count all calls but CreateTask apart: at most N in any S seconds; --rate is then for CreateTask"
+            " alone.",
+        ),
+    )
+
+
+def parse_in_flight(ctx: click.Context, param: click.Parameter, value: str) -> int | Literal["auto"]:
+    """Read a number of videos, or `auto`, as a click callback."""
+    return "auto" if value == "auto" else int(click.IntRange(min=1)(value, param, ctx))
 
 
 def font_option(command: Command) -> Command:

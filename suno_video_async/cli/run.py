@@ -298,6 +298,8 @@ def conclude(job: Job, tally: Tally, summary: dict[str, object], output: Output,
             _note_left(job, tally, output)
         _note_failed_catalog(job, output)
         _say_where(job, tally, output)
+    if found := str(job.client.limits_found or ""):
+        output.hint(f"limit found: {found}")
     _note_end(job, tally, output)
     return tally.exit_code(interrupted=interrupts.happened)
 

@@ -19,6 +19,9 @@ from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State, may_move
 from suno_video_async.models import TaskSnapshot, VideoTaskId
 
+#: The name of the fact under which limits that were found are kept for the next run.
+LIMITS = "limits"
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -169,8 +172,10 @@ class AsyncLedger:
                 yield row
             after = page[-1].id
 
-    async def keep_places(self, clock: Clock, per: float) -> None:
-        """Keep the time of the newest requests, for a process that starts right after a crash.
+    async def keep_places(
+        self, clock: Clock, per: float, limits: Callable[[float], str | None] = lambda _: None
+    ) -> None:
+        """Keep the time of the newest requests, for a process that starts right after a crash, and limits found.
 
         The caller made the first note, before the first request. A note does not wait for one to be sent: what is
         sent until the next note must not look older than it is.
@@ -178,11 +183,14 @@ class AsyncLedger:
         Args:
             clock: the client's time.
             per: the window's length in seconds.
+            limits: returns the limits that were found, as text with the time; None if there are none.
 
         Raises:
             LedgerError: the ledger cannot be written.
 
         """
         while True:
+            if (found := limits(clock.time())) is not None:
+                await self.call(self.sync.note_fact, LIMITS, found)
             await clock.sleep(per / 2)
             await self.call(self.sync.note_place, clock.time())

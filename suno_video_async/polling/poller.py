@@ -92,12 +92,14 @@ class Poller:
         schedule: decides what a place is used for.
         blocked: returns how many submissions wait because `max_in_flight` videos are unfinished.
         unread: the rows that conversions have not read yet, as far as they can be counted.
+        finds_cap: whether submissions keep within the cap on running tasks that the limiter has found.
 
     """
 
     calls: Calls
     schedule: PollSchedule = field(factory=PollSchedule)
     blocked: Callable[[], int] = lambda: 0
+    finds_cap: bool = False
     unread: int = field(default=0, init=False)
     _submit_queue: SubmitQueue = field(init=False)
     _followed: dict[VideoTaskId, _Followed] = field(factory=dict[VideoTaskId, _Followed], init=False)
@@ -229,18 +231,28 @@ class Poller:
     def _grant(self, place: Place) -> bool:
         """Give a place to the next submission, where the outage brake lets one begin."""
         brake = self.calls.limiter.brake
-        if (permit := brake.begin()) is None:
+        if self._is_at_cap() or (permit := brake.begin()) is None:
             return False
         if self._submit_queue.grant(place, permit):
             return True
         brake.give_back(permit)
         return False
 
+    def _is_at_cap(self) -> bool:
+        """Whether as many tasks are running, as far as known, as the server lets run."""
+        limiter = self.calls.limiter
+        bound = limiter.cap.bound(self.calls.clock.now()) if self.finds_cap else None
+        return bound is not None and len(self._followed) + limiter.brake.sending >= bound
+
     def _decision(self) -> Decision:
         brake = self.calls.limiter.brake
+        # They may have been found only now.
+        self.schedule.rate, self.schedule.read_rate = self.calls.limiter.rate, self.calls.limiter.read_rate
         if self._submit_queue and (brake.exhausted or brake.phase is not Phase.RELEASED):
             self._hold_submissions()
         ready, blocked, now = len(self._submit_queue), self.blocked(), self.calls.clock.now()
+        if ready and self._is_at_cap():
+            ready, blocked = 0, blocked + ready
         if self._reads_apart:
             return self.schedule.decide(now, Backlog(ready, blocked, self.unread))
         if not ready or brake.lets_begin:
@@ -303,7 +315,7 @@ class Poller:
         while True:
             await self._apart.wait()
             self._apart.clear()
-            while self._submit_queue and brake.lets_begin:
+            while self._submit_queue and brake.lets_begin and not self._is_at_cap():
                 if (place := await self._place(Lane.CREATE)) is not None:
                     self._use(place, Submit())
                 self._wake.set()
@@ -469,6 +481,8 @@ class Poller:
         self.schedule.remove(followed.task.id)
         followed.feed.as_of_now = unchanged
         followed.release()
+        if self.finds_cap:
+            self._wake_both()
 
 
 def _host(url: str) -> str | None:

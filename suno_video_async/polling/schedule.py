@@ -260,15 +260,12 @@ class PollSchedule:
     _polled_at: float = field(default=-math.inf, init=False)
     _since_poll: int = field(default=0, init=False)
     _since_interactive: int = field(default=INTERACTIVE_SHARE, init=False)
-    _used: deque[float] = field(init=False, repr=False)
+    _used: deque[float] = field(factory=deque[float], init=False, repr=False)
     _drain_until: float | None = field(default=None, init=False)
     _model_version: int = field(default=0, init=False, repr=False)
     _announced: deque[bool] = field(factory=lambda: deque[bool](maxlen=ANNOUNCED), init=False, repr=False)
     _called_back: bool = field(default=False, init=False)
     _polled_since_review: int = field(default=0, init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._used = deque(maxlen=LOOKED_BACK * self.rate.requests if self.rate is not None else 1)
 
     def __len__(self) -> int:
         return len(self._live)
@@ -418,7 +415,14 @@ class PollSchedule:
 
     def _use(self, now: float) -> None:
         self._since_interactive += 1
-        self._used.append(now)
+        if self.rate is not None:
+            self._used.append(now)
+            self._forget_used(now)
+
+    def _forget_used(self, now: float) -> None:
+        period = LOOKED_BACK * self.rate.per if self.rate is not None else 0.0
+        while self._used and self._used[0] <= now - period:
+            self._used.popleft()
 
     def _reads_floor(self, backlog: Backlog) -> int:
         """Return the floor of polls that compete with other polls alone."""
@@ -462,9 +466,7 @@ class PollSchedule:
         """Return the index into `CAPPED` for the share of recent places that went unused."""
         if self.rate is None:
             return len(CAPPED) - 1
-        period = LOOKED_BACK * self.rate.per
-        while self._used and self._used[0] <= now - period:
-            self._used.popleft()
+        self._forget_used(now)
         unused = 1 - len(self._used) / (LOOKED_BACK * self.rate.requests)
         return min(int(unused * len(CAPPED)), len(CAPPED) - 1)
 

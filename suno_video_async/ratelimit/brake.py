@@ -70,6 +70,7 @@ class Brake:
         closings: how often it has closed.
         ahead: submissions that have begun since one was answered.
         answers: how many were answered.
+        accepted: how many of them were accepted.
         reason: the last failure, for messages.
         listeners: called after every change.
 
@@ -80,6 +81,7 @@ class Brake:
     closings: int = 0
     ahead: int = 0
     answers: int = 0
+    accepted: int = 0
     reason: str = ""
     listeners: dict[Callable[[], None], None] = field(factory=dict["Callable[[], None]", None], init=False)
     _failed_reads: int = field(default=0, init=False)
@@ -90,6 +92,11 @@ class Brake:
     def exhausted(self) -> bool:
         """Whether so many outcomes were unknown that a catalog is bought no further."""
         return self.unknown >= LIMIT
+
+    @property
+    def sending(self) -> int:
+        """How many submissions have begun and are not answered yet."""
+        return len(self._in_flight)
 
     @property
     def lets_begin(self) -> bool:
@@ -122,6 +129,7 @@ class Brake:
         self.ahead = 0
         self.answers += 1
         if accepted:
+            self.accepted += 1
             self.unknown = 0
         if given.closings == self.closings and self.phase is Phase.TRIAL:
             self.phase = Phase.RELEASED

@@ -19,16 +19,19 @@ import contextlib
 from collections import deque
 from collections.abc import Iterable, Sequence
 from enum import Enum, auto
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from attrs import define, field, frozen
 
 from suno_video_async.clock import TICK, Clock, SystemClock, TimerHandle
 from suno_video_async.models import RateLimit
+from suno_video_async.ratelimit.adaptive import AdaptiveCap, AdaptiveWindow, LimitsFound, Ticket
 from suno_video_async.ratelimit.brake import Brake
 
 #: What the API allows one key (seen by several clients; an assumption of ours).
 DEFAULT_RATE = RateLimit(20, 10.0)
+#: A window's size; "auto" finds it, None is no bound.
+GivenRate: TypeAlias = "RateLimit | Literal['auto'] | None"
 
 
 class Lane(Enum):
@@ -81,10 +84,19 @@ class _Pause:
 
 @define(eq=False)
 class Place:
-    """The right to send one request now; give it back with `Limiter.release`."""
+    """The right to send one request now; give it back with `Limiter.release`.
+
+    Attributes:
+        refused: set by who uses it, if the answer was a 429.
+        running: likewise, for a CreateTask: the tasks in flight after its answer.
+
+    """
 
     lane: Lane = Lane.READ
     probes: Sequence[_Pause] = ()
+    ticket: Ticket | None = None
+    refused: bool = False
+    running: int | None = None
 
 
 @define(eq=False)
@@ -110,6 +122,24 @@ class RateLimiter(Protocol):
     @property
     def brake(self) -> Brake:
         """What holds submissions while the API is out of reach."""
+        ...
+
+    @property
+    def cap(self) -> AdaptiveCap:
+        """The cap on running tasks, as far as it was found."""
+        ...
+
+    def progress(self) -> int:
+        """Return a number that changes while submissions are accepted, if limits are found by being refused."""
+        ...
+
+    @property
+    def found(self) -> LimitsFound | None:
+        """The limits that were found so far; None if they are given."""
+        ...
+
+    def recall(self, found: LimitsFound) -> None:
+        """Begin with limits that an earlier run found, if they are to be found."""
         ...
 
     async def open(self) -> None:
@@ -153,10 +183,31 @@ class _Window:
 
     """
 
-    rate: RateLimit | None
+    fixed: RateLimit | None
     in_flight: int = 0
     free_at: deque[float] = field(factory=deque[float])
     unanswered: int = 0
+    search: AdaptiveWindow | None = None
+
+    @classmethod
+    def of(cls, rate: GivenRate) -> _Window:
+        """Return a window of this size."""
+        return cls(None, search=AdaptiveWindow()) if rate == "auto" else cls(rate)
+
+    @property
+    def rate(self) -> RateLimit | None:
+        """Its size, as far as known; None for no bound."""
+        return self.fixed if self.search is None else self.search.rate
+
+    @property
+    def is_found(self) -> bool:
+        """Whether its size was found by being refused."""
+        return self.search is not None and self.search.found
+
+    def recall(self, rate: RateLimit | None, now: float) -> None:
+        """Begin with a size that an earlier run found, if it is to be found."""
+        if self.search is not None and rate is not None:
+            self.search = AdaptiveWindow.holding(rate.requests, now)
 
     def used(self, now: float) -> int:
         """Return how many places are in use."""
@@ -165,9 +216,20 @@ class _Window:
 
     def wait(self, now: float) -> float:
         """Return the seconds until a place is free, infinite if a release must come first."""
-        if self.rate is None or self.used(now) < self.rate.requests:
+        used = self.used(now)
+        if self.search is not None:
+            free = self.search.allows(used, now)
+        else:
+            free = self.fixed is None or used < self.fixed.requests
+        if free:
             return 0.0
         return self.free_at[0] - now if self.free_at else float("inf")
+
+    def take(self, now: float) -> Ticket | None:
+        """Take a place; return what the search for the size knows it by."""
+        ticket = None if self.search is None else self.search.sent(self.used(now))
+        self.in_flight += 1
+        return ticket
 
     def release(self, now: float, *, sent: bool, answered: bool) -> None:
         """Take a place back at the end of its attempt."""
@@ -204,27 +266,36 @@ class Limiter:
 
     def __init__(
         self,
-        rate: RateLimit | None = DEFAULT_RATE,
+        rate: GivenRate = DEFAULT_RATE,
         *,
-        read_rate: RateLimit | None = None,
+        read_rate: GivenRate = None,
         max_connections: int = 20,
         clock: Clock | None = None,
     ) -> None:
         if max_connections < 1:
             raise ValueError(f"max_connections must be at least 1, not {max_connections}")
-        self.rate = rate
-        self.read_rate = read_rate
         self.max_connections = max_connections
         self._clock = clock or SystemClock()
         self.brake: Brake = Brake()
         self._in_flight = 0
-        self._window = _Window(rate)
-        self._reads = self._window if read_rate is None else _Window(read_rate)
+        self._window = _Window.of(rate)
+        self._reads = self._window if read_rate is None else _Window.of(read_rate)
+        self.cap: AdaptiveCap = AdaptiveCap()
         self._waiters: dict[Lane, deque[_Waiter]] = {Lane.CREATE: deque(), Lane.READ: deque()}
         self._pauses: dict[Lane, _Pause] = {}
         self._timer: TimerHandle | None = None
         self._granted = 0
         self._arrivals = 0
+
+    @property
+    def rate(self) -> RateLimit | None:
+        """The window, as far as it is known; None for no bound."""
+        return self._window.rate
+
+    @property
+    def read_rate(self) -> RateLimit | None:
+        """The window of the reads, as far as it is known; None if all calls share one."""
+        return None if self._reads is self._window else self._reads.rate
 
     def __repr__(self) -> str:
         state = self.statistics()
@@ -278,12 +349,42 @@ class Limiter:
 
         """
         self._in_flight -= 1
-        self._window_of(place.lane).release(self._clock.now(), sent=sent, answered=answered)
+        window, now = self._window_of(place.lane), self._clock.now()
+        window.release(now, sent=sent, answered=answered)
+        if place.ticket is not None and window.search is not None:
+            self._learn(window.search, place, place.ticket, now, sent=sent, answered=answered)
         for pause in place.probes:
             pause.probe = None
             if answered and self._pauses.get(pause.lane) is pause:
                 del self._pauses[pause.lane]
         self._serve()
+
+    def _learn(
+        self,
+        search: AdaptiveWindow,
+        place: Place,
+        ticket: Ticket,
+        now: float,
+        *,
+        sent: bool,
+        answered: bool,
+    ) -> None:
+        """Take in what the end of an attempt says about the limits."""
+        running, at_cap = place.running, None
+        if not sent:
+            search.unsent(ticket)
+        elif not answered:
+            search.unanswered(ticket, now)
+        elif not place.refused:
+            at_cap = search.admitted(ticket, now, running)
+            self.cap.admitted(running, now)
+        elif running and self.cap.explains(running, is_test=search.is_test(ticket)):
+            search.unanswered(ticket, now)
+            at_cap = running
+        else:
+            at_cap = search.refused(ticket, now, running)
+        if at_cap is not None:
+            self.cap.reached(at_cap, now)
 
     def pause(self, lane: Lane, seconds: float) -> None:
         """Hold up every caller of `lane` for `seconds`; afterwards one request probes before the rest follows.
@@ -299,6 +400,33 @@ class Limiter:
         self._pauses[lane] = _Pause(lane, max(until, current.until) if current else until)
         self._serve()
 
+    @property
+    def found(self) -> LimitsFound | None:
+        """The limits that were found so far; None if they are given."""
+        if self._window.search is None and self._reads.search is None:
+            return None
+        rates = [window.rate if window.is_found else None for window in (self._window, self._reads)]
+        apart = self._reads is not self._window
+        return LimitsFound(rate=rates[0], read_rate=rates[1] if apart else None, running=self.cap.cap)
+
+    def recall(self, found: LimitsFound) -> None:
+        """Begin with limits that an earlier run found, if they are to be found and nothing was sent yet."""
+        if self._granted:
+            return
+        now = self._clock.now()
+        self._window.recall(found.rate, now)
+        if self._reads is not self._window:
+            self._reads.recall(found.read_rate, now)
+        if found.running is not None:
+            self.cap = AdaptiveCap.holding(found.running, now)
+
+    def progress(self) -> int:
+        """Return how many submissions were accepted, if limits are found by being refused, or 0.
+
+        Then a refusal is what the search costs, and not a failure of the one that was refused.
+        """
+        return 0 if self._window.search is None else self.brake.accepted
+
     def holds(self, lane: Lane) -> bool:
         """Whether a pause holds `lane` up, also because its probe is still in flight."""
         return bool(self._pauses_of(lane))
@@ -313,7 +441,7 @@ class Limiter:
         for pause in place.probes:
             pause.probe = place
         self._in_flight += 1
-        self._window_of(lane).in_flight += 1
+        place.ticket = self._window_of(lane).take(self._clock.now())
         self._granted += 1
         return place
 

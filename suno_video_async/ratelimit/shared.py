@@ -25,6 +25,7 @@ from suno_video_async._util.filesystem import boot_id, create_private, network_f
 from suno_video_async.clock import TICK, Clock, SystemClock, TimerHandle
 from suno_video_async.errors import ClientClosedError, ConfigurationError, LedgerError
 from suno_video_async.models import RateLimit
+from suno_video_async.ratelimit.adaptive import AdaptiveCap, LimitsFound
 from suno_video_async.ratelimit.brake import Brake
 from suno_video_async.ratelimit.lanes import LaneWindows
 from suno_video_async.ratelimit.limiter import DEFAULT_RATE, Lane, LimiterStatistics, Place
@@ -287,6 +288,7 @@ class SharedRateLimit:
         self.max_connections = max_connections
         self._clock = clock or SystemClock()
         self.brake: Brake = Brake()
+        self.cap: AdaptiveCap = AdaptiveCap()
         self._file = SharedWindow(self.path, rate, getattr(self._clock, "scale", 1.0), read_rate=read_rate)
         self._run_blocking = run_blocking
         self._owner = secrets.token_hex(8)
@@ -423,6 +425,18 @@ class SharedRateLimit:
         until = self._clock.now() + min(seconds, LONGEST_PAUSE)
         self._writes.append(Paused(lane.name, until, unanswered=seconds == 0))
         self._wake()
+
+    @property
+    def found(self) -> LimitsFound | None:
+        """None: the limits are given."""
+        return None
+
+    def recall(self, found: LimitsFound) -> None:
+        """Do nothing: the limits are given."""
+
+    def progress(self) -> int:
+        """Return 0: the limits are given."""
+        return 0
 
     def assume_used(self) -> None:
         """Take every window as full, as after a process that does not share it has just sent requests."""

@@ -80,12 +80,12 @@ def one_too_many() -> Iterator[None]:
     real = _Window.wait
 
     def wait(self: _Window, now: float) -> float:
-        assert self.rate is not None
-        self.rate, rate = RateLimit(self.rate.requests + 1, self.rate.per), self.rate
+        assert self.fixed is not None
+        self.fixed, fixed = RateLimit(self.fixed.requests + 1, self.fixed.per), self.fixed
         try:
             return real(self, now)
         finally:
-            self.rate = rate
+            self.fixed = fixed
 
     with patch.object(_Window, "wait", wait):
         yield

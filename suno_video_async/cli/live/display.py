@@ -100,6 +100,7 @@ class Progress:
             used=limiter.window_used if limiter else 0,
             read_rate=self.client.read_rate,
             reads_used=(limiter.reads_used if limiter else None) or 0,
+            found=str(self.client.limits_found or ""),
             requests=now.requests,
             refused=now.refused_429,
             paused_for=limiter.paused_for if limiter else 0.0,

@@ -49,6 +49,7 @@ class Frame:
         used: requests that count against it at present.
         read_rate: that of the reads, if they have their own; `rate` is then for submissions.
         reads_used: reads that count against it at present.
+        found: the limits that were found so far, in words.
         requests: all requests so far.
         refused: how many of them were over the limit.
         paused_for: the rest of a pause that the server asked for.
@@ -73,6 +74,7 @@ class Frame:
     used: int = 0
     read_rate: RateLimit | None = None
     reads_used: int = 0
+    found: str = ""
     requests: int = 0
     refused: int = 0
     paused_for: float = 0.0
@@ -209,6 +211,8 @@ def _rate(frame: Frame) -> list[Text | str]:
         parts.append(f"{frame.used} of {frame.rate.requests} {what} in {frame.rate.per:g} s")
     if frame.read_rate is not None:
         parts.append(f"{frame.reads_used} of {frame.read_rate.requests} reads in {frame.read_rate.per:g} s")
+    if frame.found:
+        parts.append(f"limit found: {frame.found}")
     parts.append(f"{frame.requests} in all")
     if frame.refused:
         parts.append(Text(f"{frame.refused} refused", style="yellow"))
