@@ -20,6 +20,7 @@ ALL: dict[str, list[str]] = {
     "ledger": [],
     "pacing": [],
     "sockets": [],
+    "auto": [],
     "shared": [],
     "following": [],
     "catalog": [],

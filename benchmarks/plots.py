@@ -13,6 +13,7 @@ from typing import Any
 
 import matplotlib as mpl
 
+from benchmarks.auto import CASES, Job, run
 from benchmarks.pacing_model import USUAL, Server, ours
 from tests.support.virtual import VirtualLoop
 
@@ -96,9 +97,34 @@ def peers(rows: list[dict[str, Any]]) -> None:
     figure.savefig(IMAGES / "pacing-peers.png", dpi=110)
 
 
+def searches() -> None:
+    """Draw the limit that the client has found over time, beside the hidden one, with the refused requests."""
+    cases = ("60/10", "20/10, halves", "20/10, doubles")
+    figure, panels = plt.subplots(1, len(cases), figsize=(9, 2.8), layout="constrained")
+    for axes, case in zip(panels, cases, strict=True):
+        hidden, found = CASES[case], run(Job(case, auto=True, tracks=400, seed=1))
+        began, seconds = found["began"], found["seconds"]
+        moments, figures = zip(*[(at - began, requests) for at, requests in found["known"]], strict=True)
+        axes.step([*moments, seconds], [*figures, figures[-1]], where="post", color="#4269d0", label="found")
+        changed = (found["changed_at"] or began) - began
+        limits = [hidden.requests, *[hidden.requests * hidden.factor] * 2]
+        axes.step([0, changed, seconds], limits, where="post", color="#9c9c9c", ls=":", label="hidden")
+        at = [moment - began for moment in found["refusals"]]
+        axes.plot(at, [0] * len(at), "|", color="#ff725c", ms=9, label="refused")
+        axes.set_ylim(0, 1.15 * max(*limits, *figures))
+        axes.set_title(case.replace("/10", " in 10 s"), fontsize=10, loc="left")
+        axes.set_xlabel("seconds", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("requests in 10 s", fontsize=8)
+    panels[0].legend(frameon=False, fontsize=8, loc="lower right")
+    figure.savefig(IMAGES / "pacing-auto.png", dpi=110)
+
+
 def main() -> int:
     """Draw all pictures for which there are results."""
     policy()
+    searches()
     results: dict[str, Any] = json.loads((Path(__file__).parent / "results.json").read_text(encoding="utf-8"))
     gate = results.get("pacing", {}).get("figures", {}).get("gate")
     for name, rows, draw in (
