@@ -254,8 +254,13 @@ def main() -> int:
     parser.add_argument("--latency", type=float, default=LATENCY, help="seconds each way")
     args = parser.parse_args()
     with get_context("fork").Pool(args.jobs) as pool:
-        rows = measure(pool, args.cases, 2 if args.quick else args.seeds, args.tracks, args.latency)
-    print(json.dumps({"auto": {"python": platform.python_version(), "tracks": args.tracks, "rows": rows}}))
+        seeds = 2 if args.quick else args.seeds
+        rows = measure(pool, args.cases, seeds, args.tracks, args.latency)
+    print(
+        json.dumps(
+            {"auto": {"python": platform.python_version(), "tracks": args.tracks, "seeds": seeds, "rows": rows}}
+        )
+    )
     lines = [line for row in rows for line in missed(row)]
     for line in lines:
         print("missed:", line)

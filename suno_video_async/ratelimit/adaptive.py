@@ -64,6 +64,8 @@ GAIN, TESTS = 8, 8
 FIRST_PROBE, LAST_PROBE = 20.0, 50.0
 #: Requests that must be admitted between two probes, once the wait is the longest one.
 PROBE_REQUESTS = 115
+#: The same if the limit does not admit as many in a minute: a change is noticed later anyway.
+RARE_PROBE_REQUESTS = 150
 #: Measured limits that differ by less than this share are the same.
 SAME = 0.1
 #: Refusals within the limit belong together if they follow each other within this number of periods.
@@ -352,7 +354,9 @@ class AdaptiveWindow:
         self._probe_at, self._wait = 0.0, FIRST_PROBE
 
     def _is_probe_due(self, now: float) -> bool:
-        return now >= self._probe_at and (self._since >= PROBE_REQUESTS or self._wait < LAST_PROBE)
+        often = self.held * 60.0 / self.per >= PROBE_REQUESTS
+        requests = PROBE_REQUESTS if often else RARE_PROBE_REQUESTS
+        return now >= self._probe_at and (self._since >= requests or self._wait < LAST_PROBE)
 
     def _count(self, now: float) -> int:
         """Return how many requests the server has admitted in the last period.
