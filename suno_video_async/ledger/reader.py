@@ -37,7 +37,8 @@ class SqliteReader:
         self.path: Path | None = None if path is None else Path(path)
         self._connection: sqlite3.Connection | None = None
         self._run = 0
-        self._spent = self._reserved = 0
+        self._spent: int = 0
+        self._reserved: int = 0
 
     def __repr__(self) -> str:
         state = "open" if self._connection else "closed"

@@ -120,7 +120,7 @@ def _read_key(table: Mapping[str, Any]) -> ApiKey:
     check_fields(table, [attribute.name for attribute in fields(ApiKey)], KeysError)
     if "key" not in table:
         raise KeysError('key: must be given, such as key = "ak_…"')
-    rates = {name: _rate(name, table[name]) for name in ("rate", "read_rate") if name in table}
+    rates: dict[str, Any] = {name: _rate(name, table[name]) for name in ("rate", "read_rate") if name in table}
     return ApiKey(**{**table, **rates})
 
 
