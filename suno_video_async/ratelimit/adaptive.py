@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from attrs import define, field, frozen
 
+from suno_video_async.clock import TICK
 from suno_video_async.models import RateLimit
 
 # The policy
@@ -363,7 +364,7 @@ class AdaptiveWindow:
 
         Ends are counted, not sends: the answers of two requests are as far apart as their arrivals.
         """
-        while self._admitted and self._admitted[0] <= now - self.per:
+        while self._admitted and self._admitted[0] <= now - self.per + TICK:  # differences of times are rounded
             self._admitted.popleft()
         return len(self._admitted)
 
