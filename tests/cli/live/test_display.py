@@ -35,6 +35,7 @@ class FakeClient:
 
     rate = RateLimit(20, 10)
     read_rate: RateLimit | None = None
+    limits_found: None = None
 
     def __init__(self, clock: HastyClock, ahead: Forecast | None = None) -> None:
         self.clock = clock
