@@ -29,6 +29,7 @@ from suno_video_async.api.transport import AiohttpTransport
 from suno_video_async.clock import SystemClock
 from suno_video_async.ledger import files, sqlite
 from suno_video_async.ledger.copies import Counter, Mark, Phase
+from suno_video_async.ledger.group_commit import GroupCommit, _outcome_of
 from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
@@ -340,6 +341,8 @@ async def convert(job: Job) -> None:
 def run(job: Job) -> None:
     """Do the job in this process."""
     arm(Points(job.point, job.nth))
+    if job.one_by_one:  # a note of the time that shares a commit with a row would move the checkpoint
+        setattr(GroupCommit, "_make", lambda _, calls: [_outcome_of(call) for call in calls])  # noqa: B010  for mypy
     if job.checkpoint_after is not None:
         sqlite.CHECKPOINT_AFTER = job.checkpoint_after
     asyncio.run(convert(job))
