@@ -26,6 +26,9 @@ from suno_video_async._util.aio import run_to_completion
 
 T = TypeVar("T")
 
+#: Rounds of the event loop for which a batch is kept open: answers that came together lead to calls within these.
+ROUNDS = 3
+
 
 class InThread(Protocol):
     """Runs one function after the other beside the event loop."""
@@ -92,11 +95,14 @@ class GroupCommit:
         return call
 
     def _begin_batch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let what waits be made, once this round of the loop has started all that it starts."""
+        """Let what waits be made, once the next rounds of the loop have started all that they start."""
         self._busy = True
-        loop.call_soon(self._hand_over)
+        loop.call_soon(self._hand_over, loop, ROUNDS)
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, rounds: int) -> None:
+        if rounds > 1:
+            loop.call_soon(self._hand_over, loop, rounds - 1)
+            return
         calls, self._waiting = self._waiting, []
         made = self._in_thread(lambda: self._make([call.make for call in calls]))
         made.add_done_callback(lambda made: self._end(calls, made))
