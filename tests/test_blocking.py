@@ -11,7 +11,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from suno_video_async import (
     Track,
     WaitTimeout,
 )
+from suno_video_async._util.loop_thread import Caller, _Errand
 from suno_video_async.blocking import SunoVideoClient
 from suno_video_async.testing import VideoServer, assert_charged_once, assert_not_charged
 from tests.docs.examples import ROOT
@@ -283,6 +285,16 @@ def test_after_a_fork(server: VideoServer) -> None:
                 "the client was opened before this process was forked: create a new one in the child process, True"
             )
         assert opened.balance() > 0
+
+
+def test_a_row_that_is_asked_for_as_soon_as_the_last_one_is_there_is_read() -> None:
+    """The loop may ask for the next row before the thread that read the last one goes on."""
+    caller, ended = Caller(), Future[str]()
+    second = _Errand(partial(ended.set_result, "all read"))
+    first = _Errand(lambda: "a row")
+    first.answer.add_done_callback(lambda _: setattr(caller, "_errand", second))
+    caller._errand = first
+    assert caller.wait(ended) == "all read"
 
 
 PROGRAM = """

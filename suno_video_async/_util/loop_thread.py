@@ -11,7 +11,9 @@ from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import AbstractAsyncContextManager, suppress
 from itertools import islice
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+from attrs import define, field
 
 T = TypeVar("T")
 
@@ -130,6 +132,24 @@ class LoopThread:
             await self._stopped.wait()
 
 
+@define(eq=False)
+class _Errand:
+    """Something to be read in the thread that waits."""
+
+    read: Callable[[], Any]
+    answer: Future[Any] = field(factory=Future[Any])
+
+    def run(self) -> None:
+        with suppress(InvalidStateError):  # the call was cancelled meanwhile
+            try:
+                self.answer.set_result(self.read())
+            except Exception as error:
+                self.answer.set_exception(error)
+            except BaseException:
+                self.answer.cancel()
+                raise
+
+
 class Caller:
     """A thread that waits for a call, and meanwhile reads an iterable for it.
 
@@ -137,7 +157,7 @@ class Caller:
     """
 
     def __init__(self) -> None:
-        self._errand: Callable[[], None] | None = None
+        self._errand: _Errand | None = None
         self._news = SimpleQueue[None]()
 
     def wait(self, future: Future[T]) -> T:
@@ -149,11 +169,13 @@ class Caller:
         """
         future.add_done_callback(lambda _: self._news.put(None))
         while not future.done():
-            if (errand := self._errand) is None:
+            # Kept until the next one, which the loop may send as soon as this one is answered; and an interruption
+            # may come at any time.
+            errand = self._errand
+            if errand is None or errand.answer.done():
                 self._news.get()
             else:
-                errand()  # kept until it is done: an interruption may come at any time
-                self._errand = None
+                errand.run()
         try:
             return future.result()
         except CancelledError:
@@ -166,23 +188,9 @@ class Caller:
             yield found[0]
 
     async def _ask(self, read: Callable[[], T]) -> T:
-        answer = Future[T]()
-
-        def errand() -> None:
-            if answer.done():
-                return
-            with suppress(InvalidStateError):  # the call was cancelled meanwhile
-                try:
-                    answer.set_result(read())
-                except Exception as error:
-                    answer.set_exception(error)
-                except BaseException:
-                    answer.cancel()
-                    raise
-
-        self._errand = errand
+        errand = self._errand = _Errand(read)
         self._news.put(None)
-        return await asyncio.wrap_future(answer)
+        return cast("T", await asyncio.wrap_future(errand.answer))
 
 
 #: Those that are to be stopped when the program ends, and the process whose thread sees to it.

@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import frozen
 
-from suno_video_async._util.aio import run_to_completion
+from suno_video_async._util.aio import in_one_thread, run_to_completion
 
 T = TypeVar("T")
 
@@ -87,7 +86,7 @@ class GroupCommit:
         if loop is not self._loop:  # what waited on another one, or before a fork, is not answered any more
             self._loop, self._busy = loop, False
             self._waiting = list[Call[Any]]()
-            self._in_thread = self._given_thread or _thread_of(loop)
+            self._in_thread = self._given_thread or _one_thread()
         call = Call(make, loop.create_future())
         self._waiting.append(call)
         if not self._busy:
@@ -104,8 +103,9 @@ class GroupCommit:
             loop.call_soon(self._hand_over, loop, rounds - 1)
             return
         calls, self._waiting = self._waiting, []
-        made = self._in_thread(lambda: self._make([call.make for call in calls]))
-        made.add_done_callback(lambda made: self._end(calls, made))
+        outcomes = list[Outcome]()
+        made = self._in_thread(lambda: outcomes.extend(self._make([call.make for call in calls])))
+        made.add_done_callback(lambda made: self._end(calls, outcomes, made))
 
     def _make(self, calls: Sequence[Callable[[], Any]]) -> Sequence[Outcome]:
         """Make calls in one commit, or else each in its own; in the thread."""
@@ -119,10 +119,10 @@ class GroupCommit:
                 return outcomes
         return [_outcome_of(call) for call in calls]
 
-    def _end(self, calls: Sequence[Call[Any]], made: asyncio.Future[Sequence[Outcome]]) -> None:
-        error = made.exception()
-        outcomes = made.result() if error is None else [Outcome(error=error)] * len(calls)
-        for call, outcome in zip(calls, outcomes, strict=True):
+    def _end(self, calls: Sequence[Call[Any]], outcomes: Sequence[Outcome], made: asyncio.Future[None]) -> None:
+        error = asyncio.CancelledError() if made.cancelled() else made.exception()
+        # A loop that ends cancels what waits for the thread, whose outcomes are there nevertheless.
+        for call, outcome in zip(calls, outcomes or [Outcome(error=error)] * len(calls), strict=True):
             call.end(outcome)
         # Those who were answered call again in the next round: their calls go with the next batch.
         self._busy = False
@@ -137,11 +137,11 @@ def _outcome_of(call: Callable[[], Any]) -> Outcome:
         return Outcome(error=error)
 
 
-def _thread_of(loop: asyncio.AbstractEventLoop) -> InThread:
-    """Return a thread that lives as long as it is used."""
-    executor = ThreadPoolExecutor(1, thread_name_prefix="suno-video-ledger")
+def _one_thread() -> InThread:
+    """Return what runs one function at a time in a worker thread of the event loop."""
+    run_blocking = in_one_thread()
 
     def in_thread(work: Callable[[], T], /) -> asyncio.Future[T]:
-        return loop.run_in_executor(executor, work)
+        return asyncio.ensure_future(run_blocking(work))
 
     return in_thread

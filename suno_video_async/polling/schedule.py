@@ -467,7 +467,8 @@ class PollSchedule:
         if self.rate is None:
             return len(CAPPED) - 1
         self._forget_used(now)
-        unused = 1 - len(self._used) / (LOOKED_BACK * self.rate.requests)
+        # More than all are used where connections do not come up, which takes no place, or the rate has fallen.
+        unused = max(0.0, 1 - len(self._used) / (LOOKED_BACK * self.rate.requests))
         return min(int(unused * len(CAPPED)), len(CAPPED) - 1)
 
     def _interactive_due(self) -> VideoTaskId | None:

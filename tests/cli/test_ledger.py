@@ -347,7 +347,9 @@ def test_outcomes_are_there_before_the_end(home: Home) -> None:
 def test_failed_tracks_make_a_catalog(home: Home) -> None:
     """--failed has what failed, was refused or could not be read with all columns, and can be fed in again."""
     (home.folder / "catalog.csv").write_text(
-        'task_id,suno_id,brand,genre,note\nm1,s1,,pop,\nm1,s2,"A, B",folk,"two\nlines"\nm1,s3,,,\nm1,,,,\n'
+        "task_id,suno_id,brand,genre,note\n"
+        + "".join(f'm1,s{n},"A, B",folk,"two\nlines"\n' for n in (1, 2, 3))  # each may be submitted first
+        + "m1,,,,\n"
     )
     faults = [
         Fault(on="CreateTask", kind="fail", calls=(1,)),
