@@ -367,7 +367,7 @@ def test_failed_tracks_make_a_catalog(home: Home) -> None:
     assert [row["state"] for row in rows] == ["refused", "failed", "refused"]
     assert (rows[2]["brand"], rows[2]["genre"], rows[2]["note"]) == ("A, B", "folk", "two\nlines")
     assert all(row["error"] for row in rows)
-    assert "catalog.csv, line 6: suno_id is empty" in rows[0]["error"]
+    assert "catalog.csv, line 8: suno_id is empty" in rows[0]["error"]
     assert "rows that could not be read: 1, in f.csv" in ran.err
     assert (again.code, again.summary()["done"], again.summary()["refused"]) == (1, 2, 1)
     assert sum(charged.values()) <= 4
