@@ -96,6 +96,18 @@ def test_when_videos_in_flight_are_the_limit_tasks_are_polled_earlier() -> None:
     assert taught().chance(0.0, late) > 0.75
 
 
+def test_more_requests_than_the_window_has_places_are_a_full_window() -> None:
+    """Where connections do not come up, which takes no place, many more are tried."""
+    full, more = schedule(taught()), schedule(taught())
+    for plan, number in ((full, 60), (more, 600)):
+        plan.add(A, 0.0)
+        for _ in range(number):
+            plan.submitting(60.0)
+    assert [isinstance(full.decide(at, BLOCKED), Poll) for at in range(60, 89)] == [
+        isinstance(more.decide(at, BLOCKED), Poll) for at in range(60, 89)
+    ]
+
+
 def test_as_long_as_nothing_is_known_a_few_polls_explore() -> None:
     """One place in eight polls a task that may have ended, and the others submit."""
     plan = schedule()
