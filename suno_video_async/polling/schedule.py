@@ -68,8 +68,8 @@ from suno_video_async.polling.durations import DurationModel
 # Where the constants come from. They were chosen with `python -m benchmarks.pacing`: the real client in virtual
 # time against a model of the API, with eight distributions of durations (other medians, other spreads, a shift
 # during the run, stuck tasks, two kinds of tasks) beside an oracle that knows the true distribution. Its gates
-# hold the makespan at 1,000 tracks within 1.025 times the bound without a cap and 1.155 times with a cap of 100, and
-# within 1.35 times the oracle's for each distribution. Run it after each change of a constant.
+# hold the makespan at 1,000 tracks within 1.025 times the bound without a cap and 1.155 times with a cap of 100,
+# and within 1.35 times the oracle's for each distribution. Run it after each change of a constant.
 #
 # The figures beside the constants show what each is worth. They are means of four seeds with the gate's durations
 # (lognormal, median 65 s, sigma 0.35): the makespan divided by its bound, and the median delay until an end is
