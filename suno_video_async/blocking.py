@@ -139,21 +139,23 @@ class SunoVideoClient:
     @staticmethod
     def _waits(
         method: Callable[Concatenate[AsyncClient, P], Awaitable[T]],
-    ) -> Callable[Concatenate[SunoVideoClient, P], T]:
-        """Make a method that waits for what a method of the async client returns."""
+    ) -> Callable[[Callable[..., None]], Callable[Concatenate[SunoVideoClient, P], T]]:
+        """Make a method that waits for what a method of the async client returns; the decorated one names it."""
 
         @wraps(method)
         def call(self: SunoVideoClient, /, *args: P.args, **options: P.kwargs) -> T:
             caller = Caller()
             return self._wait(_reading(caller, partial(method, self._client, *args, **options)), caller)
 
-        return call
+        return lambda _: call
 
     @staticmethod
     def _iterates(
         method: Callable[Concatenate[AsyncClient, P], Conversion],
-    ) -> Callable[Concatenate[SunoVideoClient, P], Generator[Outcome, None, None]]:
-        """Make a method that yields the outcomes of a conversion of the async client."""
+    ) -> Callable[
+        [Callable[..., None]], Callable[Concatenate[SunoVideoClient, P], Generator[Outcome, None, None]]
+    ]:
+        """Make a method that yields the outcomes of an async conversion; the decorated one names it."""
 
         @wraps(method)
         def call(self: SunoVideoClient, /, *args: P.args, **options: P.kwargs) -> Generator[Outcome, None, None]:
@@ -161,17 +163,34 @@ class SunoVideoClient:
             begin = _reading(caller, partial(method, self._client, *args, **options))
             return self._outcomes(self._wait(partial(_call, begin)), caller)
 
-        return call
+        return lambda _: call
 
-    generate = _waits(AsyncClient.generate)
-    status = _waits(AsyncClient.status)
-    tracks = _waits(AsyncClient.tracks)
-    balance = _waits(AsyncClient.balance)
-    estimate = _waits(AsyncClient.estimate)
-    plan = _waits(AsyncClient.plan)
-    download = _waits(AsyncClient.download)
-    convert = _iterates(AsyncClient.convert)
-    resume = _iterates(AsyncClient.resume)
+    @_waits(AsyncClient.generate)
+    def generate(self) -> None: ...
+
+    @_waits(AsyncClient.status)
+    def status(self) -> None: ...
+
+    @_waits(AsyncClient.tracks)
+    def tracks(self) -> None: ...
+
+    @_waits(AsyncClient.balance)
+    def balance(self) -> None: ...
+
+    @_waits(AsyncClient.estimate)
+    def estimate(self) -> None: ...
+
+    @_waits(AsyncClient.plan)
+    def plan(self) -> None: ...
+
+    @_waits(AsyncClient.download)
+    def download(self) -> None: ...
+
+    @_iterates(AsyncClient.convert)
+    def convert(self) -> None: ...
+
+    @_iterates(AsyncClient.resume)
+    def resume(self) -> None: ...
 
     def _outcomes(self, conversion: Conversion, caller: Caller) -> Generator[Outcome, None, None]:
         interrupted: KeyboardInterrupt | None = None
