@@ -39,6 +39,7 @@ def retry(
     *,
     rng: random.Random | None = None,
     retryable: Callable[[SunoVideoError], bool] = lambda _: True,
+    progress: Callable[[], int] = lambda: 0,
 ) -> tuple[str | SunoVideoError, list[float], float]:
     """Return how an operation that fails with `errors` ends, its waits, and when."""
     waits: list[float] = []
@@ -64,6 +65,7 @@ def retry(
                 rng=rng or Longest(),
                 retryable=retryable,
                 on_backoff=on_backoff,
+                progress=progress,
             )
         except SunoVideoError as error:
             end = error
@@ -130,6 +132,15 @@ def test_attempts_are_capped_and_the_last_failure_is_raised() -> None:
     end, waits, _ = retry(errors, RetryPolicy(attempts=8, backoff=0.1))
     assert end is errors[7]
     assert len(waits) == 7
+
+
+def test_attempts_are_counted_afresh_while_others_succeed() -> None:
+    """What is refused while others are accepted keeps its attempts: the limit is still being found."""
+    progress = iter([*range(4), *[3] * 20])
+    errors = [TransportError(str(number)) for number in range(20)]
+    end, waits, _ = retry(errors, RetryPolicy(attempts=8, backoff=0.1), progress=lambda: next(progress))
+    assert end is errors[2 + 7]
+    assert len(waits) == 2 + 7
 
 
 def test_time_is_capped() -> None:

@@ -32,6 +32,7 @@ from suno_video_async import (
     TransportError,
     VideoTaskId,
 )
+from suno_video_async.polling.poller import Poller
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.ratelimit.limiter import Lane, Place
 from suno_video_async.testing import RecordingHooks
@@ -234,6 +235,33 @@ def test_a_cancelled_caller_that_waits_for_its_turn_sends_nothing() -> None:
         assert (await client.submit(TRACK)).id == "v1"
 
     in_client(script, main, max_in_flight=1)
+
+
+def test_a_caller_that_leaves_right_before_the_send_gives_the_place_back() -> None:
+    """It has its place, and is no longer wanted: nothing is sent, and the next one has the whole window."""
+    script, asked = scripted(ACCEPTED)
+
+    async def main(client: SunoVideoClient) -> None:
+        engine = client._engine
+        assert engine is not None
+        submit_place = Poller.submit_place
+
+        async def leaving(poller: Poller, **how: Any) -> Any:
+            granted = await submit_place(poller, **how)
+            for submission in engine._submissions:
+                submission.leave()
+            return granted
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Poller, "submit_place", leaving)
+            with pytest.raises(ClientClosedError, match="given up before it was sent"):
+                await client.submit(TRACK)
+        limiter = client.statistics().limiter
+        assert limiter is not None
+        assert (creates(asked), limiter.in_flight, limiter.window_used) == (0, 0, 0)
+        assert (await client.submit(TRACK)).id == "v1"
+
+    in_client(script, main)
 
 
 def test_a_failed_send_is_not_repeated_for_a_caller_who_left() -> None:

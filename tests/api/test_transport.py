@@ -29,7 +29,7 @@ from suno_video_async import (
     __version__,
 )
 from suno_video_async.api import transport as module
-from suno_video_async.api.transport import AiohttpTransport, _Body, _reason, make_session
+from suno_video_async.api.transport import AiohttpTransport, _Body, _readable, _reason, make_session
 from suno_video_async.protocol import codec
 from suno_video_async.protocol.codec import MAX_BODY
 from tests.support.keys import KEY
@@ -524,6 +524,11 @@ async def test_a_sessions_own_settings_do_not_change_an_answer() -> None:
 def test_a_bad_certificate_counts_as_not_sent() -> None:
     """aiohttp's certificate error is one of those that the adapter takes for "no connection"."""
     assert issubclass(aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorError)
+
+
+def test_nothing_can_be_read_from_a_connection_that_is_closed() -> None:
+    """One whose socket is gone is left to aiohttp, which passes over it."""
+    assert not _readable(None)
 
 
 @pytest.mark.parametrize("which", ["first", "last", "all"])
