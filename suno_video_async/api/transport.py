@@ -229,7 +229,8 @@ class AiohttpTransport:
 
     async def _exchange(self, request: Request) -> Answer | TransportError:
         body = None if request.body is None else _Body(request.body)
-        arrived = Answer(0, {}, b"")
+        head: tuple[int, Mapping[str, str]] | None = None
+        part = bytearray()
         _close_idle_connections(self._session, all_of_them=self._drift.noticed())
         try:
             async with (
@@ -250,17 +251,16 @@ class AiohttpTransport:
                     max_field_size=MAX_HEAD,
                 ) as response,
             ):
-                facts, part = self._facts(response.headers), bytearray()
-                try:
-                    content = await _read(response, request, part)
-                finally:
-                    arrived = Answer(response.status, facts, self._without_key(bytes(part)))
-                return Answer(response.status, facts, self._without_key(content))
+                head = (response.status, self._facts(response.headers))
+                content = await _read(response, request, part)
+                return Answer(*head, self._without_key(content))
         except MalformedResponseError as error:
-            return codec.with_evidence(error.with_traceback(None), arrived, request)
+            failure: TransportError = error.with_traceback(None)
         except Exception as error:  # aiohttp's, a proxy connector's, a middleware's: anything
             failure = self._failure(request, error, sent=_was_sent(body, error))
-            return codec.with_evidence(failure, arrived, request)
+        if head is None:
+            return failure
+        return codec.with_evidence(failure, Answer(*head, self._without_key(bytes(part))), request)
 
     def _failure(self, request: Request, error: Exception, *, sent: bool) -> TransportError:
         if isinstance(error, TimeoutError):
