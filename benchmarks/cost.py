@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import multiprocessing
 import os
 import re
 import resource
@@ -24,15 +23,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from itertools import count
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from benchmarks.overhead import served
 from suno_video_async import NO_LEDGER, SunoVideoClient, Track
 from tests.support.keys import KEY
 
@@ -111,28 +108,6 @@ class _Server(asyncio.Protocol):
             "credits": 2,
             "source": "api",
         }
-
-
-def _serve(ready: Connection) -> None:
-    async def main() -> None:
-        server = await asyncio.get_running_loop().create_server(_Server, "127.0.0.1", 0)
-        ready.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(main())
-
-
-@contextmanager
-def served() -> Generator[str, None, None]:
-    """Run the server in a process of its own; yield its address."""
-    ours, theirs = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
-    server.start()
-    try:
-        yield f"http://127.0.0.1:{ours.recv()}"
-    finally:
-        server.terminate()
-        server.join()
 
 
 # One run
@@ -262,7 +237,8 @@ def main() -> int:
         print(json.dumps(run(args.one, args.url, args)))
         return 0
     results: dict[str, Any] = {}
-    with served() as url:
+    with served(_Server) as port:
+        url = f"http://127.0.0.1:{port}"
         for who in [args.only] if args.only else HELD:
             results[who] = compare(who, url, args)
         if not args.only:

@@ -32,7 +32,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from benchmarks.overhead import TASK_ID, _rate, canned_server
+from benchmarks.overhead import TASK_ID, Canned, _rate, served
 from suno_video_async import Hooks, RequestEvent, SunoVideoClient
 from suno_video_async.otel import OpenTelemetryHooks
 from tests.support.keys import KEY
@@ -161,7 +161,7 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=200)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 20])
     args = parser.parse_args()
-    with canned_server() as port:
+    with served(Canned) as port:
         results = [
             asyncio.run(compare(port, pairs=args.pairs, calls=args.calls, workers=workers))
             for workers in args.workers

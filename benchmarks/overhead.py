@@ -56,7 +56,7 @@ ANSWER = (
 ) + BODY
 
 
-class _Canned(asyncio.Protocol):
+class Canned(asyncio.Protocol):
     """Answers every request head with the same bytes."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -69,9 +69,9 @@ class _Canned(asyncio.Protocol):
             self._transport.write(ANSWER)  # type: ignore[attr-defined]  # a stream transport, as create_server makes
 
 
-def _serve(ready: Connection) -> None:
+def _serve(ready: Connection, protocol: type[asyncio.Protocol]) -> None:
     async def main() -> None:
-        server = await asyncio.get_running_loop().create_server(_Canned, "127.0.0.1", 0)
+        server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
         ready.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
@@ -79,10 +79,10 @@ def _serve(ready: Connection) -> None:
 
 
 @contextmanager
-def canned_server() -> Generator[int, None, None]:
-    """Run the server in a process of its own; yield its port."""
+def served(protocol: type[asyncio.Protocol]) -> Generator[int, None, None]:
+    """Run a server that speaks a protocol in a process of its own; yield its port."""
     ours, theirs = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
+    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, protocol), daemon=True)
     server.start()
     try:
         yield ours.recv()
@@ -140,7 +140,7 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=400)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 20])
     args = parser.parse_args()
-    with canned_server() as port:
+    with served(Canned) as port:
         results = [
             asyncio.run(compare(port, pairs=args.pairs, calls=args.calls, workers=workers))
             for workers in args.workers

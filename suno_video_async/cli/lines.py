@@ -15,7 +15,7 @@ from suno_video_async.observability.log import logger
 @contextmanager
 def shown(*, debug: bool) -> Generator[None, None, None]:
     """Show the library's warnings while the block runs, and its whole log if `debug` is set."""
-    with _warnings_as_lines(), _log_on_stderr() if debug else _logged(_Warnings(logging.WARNING)):
+    with _warnings_as_lines(), _log_on_stderr() if debug else logged(_Warnings(logging.WARNING)):
         yield
 
 
@@ -41,14 +41,15 @@ def _log_on_stderr() -> Generator[None, None, None]:
     before = logger.level
     logger.setLevel(logging.DEBUG)
     try:
-        with _logged(_Lines()):
+        with logged(_Lines()):
             yield
     finally:
         logger.setLevel(before)
 
 
 @contextmanager
-def _logged(handler: logging.Handler) -> Generator[None, None, None]:
+def logged(handler: logging.Handler) -> Generator[None, None, None]:
+    """Let a handler have the library's records."""
     logger.addHandler(handler)
     try:
         yield

@@ -353,43 +353,35 @@ def catalog_source(catalog: Path) -> Path:
 
 def rate_options(command: Command) -> Command:
     """Give a command `--rate` and `--read-rate`."""
-    return _decorated(
-        command,
-        click.option(
-            "--rate",
-            callback=parse_rate_or_none,
-            default="20/10",
-            show_default=True,
-            metavar="N/S",
-            help="At most N requests in any S seconds; unlimited for no limit.",
-        ),
-        click.option(
-            "--read-rate",
-            callback=parse_rate,
-            metavar="N/S",
-            help="Count all calls but CreateTask apart: at most N in any S seconds; --rate is then for CreateTask"
-            " alone.",
-        ),
-    )
+    return _rate_options(command, parse_rate_or_none, parse_rate)
 
 
 def rate_or_auto_options(command: Command) -> Command:
     """Give a command `--rate` and `--read-rate`, which can be left to be found."""
+    return _rate_options(
+        command,
+        *(parse_rate_auto_or_none, parse_rate_or_auto, "|auto"),
+        "; auto finds the limit, and up to one request in a hundred is refused for that",
+    )
+
+
+def _rate_options(
+    command: Command, rate: Callable[..., Any], read_rate: Callable[..., Any], or_auto: str = "", of_auto: str = ""
+) -> Command:
     return _decorated(
         command,
         click.option(
             "--rate",
-            callback=parse_rate_auto_or_none,
+            callback=rate,
             default="20/10",
             show_default=True,
-            metavar="N/S|auto",
-            help="At most N requests in any S seconds; unlimited for no limit; auto finds the limit, and up to one"
-            " request in a hundred is refused for that.",
+            metavar=f"N/S{or_auto}",
+            help=f"At most N requests in any S seconds; unlimited for no limit{of_auto}.",
         ),
         click.option(
             "--read-rate",
-            callback=parse_rate_or_auto,
-            metavar="N/S|auto",
+            callback=read_rate,
+            metavar=f"N/S{or_auto}",
             help="Count all calls but CreateTask apart: at most N in any S seconds; --rate is then for CreateTask"
             " alone.",
         ),

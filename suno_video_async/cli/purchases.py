@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 from attrs import define, field
 
 from suno_video_async.batch.outcome import Outcome
+from suno_video_async.cli.lines import logged
 from suno_video_async.errors import SubmissionUnknown
 from suno_video_async.hooks import Hooks, SubmitEvent
 from suno_video_async.models import Track, VideoTaskId
-from suno_video_async.observability.log import logger
 
 
 @define(eq=False)
@@ -60,15 +60,9 @@ class Purchases(Hooks):
         ]
         return left + unknown
 
-    @contextmanager
-    def listening(self) -> Generator[None, None, None]:
+    def listening(self) -> AbstractContextManager[None]:
         """Collect the submissions whose callers left: the client can report those only to its log."""
-        collector = _Collector(self.unclaimed)
-        logger.addHandler(collector)
-        try:
-            yield
-        finally:
-            logger.removeHandler(collector)
+        return logged(_Collector(self.unclaimed))
 
 
 class _Collector(logging.Handler):

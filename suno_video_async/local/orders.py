@@ -90,7 +90,7 @@ def read_order(body: bytes) -> Order:
         Refusal: 422 with one line for each wrong field, or 413.
 
     """
-    content = _object(body)
+    content = json_object(body)
     errors: list[str] = []
     if content.get("model") != MODEL:
         errors.append(f"model: must be {MODEL!r}" if "model" in content else "model: field required")
@@ -112,7 +112,13 @@ def read_order(body: bytes) -> Order:
     )
 
 
-def _object(body: bytes) -> Mapping[str, object]:
+def json_object(body: bytes) -> Mapping[str, object]:
+    """Return the object in a body.
+
+    Raises:
+        Refusal: 413 or 422.
+
+    """
     if len(body) > MAX_BODY:
         raise Refusal(413, f"Payload Too Large - at most {MAX_BODY} bytes", status=413)
     try:

@@ -384,7 +384,7 @@ class SharedRateLimit:
     def holds(self, lane: Lane) -> bool:
         """Whether a pause holds `lane` up at present, as far as heard of."""
         now = self._clock.now()
-        return any(until > now for name, until in self._pauses().items() if name in (Lane.ALL.name, lane.name))
+        return any(until > now and lane.is_held_by(Lane[name]) for name, until in self._pauses().items())
 
     async def acquire(self, lane: Lane = Lane.READ) -> Place:
         """Wait for a place; a cancelled waiter leaves no trace.

@@ -531,6 +531,13 @@ def test_nothing_can_be_read_from_a_connection_that_is_closed() -> None:
     assert not _readable(None)
 
 
+async def idle_after(transport: AiohttpTransport, session: aiohttp.ClientSession, count: int) -> Any:
+    """Return the connections that wait to be used again after so many requests at once."""
+    await asyncio.gather(*(transport.send(READ) for _ in range(count)))
+    (row,) = cast("Any", session.connector)._conns.values()  # where aiohttp keeps them
+    return row
+
+
 @pytest.mark.parametrize("which", ["first", "last", "all"])
 async def test_a_stray_answer_is_closed_at_either_end_of_the_idle_connections(which: str) -> None:
     """aiohttp takes the next connection from one end of the idle ones: none there may hold a stray answer."""
@@ -544,8 +551,7 @@ async def test_a_stray_answer_is_closed_at_either_end_of_the_idle_connections(wh
 
     async with raw_server(behave) as server, make_session() as session:
         transport = AiohttpTransport(server.url, KEY, timeout=Timeout(), session=session)
-        await asyncio.gather(*(transport.send(READ) for _ in range(3)))
-        (row,) = cast("Any", session.connector)._conns.values()  # where aiohttp keeps them
+        row = await idle_after(transport, session, 3)
         by_port = {writer.get_extra_info("peername")[1]: writer for writer in strays}
         idle = [by_port[connection.transport.get_extra_info("sockname")[1]] for connection, _ in row]
         for writer in {"first": idle[:1], "last": idle[-1:], "all": idle}[which]:
@@ -567,8 +573,7 @@ async def test_a_connection_behind_one_that_is_too_old_is_looked_at() -> None:
 
     async with raw_server(behave) as server, make_session() as session:
         transport = AiohttpTransport(server.url, KEY, timeout=Timeout(), session=session)
-        await asyncio.gather(*(transport.send(READ) for _ in range(2)))
-        (row,) = cast("Any", session.connector)._conns.values()  # where aiohttp keeps them
+        row = await idle_after(transport, session, 2)
         (old, since), (young, _) = row
         row[0] = (old, since - 10)
         port = young.transport.get_extra_info("sockname")[1]

@@ -12,8 +12,8 @@ from attrs import evolve, frozen
 
 from suno_video_async.clock import Clock
 from suno_video_async.local.accounts import Account, RateWindow
-from suno_video_async.local.exchange import MAX_BODY, Refusal, Reply, ServerRequest, amount, encoded, json_reply
-from suno_video_async.local.orders import MODEL
+from suno_video_async.local.exchange import Refusal, Reply, ServerRequest, amount, encoded, json_reply
+from suno_video_async.local.orders import MODEL, json_object
 from suno_video_async.local.service import ApiService
 from suno_video_async.local.studio.access import why_refused
 from suno_video_async.local.studio.assets import GUARDS, asset
@@ -265,15 +265,7 @@ def _read_order(body: bytes) -> _Asked:
         Refusal: 422, or 413.
 
     """
-    if len(body) > MAX_BODY:
-        raise Refusal(413, status=413)
-    try:
-        content: object = json.loads(body)
-    except (ValueError, RecursionError):
-        raise Refusal(422, errors=("body: not valid JSON",)) from None
-    if not isinstance(content, dict):
-        raise Refusal(422, errors=("body: must be an object",))
-    fields = cast("Mapping[str, object]", content)
+    fields = json_object(body)
     wrong = [name for name, value in fields.items() if not isinstance(value, str)]
     if wrong:
         raise Refusal(422, errors=tuple(f"{name[:40]}: must be a string" for name in wrong[:10]))
