@@ -6,7 +6,7 @@ thread does all writing, and takes all that waits at once:
     waiting  ->  made in one transaction, in their order  ->  committed and synced  ->  answered, all together
 
 - No call is answered before what it wrote is on disk, and calls are made in the order in which they were started.
-- A call that is refused has an error of its own, which is no other call's.
+- A call that is refused has an error of its own, and the other calls of its batch do not.
 - Where the commit fails, nothing of it was written. Then every call is made once more, each in a transaction of
   its own, so that each meets what is wrong itself. Whatever cannot share a commit is done in the same way.
 - A caller that is cancelled waits for its call nevertheless: it may be committed by then.

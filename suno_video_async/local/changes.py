@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import define, field
 
-#: Changed tasks that are remembered: whoever has seen less of them reads everything again.
+#: Changed tasks that are remembered: a reader that has seen less of them reads everything again.
 REMEMBERED: Final = 2_000
 
 

@@ -127,7 +127,7 @@ async def test_what_waits_at_the_same_time_is_one_commit() -> None:
     assert commits.made == ["begin", "commit"], "a call that is alone needs no group"
 
 
-async def test_nobody_is_answered_before_the_commit() -> None:
+async def test_no_call_is_answered_before_the_commit() -> None:
     """The results of a batch wait for its commit; where it fails, each call is made once more, by itself."""
     commits, thread, made = Commits(error=LedgerError("full")), Thread(), list[int]()
     group = GroupCommit(commits, thread)
@@ -147,8 +147,8 @@ async def test_an_error_is_its_own_callers() -> None:
     assert commits.made == ["begin", "commit"]
 
 
-async def test_a_thread_that_breaks_leaves_nobody_waiting() -> None:
-    """What is no error of a call reaches all that wait for the thread, and the next batch is made."""
+async def test_a_thread_that_breaks_leaves_no_call_waiting() -> None:
+    """An error that is not a call's own reaches all that wait for the thread, and the next batch is made."""
 
     def exit_() -> None:
         raise SystemExit("the thread ends")
@@ -165,7 +165,7 @@ async def test_a_thread_that_breaks_leaves_nobody_waiting() -> None:
 
 
 async def test_a_call_that_is_not_awaited_is_made() -> None:
-    """A call is made whether or not its caller waits for it; an error that nobody wants is none."""
+    """A call is made whether or not its caller waits for it; an error that it does not wait for is not raised."""
     thread, made = Thread(), list[int]()
     group = GroupCommit(Commits(), thread)
     group(partial(made.append, 1))

@@ -90,7 +90,7 @@ def test_a_documented_body_keeps_to_the_contract(name: str) -> None:
 
 
 def test_a_success_without_an_id_breaks_the_contract() -> None:
-    """It is the one documented body that is no answer: whether a task exists cannot be known from it."""
+    """It alone of the documented bodies is not an answer: whether a task exists cannot be known from it."""
     assert problems(json.loads((EXAMPLES / "create_ok_without_id.json").read_text()), CALLS["CreateTask"])
     assert {path.stem for path in EXAMPLES.glob("*.json")} == {*DOCUMENTED, "create_ok_without_id"}
 

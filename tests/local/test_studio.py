@@ -38,7 +38,7 @@ def page(**changes: str) -> ServerRequest:
 
 
 def test_a_browser_gets_the_page(studio: FakeStudio) -> None:
-    """Whoever accepts HTML at / gets the page."""
+    """A client that accepts HTML gets the page at /."""
     reply = studio.handle(page())
     assert reply.status == 200
     assert reply.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -268,7 +268,7 @@ def test_songs_that_are_left_out_are_named(tmp_path: Path) -> None:
 
 
 def test_a_changed_library_is_news(tmp_path: Path) -> None:
-    """After a change, the page is told to read the library again; songs that stay keep their files."""
+    """After a change, the page hears that it has to read the library again; songs that stay keep their files."""
     write_song(tmp_path / "songs" / "m1" / "s1")
     library = FolderLibrary(tmp_path / "songs")
     studio = FakeStudio(tmp_path / "made", library=library)
@@ -371,7 +371,7 @@ def test_a_wrong_order_names_its_field(studio: FakeStudio, wish: dict[str, Any],
     ("body", "code"), [(b"{", 422), (b"[]", 422), (b"x" * 1024 * 1025, 413), (b"[" * 9_999, 422)]
 )
 def test_a_broken_order(studio: FakeStudio, body: bytes, code: int) -> None:
-    """What is no object in JSON is refused."""
+    """A body that is not an object in JSON is refused."""
     reply = studio.handle(evolve(studio.page_posts("/studio/order", {}), body=body))
     assert json.loads(reply.body)["code"] == code
 

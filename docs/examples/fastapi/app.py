@@ -33,7 +33,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 
 PUBLIC_URL = os.environ.get("PUBLIC_URL", "http://127.0.0.1:8000")
 LEDGER, FOLDER = "videos.ledger.db", Path("videos")
-#: Seconds after which a web client is told to try later.
+#: Seconds after which a web client is asked to try later.
 PATIENCE = 20.0
 
 #: What a web client hears of an error: the first line that fits.

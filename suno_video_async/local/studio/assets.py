@@ -10,7 +10,7 @@ from typing import Final
 from suno_video_async._util.look import look
 from suno_video_async.local.exchange import Reply
 
-#: Nothing inline, nothing from elsewhere, no HTML made from text, in nobody's frame.
+#: Nothing inline, nothing from elsewhere, no HTML made from text, in no frame.
 POLICY: Final = "; ".join(
     (
         "default-src 'none'",
