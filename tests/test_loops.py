@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from suno_video_async import NO_LEDGER, Limiter, SystemClock, Track, VideoTask
+from suno_video_async._util.aio import run_to_completion
 from suno_video_async.ledger import lock
 from suno_video_async.ledger.lock import WriterLock
 from suno_video_async.testing import VideoServer
@@ -239,3 +240,29 @@ def test_a_child_lets_go_of_a_lock(tmp_path: Path) -> None:
     lock.let_go_in_child()
     WriterLock(tmp_path / "l.db").acquire()
     held.release()
+
+
+def test_a_coroutine_whose_loop_has_ended_begins_nothing_on_the_next_one() -> None:
+    """A program that stops its loop leaves coroutines, which are collected at any time."""
+
+    async def clean_up() -> None: ...
+
+    async def opens() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await run_to_completion(clean_up())
+
+    opening = opens()
+    loop, following = asyncio.new_event_loop(), asyncio.new_event_loop()
+    loop.call_soon(opening.send, None)
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    asyncio.set_event_loop(following)
+    try:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            opening.close()
+        assert not asyncio.all_tasks(following)
+    finally:
+        asyncio.set_event_loop(None)
+        following.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
@@ -18,7 +19,13 @@ async def run_to_completion(work: Awaitable[T]) -> T:
 
     anyio's shielded scopes hold off anyio's own cancellation; `asyncio.timeout` and `Task.cancel` go through them.
     """
-    task = asyncio.ensure_future(work)
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:  # its loop has ended, and the caller is collected: the thread's next loop is another's
+        if inspect.iscoroutine(work):
+            work.close()
+        raise
+    task = asyncio.ensure_future(work, loop=loop)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError as error:
