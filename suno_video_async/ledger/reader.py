@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sqlite3
 import warnings
-from collections.abc import Collection, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from suno_video_async._util.words import many
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.copies import doubt_about_content
-from suno_video_async.ledger.model import Attempt, AttemptTimes, LedgerRow, RowError, Totals
+from suno_video_async.ledger.queries import Queries, no_ledger, sums
 from suno_video_async.ledger.schema import examine, read_only, translated, up_to_date
-from suno_video_async.ledger.states import State
-from suno_video_async.models import Track, VideoTaskId
-
-COLUMNS = """r.id, r.task_id, r.suno_id, r.author, r.brand, r.extra, r.place, r.state, a.video_task_id, r.url,
-    r.path, r.sha256, r.name, r.cost, r.reserved, r.failures, r.since, r.error"""
-FROM = "FROM rows r LEFT JOIN attempts a ON a.row_id = r.id AND a.n = r.attempt"
 
 
-class SqliteReader:
-    """An open ledger, as far as it is read.
+class SqliteReader(Queries):
+    """A ledger in SQLite that is open to be read.
 
     Args:
         path: the file; None is in memory.
 
     """
 
+    _SNAPSHOT = "BEGIN"
+    _SAME_SUNO_ID = "suno_id = ? COLLATE NOCASE"
+
     def __init__(self, path: str | PathLike[str] | None) -> None:
+        super().__init__()
         self.path: Path | None = None if path is None else Path(path)
-        self._connection: sqlite3.Connection | None = None
-        self._run = 0
-        self._spent: int = 0
-        self._reserved: int = 0
 
-    def __repr__(self) -> str:
-        state = "open" if self._connection else "closed"
-        return f"<{type(self).__name__} {self.path or 'in memory'} {state}>"
+    @property
+    def name(self) -> str:
+        """The file, or that there is none."""
+        return str(self.path or "in memory")
 
-    def close(self) -> None:
-        """Close it; harmless if it is not open."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(self.path)
 
     def open_to_read(self, account: tuple[str, str] | None = None, *, must_exist: bool = False) -> bool:
         """Open it beside its writer; return False if there is no such ledger yet.
@@ -78,139 +66,6 @@ class SqliteReader:
             (self._spent, self._reserved) = sums(self._connection)
         return True
 
-    def attempt(self, nonce: str) -> Attempt | None:
-        """Return the attempt that a callback's URL belongs to."""
-        query = "SELECT row_id, n, video_task_id, candidate FROM attempts WHERE nonce = ?"
-        for row_id, n, video, candidate in self._select(query, nonce):
-            ((last,),) = self._select("SELECT attempt FROM rows WHERE id = ?", row_id)
-            return Attempt(
-                row=self._need(row_id),
-                newest=n == last,
-                video_task_id=None if video is None else VideoTaskId(video),
-                candidate=None if candidate is None else VideoTaskId(candidate),
-            )
-        return None
-
-    def last_bought(self) -> LedgerRow | None:
-        """Return the row whose task was bought last."""
-        found = self._select(
-            f"SELECT {COLUMNS} {FROM} WHERE a.video_task_id IS NOT NULL AND a.state != 'unknown'"
-            " ORDER BY a.at DESC LIMIT 1"
-        )
-        return row_of(found[0]) if found else None
-
-    def bought_by(self, task_id: VideoTaskId) -> int | None:
-        """Return the number of the row that bought a task."""
-        found = self._select("SELECT row_id FROM attempts WHERE video_task_id = ? AND state != 'unknown'", task_id)
-        return int(found[0][0]) if found else None
-
-    def candidate(self, row_id: int) -> tuple[str, VideoTaskId] | None:
-        """Return the nonce of a row's last attempt, and the task that a callback named for it."""
-        found = self._select(
-            "SELECT a.nonce, a.candidate FROM attempts a JOIN rows r ON r.id = a.row_id AND a.n = r.attempt"
-            " WHERE r.id = ? AND a.candidate IS NOT NULL",
-            row_id,
-        )
-        return (found[0][0], VideoTaskId(found[0][1])) if found else None
-
-    def row(self, row_id: int) -> LedgerRow | None:
-        """Return one row."""
-        found = self._select(f"SELECT {COLUMNS} {FROM} WHERE r.id = ?", row_id)
-        return row_of(found[0]) if found else None
-
-    def find(self, track: Track) -> LedgerRow | None:
-        """Return the row of a track, without touching it."""
-        found = self._select(f"SELECT {COLUMNS} {FROM} WHERE r.key = ?", track.key)
-        return row_of(found[0]) if found else None
-
-    def has_namesake(self, row: LedgerRow) -> bool:
-        """Whether an older row has the same `suno_id`, but for case: some file systems do not tell that apart."""
-        query = "SELECT EXISTS (SELECT 1 FROM rows WHERE suno_id = ? COLLATE NOCASE AND id < ?)"
-        return bool(self._select(query, row.track.suno_id, row.id)[0][0])
-
-    def rows(self, *states: State, after: int = 0, limit: int = 500) -> Sequence[LedgerRow]:
-        """Return rows in these states (any, when none are named) with ids above `after`, in their order."""
-        wanted = [state.value for state in states or State]
-        found = self._select(
-            f"SELECT {COLUMNS} {FROM} WHERE r.state IN ({', '.join('?' * len(wanted))}) AND r.id > ?"
-            " ORDER BY r.id LIMIT ?",
-            *wanted,
-            after,
-            limit,
-        )
-        return [row_of(values) for values in found]
-
-    def untouched(
-        self, state: State, *, runs: Collection[int] = (), after: int = 0, limit: int = 500
-    ) -> Sequence[LedgerRow]:
-        """Return rows in a state that no `claim` of these runs has touched, nor one without a run of its own."""
-        # The state stands in the text: SQLite uses a partial index for literals only.
-        found = self._select(
-            f"SELECT {COLUMNS} {FROM} WHERE r.state = '{state.value}' AND r.id > ?"
-            f" AND r.run NOT IN ({', '.join('?' * (1 + len(runs)))})"
-            " AND r.state NOT IN ('succeeded', 'downloaded') ORDER BY r.id LIMIT ?",
-            after,
-            self._run,
-            *runs,
-            limit,
-        )
-        return [row_of(values) for values in found]
-
-    def times(self) -> Generator[AttemptTimes, None, None]:
-        """Yield the times of all submissions, those of one row after the other."""
-        query = "SELECT row_id, at, ended, took FROM attempts ORDER BY row_id, n"
-        with translated(self.path):
-            for row_id, at, ended, took in self._db.execute(query):
-                yield AttemptTimes(row_id=row_id, at=at, ended=ended, took=took)
-
-    def provider(self) -> str | None:
-        """Return the address of the service whose account it belongs to."""
-        return self._meta("provider")
-
-    @contextmanager
-    def at_one_moment(self) -> Generator[None, None, None]:
-        """Let all that the block asks be answered as of one moment, whatever is written meanwhile."""
-        with translated(self.path):
-            self._db.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._db.rollback()
-
-    def totals(self) -> Totals:
-        """Return the sums."""
-        counts = self._select("SELECT state, COUNT(*) FROM rows GROUP BY state")
-        return Totals(
-            states={State(state): number for state, number in counts}, spent=self._spent, reserved=self._reserved
-        )
-
-    @property
-    def sums(self) -> tuple[int, int]:
-        """Micro-credits spent and set aside, without asking the file: any thread may look, at any time."""
-        return self._spent, self._reserved
-
-    def fact(self, name: str) -> str | None:
-        """Return what an earlier run noted under a name, or None."""
-        return self._meta(f"fact.{name}")
-
-    def last_place(self) -> float | None:
-        """Return the Unix seconds of the last request known to have been sent, or None."""
-        value = self._meta("last_place")
-        return None if value is None else float(value)
-
-    def durations(self, limit: int) -> Sequence[float]:
-        """Return the seconds that the tasks of the last rows took, the newest last; at most so many."""
-        query = "SELECT took FROM attempts WHERE took IS NOT NULL ORDER BY row_id DESC, n DESC LIMIT ?"
-        return [took for (took,) in reversed(self._select(query, limit))]
-
-    def prices(self, limit: int) -> Sequence[int]:
-        """Return the micro-credits that the last rows' videos cost, the newest last; at most so many."""
-        query = (
-            "SELECT cost FROM rows WHERE state IN ('succeeded', 'downloaded') AND attempt = 1 AND cost > 0"
-            " ORDER BY id DESC LIMIT ?"
-        )
-        return [cost for (cost,) in reversed(self._select(query, limit))]
-
     def problems(self) -> Sequence[str]:
         """Return what a thorough look at the whole file finds wrong with it; of a large one that takes a while."""
         found = [str(line) for (line,) in self._select("PRAGMA integrity_check(5)") if line != "ok"]
@@ -223,60 +78,3 @@ class SqliteReader:
     def schema_version(self) -> int:
         """Return the version of the file's schema; one that is older than `MIGRATIONS` is updated by a writer."""
         return int(self._select("PRAGMA user_version")[0][0])
-
-    # Beneath
-
-    @property
-    def _db(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise LedgerError(f"{self!r} is not open")
-        return self._connection
-
-    def _select(self, query: str, *values: object) -> list[Any]:
-        with translated(self.path):
-            return self._db.execute(query, values).fetchall()
-
-    def _need(self, row_id: int) -> LedgerRow:
-        row = self.row(row_id)
-        if row is None:
-            raise LedgerError(f"the ledger has no row {row_id}")
-        return row
-
-    def _meta(self, name: str) -> str | None:
-        found = self._select("SELECT value FROM meta WHERE name = ?", name)
-        return str(found[0][0]) if found else None
-
-
-def sums(db: sqlite3.Connection) -> tuple[int, int]:
-    """Return the micro-credits that are spent and set aside."""
-    spent, reserved = db.execute("SELECT COALESCE(SUM(cost), 0), COALESCE(SUM(reserved), 0) FROM rows").fetchone()
-    return spent, reserved
-
-
-def row_of(values: Sequence[Any]) -> LedgerRow:
-    """Return the row that `COLUMNS` were read of."""
-    row_id, task_id, suno_id, author, brand, extra, place, state, video, url, path, *rest = values
-    sha256, name, cost, reserved, failures, since, error = rest
-    return LedgerRow(
-        id=row_id,
-        track=Track(
-            task_id=task_id, suno_id=suno_id, author=author or None, brand=brand or None, extra=json.loads(extra)
-        ),
-        state=State(state),
-        location=place,
-        video_task_id=None if video is None else VideoTaskId(video),
-        url=url,
-        path=None if path is None else Path(os.fsdecode(path)),
-        sha256=sha256,
-        name=name,
-        cost=cost,
-        reserved=reserved,
-        failures=failures,
-        since=since,
-        error=None if error is None else RowError(*json.loads(error)),
-    )
-
-
-def no_ledger(path: object) -> LedgerError:
-    """Return the error for a ledger that does not exist."""
-    return LedgerError(f"there is no ledger {path}", fix="check the path")

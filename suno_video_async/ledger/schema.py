@@ -14,6 +14,7 @@ from attrs import evolve
 from suno_video_async.errors import AnotherKeyError, DoubtfulLedgerError, LedgerError
 from suno_video_async.ledger.copies import Facts, doubt_about_content, is_uncounted
 from suno_video_async.ledger.files import counter_of, has_log, log_of, read_counter, read_mark
+from suno_video_async.ledger.queries import Connection
 
 #: "SVAL": marks the file as a ledger of ours.
 APPLICATION_ID = 0x5356414C
@@ -136,7 +137,7 @@ def up_to_date(reader: sqlite3.Connection) -> sqlite3.Connection:
     return copy
 
 
-def migrate(db: sqlite3.Connection) -> None:
+def migrate(db: Connection) -> None:
     """Bring a ledger up to date, in the transaction that is open."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     for number, script in enumerate(MIGRATIONS[version:], version + 1):

@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.schema import APPLICATION_ID, MIGRATIONS
@@ -100,7 +100,7 @@ def reread(ledger: SqliteLedger, row: LedgerRow) -> LedgerRow:
 def connection(ledger: SqliteLedger) -> sqlite3.Connection:
     """Return what an open ledger talks to."""
     assert ledger._connection is not None
-    return ledger._connection
+    return cast("sqlite3.Connection", ledger._connection)
 
 
 def everything(ledger: SqliteLedger) -> Sequence[Any]:

@@ -28,10 +28,10 @@ NAMES = (
         f"{PROTOCOL}.codec.x_{name}__mutmut*"
         for name in ("read_created", "_data", "_envelope", "_refuse", "_broken")
     ),
-    *(f"{LEDGER}.sqlite.*ǁ{name}__mutmut*" for name in ("claim", "begin_attempt", "move", "_recover")),
-    *(f"{LEDGER}.sqlite.*ǁ{name}__mutmut*" for name in ("_insert", "_bought_otherwise", "_close_attempt")),
-    *(f"{LEDGER}.sqlite.x_{name}__mutmut*" for name in ("_settled", "_check_whole")),
-    *(f"{LEDGER}.reader.x_{name}__mutmut*" for name in ("sums", "row_of")),
+    *(f"{LEDGER}.commands.*ǁ{name}__mutmut*" for name in ("claim", "begin_attempt", "move", "_recover")),
+    *(f"{LEDGER}.commands.*ǁ{name}__mutmut*" for name in ("_insert", "_bought_otherwise", "_close_attempt")),
+    *(f"{LEDGER}.commands.x_{name}__mutmut*" for name in ("_settled", "_check_whole")),
+    *(f"{LEDGER}.queries.x_{name}__mutmut*" for name in ("sums", "row_of")),
 )
 #: mutmut's exit codes; every other one is a test that failed, broke or ran too long.
 UNCHECKED, SURVIVED, UNREACHED = None, 0, 33
