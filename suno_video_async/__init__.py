@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from suno_video_async.ledger.sqlite import SqliteLedger
     from suno_video_async.models import (
         Estimate,
+        LimitsFound,
         MusicTaskId,
         OutcomeState,
         RateLimit,
@@ -85,7 +86,6 @@ if TYPE_CHECKING:
     )
     from suno_video_async.polling.forecast import Forecast
     from suno_video_async.protocol.codec import Answer, Request
-    from suno_video_async.ratelimit.adaptive import LimitsFound
     from suno_video_async.ratelimit.limiter import Limiter, LimiterStatistics, RateLimiter
     from suno_video_async.ratelimit.shared import SharedRateLimit
     from suno_video_async.task import VideoTask
@@ -126,7 +126,7 @@ else:  # hidden from type checkers, to which a name that is misspelt stays an er
         "LedgerRow": "ledger.model",
         "Limiter": "ratelimit.limiter",
         "LimiterStatistics": "ratelimit.limiter",
-        "LimitsFound": "ratelimit.adaptive",
+        "LimitsFound": "models",
         "MaintenanceError": "errors",
         "MalformedResponseError": "errors",
         "MissingExtraError": "errors",

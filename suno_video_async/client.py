@@ -24,6 +24,7 @@ from suno_video_async.models import (
     DEFAULT_TASK_TIMEOUT,
     UNKNOWN_GRACE,
     Estimate,
+    LimitsFound,
     MusicTaskId,
     RateLimit,
     RetryPolicy,
@@ -38,7 +39,6 @@ from suno_video_async.models import (
     video_task_id,
 )
 from suno_video_async.observability.reporter import Reporter
-from suno_video_async.ratelimit.adaptive import LimitsFound
 from suno_video_async.ratelimit.limiter import DEFAULT_RATE, GivenRate, Limiter, LimiterStatistics, RateLimiter
 from suno_video_async.task import VideoTask
 

@@ -47,6 +47,7 @@ from suno_video_async.ledger.model import Ledger
 from suno_video_async.ledger.opened import OpenLedgers
 from suno_video_async.models import (
     Estimate,
+    LimitsFound,
     MusicTaskId,
     RateLimit,
     RetryPolicy,
@@ -67,7 +68,6 @@ from suno_video_async.polling.poller import Poller
 from suno_video_async.polling.schedule import PollSchedule
 from suno_video_async.protocol import codec
 from suno_video_async.protocol.verdicts import is_absent
-from suno_video_async.ratelimit.adaptive import LimitsFound
 from suno_video_async.ratelimit.limiter import RateLimiter
 from suno_video_async.task import TaskFeed, VideoTask
 
@@ -235,7 +235,7 @@ class Engine:
     async def _note_places(self, ledger: AsyncLedger) -> None:
         if (period := self.longest_period) is not None:
             try:
-                await ledger.keep_places(self.clock, period, self.limits_to_keep)
+                await ledger.keep_places(self.clock, period, self.settled_limits)
             except LedgerError:
                 logger.exception("the ledger cannot keep the time of the requests", extra=fields("ledger_failed"))
 
@@ -299,10 +299,10 @@ class Engine:
         limiter = self.options.limiter
         return max((rate.per for rate in (limiter.rate, limiter.read_rate) if rate is not None), default=None)
 
-    def limits_to_keep(self, at: float) -> str | None:
-        """Return the limits that were found, as text for the ledger; None if none was."""
+    def settled_limits(self) -> LimitsFound | None:
+        """Return the limits that were found; None while a higher one is being tried, or if they are given."""
         found = self.options.limiter.found
-        return None if found is None or found == LimitsFound() else found.dump(at)
+        return None if found is None or found.climbing else found
 
     async def open_ledger(self, ledger: AsyncLedger, must_exist: bool = False) -> None:
         """Open a ledger as this account's, and take from it what bears on the pace.

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from attrs import define, field, frozen
 
 from suno_video_async.errors import SunoVideoError
-from suno_video_async.models import OutcomeState, TaskUpdate, Track, VideoRequest, VideoTaskId
+from suno_video_async.models import LimitsFound, OutcomeState, TaskUpdate, Track, VideoRequest, VideoTaskId
 
 
 @define(eq=False, kw_only=True)
@@ -181,6 +181,9 @@ class Hooks:
 
     def on_pause(self, event: PauseEvent) -> None:
         """Called when calls are paused."""
+
+    def on_limits(self, found: LimitsFound) -> None:
+        """Called when the limits of the key were found, known from an earlier run, or have changed."""
 
 
 #: The names of all hook methods.

@@ -40,6 +40,8 @@ UNKNOWN_GRACE = 120.0
 DEFAULT_TASK_TIMEOUT = 6 * 3600.0
 #: No task takes longer, in seconds: a longer duration is a mistake of the server's, such as milliseconds.
 LONGEST_TASK = 6 * 3600.0
+#: Seconds for which limits that were found are used by later runs: plans and limits change.
+KEPT = 86_400.0
 #: Made once: `json.dumps` makes an encoder at each call that has options.
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -401,6 +403,48 @@ class RateLimit:
             return cls(int(requests), float(per) if slash else 10.0)
         except ValueError:
             raise ValueError(f"a rate is REQUESTS/SECONDS, such as 20/10, not {text!r}") from None
+
+
+@frozen(kw_only=True)
+class LimitsFound:
+    """The limits of a key, as far as they were found by being refused; None for one that was not.
+
+    Attributes:
+        rate: requests in a period, or submissions if reads have a window of their own.
+        read_rate: reads in a period, if they have.
+        running: the cap on running tasks.
+        climbing: whether more than that is being tried at this moment.
+
+    """
+
+    rate: RateLimit | None = None
+    read_rate: RateLimit | None = None
+    running: int | None = None
+    climbing: bool = field(default=False, eq=False)
+
+    def __str__(self) -> str:
+        named = ((self.rate, "requests" if self.read_rate is None else "submissions"), (self.read_rate, "reads"))
+        parts = [f"{rate.requests} {what} in {rate.per:g} s" for rate, what in named if rate is not None]
+        return ", ".join([*parts, *([f"{self.running} videos at once"] if self.running is not None else [])])
+
+    def dump(self, at: float) -> str:
+        """Return it as text, with the time, to be kept for later runs."""
+        rates = {"rate": self.rate, "read_rate": self.read_rate}
+        numbers = {name: rate.requests for name, rate in rates.items() if rate is not None}
+        return json.dumps({"at": at, "running": self.running} | numbers)
+
+    @classmethod
+    def load(cls, text: str | None, now: float) -> LimitsFound:
+        """Return what an earlier run kept; nothing if it is older than a day, from the future, or unreadable."""
+        try:
+            kept = cast("dict[str, Any]", json.loads(text or "{}"))
+            if not 0 <= now - float(kept["at"]) <= KEPT:
+                return cls()
+            rates: dict[str, Any] = {name: RateLimit(kept[name]) for name in ("rate", "read_rate") if name in kept}
+            running = kept["running"]
+            return cls(**rates, running=None if running is None else max(1, int(running)))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return cls()
 
 
 @frozen(kw_only=True)

@@ -37,7 +37,7 @@ from suno_video_async.errors import (
 )
 from suno_video_async.hooks import PauseEvent, RetryEvent, Stage
 from suno_video_async.ledger.journal import SubmissionJournal
-from suno_video_async.models import RetryPolicy, TaskSnapshot, VideoTaskId
+from suno_video_async.models import LimitsFound, RetryPolicy, TaskSnapshot, VideoTaskId
 from suno_video_async.observability.log import fields, logger
 from suno_video_async.observability.reporter import Reporter, RequestTrace
 from suno_video_async.protocol import codec
@@ -99,6 +99,8 @@ class Calls:
     _creating: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]], init=False)
     _reading: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]], init=False)
     _probe: asyncio.Task[None] | None = field(default=None, init=False)
+    #: The limits that were reported last.
+    _limits: LimitsFound = field(factory=LimitsFound, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.closing = Closing(self.clock)
@@ -306,6 +308,14 @@ class Calls:
             place.refused = isinstance(error, RateLimitError)
             place.running = self.in_flight() if request.operation is Operation.CREATE_TASK else None
             self.limiter.release(place, sent=sent, answered=answered)
+            self._report_limits()
+
+    def _report_limits(self) -> None:
+        """Report the limits that were found, if they have changed and no higher one is being tried."""
+        found = self.limiter.found
+        if found is not None and found != self._limits and not found.climbing:
+            self._limits = found
+            self.reporter.emit(lambda hook: hook.on_limits(found))
 
     def _tell_the_brake(self, permit: Pass | None, error: SunoVideoError | None, *, answered: bool) -> None:
         """Note what an exchange says about the API: whether it is there, and what it did."""

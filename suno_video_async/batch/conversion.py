@@ -365,7 +365,7 @@ class Conversion:
         period = self._engine.longest_period
         if period is not None and self._ledger is not self._engine.ledger:  # the client sees to its own
             try:
-                await self._ledger.keep_places(self._engine.clock, period, self._engine.limits_to_keep)
+                await self._ledger.keep_places(self._engine.clock, period, self._engine.settled_limits)
             except LedgerError as error:
                 self._stop_signal.stop_if_fatal(error)
 

@@ -17,7 +17,7 @@ from suno_video_async.ledger.origin import origin_problem
 from suno_video_async.ledger.register import WorkRegister
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State, may_move
-from suno_video_async.models import TaskSnapshot, VideoTaskId
+from suno_video_async.models import LimitsFound, TaskSnapshot, VideoTaskId
 
 #: The name of the fact under which limits that were found are kept for the next run.
 LIMITS = "limits"
@@ -173,7 +173,7 @@ class AsyncLedger:
             after = page[-1].id
 
     async def keep_places(
-        self, clock: Clock, per: float, limits: Callable[[float], str | None] = lambda _: None
+        self, clock: Clock, per: float, limits: Callable[[], LimitsFound | None] = lambda: None
     ) -> None:
         """Keep the time of the newest requests, for a process that starts right after a crash, and limits found.
 
@@ -183,14 +183,17 @@ class AsyncLedger:
         Args:
             clock: the client's time.
             per: the window's length in seconds.
-            limits: returns the limits that were found, as text with the time; None if there are none.
+            limits: returns the limits that were found, to be written when they have changed; None if there are
+                none.
 
         Raises:
             LedgerError: the ledger cannot be written.
 
         """
+        kept = LimitsFound()
         while True:
-            if (found := limits(clock.time())) is not None:
-                await self.call(self.sync.note_fact, LIMITS, found)
+            if (found := limits()) is not None and found != kept:
+                kept = found
+                await self.call(self.sync.note_fact, LIMITS, found.dump(clock.time()))
             await clock.sleep(per / 2)
             await self.call(self.sync.note_place, clock.time())

@@ -20,7 +20,7 @@ from suno_video_async.errors import (
     TaskFailed,
 )
 from suno_video_async.hooks import Hooks, PauseEvent, RequestEvent, RetryEvent, SpendEvent, Stage, SubmitEvent
-from suno_video_async.models import OutcomeState, TaskUpdate, Track, VideoTaskId
+from suno_video_async.models import LimitsFound, OutcomeState, TaskUpdate, Track, VideoTaskId
 from suno_video_async.observability.log import fields, logger
 
 
@@ -82,6 +82,9 @@ class _Log(Hooks):
         extra = fields("pause", error=event.error, lane=event.lane, wait=event.seconds)
         what = ("all calls wait" if event.lane == "all" else "submissions wait", event.seconds, event.error)
         logger.info("%s for %.1f s: %s", *what, extra=extra)
+
+    def on_limits(self, found: LimitsFound) -> None:
+        logger.info("limits of the key: %s", found, extra=fields("limits_found"))
 
 
 LOG = _Log()

@@ -6,9 +6,7 @@ No clock and no I/O; the caller passes all times, in seconds. The policy and its
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from typing import Any, cast
 
 from attrs import define, field, frozen
 
@@ -80,50 +78,6 @@ CAP_PROBE, CAP_PROBE_REQUESTS = 300.0, 600
 CAP_RISE = 30.0
 #: A refusal of CreateTask with this share of a known cap in flight, or more, is the cap's.
 NEAR_CAP = 0.8
-
-
-#: Seconds for which limits that were found are used by later runs: plans and limits change.
-KEPT = 86_400.0
-
-
-@frozen(kw_only=True)
-class LimitsFound:
-    """The limits of a key, as far as they were found by being refused; None for one that was not.
-
-    Attributes:
-        rate: requests in a period, or submissions if reads have a window of their own.
-        read_rate: reads in a period, if they have.
-        running: the cap on running tasks.
-
-    """
-
-    rate: RateLimit | None = None
-    read_rate: RateLimit | None = None
-    running: int | None = None
-
-    def __str__(self) -> str:
-        named = ((self.rate, "requests" if self.read_rate is None else "submissions"), (self.read_rate, "reads"))
-        parts = [f"{rate.requests} {what} in {rate.per:g} s" for rate, what in named if rate is not None]
-        return ", ".join([*parts, *([f"{self.running} videos at once"] if self.running is not None else [])])
-
-    def dump(self, at: float) -> str:
-        """Return it as text, with the time, to be kept for later runs."""
-        rates = {"rate": self.rate, "read_rate": self.read_rate}
-        numbers = {name: rate.requests for name, rate in rates.items() if rate is not None}
-        return json.dumps({"at": at, "running": self.running} | numbers)
-
-    @classmethod
-    def load(cls, text: str | None, now: float) -> LimitsFound:
-        """Return what an earlier run kept; nothing if it is older than a day, from the future, or unreadable."""
-        try:
-            kept = cast("dict[str, Any]", json.loads(text or "{}"))
-            if not 0 <= now - float(kept["at"]) <= KEPT:
-                return cls()
-            rates = {name: RateLimit(kept[name], PERIOD) for name in ("rate", "read_rate") if name in kept}
-            running = kept["running"]
-            return cls(**rates, running=None if running is None else max(1, int(running)))
-        except (AttributeError, KeyError, TypeError, ValueError):
-            return cls()
 
 
 @frozen(eq=False)

@@ -24,8 +24,8 @@ from typing import Literal, Protocol, TypeAlias
 from attrs import define, field, frozen
 
 from suno_video_async.clock import TICK, Clock, SystemClock, TimerHandle
-from suno_video_async.models import RateLimit
-from suno_video_async.ratelimit.adaptive import AdaptiveCap, AdaptiveWindow, LimitsFound, Ticket
+from suno_video_async.models import LimitsFound, RateLimit
+from suno_video_async.ratelimit.adaptive import AdaptiveCap, AdaptiveWindow, Ticket
 from suno_video_async.ratelimit.brake import Brake
 
 #: What the API allows one key (seen by several clients; an assumption of ours).
@@ -407,7 +407,12 @@ class Limiter:
             return None
         rates = [window.rate if window.is_found else None for window in (self._window, self._reads)]
         apart = self._reads is not self._window
-        return LimitsFound(rate=rates[0], read_rate=rates[1] if apart else None, running=self.cap.cap)
+        climbing = any(
+            window.search is not None and window.search.climbing for window in (self._window, self._reads)
+        )
+        return LimitsFound(
+            rate=rates[0], read_rate=rates[1] if apart else None, running=self.cap.cap, climbing=climbing
+        )
 
     def recall(self, found: LimitsFound) -> None:
         """Begin with limits that an earlier run found, if they are to be found and nothing was sent yet."""

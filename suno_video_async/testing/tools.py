@@ -27,7 +27,7 @@ from suno_video_async.hooks import (
     SubmitEvent,
 )
 from suno_video_async.local import Fault, LocalServer, load_faults
-from suno_video_async.models import TaskUpdate, Track
+from suno_video_async.models import LimitsFound, TaskUpdate, Track
 
 T = TypeVar("T")
 
@@ -314,6 +314,7 @@ class RecordingHooks(Hooks):
         spends: of `on_spend`.
         prices: of `on_price`.
         pauses: of `on_pause`.
+        limits: of `on_limits`.
         begun: the stages of `on_begin`.
         ended: the stages of `on_end`.
 
@@ -327,6 +328,7 @@ class RecordingHooks(Hooks):
         self.spends: list[SpendEvent] = []
         self.prices: list[PriceEvent] = []
         self.pauses: list[PauseEvent] = []
+        self.limits: list[LimitsFound] = []
         self.begun: list[Stage] = []
         self.ended: list[Stage] = []
 
@@ -357,6 +359,10 @@ class RecordingHooks(Hooks):
     def on_pause(self, event: PauseEvent) -> None:
         """Keep it."""
         self.pauses.append(event)
+
+    def on_limits(self, found: LimitsFound) -> None:
+        """Keep it."""
+        self.limits.append(found)
 
     def on_begin(self, stage: Stage) -> None:
         """Keep it."""

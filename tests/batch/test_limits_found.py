@@ -12,7 +12,8 @@ from suno_video_async import Limiter, LimitsFound, RateLimit, SqliteLedger, Suno
 from suno_video_async._util.aio import inline
 from suno_video_async.batch.conversion import Conversion
 from suno_video_async.batch.options import Options
-from suno_video_async.ledger.aio import AsyncLedger
+from suno_video_async.ledger.aio import LIMITS, AsyncLedger
+from suno_video_async.testing import RecordingHooks
 from tests.support.keys import KEY
 from tests.support.virtual import run_virtual
 
@@ -38,24 +39,33 @@ class Ledger(SqliteLedger):
     def __init__(self, facts: dict[str, str]) -> None:
         super().__init__(None)
         self.facts = facts
+        self.notes = list[str]()
 
     def fact(self, name: str) -> str | None:
         return self.facts.get(name)
 
     def note_fact(self, name: str, value: str) -> None:
         self.facts[name] = value
+        self.notes.append(name)
 
 
-async def convert(facts: dict[str, str], tracks: int) -> tuple[LimitsFound | None, int]:
+async def convert(
+    facts: dict[str, str], tracks: int, *, ledger: Ledger | None = None, recorded: RecordingHooks | None = None
+) -> tuple[LimitsFound | None, int]:
     """Convert some tracks; return what was found, and how many requests were refused."""
     limiter = Limiter("auto")
     server = HiddenServer(lognormal(65, 0.35), tracks, 1, hidden=Hidden(60), limiter=limiter)
     client = SunoVideoClient(
-        api_key=KEY, base_url="http://127.0.0.1:1", transport=server, max_in_flight=500, limiter=limiter
+        api_key=KEY,
+        base_url="http://127.0.0.1:1",
+        transport=server,
+        max_in_flight=500,
+        limiter=limiter,
+        hooks=[] if recorded is None else [recorded],
     )
     async with client:
         rows = [Track(task_id="music", suno_id=f"suno_{number}") for number in range(tracks)]
-        kept = AsyncLedger(Ledger(facts), inline)
+        kept = AsyncLedger(ledger or Ledger(facts), inline)
         async with Conversion(client._open(), rows, kept, Options(task_timeout=1e6)) as outcomes:
             async for _ in outcomes:
                 pass
@@ -76,6 +86,28 @@ def test_the_next_run_begins_with_what_was_found() -> None:
         assert refused == 0
 
     run_virtual(main())
+
+
+def test_each_change_is_reported_once() -> None:
+    """A hook hears of a limit when it was measured, not of each step of the climb to it."""
+    recorded = RecordingHooks()
+
+    async def main() -> None:
+        await convert({}, 150, recorded=recorded)
+
+    run_virtual(main())
+    assert recorded.limits == [LimitsFound(rate=RateLimit(60, 10))]
+
+
+def test_what_was_found_is_written_when_it_changes() -> None:
+    """A limit that stays the same is written once, however long the run."""
+    ledger = Ledger({})
+
+    async def main() -> None:
+        await convert({}, 150, ledger=ledger)
+
+    run_virtual(main())
+    assert ledger.notes.count(LIMITS) == 1
 
 
 def test_a_cap_is_found_only_with_a_rate_that_is_found() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from suno_video_async import Limiter, LimitsFound, RateLimit, SharedRateLimit
 from suno_video_async.local.accounts import RateWindow
-from suno_video_async.ratelimit.adaptive import KEPT
+from suno_video_async.models import KEPT
 from suno_video_async.ratelimit.limiter import Lane
 from tests.support.virtual import run_virtual
 
