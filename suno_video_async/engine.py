@@ -124,7 +124,7 @@ class Engine:
     _durations: DurationModel = field(factory=DurationModel, init=False)
     _slots: anyio.Semaphore = field(init=False)
     _background: Background = field(factory=lambda: Background(_log_defect), init=False)
-    _submissions: set[Submission] = field(factory=set[Submission], init=False)
+    _submissions: dict[Submission, None] = field(factory=dict[Submission, None], init=False)  # in their order
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{len(self._submissions)} submissions"
@@ -357,8 +357,8 @@ class Engine:
             journal=journal,
             bulk=bulk,
         )
-        self._submissions.add(submission)
-        submission.outcome.add_done_callback(lambda _: self._submissions.discard(submission))
+        self._submissions[submission] = None
+        submission.outcome.add_done_callback(lambda _: self._submissions.pop(submission, None))
         self._background.start_soon(submission.run)
         return submission
 

@@ -38,7 +38,8 @@ class StopSignal:
     stopping: bool
     reason: SunoVideoError | None = None
     failure: Exception | None = None
-    _submissions: set[Submission] = field(factory=set[Submission], init=False)
+    #: In their order: a stop abandons them in it.
+    _submissions: dict[Submission, None] = field(factory=dict[Submission, None], init=False)
 
     @property
     def submissions(self) -> list[Submission]:
@@ -47,8 +48,8 @@ class StopSignal:
 
     def watch(self, submission: Submission) -> None:
         """Abandon a submission when the conversion is stopped, unless it is finished."""
-        self._submissions.add(submission)
-        submission.outcome.add_done_callback(lambda _: self._submissions.discard(submission))
+        self._submissions[submission] = None
+        submission.outcome.add_done_callback(lambda _: self._submissions.pop(submission, None))
         if self.stopping:  # while the ledger was asked
             submission.abandon()
 

@@ -71,7 +71,7 @@ def test_nothing_is_lost_and_nothing_is_bought_twice(seeds: range, expected: set
 
 def test_a_seed_is_the_same_each_time() -> None:
     """The same seed gives the same run, to the last line of its trace."""
-    for seed in range(3, 12):
+    for seed in (*range(3, 12), 13, 31, 48):  # the last ones have several submissions to abandon
         first, again = simulate(seed, trace=True), simulate(seed, trace=True)
         assert first.trace == again.trace
         assert first.trace
