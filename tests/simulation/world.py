@@ -18,6 +18,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, ClassVar, TypeVar, cast
 
+from anyio._backends._asyncio import _task_states
+
 from tests.support.virtual import VirtualLoop
 
 T = TypeVar("T")
@@ -259,7 +261,10 @@ class SimLoop(VirtualLoop):
             self._ready.clear()
             self._scheduled.clear()  # type: ignore[attr-defined]
             self.close()
-            del task
+            # Clean-ups take these away, which a killed process has none of: each would keep its life in memory.
+            for task in [task for task in _task_states if task.get_loop() is self]:
+                del _task_states[task]
+            task = None
 
 
 def _end(coroutine: Any) -> None:
