@@ -67,8 +67,7 @@ def _reports(seeds: range, jobs: int) -> Iterator[Report]:
         if jobs == 1:
             yield from map(simulate, seeds)
             return
-        # Forked: planted bugs go along. A process that has run many seeds collects its garbage ever more slowly.
-        with get_context("fork").Pool(jobs, maxtasksperchild=20) as pool:
+        with get_context("fork").Pool(jobs) as pool:  # forked: planted bugs go along
             yield from pool.imap(simulate, seeds, chunksize=10)
 
 

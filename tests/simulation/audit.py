@@ -56,6 +56,7 @@ class WatchedLedger(SqliteLedger):
         super().__init__(path, synchronous="OFF", now=now)
         self._audit = audit
         self._in_one_commit: list[tuple[str, Track]] | None = None
+        self._place: float | None = None
         self.run_began: float | None = None
         self.opened = False
 
@@ -69,6 +70,24 @@ class WatchedLedger(SqliteLedger):
     def is_open(self) -> bool:
         """Whether its lock is held."""
         return self._connection is not None
+
+    def note_place(self, at: float) -> None:
+        """Keep a note until anything else is written, or the file is copied: in idle hours there are thousands."""
+        if not self.is_open:
+            super().note_place(at)  # which says so
+        self._place = at
+
+    def write_place(self) -> None:
+        """Write the note that was kept."""
+        if self._place is not None:
+            at, self._place = self._place, None
+            super().note_place(at)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self.write_place()
+        with super()._transaction() as db:
+            yield db
 
     def claim(self, track: Track, *, location: str, run: int = 0) -> Claim:
         claim = super().claim(track, location=location, run=run)

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -238,7 +239,8 @@ class _Run:
         """Run, to the end or to a crash, and check what must hold after either."""
         world, audit = self.simulation.world, self.audit
         self.loop = SimLoop(world, self.life.order)
-        self.loop.on_step = self._on_step
+        steps = [int(event.number) for event in self.life.events if event.kind == "step"]
+        self.loop.at_steps = {step: partial(self._on_step, step) for step in steps}
         self.transport = self.simulation.network.transport(self.number)
         audit.life_begins(self.life, calling=self.simulation.scenario.called[self.number])
         audit.met["lives with a wrong clock"] += self.life.wrong_by != 0
@@ -273,6 +275,7 @@ class _Run:
         if self.client is not None:
             self.client._engine = None  # it would warn that it was never closed
         self._hang_up()
+        self.ledger.write_place()
         left = image_of(self.audit.path)
         self.audit.close()
         self.ledger.close()
@@ -310,6 +313,7 @@ class _Run:
             self.clock.wrong_by += event.amount
             return
         if event.what == "copy":
+            self.ledger.write_place()
             self.simulation.copies.append(image_of(self.audit.path))
             return
         if event.what == "freeze":

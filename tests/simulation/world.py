@@ -15,7 +15,7 @@ import sys
 import warnings
 import zlib
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar, cast
 
 from anyio._backends._asyncio import _task_states
@@ -86,17 +86,20 @@ class World:
 
     def wait(self, limit: float | None) -> None:
         """Let time pass until `limit`, or until the next event, which then happens."""
-        while self._events and self._events[0][2].callback is None:
-            heapq.heappop(self._events)
-        if self._events and (limit is None or self._events[0][0] <= limit):
-            at, _, timer = heapq.heappop(self._events)
+        events = self._events
+        while events and events[0][2].callback is None:
+            heapq.heappop(events)
+        if events and (limit is None or events[0][0] <= limit):
+            at, _, timer = heapq.heappop(events)
             self.moment = max(self.moment, at)
             if timer.callback is not None:
                 timer.callback()
         elif limit is None:
             raise Violation("deadlock: every task waits, and nothing is to come")
+        elif limit <= self.moment:
+            return
         else:
-            self.moment = max(self.moment, limit)
+            self.moment = limit
         if self.moment - self.progress_at > PATIENCE:
             raise Violation(f"stuck: nothing has happened for {PATIENCE:g} s")
 
@@ -204,7 +207,8 @@ class SimLoop(VirtualLoop):
         self.round = 0
         self._round_begins = False
         self.crashing = False
-        self.on_step: Callable[[int], None] = lambda _: None
+        #: What happens before which step.
+        self.at_steps: Mapping[int, Callable[[], None]] = {}
         self.complaints: list[str] = []
         self._tasks_made = 0
         self._began = world.moment
@@ -219,12 +223,14 @@ class SimLoop(VirtualLoop):
     def step(self) -> None:
         """Count one callback; a crash ends the loop right here."""
         self.steps += 1
-        self.round += self._round_begins
-        self._round_begins = False
-        self.on_step(self.steps)
+        if self._round_begins:
+            self.round += 1
+            self._round_begins = False
+        if self.steps in self.at_steps:
+            self.at_steps[self.steps]()
         if self.crashing:
             raise Crash
-        if self.steps > MOST_STEPS + STEPS_A_SECOND * (self.world.moment - self._began):
+        if self.steps > MOST_STEPS and self.steps > MOST_STEPS + STEPS_A_SECOND * (self.time() - self._began):
             raise Violation(f"running in circles: {self.steps} steps in one life")
 
     def _run_once(self) -> None:
@@ -232,7 +238,7 @@ class SimLoop(VirtualLoop):
         super()._run_once()  # type: ignore[misc]
 
     def _select(self, timeout: float | None = None) -> list[Any]:
-        self.world.wait(None if timeout is None else self.world.moment + max(0.0, timeout))
+        self.world.wait(None if timeout is None else self.world.moment + timeout)
         return []
 
     def _make_task(
@@ -251,7 +257,7 @@ class SimLoop(VirtualLoop):
 
     def bury(self) -> None:
         """Take the remains of a crashed life away: none of its code gets another turn."""
-        self.on_step = lambda _: None
+        self.at_steps = {}
         self.set_exception_handler(lambda *_: None)
         with silence():
             task = None
