@@ -150,10 +150,10 @@ def _arm_ledger(points: Points) -> None:
         if beginning:
             points.reach("submitting: written, not committed")
 
-    SqliteLedger.begin_attempt = beginning_attempt  # type: ignore[method-assign]
-    SqliteLedger.move = moving  # type: ignore[method-assign]
-    SqliteLedger._close_attempt = closing_attempt  # type: ignore[method-assign]
-    SqliteLedger._set_meta = setting_meta  # type: ignore[method-assign]
+    SqliteLedger.begin_attempt = beginning_attempt  # type: ignore[method-assign, assignment]
+    SqliteLedger.move = moving  # type: ignore[method-assign, assignment]
+    SqliteLedger._close_attempt = closing_attempt  # type: ignore[method-assign, assignment]
+    SqliteLedger._set_meta = setting_meta  # type: ignore[method-assign, assignment]
 
 
 def _arm_group_commit(points: Points) -> None:
@@ -177,7 +177,7 @@ def _arm_group_commit(points: Points) -> None:
             yield
         points.reach("batch: one write of several")
 
-    SqliteLedger.one_commit = committing  # type: ignore[method-assign]
+    SqliteLedger.one_commit = committing  # type: ignore[method-assign, assignment]
     SqliteLedger._part_of = writing  # type: ignore[method-assign, assignment]
 
 
