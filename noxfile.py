@@ -13,7 +13,7 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "typing", "tests", "coverage", "oldest", "browser", "docs", "wheel"]
+nox.options.sessions = ["lint", "typing", "tests", "coverage", "oldest", "browser", "services", "docs", "wheel"]
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 #: The tools of the build, with their hashes; the file beside it, `release.in`, says how they are updated.
@@ -86,6 +86,13 @@ def browser(session: nox.Session) -> None:
     install(session, "browser")
     session.install("--no-deps", AXE)
     session.run("pytest", "-q", "-m", "browser", "tests/browser", *session.posargs)
+
+
+@nox.session
+def services(session: nox.Session) -> None:
+    """Use servers of others: an object store that speaks S3."""
+    install(session, "services")
+    session.run("pytest", "-q", "-m", "services", "tests/services", *session.posargs)
 
 
 @nox.session

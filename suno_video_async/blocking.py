@@ -186,6 +186,9 @@ class SunoVideoClient:
     @_waits(AsyncClient.download)
     def download(self) -> None: ...
 
+    @_waits(AsyncClient.fetch)
+    def fetch(self) -> None: ...
+
     @_iterates(AsyncClient.convert)
     def convert(self) -> None: ...
 

@@ -322,11 +322,12 @@ class SunoVideoClient:
         output_dir: str | PathLike[str] | None = None,
         timeout: float | None = DEFAULT_TASK_TIMEOUT,
     ) -> Video:
-        """Submit, follow and, with `output_dir`, download: the video's `path` then is the file.
+        """Submit, follow and, with `output_dir`, download: the video's `path` then is the file, `uri` its place.
 
         Args:
             track: what to make a video of.
-            output_dir: the folder for `{suno_id}.mp4`; None downloads nothing.
+            output_dir: the folder for `{suno_id}.mp4`, or the URL of a store as for `convert`; None downloads
+                nothing.
             timeout: seconds to wait for the video after the submission.
 
         Raises:
@@ -353,12 +354,18 @@ class SunoVideoClient:
             DownloadError: it could not be fetched or written, or is not a complete MP4 file.
 
         """
-        return (await self.fetch(video, output_dir, name=name)).path
+        from suno_video_async.download.places import folder_of  # noqa: PLC0415  as in `__aenter__`
+
+        folder = folder_of(output_dir)
+        if not isinstance(folder, Path):
+            raise ValueError(f"download returns the path of a file: use fetch for {folder}, and take its `uri`")  # noqa: TRY004  of the right type
+        saved = await self.fetch(video, folder, name=name)
+        return saved.path or folder
 
     async def fetch(
         self, video: Video, output_dir: str | PathLike[str], *, name: str | None = None, sha256: bool = False
     ) -> Saved:
-        """As `download`, and say more of the file.
+        """As `download`, also into an object store, and say more of the file.
 
         A file that is late, an expired URL and a download that broke off are tried again, up to five times within
         32 seconds: with a fresh URL from the service where the old one has no video, and from where it broke off
@@ -366,7 +373,7 @@ class SunoVideoClient:
 
         Args:
             video: what `task.result()` returned.
-            output_dir: the folder; made when it does not exist.
+            output_dir: the folder, made when it does not exist, or the URL of a store, as for `convert`.
             name: the file's name, without a folder; None is `{suno_id}.mp4`.
             sha256: also compute the file's digest.
 
@@ -377,7 +384,9 @@ class SunoVideoClient:
             TransportError: the URL has no video, and no readable answer came to the question for a fresh one.
 
         """
-        return await self._open().fetch(video, output_dir, name=name, sha256=sha256)
+        from suno_video_async.download.places import folder_of  # noqa: PLC0415  as in `__aenter__`
+
+        return await self._open().fetch(video, folder_of(output_dir), name=name, sha256=sha256)
 
     def convert(
         self,
@@ -407,7 +416,9 @@ class SunoVideoClient:
                 `catalog.csv`, as on the command line; for other tracks memory, which a warning says. `NO_LEDGER`
                 remembers nothing, and says nothing. Conversions of a client may share a ledger, also at the same
                 time: a track that several name is bought once.
-            output_dir: the folder for the videos; None downloads nothing.
+            output_dir: the folder for the videos, or the URL of one in an object store (`s3://`, `gs://`, `az://`;
+                `file://` is a folder); None downloads nothing. A store needs the extra `store`, and takes its
+                credentials from the environment.
             task_timeout: seconds after which an unfinished task is left as `submitted`.
             retry_failed: how many failed tasks of a track are followed by another, paid one.
             rebuy_changed: buy a song again that is bought under another author or brand.
@@ -461,7 +472,7 @@ class SunoVideoClient:
 
         Args:
             ledger: the ledger, or its file; no other client may be writing it.
-            output_dir: the folder for the videos; None downloads nothing.
+            output_dir: as for `convert`; None downloads nothing.
             task_timeout: seconds after which an unfinished task is left as `submitted`.
             callbacks: a receiver of this client's.
             unknown_grace: seconds that an unknown row waits for its callback, where there is a receiver.

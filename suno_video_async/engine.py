@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -31,8 +30,8 @@ from suno_video_async.clock import Clock
 from suno_video_async.config import Settings, read_roots
 from suno_video_async.download.downloader import Downloads
 from suno_video_async.download.fetch import make_media_session
-from suno_video_async.download.filenames import local_folder
 from suno_video_async.download.partial import Saved
+from suno_video_async.download.places import Folder
 from suno_video_async.errors import (
     APIError,
     ClientClosedError,
@@ -463,16 +462,16 @@ class Engine:
         return await self.checked().calls.read(codec.balance(), codec.read_balance)
 
     async def fetch(
-        self, video: Video, output_dir: str | PathLike[str], *, name: str | None = None, sha256: bool = False
+        self, video: Video, output_dir: Folder, *, name: str | None = None, sha256: bool = False
     ) -> Saved:
         """Fetch one video."""
         downloads = self.checked()._downloads
         with self.reporter.stage("download", task_id=video.task_id):
-            return await downloads.fetch(video, local_folder(output_dir), name=name, sha256=sha256)
+            return await downloads.fetch(video, output_dir, name=name, sha256=sha256)
 
-    async def is_free(self, path: Path) -> bool:
-        """Whether a video can be downloaded to a path: no file is there, and none is being downloaded to it."""
-        return await self.checked()._downloads.is_free(path)
+    async def is_free(self, place: Folder, task_id: VideoTaskId | None) -> bool:
+        """Whether a task's video can be put into a place: nothing else is there, or is being downloaded to it."""
+        return await self.checked()._downloads.is_free(place, task_id)
 
     def start_soon(self, run: Callable[[], Any]) -> None:
         """Run a coroutine function in the client's own task group."""

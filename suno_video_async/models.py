@@ -327,6 +327,7 @@ class Video:
         credits: what it cost, when the server said so.
         took: seconds that its task took, when the server said so; not the length of the video.
         path: the file on disk, where it was downloaded in one go.
+        uri: the same as text, or the place in an object store.
 
     """
 
@@ -336,6 +337,7 @@ class Video:
     credits: float | None = None
     took: float | None = None
     path: Path | None = None
+    uri: str | None = None
     snapshot: TaskSnapshot = field(repr=False)
 
     def _repr_html_(self) -> str:
@@ -344,7 +346,7 @@ class Video:
             "took, s": self.took,
             "credits": self.credits,
             "url": self.url,
-            "file": self.path,
+            "file": self.path or self.uri,
         }
         return card(f"video of task {self.task_id}", None, facts, path=self.path)
 

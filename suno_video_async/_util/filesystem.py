@@ -63,6 +63,11 @@ def boot_id() -> str:
         return f"{platform.node()} {round((time.time() - time.monotonic()) / 600)}"
 
 
+def file_uri(path: Path) -> str:
+    """Return a path as a URI, from the current folder where it is relative."""
+    return path.absolute().as_uri()
+
+
 def create_private(path: Path) -> None:
     """Make sure that a file exists; a new one is readable and writable for its owner alone, whatever the umask.
 

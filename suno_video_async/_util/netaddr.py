@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit, urlunsplit
 
@@ -33,6 +34,11 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
         if inner is not None:
             return _is_public(inner)
     return address.is_global and not address.is_multicast and not any(address in one for one in _OF_SITES)
+
+
+def is_uri(text: str) -> bool:
+    """Whether a text is a URI with an authority, which no `Path` is: that keeps no two slashes after a colon."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
 
 
 def without_secrets(url: str) -> str:

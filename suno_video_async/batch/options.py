@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from attrs import Attribute, field, frozen
 
-from suno_video_async.download.filenames import NameTemplate, local_folder
+from suno_video_async.download.filenames import NameTemplate
+from suno_video_async.download.places import Folder, folder_of
 from suno_video_async.ledger.decision import Buying, not_negative
 
 
@@ -17,8 +17,8 @@ def _above_zero(_: object, attribute: Attribute[Any], value: float) -> None:
         raise ValueError(f"{attribute.name} must be above 0, not {value!r}")
 
 
-def _optional_path(path: str | PathLike[str] | None) -> Path | None:
-    return None if path is None else local_folder(path)
+def _optional_folder(place: str | PathLike[str] | None) -> Folder | None:
+    return None if place is None else folder_of(place)
 
 
 def _name_template(template: NameTemplate | str) -> NameTemplate:
@@ -29,7 +29,7 @@ def _name_template(template: NameTemplate | str) -> NameTemplate:
 class Options:
     """How a catalog is converted; see `SunoVideoClient.convert`."""
 
-    output_dir: Path | None = field(default=None, converter=_optional_path)
+    output_dir: Folder | None = field(default=None, converter=_optional_folder)
     task_timeout: float = field(validator=_above_zero)
     buying: Buying = field(factory=Buying)
     file_name: NameTemplate = field(factory=NameTemplate, converter=_name_template)

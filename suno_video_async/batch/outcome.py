@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
+from suno_video_async._util.filesystem import file_uri
 from suno_video_async.errors import APIError, DownloadError, SubmissionUnknown, SunoVideoError, TaskFailed
 from suno_video_async.models import OutcomeState, Track, VideoTaskId
 from suno_video_async.notebook import card
@@ -21,8 +22,8 @@ class Outcome:
         track: the track, or None when the row could not be read as one.
         state: its final state in this run.
         location: where the row is in its catalog, such as `"catalog.csv, line 7"`.
-        path: the video on disk, once downloaded.
-        sha256: of that file, where it was asked for.
+        path: the video on disk, once downloaded; None in an object store.
+        sha256: of that video, where it was asked for.
         credits: what the video cost, when the server said so.
         requests: API requests spent on this row, refused ones included.
         seconds: from the row's start to its end, of the client's clock.
@@ -36,11 +37,17 @@ class Outcome:
     video_task_id: VideoTaskId | None = None
     url: str | None = None
     path: Path | None = None
+    _uri: str | None = field(default=None, alias="uri", repr=False)
     sha256: str | None = None
     credits: float | None = None
     requests: int = 0
     seconds: float = 0.0
     error: SunoVideoError | None = None
+
+    @property
+    def uri(self) -> str | None:
+        """Where the video is as text, once downloaded: `file:///…`, or the URL in an object store."""
+        return self._uri if self._uri or self.path is None else file_uri(self.path)
 
     @property
     def ok(self) -> bool:
@@ -57,7 +64,7 @@ class Outcome:
             "state": self.state,
             "video_task_id": self.video_task_id or _kept_id(self.error),
             "url": self.url,
-            "path": None if self.path is None else str(self.path),
+            "path": self.uri if self.path is None else str(self.path),
             **({} if self.sha256 is None else {"sha256": self.sha256}),
             "credits": None if self.credits is None else _number(self.credits),
             "error": None if self.error is None else error_record(self.error),
@@ -73,8 +80,8 @@ class Outcome:
             "credits": self.credits,
             "requests": self.requests,
             "seconds": self.seconds,
-            "url": self.url if self.path is None else None,
-            "file": self.path,
+            "url": self.url if self.uri is None else None,
+            "file": self.path or self.uri,
             "error": self.error,
         }
         return card(track.suno_id if track else self.location or "row", self.state, facts, path=self.path)

@@ -22,6 +22,7 @@ from suno_video_async.batch.stop import StopSignal
 from suno_video_async.batch.witness import Evidence, Known, Witness
 from suno_video_async.callbacks import Inbox
 from suno_video_async.download.filenames import marked
+from suno_video_async.download.places import Folder
 from suno_video_async.engine import Engine
 from suno_video_async.errors import (
     AlreadyBoughtError,
@@ -384,22 +385,23 @@ class RowProcessor:
             saved = await self.engine.fetch(_made(outcome), folder, name=name, sha256=sha256)
         except (DownloadError, APIError, TransportError, TaskFailed, TaskEndUnknown, VideoNotReady) as error:
             return evolve(outcome, error=error)
-        await self.ledger.settle(row, Transition(state=State.DOWNLOADED, path=saved.path, sha256=saved.sha256))
-        return evolve(outcome, state="downloaded", path=saved.path, sha256=saved.sha256)
+        path, uri, digest = saved.path, saved.uri, saved.sha256
+        await self.ledger.settle(row, Transition(state=State.DOWNLOADED, path=path, uri=uri, sha256=digest))
+        return evolve(outcome, state="downloaded", path=path, uri=uri, sha256=digest)
 
     def _expected_file(self, track: Track) -> Path | None:
         """Return the file that a track's video will be, as far as that is known before it is made."""
         template, folder = self.options.file_name, self.options.output_dir
-        return folder / template.name(track) if folder is not None and template.needs_track_only else None
+        return folder / template.name(track) if isinstance(folder, Path) and template.needs_track_only else None
 
-    async def _name(self, row: LedgerRow, folder: Path) -> str:
+    async def _name(self, row: LedgerRow, folder: Folder) -> str:
         """Return the name of a row's file: decided once, and no other row's, nor that of a file that is there."""
         if row.name is not None:
             return row.name
         wanted = await self._wanted_name(row)
         marks = (f"{row.track.key} {number}" for number in itertools.count(1))
         for name in itertools.chain([wanted], (marked(wanted, mark) for mark in marks)):
-            is_free = await self.engine.is_free(folder / name)
+            is_free = await self.engine.is_free(folder / name, row.video_task_id)
             if is_free and await self.ledger.call(self.ledger.sync.take_name, row.id, name):
                 return name
         raise AssertionError("marks do not end")
@@ -434,6 +436,7 @@ def _known(row: LedgerRow, state: OutcomeState) -> Outcome:
         video_task_id=row.video_task_id,
         url=row.url,
         path=row.path,
+        uri=row.uri,
         sha256=row.sha256,
         credits=row.cost / MICRO if row.cost else None,
     )

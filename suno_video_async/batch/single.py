@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from os import PathLike
-from pathlib import Path
 
 import anyio
 from attrs import evolve
 
 from suno_video_async.api.submission import Submission
 from suno_video_async.batch.evidence import confirmed_row
-from suno_video_async.download.filenames import local_folder
+from suno_video_async.download.partial import Saved
+from suno_video_async.download.places import folder_of
 from suno_video_async.engine import Engine
 from suno_video_async.errors import (
     AlreadyBoughtError,
@@ -113,7 +113,7 @@ class SingleSubmissions:
     ) -> Video:
         """Submit, follow and download, and note each in the ledger."""
         engine = self._engine
-        folder = None if output_dir is None else local_folder(output_dir)  # before anything is bought
+        folder = None if output_dir is None else folder_of(output_dir)  # before anything is bought
         with engine.reporter.stage("track", via="generate", track=track) as stage:
             task = await self.submit(VideoRequest(track=track))
             stage.task_id = task.id
@@ -124,11 +124,11 @@ class SingleSubmissions:
                 await self._settled_row(task)
             if folder is None:
                 return video
-            path = (await engine.fetch(video, folder)).path
+            saved = await engine.fetch(video, folder)
             stage.state = "downloaded"
             if ledger is not None:
-                await self._downloaded(ledger, task, path)
-            return evolve(video, path=path)
+                await self._downloaded(ledger, task, saved)
+            return evolve(video, path=saved.path, uri=saved.uri)
 
     @staticmethod
     def _is_bought(ledger: AsyncLedger, row: LedgerRow) -> bool:
@@ -199,11 +199,11 @@ class SingleSubmissions:
         await asyncio.wait([settled])
         return None if settled.cancelled() else settled.result()
 
-    async def _downloaded(self, ledger: AsyncLedger, task: VideoTask, path: Path) -> None:
-        """Note that the video of a task is on disk."""
+    async def _downloaded(self, ledger: AsyncLedger, task: VideoTask, saved: Saved) -> None:
+        """Note where the video of a task is."""
         row = await self._settled_row(task)
         if row is not None and row.state is State.SUCCEEDED:
-            row = await ledger.settle(row, Transition(state=State.DOWNLOADED, path=path))
+            row = await ledger.settle(row, Transition(state=State.DOWNLOADED, path=saved.path, uri=saved.uri))
             self._settled[task.id] = asyncio.get_running_loop().create_future()
             self._settled[task.id].set_result(row)
 

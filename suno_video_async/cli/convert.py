@@ -18,6 +18,7 @@ from suno_video_async.cli.options import (
     Downloads,
     Trust,
     callback_port_option,
+    check_writable,
     client_options,
     download_options,
     is_stream,
@@ -30,7 +31,6 @@ from suno_video_async.cli.options import (
     rate_or_auto_options,
     task_timeout_option,
     trust_options,
-    writable_folder,
 )
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.plan import dry_run_option, quote_catalog
@@ -215,7 +215,7 @@ def convert_command(
     )
     files.check(CATALOG=catalog, **{"--ledger": kept, "--share-limit": share_limit})
     if downloads.output_dir is not None:
-        writable_folder(downloads.output_dir)
+        check_writable(downloads.output_dir)
     return run_interruptible(partial(_convert, job, None if is_stream(catalog) else source, output))
 
 

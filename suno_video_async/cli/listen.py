@@ -15,6 +15,7 @@ from suno_video_async.cli.options import (
     Downloads,
     Trust,
     callback_port_option,
+    check_writable,
     client_options,
     download_options,
     not_negative,
@@ -22,7 +23,6 @@ from suno_video_async.cli.options import (
     rate_options,
     task_timeout_option,
     trust_options,
-    writable_folder,
 )
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.purchases import Purchases
@@ -84,7 +84,7 @@ def listen_command(
     if not ledger.exists():
         raise UsageProblem(f"there is no ledger {ledger}: name the file that convert wrote, catalog.ledger.db")
     if downloads.output_dir is not None:
-        writable_folder(downloads.output_dir)
+        check_writable(downloads.output_dir)
     purchases, state = Purchases(), LiveState()
     job = Job(
         client=connection.client(hooks=[purchases, state], rate=rate, read_rate=read_rate),

@@ -17,7 +17,9 @@ from attrs import field, frozen
 from suno_video_async.cli.exits import UsageProblem
 from suno_video_async.cli.output import Output, keep_stored_secret
 from suno_video_async.clock import SystemClock
-from suno_video_async.download.filenames import DEFAULT_TEMPLATE, NameTemplate, local_folder
+from suno_video_async.download.filenames import DEFAULT_TEMPLATE, NameTemplate
+from suno_video_async.download.places import Folder, folder_of
+from suno_video_async.errors import MissingExtraError
 from suno_video_async.hooks import Hooks
 from suno_video_async.models import DEFAULT_TASK_TIMEOUT, RateLimit, RetryPolicy, Timeout
 from suno_video_async.ratelimit.limiter import DEFAULT_RATE, GivenRate, RateLimiter
@@ -444,7 +446,7 @@ def callback_port_option(command: Command) -> Command:
 class Downloads:
     """Where the videos go and how they are named; see `SunoVideoClient.convert`."""
 
-    output_dir: Path | None = None
+    output_dir: Folder | None = None
     file_name: str = DEFAULT_TEMPLATE
     sha256: bool = False
 
@@ -461,7 +463,7 @@ def download_options(command: Command) -> Command:
 
     @wraps(command)
     def with_downloads(
-        *arguments: Any, output_dir: Path, no_download: bool, file_name: str, sha256: bool, **options: Any
+        *arguments: Any, output_dir: Folder, no_download: bool, file_name: str, sha256: bool, **options: Any
     ) -> Any:
         folder = None if no_download else output_dir
         downloads = Downloads(output_dir=folder, file_name=file_name, sha256=sha256)
@@ -506,14 +508,16 @@ def read_template(ctx: click.Context, param: click.Parameter, value: str) -> str
 
 
 class _Folder(click.Path):
-    """A folder of this machine."""
+    """A folder of this machine, or of an object store."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            local_folder(value)
+            folder = folder_of(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        return super().convert(value, param, ctx)
+        except MissingExtraError as error:
+            raise UsageProblem(str(error)) from None
+        return super().convert(folder, param, ctx) if isinstance(folder, Path) else folder
 
 
 def output_dir_option(default: Path | None = DEFAULT_OUTPUT_DIR, *, says: str) -> Callable[[Command], Command]:
@@ -524,8 +528,24 @@ def output_dir_option(default: Path | None = DEFAULT_OUTPUT_DIR, *, says: str) -
         default=default,
         show_default=default is not None,
         metavar="DIR",
-        help=says,
+        help=f"{says} Also the URL of an object store: s3://, gs:// or az://bucket/folder (extra [store]).",
     )
+
+
+def check_writable(place: Folder) -> None:
+    """Check, before anything is bought, that videos can be put into a place; a folder is made if need be.
+
+    Raises:
+        UsageProblem: they cannot.
+
+    """
+    if isinstance(place, Path):
+        writable_folder(place)
+        return
+    from suno_video_async.download.store import problem_with  # noqa: PLC0415  of an extra
+
+    if problem := problem_with(place):
+        raise UsageProblem(f"{problem}; name another place with --output-dir, or see what its settings are")
 
 
 def writable_folder(folder: Path) -> Path:

@@ -8,7 +8,6 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,7 +21,7 @@ from suno_video_async.batch.outcome import Outcome
 from suno_video_async.cli import errors
 from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
-from suno_video_async.cli.options import Connection, client_options, output_dir_option, writable_folder
+from suno_video_async.cli.options import Connection, check_writable, client_options, output_dir_option
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.cli.plan import dry_run_option, quote_tracks
 from suno_video_async.cli.purchases import Purchases, resume_command
@@ -31,6 +30,7 @@ from suno_video_async.cli.session import with_client
 from suno_video_async.cli.tally import Tally
 from suno_video_async.config import is_loopback
 from suno_video_async.download.filenames import file_name
+from suno_video_async.download.places import Folder
 from suno_video_async.errors import NotFoundError, SunoVideoError, TaskEndUnknown, TaskFailed
 from suno_video_async.hooks import Hooks, SubmitEvent
 from suno_video_async.models import (
@@ -342,7 +342,7 @@ def _update_text(update: TaskUpdate) -> str:
 def wait_command(
     *,
     task_ids: tuple[str, ...],
-    output_dir: Path | None,
+    output_dir: Folder | None,
     connection: Connection,
     output: Output,
 ) -> int:
@@ -352,7 +352,9 @@ def wait_command(
     stops waiting; the videos continue.
     """
     waiting = _Waiting(output=output, output_dir=output_dir, left=list(dict.fromkeys(map(checked_id, task_ids))))
-    folder = [] if output_dir is None else ["--output-dir", str(writable_folder(output_dir))]
+    folder = [] if output_dir is None else ["--output-dir", str(output_dir)]
+    if output_dir is not None:
+        check_writable(output_dir)
     code = with_client(connection, output, waiting.run)
     if waiting.left and code == Exit.INTERRUPTED:
         again = resume_command(waiting.left, options=[*folder, *connection.repeated()])
@@ -367,7 +369,7 @@ class _Waiting:
     """Follows tasks until they finish, and downloads their videos."""
 
     output: Output
-    output_dir: Path | None
+    output_dir: Folder | None
     left: list[str]
     _tally: Tally = field(factory=Tally, init=False)
     _names: dict[str, str] = field(factory=dict[str, str], init=False)
@@ -413,10 +415,10 @@ class _Waiting:
         if self.output_dir is None:
             return outcome
         try:
-            path = await client.download(video, self.output_dir, name=self._name(video))
+            saved = await client.fetch(video, self.output_dir, name=self._name(video))
         except SunoVideoError as error:
             return evolve(outcome, error=error)
-        return evolve(outcome, state="downloaded", path=path)
+        return evolve(outcome, state="downloaded", path=saved.path, uri=saved.uri)
 
     def _name(self, video: Video) -> str:
         """Return a file name that is unique within this run."""
@@ -435,7 +437,7 @@ def _state_after(error: SunoVideoError) -> OutcomeState:
 def _outcome_text(outcome: Outcome) -> str:
     if outcome.error is not None:
         return f"{outcome.video_task_id}  {outcome.state}  {errors.line(outcome.error)}"
-    return f"{outcome.video_task_id}  {outcome.state}  {outcome.path or outcome.url}"
+    return f"{outcome.video_task_id}  {outcome.state}  {outcome.path or outcome.uri or outcome.url}"
 
 
 def track_of(snapshot: TaskSnapshot) -> Track | None:
@@ -456,7 +458,7 @@ def track_of(snapshot: TaskSnapshot) -> Track | None:
 def download_command(
     *,
     task_id: str,
-    output_dir: Path,
+    output_dir: Folder,
     connection: Connection,
     output: Output,
 ) -> int:
@@ -464,7 +466,7 @@ def download_command(
 
     The file appears under its final name only once it is complete. The service keeps videos for about 14 days.
     """
-    writable_folder(output_dir)
+    check_writable(output_dir)
 
     async def download(client: SunoVideoClient, _: Interrupts) -> int:
         snapshot = await client.status(checked_id(task_id))
@@ -476,16 +478,17 @@ def download_command(
         from suno_video_async.task import video_of  # noqa: PLC0415  help and mistakes do without it
 
         video = video_of(snapshot)
-        path = await client.download(video, output_dir)
+        saved = await client.fetch(video, output_dir)
         outcome = Outcome(
             track=track_of(snapshot),
             state="downloaded",
             video_task_id=snapshot.task_id,
             url=video.url,
-            path=path,
+            path=saved.path,
+            uri=saved.uri,
             credits=video.credits,
         )
-        output.result(outcome.record(), human=lambda: str(path))
+        output.result(outcome.record(), human=lambda: str(saved.path or saved.uri))
         return Exit.DONE
 
     return with_client(connection, output, download)

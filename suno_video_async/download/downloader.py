@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,8 @@ from suno_video_async.clock import Clock
 from suno_video_async.download.fetch import DOWNLOADS, MediaFetcher, make_media_session
 from suno_video_async.download.filenames import file_name, marked
 from suno_video_async.download.partial import Saved, is_free
+from suno_video_async.download.places import Folder, StorePath, candidates
+from suno_video_async.download.store import StoreProblem, Stores, staged, staging_folder, written
 from suno_video_async.errors import DownloadError, SunoVideoError, TransportError, VideoNotReady
 from suno_video_async.hooks import RetryEvent
 from suno_video_async.models import TaskSnapshot, Timeout, Video, VideoTaskId
@@ -25,6 +28,8 @@ from suno_video_async.task import video_of
 
 #: Seconds to wait before each further try: an expired URL is replaced at once, a file that is late takes a while.
 WAITS = (0.0, 2.0, 5.0, 10.0, 15.0)
+#: How many names a video is tried under in a store.
+MOST_NAMES = 20
 
 
 class Downloads:
@@ -68,9 +73,11 @@ class Downloads:
         # A connection pool has a queue, too, but a wait there is taken off the time to connect.
         self._queue = anyio.CapacityLimiter(_room(session))
         self._run_blocking = in_threads(DOWNLOADS)
-        self._underway = dict[tuple[Path, VideoTaskId, bool], asyncio.Future[Saved | SunoVideoError]]()
+        self._underway = dict[tuple[Folder, VideoTaskId, bool], asyncio.Future[Saved | SunoVideoError]]()
+        self._stores = Stores()
+        self._staging: Path | None = None
 
-    async def fetch(self, video: Video, folder: Path, *, name: str | None = None, sha256: bool = False) -> Saved:
+    async def fetch(self, video: Video, folder: Folder, *, name: str | None = None, sha256: bool = False) -> Saved:
         """Download a video; see `SunoVideoClient.fetch`. A second caller for the same file waits for the first."""
         name = name or file_name(video.suno_id or video.task_id)
         if Path(name).name != name:
@@ -84,7 +91,7 @@ class Downloads:
                 return _value(other.result())
         done = self._underway[key] = asyncio.get_running_loop().create_future()
         try:
-            done.set_result(await self._fetch(video, folder / name, sha256=sha256))
+            done.set_result(await self._bring(video, folder / name, sha256=sha256))
         except SunoVideoError as error:
             done.set_result(error)
         finally:
@@ -93,9 +100,55 @@ class Downloads:
                 done.cancel()
         return _value(done.result())
 
-    async def is_free(self, path: Path) -> bool:
-        """Whether no file is at a path, and none is being downloaded to it; a link counts as a file."""
-        return await self._run_blocking(partial(is_free, path))
+    async def is_free(self, place: Folder, task_id: VideoTaskId | None) -> bool:
+        """Whether a task's video can be put into a place: nothing else is there, or is being downloaded to it.
+
+        A link counts as a file. In a store, the task's own video may be there already.
+
+        Raises:
+            DownloadError: a store cannot be asked.
+
+        """
+        if isinstance(place, Path):
+            return await self._run_blocking(partial(is_free, place))
+        try:
+            found = await self._stores.find(place)
+        except StoreProblem as problem:
+            raise DownloadError(str(problem), url=str(place)) from None
+        return found is None or (task_id is not None and found.task == written(task_id))
+
+    async def _bring(self, video: Video, place: Folder, *, sha256: bool) -> Saved:
+        if isinstance(place, Path):
+            return await self._fetch(video, place, sha256=sha256)
+        try:
+            return await self._store(video, place, sha256=sha256)
+        except StoreProblem as problem:
+            raise DownloadError(str(problem), url=video.url) from None
+
+    async def _store(self, video: Video, place: StorePath, *, sha256: bool) -> Saved:
+        """Put a video into a store, unless it is there; it is downloaded and checked on this machine before."""
+        stores, task = self._stores, written(video.task_id)
+        here: tuple[Path, str] | None = None
+        try:
+            for target in itertools.islice(candidates(place, video.task_id), MOST_NAMES):
+                found = await stores.find(target)
+                if found is None or found.task is None:  # else it says whose it is
+                    here = here or await self._stage(video, place)
+                    async with self._queue:
+                        found = await stores.put(here[0], target, task=task, sha256=here[1])
+                if found is not None and found.task == task:
+                    return Saved(uri=target.uri, sha256=found.sha256 if sha256 else None)
+        finally:
+            if here is not None:
+                await self._run_blocking(partial(here[0].unlink, missing_ok=True))
+        raise DownloadError(f"{place} and {MOST_NAMES - 1} other names are taken in the store", url=video.url)
+
+    async def _stage(self, video: Video, place: StorePath) -> tuple[Path, str]:
+        """Download a video that goes to a store, and return its file and digest."""
+        if self._staging is None:
+            self._staging = await self._run_blocking(staging_folder)
+        saved = await self._fetch(video, staged(self._staging, place, video.task_id), sha256=True)
+        return saved.path or self._staging, saved.sha256 or ""
 
     async def _fetch(self, video: Video, path: Path, *, sha256: bool) -> Saved:
         server, url = self._server(), video.url

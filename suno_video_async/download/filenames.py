@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import string
 import sys
 import unicodedata
 from collections.abc import Mapping
-from os import PathLike
-from pathlib import Path
 
 from attrs import frozen
 
@@ -30,8 +27,6 @@ _RESERVED = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)
 #: Characters that some file systems refuse or treat as part of the path.
 _UNSAFE = re.compile(r'[/\\:*?"<>|]')
 _HASHED = 8
-#: How a URL begins, also as a path that has lost one of its slashes; a drive of Windows has one letter.
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def file_name(suno_id: str, *, marked_by: str | None = None) -> str:
@@ -43,21 +38,6 @@ def file_name(suno_id: str, *, marked_by: str | None = None) -> str:
 
     """
     return _finished(_safe_id(suno_id, marked_by))
-
-
-def local_folder(path: str | PathLike[str]) -> Path:
-    """Return a folder of this machine.
-
-    Raises:
-        ValueError: it is a URL, which would become a folder of that name here.
-
-    """
-    text = os.fspath(path)
-    if _URL.match(text):
-        raise ValueError(
-            f"{text!r} is a URL, not a folder of this machine: give a folder, and upload the videos from there"
-        )
-    return Path(path)
 
 
 def marked(name: str, mark: str) -> str:

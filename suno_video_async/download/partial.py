@@ -18,7 +18,7 @@ from pathlib import Path
 import aiohttp
 from attrs import evolve, frozen
 
-from suno_video_async._util.filesystem import boot_id
+from suno_video_async._util.filesystem import boot_id, file_uri
 from suno_video_async.download.filenames import marked
 from suno_video_async.download.mp4 import mp4_problem
 from suno_video_async.errors import DownloadError
@@ -36,14 +36,17 @@ _NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUP
 
 @frozen(kw_only=True)
 class Saved:
-    """A video on disk.
+    """A video in its place.
 
     Attributes:
-        sha256: of the whole file, if it was requested.
+        path: the file; None in an object store.
+        uri: the place as text: `file:///…`, or the URL in the store.
+        sha256: of the whole video, if it was requested.
 
     """
 
-    path: Path
+    path: Path | None = None
+    uri: str = ""
     sha256: str | None = None
 
 
@@ -203,7 +206,7 @@ class PartFile:
         target = next(target for target in self._targets() if self._move(file, target))
         self._finished = True
         _sync_folder(target.parent)
-        return Saved(path=target, sha256=digest)
+        return Saved(path=target, uri=file_uri(target), sha256=digest)
 
     def _targets(self) -> Iterator[Path]:
         """Yield names for the finished file: its own, then marked ones."""

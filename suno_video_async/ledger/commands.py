@@ -59,8 +59,12 @@ class Commands(Queries):
         """
 
     @abstractmethod
-    def _stored(self, path: Path | None) -> str | bytes | None:
+    def _stored(self, path: Path) -> str | bytes:
         """Return a path as it is stored."""
+
+    def _kept_place(self, video: Transition) -> str | bytes | None:
+        """Return where a video is as it is stored: its path, or its URI elsewhere."""
+        return video.uri if video.path is None else self._stored(video.path)
 
     def _before_intents(self) -> None:
         """Do what is to be done at times, before a transaction that may take in an intent."""
@@ -188,7 +192,7 @@ class Commands(Queries):
                 " sha256 = COALESCE(?, sha256), cost = ?, reserved = ?, failures = failures + ?, error = ?"
                 " WHERE id = ?",
                 (
-                    *(transition.state.value, transition.url, self._stored(transition.path), transition.sha256),
+                    *(transition.state.value, transition.url, self._kept_place(transition), transition.sha256),
                     *(cost, reserved, int(transition.state is State.FAILED and cause is Cause.RUN)),
                     *(None if transition.error is None else json.dumps(transition.error), row_id),
                 ),

@@ -59,6 +59,8 @@ class LedgerRow:
         id: its number; small, for people to type.
         location: the place in the catalog that it came from.
         video_task_id: the newest attempt's task, when known.
+        path: of the video, where it is a file.
+        uri: where the video is, if that is not a file: in an object store.
         name: of the video's file, once that is decided; no other row has it.
         sha256: of the video on disk, where a run was asked for it.
         cost: micro-credits spent on it, over all its attempts.
@@ -76,6 +78,7 @@ class LedgerRow:
     video_task_id: VideoTaskId | None = None
     url: str | None = None
     path: Path | None = None
+    uri: str | None = None
     name: str | None = None
     sha256: str | None = None
     cost: int = 0
@@ -114,6 +117,7 @@ class Transition:
     Attributes:
         state: where to.
         cost: micro-credits that the server names for the task; None leaves what is known.
+        uri: where the video is; noted where it is in an object store, and so has no path.
         ended: Unix seconds by which the task had ended, of the client's clock; what is kept is the time of its
             submission and `took`, where that is earlier.
         took: seconds that the task took, by the server's word.
@@ -124,6 +128,7 @@ class Transition:
     video_task_id: VideoTaskId | None = None
     url: str | None = None
     path: Path | None = None
+    uri: str | None = None
     sha256: str | None = None
     cost: int | None = None
     ended: float | None = None

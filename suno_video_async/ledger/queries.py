@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from suno_video_async._util.netaddr import is_uri
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.model import Attempt, AttemptTimes, LedgerRow, RowError, Totals
 from suno_video_async.ledger.states import State
@@ -263,6 +264,7 @@ def row_of(values: Sequence[Any]) -> LedgerRow:
     """Return the row that `COLUMNS` were read of."""
     row_id, task_id, suno_id, author, brand, extra, place, state, video, url, path, *rest = values
     sha256, name, cost, reserved, failures, since, error = rest
+    is_elsewhere = isinstance(path, str) and is_uri(path)
     return LedgerRow(
         id=row_id,
         track=Track(
@@ -272,7 +274,8 @@ def row_of(values: Sequence[Any]) -> LedgerRow:
         location=place,
         video_task_id=None if video is None else VideoTaskId(video),
         url=url,
-        path=None if path is None else Path(os.fsdecode(path)),
+        path=None if path is None or is_elsewhere else Path(os.fsdecode(path)),
+        uri=path if is_elsewhere else None,
         sha256=sha256,
         name=name,
         cost=cost,

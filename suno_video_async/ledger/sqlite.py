@@ -253,10 +253,8 @@ class SqliteLedger(Commands, SqliteReader):
             fix="nothing more is bought; keep the outcomes of this run, and put the ledger back before the next",
         )
 
-    def _stored(self, path: Path | None) -> str | bytes | None:
+    def _stored(self, path: Path) -> str | bytes:
         """Return a path as SQLite takes it: a name that is not UTF-8 goes in as its bytes."""
-        if path is None:
-            return None
         try:
             str(path).encode()
         except UnicodeEncodeError:

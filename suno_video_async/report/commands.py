@@ -118,7 +118,12 @@ def _named_catalog(facts: Facts) -> Path | None:
 
 def _output_dir(facts: Facts) -> str | None:
     """Return the folder of the newest video: earlier runs may have used another."""
-    return next((str(item.row.path.parent) for item in reversed(facts.items) if item.row.path is not None), None)
+    for item in reversed(facts.items):
+        if item.row.path is not None:
+            return str(item.row.path.parent)
+        if item.row.uri is not None:
+            return item.row.uri.rpartition("/")[0]
+    return None
 
 
 def _joined(*words: str) -> str:

@@ -329,7 +329,7 @@
   };
   const badge = (row) => {
     const missing = get(row, "href") && get(row, "size") === null;
-    return make("span", { class: `badge s-${missing ? "unknown" : get(row, "state")}` }, missing ? "file is missing" : words[get(row, "state")]);
+    return make("span", { class: `badge s-${missing ? "unknown" : get(row, "state")}` }, missing ? "file is missing" : get(row, "place") ? "in the store" : words[get(row, "state")]);
   };
   const tile = (row, place) => {
     const element = make("div", { class: place === state.on ? "tile on" : "tile", role: "listitem", id: `place${place}` }, stage(row),
@@ -343,7 +343,7 @@
   const stage = (row) => {
     const box = make("div", { class: "stage" }), still = stills[get(row, "id")], href = get(row, "href");
     if (!href || get(row, "size") === null) {
-      const why = href ? "The file is not where it was saved" : get(row, "words") || { succeeded: "Made, not on disk", submitted: "Being made", submitting: "Being submitted", planned: "To be bought" }[get(row, "state")] || "No video";
+      const why = href ? "The file is not where it was saved" : get(row, "place") ? "In the store" : get(row, "words") || { succeeded: "Made, not on disk", submitted: "Being made", submitting: "Being submitted", planned: "To be bought" }[get(row, "state")] || "No video";
       box.append(own(why.length > 140 ? `${why.slice(0, 140)}…` : why, "div"));
       box.lastChild.className = "why";
       return box;
@@ -382,6 +382,7 @@
     put("Took", get(row, "took") !== null && span(get(row, "took")));
     put("Credits", get(row, "credits") !== null && plain(get(row, "credits"), 6));
     put("File", get(row, "href") && (get(row, "size") === null ? `${decoded(get(row, "href"))} (missing)` : make("a", { href: get(row, "href") }, `${decoded(get(row, "href"))}, ${bytes(get(row, "size"))}`)));
+    put("Place", get(row, "place"));
     put("At the service", get(row, "url") && make("a", { href: get(row, "url"), rel: "noreferrer noopener", target: "_blank" }, "the video, as long as it is kept"));
     put("Catalog", get(row, "extra"));
     const player = get(row, "size") === null ? null : stage(row);

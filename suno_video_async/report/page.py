@@ -42,7 +42,7 @@ _COLUMNS = (
         "submitted",
         "ended",
     ),
-    *("took", "sends", "href", "size", "url", "kind", "words", "extra"),
+    *("took", "sends", "href", "size", "place", "url", "kind", "words", "extra"),
 )
 _LONGEST_URL = 2_000
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
@@ -135,6 +135,7 @@ def _row(item: Item, file: File | None) -> list[Any]:
         *(row.cost / MICRO if row.cost else None, _rounded(item.submitted), _rounded(item.ended)),
         *(_rounded(item.took), item.sends),
         *((file.href, file.size) if file else (None, None)),
+        row.uri,
         _link(row.url),
         *(_short(f"{kind} {code}" if code is not None else kind), _short(words), _short(extra)),
     ]

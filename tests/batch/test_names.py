@@ -12,7 +12,8 @@ import pytest
 
 from suno_video_async import NO_LEDGER, Outcome, SqliteLedger, Track
 from suno_video_async.batch.options import Options
-from suno_video_async.download.filenames import file_name, local_folder, marked
+from suno_video_async.download.filenames import file_name, marked
+from suno_video_async.download.places import folder_of
 from suno_video_async.local import Fault
 from suno_video_async.testing import VideoServer, assert_charged_once, serve
 from tests.support.clients import FakeAPI, client_of
@@ -135,7 +136,7 @@ def test_a_title_that_cannot_be_looked_up_does_not_cost_the_video(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "folder", ["s3://bucket/videos", "gs://b", "file:///home/ava/videos", "HTTPS://x.test/", "az:/container"]
+    "folder", ["s3:/bucket/videos", "sftp://b", "file:/home/ava/videos", "HTTPS://x.test/", "az:/container"]
 )
 async def test_a_url_is_not_a_folder(folder: str) -> None:
     """It is refused, before anything is bought, instead of becoming a folder of that name."""
@@ -152,7 +153,7 @@ async def test_a_url_is_not_a_folder(folder: str) -> None:
 @pytest.mark.parametrize("folder", ["videos", "/srv/videos", "C:/videos", "a:b/c", "./s3/x", "x/y://z"])
 def test_a_path_is_a_folder(folder: str) -> None:
     """Drives and names with colons are paths like any others."""
-    assert local_folder(folder) == Path(folder)
+    assert folder_of(folder) == Path(folder)
     assert Options(output_dir=folder, task_timeout=1).output_dir == Path(folder)
 
 

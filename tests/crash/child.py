@@ -27,6 +27,8 @@ import suno_video_async.download.partial as partfile
 from suno_video_async import Hooks, SubmitEvent, SunoVideoClient, Timeout, Track
 from suno_video_async.api.transport import AiohttpTransport
 from suno_video_async.clock import SystemClock
+from suno_video_async.download.places import StorePath
+from suno_video_async.download.store import Found, Stores
 from suno_video_async.ledger import files, sqlite
 from suno_video_async.ledger.copies import Counter, Mark, Phase
 from suno_video_async.ledger.group_commit import GroupCommit, _outcome_of
@@ -114,6 +116,7 @@ def arm(points: Points) -> None:
     _around(points, partfile.PartFile, "finish", "download: part whole", "download: renamed")
     _around(points, os, "fsync", after="download: part synced")
     _around(points, os, "link", after="download: has both names")
+    _arm_stores(points)
     _arm_ledger(points)
     _arm_group_commit(points)
     _arm_ledger_files(points)
@@ -302,6 +305,17 @@ def _arm_downloads(points: Points) -> None:
     media.MediaFetcher.download = fetching  # type: ignore[method-assign]
     partfile.PartFile.begin = beginning  # type: ignore[method-assign, assignment]
     partfile.PartFile.write = writing  # type: ignore[method-assign, assignment]
+
+
+def _arm_stores(points: Points) -> None:
+    create = Stores._create
+
+    async def creating(self: Stores, file: Path, place: StorePath, video: Found) -> bool:
+        done = await create(self, file, place, video)
+        points.reach("store: put done")
+        return done
+
+    Stores._create = creating  # type: ignore[method-assign]
 
 
 @frozen

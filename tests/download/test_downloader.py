@@ -16,7 +16,7 @@ from suno_video_async.download.fetch import DOWNLOADS, MediaFetcher
 from suno_video_async.download.filenames import file_name, marked
 from tests.support.fakes import MP4
 from tests.support.keys import KEY
-from tests.support.mp4 import box
+from tests.support.mp4 import box, path_of
 from tests.support.raw import http, raw_server, says
 
 
@@ -28,7 +28,7 @@ def video_at(url: str, suno_id: str) -> Video:
 async def fetch(url: str, path: Path, *, local: bool = True) -> Path:
     async with make_session() as session:
         server = MediaFetcher(session, Timeout(connect=1, total=2), local=local)
-        return (await server.download(url, path)).path
+        return path_of(await server.download(url, path))
 
 
 def folder(path: Path) -> list[str]:

@@ -17,7 +17,7 @@ from suno_video_async.download.fetch import MediaFetcher
 from suno_video_async.download.filenames import MOST_BYTES, marked
 from suno_video_async.models import Timeout
 from tests.support.fakes import MP4
-from tests.support.mp4 import movie
+from tests.support.mp4 import movie, path_of
 from tests.support.raw import http, raw_server, says
 
 OTHER = movie(b"e" * len(MP4))
@@ -26,7 +26,7 @@ OTHER = movie(b"e" * len(MP4))
 async def download(path: Path, content: bytes = MP4, mark: str = "task", **headers: str) -> Path:
     async with raw_server(says(http(content, **headers))) as server, make_session() as session:
         media = MediaFetcher(session, Timeout(connect=1, total=2), local=True)
-        return (await media.download(server.url + "/v.mp4", path, mark=mark)).path
+        return path_of(await media.download(server.url + "/v.mp4", path, mark=mark))
 
 
 def names(folder: Path) -> list[str]:

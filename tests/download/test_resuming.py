@@ -32,7 +32,7 @@ from suno_video_async.download.fetch import MediaFetcher, PublicResolver
 from suno_video_async.download.partial import Saved
 from tests.support.fakes import HastyClock, settle
 from tests.support.keys import KEY
-from tests.support.mp4 import movie
+from tests.support.mp4 import movie, path_of
 from tests.support.raw import RawServer, http, raw_server
 
 VIDEO = movie(bytes(range(256)) * 400)
@@ -281,7 +281,7 @@ async def test_one_file_is_fetched_once_at_a_time(tmp_path: Path) -> None:
         with pytest.raises(DownloadError, match="by another process"):
             await fetch(server, tmp_path / "s.mp4")
         go_on.set()
-        assert await read((await first).path) == VIDEO
+        assert await read(path_of(await first)) == VIDEO
     assert await folder(tmp_path) == ["s.mp4"]
 
 
@@ -293,7 +293,7 @@ async def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr("fcntl.flock", flock)
     async with raw_server(Cdn()) as server:
-        assert await read((await fetch(server, tmp_path / "s.mp4")).path) == VIDEO
+        assert await read(path_of(await fetch(server, tmp_path / "s.mp4"))) == VIDEO
 
 
 async def test_a_part_that_has_become_the_video_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from suno_video_async.local import Fault
 from suno_video_async.observability.reporter import Reporter
 from suno_video_async.testing import VideoServer, assert_charged_once, serve
 from tests.support.fakes import MP4, HastyClock
-from tests.support.mp4 import movie
+from tests.support.mp4 import movie, path_of
 from tests.support.raw import RawServer, http, raw_server
 
 PAGE = b"<html>log in to see this video</html>"
@@ -91,7 +91,7 @@ class Media(Hooks):
         snapshot = TaskSnapshot(task_id=VideoTaskId("v"), status="success")
         try:
             video = Video(task_id=snapshot.task_id, url=f"{server.url}/old", suno_id="s", snapshot=snapshot)
-            return (await downloads.fetch(video, folder)).path
+            return path_of(await downloads.fetch(video, folder))
         finally:
             await downloads.aclose()
 

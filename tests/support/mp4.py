@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suno_video_async.download.mp4 import mp4_problem
+from suno_video_async.download.partial import Saved
 
 
 def box(kind: bytes, *bodies: bytes) -> bytes:
@@ -66,3 +67,9 @@ def movie(media: bytes = b"d" * 500) -> bytes:
 def problem_of(content: bytes | Path) -> str | None:
     """Return what is wrong with a file."""
     return mp4_problem(io.BytesIO(content if isinstance(content, bytes) else content.read_bytes()))
+
+
+def path_of(saved: Saved) -> Path:
+    """Return the file of a video that was saved to a folder."""
+    assert saved.path is not None
+    return saved.path

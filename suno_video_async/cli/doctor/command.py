@@ -16,6 +16,7 @@ from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import Connection, connection_options, output_dir_option
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.config import Settings
+from suno_video_async.download.places import Folder
 from suno_video_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _NO_KEY = "ak_" + "-" * 32
 def doctor_command(
     *,
     ledger: Path | None,
-    output_dir: Path,
+    output_dir: Folder,
     offline: bool,
     connection: Connection,
     output: Output,
@@ -70,7 +71,7 @@ def doctor_command(
 
         if code := run_interruptible(ask):
             return code
-    report.add([machine.check_folder("output", output_dir, for_ledger=False)])
+    report.add([machine.check_output(output_dir, offline=offline)])
     report.add(
         [machine.check_folder("ledger folder", Path() if ledger is None else ledger.parent, for_ledger=True)]
     )

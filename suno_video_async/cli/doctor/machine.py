@@ -20,6 +20,7 @@ from attrs import frozen
 from suno_video_async._util.filesystem import network_file_system
 from suno_video_async.cli import errors
 from suno_video_async.config import Settings, default_key_file, has_usual_shape, is_secret
+from suno_video_async.download.places import Folder
 from suno_video_async.errors import ConfigurationError, LedgerError, MissingKeyError
 from suno_video_async.ledger.lock import held_by
 from suno_video_async.ledger.schema import MIGRATIONS
@@ -202,6 +203,19 @@ def check_folder(name: str, folder: Path, *, for_ledger: bool) -> Check:
         return found(name, f"{shown}: only {room}", f"free some space, or {other}")
     made = "" if folder.exists() else " (does not exist yet, but can be created)"
     return ok(name, f"{shown} can be written{made}, {room}")
+
+
+def check_output(place: Folder, *, offline: bool) -> Check:
+    """Check whether videos can be put into a folder or a store; nothing is written into a store."""
+    if isinstance(place, Path):
+        return check_folder("output", place, for_ledger=False)
+    if offline:
+        return skip("output", f"{place} is not asked: --offline")
+    from suno_video_async.download.store import problem_with  # noqa: PLC0415  of an extra
+
+    if problem := problem_with(place):
+        return fail("output", problem, "choose another place with --output-dir, or see what its settings are")
+    return ok("output", f"{place} answers")
 
 
 def _unwritable(folder: Path) -> str | None:

@@ -1,0 +1,1 @@
+"""What needs a server of others: run by `nox -s services`."""
