@@ -94,7 +94,7 @@ class SunoVideoClient:
             one window for all calls.
         max_connections: the maximum number of requests in flight.
         max_in_flight: the most unfinished videos of this client's own; `submit` waits for room. `"auto"` finds how
-            many the server lets run; it needs `rate="auto"`.
+            many the server lets run; it needs `rate="auto"`, and a limit that no other process shares.
         retry: how failures are tried again.
         ledger: a file (or a `Ledger`) in which `submit`, `generate` and `convert` keep what they buy: a track that
             is in it is not bought again. A conversion may name another one.
@@ -142,6 +142,13 @@ class SunoVideoClient:
         if max_in_flight == "auto":
             if limiter is None and rate != "auto":
                 raise ValueError('max_in_flight="auto" needs rate="auto": a given rate tells no refusal apart')
+            from suno_video_async.ratelimit.shared import SharedRateLimit  # noqa: PLC0415  it needs SQLite
+
+            if isinstance(limiter, SharedRateLimit):
+                raise ValueError(
+                    'max_in_flight="auto" cannot be found with a SharedRateLimit: the videos of the other'
+                    " processes run as well; name a number"
+                )
             max_in_flight = AUTO_IN_FLIGHT
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight must be at least 1, not {max_in_flight}")

@@ -306,7 +306,8 @@ class Calls:
         finally:
             self._tell_the_brake(permit, error, answered=answered)
             place.refused = isinstance(error, RateLimitError)
-            place.running = self.in_flight() if request.operation is Operation.CREATE_TASK else None
+            place.in_flight = self.in_flight()
+            place.running = place.in_flight if request.operation is Operation.CREATE_TASK else None
             self.limiter.release(place, sent=sent, answered=answered)
             self._report_limits()
 

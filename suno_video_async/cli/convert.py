@@ -184,11 +184,16 @@ def convert_command(
     files = OutcomeFiles(outcomes=outcomes, failed=failed)
     purchases, state = Purchases(), LiveState()
     clock = SystemClock(connection.time_scale)
+    if max_in_flight == "auto" and rate != "auto":
+        raise UsageProblem("--max-in-flight auto needs --rate auto: a given rate tells no refusal apart")
     limiter = None
     if share_limit is not None:
-        shared = _shared(rate, "--rate")
-        reads = None if read_rate is None else _shared(read_rate, "--read-rate")
-        limiter = SharedRateLimit(share_limit, shared, read_rate=reads, clock=clock)
+        if max_in_flight == "auto":
+            raise UsageProblem(
+                "--max-in-flight auto cannot be found with --share-limit: the videos of the other commands run as"
+                " well; name a number"
+            )
+        limiter = SharedRateLimit(share_limit, _shared(rate), read_rate=read_rate, clock=clock)
     job = Job(
         client=connection.client(
             hooks=[purchases, state],
@@ -219,11 +224,9 @@ def convert_command(
     return run_interruptible(partial(_convert, job, None if is_stream(catalog) else source, output))
 
 
-def _shared(rate: GivenRate, option: str) -> RateLimit:
+def _shared(rate: GivenRate) -> RateLimit | Literal["auto"]:
     if rate is None:
-        raise UsageProblem(f"{option} unlimited leaves no limit to share: leave --share-limit out, or name a rate")
-    if rate == "auto":
-        raise UsageProblem(f"{option} auto cannot be shared by processes: leave --share-limit out, or name a rate")
+        raise UsageProblem("--rate unlimited leaves no limit to share: leave --share-limit out, or name a rate")
     return rate
 
 

@@ -20,13 +20,14 @@ from suno_video_async.cli.options import (
     download_options,
     not_negative,
     public_url,
-    rate_options,
+    rate_or_auto_options,
     task_timeout_option,
     trust_options,
 )
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.purchases import Purchases
-from suno_video_async.models import UNKNOWN_GRACE, RateLimit
+from suno_video_async.models import UNKNOWN_GRACE
+from suno_video_async.ratelimit.limiter import GivenRate
 
 
 @click.command(
@@ -52,7 +53,7 @@ from suno_video_async.models import UNKNOWN_GRACE, RateLimit
 )
 @trust_options
 @download_options
-@rate_options
+@rate_or_auto_options
 @task_timeout_option
 @client_options
 @click.pass_context
@@ -65,8 +66,8 @@ def listen_command(
     wait: float,
     trust: Trust,
     downloads: Downloads,
-    rate: RateLimit | None,
-    read_rate: RateLimit | None,
+    rate: GivenRate,
+    read_rate: GivenRate,
     task_timeout: float,
     connection: Connection,
     output: Output,

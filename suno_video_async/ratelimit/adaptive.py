@@ -6,9 +6,12 @@ No clock and no I/O; the caller passes all times, in seconds. The policy and its
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from attrs import define, field, frozen
+from attrs import asdict, define, field, frozen
 
 from suno_video_async.clock import TICK
 from suno_video_async.models import RateLimit
@@ -87,11 +90,13 @@ class Ticket:
     Attributes:
         number: the number of places in use at that time, its own included.
         decision: how many decisions had been made by then; what was sent before the last one says nothing new.
+        beyond: whether it went beyond what was held then: it is a test.
 
     """
 
     number: int
     decision: int
+    beyond: bool = False
 
 
 @define
@@ -123,6 +128,8 @@ class AdaptiveWindow:
         per: the period.
         found: whether it was measured, by a refusal.
         climbing: whether requests beyond what is proven are sent.
+        patient: whether refusals that the cap on running tasks may explain take one place in all. Processes that
+            share a key meet the cap time and again. If it were the window, polls would soon be refused as well.
 
     """
 
@@ -130,6 +137,7 @@ class AdaptiveWindow:
     per: float = PERIOD
     found: bool = False
     climbing: bool = True
+    patient: bool = False
     #: The most places in use at which a request was admitted. They are more than the server counts at that time: a
     #: place is free again one period after the end of its request, and the server counts from its arrival.
     _proven: int = 0
@@ -161,23 +169,23 @@ class AdaptiveWindow:
         window._probe_at = now + FIRST_PROBE
         return window
 
-    def allows(self, used: int, now: float) -> bool:
-        """Whether a request may be sent now, while `used` places are in use."""
-        if used < self.held:
-            return True
+    def room(self, used: int, now: float) -> int:
+        """Return how many requests may be sent now, while `used` places are in use; below 0 if too many are."""
+        within = self.held - used
+        beyond = self._beyond(used, now)
+        return max(within, 0) + beyond if within >= 0 or beyond else within
+
+    def _beyond(self, used: int, now: float) -> int:
+        """Return how many tests may be sent now."""
         if self.climbing:
             tests = min(1 + (self._proven - self._base) // GAIN, TESTS)
-            return len(self._tests) < tests and used < self._proven + tests
-        return not self._tests and used == self.held and self._is_probe_due(now)
-
-    def is_test(self, ticket: Ticket) -> bool:
-        """Whether a request in flight went beyond what was held when it was sent."""
-        return ticket in self._tests
+            return max(0, min(tests - len(self._tests), self._proven + tests - max(used, self.held)))
+        return int(not self._tests and used <= self.held and self._is_probe_due(now))
 
     def sent(self, used: int) -> Ticket:
         """Record that a request is sent while `used` places are in use."""
-        ticket = Ticket(used + 1, self._decision)
-        if ticket.number > self.held:
+        ticket = Ticket(used + 1, self._decision, beyond=used >= self.held)
+        if ticket.beyond:
             self._tests.add(ticket)
         return ticket
 
@@ -204,11 +212,10 @@ class AdaptiveWindow:
             because of the window; or None.
 
         """
-        is_test = ticket in self._tests
         self._tests.discard(ticket)
-        self._admitted.append(now)
+        insort(self._admitted, now)  # processes that share the window report late
         self._since += 1
-        admitted = self._count(now)
+        admitted = self._count(self._admitted[-1])
         if ticket.decision != self._decision:
             if self._measured and admitted > self.held:  # it arrived before the refused one, and took longer
                 self.held = admitted
@@ -216,7 +223,7 @@ class AdaptiveWindow:
         at_cap = self._acquitted(admitted, now, running)
         if self.climbing:
             self._proven, self.held = max(self._proven, ticket.number), max(self.held, admitted)
-        elif is_test:
+        elif ticket.beyond:
             self._climb(self.held)
             self._proven = ticket.number
         return at_cap
@@ -273,7 +280,9 @@ class AdaptiveWindow:
         fall.last, fall.refusals = now, fall.refusals + 1
         if not running:
             fall.running = None  # it is the window, whatever else it is
-        if fall.refusals == 1 or admitted >= self.held:  # where so many were admitted, the limit is not half
+        if self.patient and fall.running is not None and fall.refusals > 1:
+            self._hold(now)
+        elif fall.refusals == 1 or admitted >= self.held:  # where so many were admitted, the limit is not half
             self.held, self._wait = max(1, self.held - 1), FIRST_PROBE
             self._hold(now)
         else:
@@ -320,7 +329,42 @@ class AdaptiveWindow:
         """
         while self._admitted and self._admitted[0] <= now - self.per + TICK:  # differences of times are rounded
             self._admitted.popleft()
-        return len(self._admitted)
+        return bisect_right(self._admitted, now)
+
+    # As JSON, without the requests in the window: those are kept with their places.
+
+    def dump(self) -> dict[str, Any]:
+        """Return the state as JSON has it."""
+        return asdict(
+            self,
+            filter=lambda attribute, _: attribute.name not in {"per", "patient", "_admitted", "_tests", "_rate"},
+        )
+
+    @classmethod
+    def load(
+        cls, state: Mapping[str, Any], now: float, *, in_flight: Iterable[Ticket], admitted: Iterable[float]
+    ) -> AdaptiveWindow:
+        """Return the state that was dumped; nothing in it lasts longer than this program would have it.
+
+        Raises:
+            KeyError, OverflowError, TypeError, ValueError: this is none.
+
+        """
+        fall = state["_fall"]
+        window = cls(max(0, int(state["held"])), found=bool(state["found"]), climbing=bool(state["climbing"]))
+        window.held = max(window.held, int(window.found))
+        for name in ("_proven", "_base", "_decision", "_last", "_since"):
+            setattr(window, name, int(state[name]))
+        window._measured = bool(state["_measured"])
+        window._wait = min(max(float(state["_wait"]), FIRST_PROBE), LAST_PROBE)
+        window._probe_at = min(float(state["_probe_at"]), now + LAST_PROBE)
+        if fall is not None:
+            running = None if fall["running"] is None else int(fall["running"])
+            numbers = int(fall["admitted"]), int(fall["before"])
+            window._fall = _Fall(*numbers, running, min(float(fall["last"]), now), int(fall["refusals"]))
+        window._tests = {ticket for ticket in in_flight if ticket.beyond}
+        window._admitted = deque(sorted(admitted))
+        return window
 
 
 @define(eq=False)
@@ -378,3 +422,64 @@ class AdaptiveCap:
                 self._step, self._held = 2 * self._step, self.cap
                 self._probe_at, self._least = now + CAP_RISE, 0
             self.cap = running
+
+    # As JSON
+
+    def dump(self) -> dict[str, Any]:
+        """Return the state as JSON has it."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, state: Mapping[str, Any], now: float) -> AdaptiveCap:
+        """Return the state that was dumped, as `AdaptiveWindow.load` does."""
+        if state["cap"] is None:
+            return cls()
+        cap = cls(max(1, int(state["cap"])), step=max(1, int(state["_step"])), least=int(state["_least"]))
+        cap._probe_at = min(float(state["_probe_at"]), now + CAP_PROBE)
+        cap._since = int(state["_since"])
+        cap._held = None if state["_held"] is None else max(1, int(state["_held"]))
+        return cap
+
+
+def learn(
+    search: AdaptiveWindow,
+    cap: AdaptiveCap,
+    ticket: Ticket,
+    now: float,
+    *,
+    sent: bool,
+    answered: bool,
+    refused: bool,
+    running: int | None,
+    exact: bool = True,
+) -> None:
+    """Take in what the end of an attempt says about the limits.
+
+    Args:
+        search: the window that it was sent in.
+        cap: the cap on running tasks.
+        ticket: the request.
+        now: the time of its end.
+        sent: whether it may have been sent.
+        answered: whether it was answered.
+        refused: whether the answer was a 429.
+        running: the tasks in flight after it, if it was a CreateTask.
+        exact: whether that number is exact. Some of other processes' may have ended since they were counted: that
+            more are running than at a refusal is then no evidence.
+
+    """
+    at_cap = None
+    if not sent:
+        search.unsent(ticket)
+    elif not answered:
+        search.unanswered(ticket, now)
+    elif not refused:
+        at_cap = search.admitted(ticket, now, running if exact else None)
+        cap.admitted(running, now)
+    elif running and cap.explains(running, is_test=ticket.beyond):
+        search.unanswered(ticket, now)
+        at_cap = running
+    else:
+        at_cap = search.refused(ticket, now, running)
+    if at_cap is not None:
+        cap.reached(at_cap, now)

@@ -11,8 +11,8 @@ from typing import Any
 
 from attrs import define, evolve
 
-from suno_video_async.models import RateLimit
-from suno_video_async.ratelimit.window import Ask, Filled, Paused, Released, Reply, Window, Write
+from suno_video_async.models import LimitsFound
+from suno_video_async.ratelimit.window import Ask, Filled, Paused, Recalled, Released, Reply, Size, Window, Write
 
 
 @define
@@ -31,15 +31,16 @@ class LaneWindows:
     reads: Window | None = None
 
     @classmethod
-    def of(cls, rate: RateLimit, read_rate: RateLimit | None) -> LaneWindows:
+    def of(cls, rate: Size, read_rate: Size | None) -> LaneWindows:
         """Return empty windows."""
-        return cls(Window(rate), None if read_rate is None else Window(read_rate))
+        whole = read_rate is None
+        return cls(Window.of(rate, whole=whole), None if read_rate is None else Window.of(read_rate, whole=False))
 
     @classmethod
-    def full(cls, rate: RateLimit, read_rate: RateLimit | None, now: float, *, skip: int) -> LaneWindows:
-        """Return full windows whose new places have numbers beyond `skip`."""
+    def full(cls, rate: Size, read_rate: Size | None, now: float, *, skip: int, found: LimitsFound) -> LaneWindows:
+        """Return full windows whose new places have numbers beyond `skip`; they begin with limits found before."""
         windows = cls.of(rate, read_rate)
-        windows.step(Ask(owner="", now=now, writes=[Filled(now)]))
+        windows.step(Ask(owner="", now=now, writes=[Recalled(found), Filled(now)]))
         for window in windows._each():
             window.newest += skip
         return windows
@@ -52,7 +53,7 @@ class LaneWindows:
     def step(self, ask: Ask) -> Reply:
         """Take in what happened, grant what can be granted now, and say when more can be."""
         if self.reads is None:
-            return self.window.step(ask)
+            return evolve(self.window.step(ask), found=self.found)
         first = self.window.step(_part(ask, reads=False))
         rest = _part(ask, reads=True)
         second = self.reads.step(evolve(rest, room=rest.room - len(first.granted)))
@@ -66,6 +67,21 @@ class LaneWindows:
             frees=first.frees,
             read_frees=second.frees,
             pauses=_latest(first.pauses, second.pauses),
+            rate=first.rate,
+            read_rate=second.rate,
+            found=self.found,
+        )
+
+    @property
+    def found(self) -> LimitsFound | None:
+        """The limits that were found so far; None if they are given."""
+        if all(window.search is None for window in self._each()):
+            return None
+        return LimitsFound(
+            rate=self.window.found,
+            read_rate=None if self.reads is None else self.reads.found,
+            running=self.window.cap.cap,
+            climbing=any(window.climbing for window in self._each()),
         )
 
     def settled(self) -> dict[int, float]:
@@ -78,7 +94,8 @@ class LaneWindows:
 
         def is_missing(place: int, ended: float) -> bool:
             window = self.reads if self.reads is not None and place < 0 else self.window
-            return ended > max(window.seen, now) - window.rate.per and abs(place) not in window.uses
+            # Added as `Window` does it: a difference is rounded otherwise.
+            return ended + window.rate.per > max(window.seen, now) and abs(place) not in window.uses
 
         return any(is_missing(place, ended) for place, ended in settled.items())
 
@@ -88,15 +105,15 @@ class LaneWindows:
         return {**self.window.dump(), **reads}
 
     @classmethod
-    def load(cls, rate: RateLimit, read_rate: RateLimit | None, state: dict[str, Any], now: float) -> LaneWindows:
+    def load(cls, rate: Size, read_rate: Size | None, state: dict[str, Any], now: float) -> LaneWindows:
         """Return the state that was dumped, as `Window.load` does.
 
         Raises:
             AttributeError, KeyError, TypeError, ValueError: this is none.
 
         """
-        reads = None if read_rate is None else Window.load(read_rate, state["reads"], now)
-        return cls(Window.load(rate, state, now), reads)
+        reads = None if read_rate is None else Window.load(read_rate, state["reads"], now, whole=False)
+        return cls(Window.load(rate, state, now, whole=reads is None), reads)
 
     def _each(self) -> Iterable[Window]:
         return (self.window,) if self.reads is None else (self.window, self.reads)
@@ -106,7 +123,7 @@ def _part(ask: Ask, *, reads: bool) -> Ask:
     """Return what concerns one of the two windows."""
     return evolve(
         ask,
-        writes=[_in_part(write) for write in ask.writes if _concerns(write, reads=reads)],
+        writes=[_in_part(write, reads=reads) for write in ask.writes if _concerns(write, reads=reads)],
         in_flight=[abs(place) for place in ask.in_flight if (place < 0) is reads],
         wants=[ask.wants[index] for index in _indices(ask.wants, reads=reads)],
     )
@@ -120,8 +137,12 @@ def _concerns(write: Write, *, reads: bool) -> bool:
     return True
 
 
-def _in_part(write: Write) -> Write:
-    return evolve(write, place=abs(write.place)) if isinstance(write, Released) else write
+def _in_part(write: Write, *, reads: bool) -> Write:
+    if isinstance(write, Released):
+        return evolve(write, place=abs(write.place))
+    if isinstance(write, Recalled) and reads:
+        return Recalled(LimitsFound(rate=write.found.read_rate))
+    return write
 
 
 def _indices(wants: Sequence[str], *, reads: bool) -> list[int]:

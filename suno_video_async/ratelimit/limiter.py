@@ -25,7 +25,7 @@ from attrs import define, field, frozen
 
 from suno_video_async.clock import TICK, Clock, SystemClock, TimerHandle
 from suno_video_async.models import LimitsFound, RateLimit
-from suno_video_async.ratelimit.adaptive import AdaptiveCap, AdaptiveWindow, Ticket
+from suno_video_async.ratelimit.adaptive import AdaptiveCap, AdaptiveWindow, Ticket, learn
 from suno_video_async.ratelimit.brake import Brake
 
 #: What the API allows one key (seen by several clients; an assumption of ours).
@@ -89,6 +89,7 @@ class Place:
     Attributes:
         refused: set by who uses it, if the answer was a 429.
         running: likewise, for a CreateTask: the tasks in flight after its answer.
+        in_flight: likewise, for every call.
 
     """
 
@@ -97,6 +98,7 @@ class Place:
     ticket: Ticket | None = None
     refused: bool = False
     running: int | None = None
+    in_flight: int = 0
 
 
 @define(eq=False)
@@ -218,7 +220,7 @@ class _Window:
         """Return the seconds until a place is free, infinite if a release must come first."""
         used = self.used(now)
         if self.search is not None:
-            free = self.search.allows(used, now)
+            free = self.search.room(used, now) > 0
         else:
             free = self.fixed is None or used < self.fixed.requests
         if free:
@@ -352,39 +354,18 @@ class Limiter:
         window, now = self._window_of(place.lane), self._clock.now()
         window.release(now, sent=sent, answered=answered)
         if place.ticket is not None and window.search is not None:
-            self._learn(window.search, place, place.ticket, now, sent=sent, answered=answered)
+            learn(
+                *(window.search, self.cap, place.ticket, now),
+                sent=sent,
+                answered=answered,
+                refused=place.refused,
+                running=place.running,
+            )
         for pause in place.probes:
             pause.probe = None
             if answered and self._pauses.get(pause.lane) is pause:
                 del self._pauses[pause.lane]
         self._serve()
-
-    def _learn(
-        self,
-        search: AdaptiveWindow,
-        place: Place,
-        ticket: Ticket,
-        now: float,
-        *,
-        sent: bool,
-        answered: bool,
-    ) -> None:
-        """Take in what the end of an attempt says about the limits."""
-        running, at_cap = place.running, None
-        if not sent:
-            search.unsent(ticket)
-        elif not answered:
-            search.unanswered(ticket, now)
-        elif not place.refused:
-            at_cap = search.admitted(ticket, now, running)
-            self.cap.admitted(running, now)
-        elif running and self.cap.explains(running, is_test=search.is_test(ticket)):
-            search.unanswered(ticket, now)
-            at_cap = running
-        else:
-            at_cap = search.refused(ticket, now, running)
-        if at_cap is not None:
-            self.cap.reached(at_cap, now)
 
     def pause(self, lane: Lane, seconds: float) -> None:
         """Hold up every caller of `lane` for `seconds`; afterwards one request probes before the rest follows.

@@ -11,7 +11,8 @@ import contextlib
 import json
 import secrets
 import sqlite3
-from collections.abc import Generator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from os import PathLike
@@ -36,8 +37,10 @@ from suno_video_async.ratelimit.window import (
     Ask,
     Filled,
     Paused,
+    Recalled,
     Released,
     Reply,
+    Size,
     Write,
 )
 
@@ -60,22 +63,31 @@ class SharedWindow:
 
     Args:
         path: the file.
-        rate: the window.
+        rate: the window; "auto" finds its size.
         scale: of the clock that it is measured in.
         read_rate: the window of the reads, if they have their own.
+        wall: returns the time in Unix seconds: limits that were found are used for a day.
 
     """
 
     def __init__(
-        self, path: Path, rate: RateLimit, scale: float = 1.0, *, read_rate: RateLimit | None = None
+        self,
+        path: Path,
+        rate: Size,
+        scale: float = 1.0,
+        *,
+        read_rate: Size | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.path = path
         self._rates = (rate, read_rate)
+        self._wall = wall
         self._label = (
-            f"{rate.requests}/{rate.per:g}"
-            + ("" if read_rate is None else f" and {read_rate.requests}/{read_rate.per:g} for reads")
+            _named(rate)
+            + ("" if read_rate is None else f" and {_named(read_rate)} for reads")
             + (f" at the time scale {scale:g}" if scale != 1.0 else "")
         )
+        self._limits: str | None = None
         self._connection: sqlite3.Connection | None = None
         self._files: Sequence[tuple[int, int] | None] = ()
         self._settled: Mapping[int, float] = {}
@@ -139,7 +151,7 @@ class SharedWindow:
             with self._transaction() as db:
                 windows = self._load(db, ask.now)
                 if windows is None or windows.lacks(self._settled, ask.now):
-                    windows = self._full(ask.now)
+                    windows = self._full(db, ask.now)
                 reply = windows.step(ask)
                 self._store(db, windows)
         except sqlite3.Error as error:
@@ -153,11 +165,24 @@ class SharedWindow:
         """Return which files the names lead to: the database and the log beside it."""
         return [_file_of(self.path), _file_of(self.path.with_name(f"{self.path.name}-wal"))]
 
-    def _full(self, now: float) -> LaneWindows:
-        return LaneWindows.full(*self._rates, now, skip=NUMBERS_SKIPPED)  # past the places that others hold
+    def _full(self, db: sqlite3.Connection, now: float) -> LaneWindows:
+        """Return full windows with numbers past the places that others hold, and with the limits found so far."""
+        found = LimitsFound.load(self._limits_in(db), self._wall())
+        return LaneWindows.full(*self._rates, now, skip=NUMBERS_SKIPPED, found=found)
+
+    def _limits_in(self, db: sqlite3.Connection) -> str | None:
+        """Return the limits that were found, as the file has them, or this process saw them last."""
+        try:
+            limits = json.loads(db.execute("SELECT state FROM shared").fetchone()[0])["limits"]
+        except (KeyError, TypeError, ValueError, RecursionError):
+            return self._limits
+        return limits if isinstance(limits, str) else self._limits
 
     def _store(self, db: sqlite3.Connection, windows: LaneWindows) -> None:
-        state = json.dumps(windows.dump())
+        found, limits = windows.found, dict[str, str]()
+        if found is not None:
+            self._limits = limits["limits"] = found.dump(self._wall())
+        state = json.dumps(windows.dump() | limits)
         if db.execute("UPDATE shared SET state = ?", (state,)).rowcount == 0:
             db.execute("INSERT INTO shared VALUES (?, ?, ?)", (self._label, boot_id(), state))
 
@@ -201,11 +226,11 @@ class SharedWindow:
         if not self._check(db):
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute("CREATE TABLE shared (rate TEXT NOT NULL, boot TEXT NOT NULL, state TEXT NOT NULL)")
-            self._store(db, self._full(now) if full else LaneWindows.of(*self._rates))
+            self._store(db, self._full(db, now) if full else LaneWindows.of(*self._rates))
         else:
             (before,) = db.execute("SELECT boot FROM shared").fetchone()
             if full or before != boot or self._load(db, now) is None:
-                self._store(db, self._full(now))
+                self._store(db, self._full(db, now))
                 db.execute("UPDATE shared SET boot = ?", (boot,))
         db.execute(f"PRAGMA user_version = {SCHEMA}")
 
@@ -232,6 +257,10 @@ class SharedWindow:
             with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled it back by itself
                 db.execute("ROLLBACK")
             raise
+
+
+def _named(size: Size) -> str:
+    return f"{size.requests}/{size.per:g}" if isinstance(size, RateLimit) else size
 
 
 def _file_of(path: Path) -> tuple[int, int] | None:
@@ -261,9 +290,10 @@ class SharedRateLimit:
 
     Args:
         path: the file, on a local disk; made when it does not exist.
-        rate: the window of the key.
+        rate: the window of the key. `"auto"` finds it, as `Limiter` does: what one process finds counts for all,
+            and is kept in the file for a day.
         read_rate: a window for all calls but CreateTask, so that `rate` is for CreateTask alone; None for one
-            window for all calls. All processes must give the same.
+            window for all calls, `"auto"` to find it. All processes must give the same.
         max_connections: the most requests of this object in flight at once.
         clock: the time of the window and the pauses; of a `SystemClock`, all processes need the same scale.
         hop: how blocking calls leave the event loop; None runs them in a worker thread.
@@ -273,9 +303,9 @@ class SharedRateLimit:
     def __init__(
         self,
         path: str | PathLike[str],
-        rate: RateLimit = DEFAULT_RATE,
+        rate: Size = DEFAULT_RATE,
         *,
-        read_rate: RateLimit | None = None,
+        read_rate: Size | None = None,
         max_connections: int = 20,
         clock: Clock | None = None,
         run_blocking: RunBlocking | None = None,
@@ -283,13 +313,13 @@ class SharedRateLimit:
         if max_connections < 1:
             raise ValueError(f"max_connections must be at least 1, not {max_connections}")
         self.path: Path = Path(path)
-        self.rate = rate
-        self.read_rate = read_rate
+        self._rates = (rate, read_rate)
         self.max_connections = max_connections
         self._clock = clock or SystemClock()
         self.brake: Brake = Brake()
         self.cap: AdaptiveCap = AdaptiveCap()
-        self._file = SharedWindow(self.path, rate, getattr(self._clock, "scale", 1.0), read_rate=read_rate)
+        scale = getattr(self._clock, "scale", 1.0)
+        self._file = SharedWindow(self.path, rate, scale, read_rate=read_rate, wall=self._clock.time)
         self._run_blocking = run_blocking
         self._owner = secrets.token_hex(8)
         self._opening = asyncio.Lock()
@@ -304,6 +334,19 @@ class SharedRateLimit:
         self._timer: TimerHandle | None = None
         self._failures = 0
         self._granted = 0
+        self._running = 0
+
+    @property
+    def rate(self) -> RateLimit:
+        """The window, as far as it is known."""
+        given = self._rates[0]
+        return given if given != "auto" else self._reply.rate or DEFAULT_RATE
+
+    @property
+    def read_rate(self) -> RateLimit | None:
+        """The window of the reads, as far as it is known; None if all calls share one."""
+        given = self._rates[1]
+        return given if given != "auto" else self._reply.read_rate or DEFAULT_RATE
 
     def __repr__(self) -> str:
         used = f"in_flight={len(self._held)} waiting={len(self._waiters)}"
@@ -413,8 +456,10 @@ class SharedRateLimit:
 
         Until that is written down the place counts as used, which is safe.
         """
-        ended = self._clock.now() if sent else None
-        self._writes.append(Released(self._held.pop(place), ended, answered))
+        ended, number = self._clock.now() if sent else None, self._held.pop(place)
+        if sent:
+            self._running = place.in_flight
+        self._writes.append(Released(number, ended, answered, refused=place.refused, running=place.running))
         self._wake()
 
     def pause(self, lane: Lane, seconds: float) -> None:
@@ -428,15 +473,18 @@ class SharedRateLimit:
 
     @property
     def found(self) -> LimitsFound | None:
-        """None: the limits are given."""
-        return None
+        """The limits that were found so far, by any process, as far as heard of; None if they are given."""
+        return (self._reply.found or LimitsFound()) if "auto" in self._rates else None
 
     def recall(self, found: LimitsFound) -> None:
-        """Do nothing: the limits are given."""
+        """Begin with limits that an earlier run found, if they are to be found and no process knows of any."""
+        if "auto" in self._rates:
+            self._writes.append(Recalled(found))
+            self._wake()
 
     def progress(self) -> int:
-        """Return 0: the limits are given."""
-        return 0
+        """Return how many submissions were accepted, if their limit is found by being refused, or 0."""
+        return self.brake.accepted if self._rates[0] == "auto" else 0
 
     def assume_used(self) -> None:
         """Take every window as full, as after a process that does not share it has just sent requests."""
@@ -489,6 +537,7 @@ class SharedRateLimit:
             in_flight=tuple(self._held.values()),
             wants=[waiter.lane.name for waiter in waiters],
             room=self.max_connections - len(self._held),
+            running=self._running,
         )
 
     def _hand_out(self, waiters: Sequence[_Waiter]) -> None:

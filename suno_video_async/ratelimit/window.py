@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from attrs import asdict, define, field, frozen
+from attrs import Attribute, asdict, define, field, frozen
 
-from suno_video_async.models import RateLimit
+from suno_video_async.models import KEPT, LimitsFound, RateLimit
+from suno_video_async.ratelimit.adaptive import AdaptiveCap, AdaptiveWindow, Ticket, learn
 
 #: Seconds that a place in flight is kept for an owner that does not report.
 PLACE_LEASE = 30.0
@@ -30,20 +31,33 @@ TICKET_LEASE = 5.0
 LONGEST_PAUSE = 3600.0
 #: Seconds after which a waiting owner looks again if nothing says when, and keeps its ticket alive.
 RECHECK = 1.0
-#: The same while places are free, but kept for others, who take them any moment.
+#: The same while places are free, but kept for others, who take them any moment; or while another's request tests
+#: how many there are.
 SOON = 0.1
 
 #: What holds up a lane: the pauses by these names.
 LANES: Mapping[str, Sequence[str]] = {"CREATE": ("ALL", "CREATE"), "READ": ("ALL", "READ")}
 
 
+#: A window's size, or that it has to be found.
+Size: TypeAlias = "RateLimit | Literal['auto']"
+
+
 @frozen
 class Released:
-    """An attempt has ended: at `ended`, or None if nothing was sent."""
+    """An attempt has ended: at `ended`, or None if nothing was sent.
+
+    Attributes:
+        refused: whether the answer was a 429.
+        running: for a CreateTask, the owner's tasks in flight after it.
+
+    """
 
     place: int
     ended: float | None
     answered: bool
+    refused: bool = False
+    running: int | None = None
 
 
 @frozen
@@ -62,7 +76,14 @@ class Filled:
     at: float
 
 
-Write = Released | Paused | Filled
+@frozen
+class Recalled:
+    """An earlier run has found these limits."""
+
+    found: LimitsFound
+
+
+Write = Released | Paused | Filled | Recalled
 
 
 @frozen(kw_only=True)
@@ -74,6 +95,7 @@ class Ask:
         in_flight: the places that it holds.
         wants: the lanes of those who wait, in order.
         room: the most places that it can use.
+        running: its tasks in flight.
 
     """
 
@@ -83,6 +105,7 @@ class Ask:
     in_flight: Sequence[int] = ()
     wants: Sequence[str] = ()
     room: int = 0
+    running: int = 0
 
 
 @frozen(kw_only=True)
@@ -95,6 +118,9 @@ class Reply:
         frees: when the places in use are free again, as far as known.
         read_frees: the same of the window of the reads, where they have one.
         pauses: until when each lane is paused; while a request probes, until the next look.
+        rate: the size of the window, as far as it is known.
+        read_rate: the same of the window of the reads.
+        found: the limits that were found; None if they are given.
 
     """
 
@@ -103,12 +129,17 @@ class Reply:
     frees: Sequence[float] = ()
     read_frees: Sequence[float] = ()
     pauses: Mapping[str, float] = field(factory=dict[str, float])
+    rate: RateLimit | None = None
+    read_rate: RateLimit | None = None
+    found: LimitsFound | None = None
 
 
 @define
 class _Use:
     ends: float
     in_flight: bool
+    ticket: Ticket | None = None  # while it is in flight, if the size of the window is being found
+    admitted: bool = False  # by the server, likewise
 
 
 @define
@@ -126,6 +157,12 @@ class _Pause:
 
 
 @define
+class _Running:
+    tasks: int
+    until: float
+
+
+@define
 class Window:
     """The state of the window.
 
@@ -138,6 +175,9 @@ class Window:
         served: the tag of a ticket that is issued now.
         seen: the newest time of all askers.
         unanswered: requests that were not answered in time, since the last answer: the server may still have them.
+        search: the search for its size, if it is not given.
+        cap: that for the cap on running tasks: it tells refusals apart.
+        running: the tasks in flight of each owner, for the same purpose.
 
     """
 
@@ -149,13 +189,27 @@ class Window:
     served: int = 0
     seen: float = 0.0
     unanswered: int = 0
+    search: AdaptiveWindow | None = None
+    cap: AdaptiveCap = field(factory=AdaptiveCap)
+    running: dict[str, _Running] = field(factory=dict[str, _Running])
+
+    @classmethod
+    def of(cls, size: Size, *, whole: bool = True) -> Window:
+        """Return an empty window; `whole` says whether it is for all calls."""
+        if size != "auto":
+            return cls(size)
+        search = AdaptiveWindow(patient=whole)
+        return cls(search.rate, search=search)
 
     def step(self, ask: Ask) -> Reply:
         """Take in what happened, grant what can be granted now, and say when more can be."""
         for write in ask.writes:
-            self._take_in(write)
+            self._take_in(write, ask)
         for place in ask.in_flight:
-            self.uses[place] = _Use(ask.now + PLACE_LEASE, in_flight=True)
+            ticket = self.uses[place].ticket if place in self.uses else None
+            self.uses[place] = _Use(ask.now + PLACE_LEASE, in_flight=True, ticket=ticket)
+        if self.search is not None:
+            self.running[ask.owner] = _Running(ask.running, ask.now + PLACE_LEASE)
         self._forget(ask.now)
         granted = self._grant(ask)
         return Reply(
@@ -166,13 +220,28 @@ class Window:
                 lane: ask.now + RECHECK if self._probing(pause, ask.now) else pause.until
                 for lane, pause in self.pauses.items()
             },
+            rate=self.rate,
         )
 
-    def _take_in(self, write: Write) -> None:
+    @property
+    def found(self) -> RateLimit | None:
+        """Its size, if that was found by being refused."""
+        return self.rate if self.search is not None and self.search.found else None
+
+    @property
+    def climbing(self) -> bool:
+        """Whether more than that is being tried."""
+        return self.search is not None and self.search.climbing
+
+    def _take_in(self, write: Write, ask: Ask) -> None:
         if isinstance(write, Released):
-            self.uses.pop(write.place, None)
+            use = self.uses.pop(write.place, None)
+            ticket = None if use is None else use.ticket
+            if ticket is not None:
+                self._learn(ticket, write, ask)
             if write.ended is not None:
-                self.uses[write.place] = _Use(write.ended, in_flight=False)
+                admitted = ticket is not None and write.answered and not write.refused
+                self.uses[write.place] = _Use(write.ended, in_flight=False, admitted=admitted)
                 if write.answered:  # it has taken in the others by now, too
                     self._fill(min(self.unanswered, self.rate.requests), write.ended)
                     self.unanswered = 0
@@ -182,8 +251,39 @@ class Window:
             self.unanswered += write.unanswered
             if current is None or not write.unanswered:  # else one probe at a time
                 self.pauses[write.lane] = _Pause(max(write.until, current.until) if current else write.until)
-        else:
+        elif isinstance(write, Filled):
             self._fill(self.rate.requests, write.at)
+        else:
+            self.recall(write.found.rate, write.found.running, ask.now)
+
+    def _learn(self, ticket: Ticket, write: Released, ask: Ask) -> None:
+        """Take in what the end of an attempt says about the size; the tasks of all owners are running."""
+        if self.search is None:
+            return
+        others = sum(one.tasks for owner, one in self.running.items() if owner != ask.owner)
+        learn(
+            *(self.search, self.cap, ticket, ask.now if write.ended is None else write.ended),
+            sent=write.ended is not None,
+            answered=write.answered,
+            refused=write.refused,
+            running=None if write.running is None else write.running + others,
+            exact=not others,
+        )
+        self.rate = self.search.rate
+
+    def recall(self, rate: RateLimit | None, running: int | None, now: float) -> None:
+        """Begin with limits that an earlier run found, if they are to be found and nothing is known yet."""
+        if self.search is None or self.search.held:
+            return
+        if rate is not None:
+            self._use(AdaptiveWindow.holding(rate.requests, now))
+        if running is not None:
+            self.cap = AdaptiveCap.holding(running, now)
+
+    def _use(self, search: AdaptiveWindow) -> None:
+        """Go on with a search from elsewhere."""
+        search.patient = self.search is not None and self.search.patient
+        self.search, self.rate = search, search.rate
 
     def _fill(self, places: int, at: float) -> None:
         for _ in range(places):
@@ -199,6 +299,11 @@ class Window:
 
     def _forget(self, now: float) -> None:
         self.seen = max(self.seen, now)
+        for use in self.uses.values():
+            if use.ticket is not None and self.search is not None and use.ends <= now:
+                self.search.unanswered(use.ticket, now)  # its owner was killed
+                use.ticket = None
+        self.running = {owner: one for owner, one in self.running.items() if one.until > now}
         self.uses = {place: use for place, use in self.uses.items() if use.ends + self.rate.per > now}
         self.tickets = {owner: ticket for owner, ticket in self.tickets.items() if ticket.until > now}
 
@@ -221,7 +326,8 @@ class Window:
 
     def _take(self, lane: str, now: float) -> int:
         self.newest += 1
-        self.uses[self.newest] = _Use(now + PLACE_LEASE, in_flight=True)
+        ticket = None if self.search is None else self.search.sent(len(self.uses))
+        self.uses[self.newest] = _Use(now + PLACE_LEASE, in_flight=True, ticket=ticket)
         for name in LANES[lane]:
             if name in self.pauses:
                 self.pauses[name].probe = self.newest
@@ -235,7 +341,12 @@ class Window:
                 open_to = sum(number for lane, number in other.wants.items() if not self._is_held(lane, ask.now))
                 due = tag - other.tag + (owner < ask.owner)
                 before += max(0, min(due, open_to, other.room))
-        return before + 1 - (self.rate.requests - len(self.uses))
+        return before + 1 - self._room(ask.now)
+
+    def _room(self, now: float) -> int:
+        """Return how many places are free."""
+        used = len(self.uses)
+        return self.rate.requests - used if self.search is None else self.search.room(used, now)
 
     def _is_held(self, lane: str, now: float) -> bool:
         pauses = [self.pauses[name] for name in LANES[lane] if name in self.pauses]
@@ -258,19 +369,21 @@ class Window:
             return ask.now + RECHECK if probing else max(pause.until for pause in pauses)
         missing = self._missing(ask, self.tickets[ask.owner].tag)
         known = sorted(use.ends + self.rate.per for use in self.uses.values() if not use.in_flight)
-        again = SOON if len(self.uses) < self.rate.requests else RECHECK
+        again = SOON if self._room(ask.now) > 0 or self.climbing else RECHECK
         return min([*known[missing - 1 : missing], ask.now + again])
 
     # As JSON
 
     def dump(self) -> dict[str, Any]:
         """Return the state as JSON has it; the rate is kept elsewhere."""
-        state = asdict(self)
-        del state["rate"]
-        return state
+        state = asdict(self, filter=_is_kept)
+        if self.search is None:
+            return state
+        running = {owner: asdict(one) for owner, one in self.running.items()}
+        return state | {"search": self.search.dump(), "cap": self.cap.dump(), "running": running}
 
     @classmethod
-    def load(cls, rate: RateLimit, state: dict[str, Any], now: float) -> Window:
+    def load(cls, size: Size, state: dict[str, Any], now: float, *, whole: bool = True) -> Window:
         """Return the state that was dumped; nothing in it lasts longer than this program would have it.
 
         The file can be changed by anything on the machine. Such a state must neither stop all requests for ever,
@@ -281,7 +394,10 @@ class Window:
 
         """
         uses = {
-            int(place): _Use(float(use["ends"]), bool(use["in_flight"])) for place, use in state["uses"].items()
+            int(place): _Use(
+                float(use["ends"]), bool(use["in_flight"]), _ticket(use.get("ticket")), bool(use.get("admitted"))
+            )
+            for place, use in state["uses"].items()
         }
         for use in uses.values():
             use.ends = _at_most(now + PLACE_LEASE, use.ends)
@@ -298,13 +414,24 @@ class Window:
             lane: _Pause(_at_most(now + LONGEST_PAUSE, float(one["until"])), _number(one["probe"]))
             for lane, one in state["pauses"].items()
         }
-        newest = max([int(state["newest"]), *uses])
-        return cls(
-            *(rate, uses, tickets, pauses, newest),
-            served=int(state["served"]),
-            seen=float(state["seen"]),
-            unanswered=int(state["unanswered"]),
-        )
+        window = cls.of(size, whole=whole)
+        window.uses, window.tickets, window.pauses = uses, tickets, pauses
+        window.newest = max([int(state["newest"]), *uses])
+        window.served, window.seen = int(state["served"]), float(state["seen"])
+        window.unanswered = int(state["unanswered"])
+        if window.search is not None and now - window.seen <= KEPT:
+            window._load_search(state, now)
+        return window
+
+    def _load_search(self, state: dict[str, Any], now: float) -> None:
+        in_flight = [use.ticket for use in self.uses.values() if use.ticket is not None]
+        admitted = [use.ends for use in self.uses.values() if use.admitted]
+        self._use(AdaptiveWindow.load(state["search"], now, in_flight=in_flight, admitted=admitted))
+        self.cap = AdaptiveCap.load(state["cap"], now)
+        self.running = {
+            owner: _Running(int(one["tasks"]), _at_most(now + PLACE_LEASE, float(one["until"])))
+            for owner, one in state["running"].items()
+        }
 
     def settled(self) -> dict[int, float]:
         """Return the places whose attempts have ended: nobody takes them out before one `per` after that."""
@@ -314,6 +441,19 @@ class Window:
 def _at_most(limit: float, value: float) -> float:
     """Return a value, or the limit if it is beyond or not a number."""
     return limit if math.isnan(value) else min(value, limit)
+
+
+def _is_kept(attribute: Attribute[Any], value: object) -> bool:
+    """Whether an attribute is written; the rate and the search are written apart."""
+    if attribute.name in {"ticket", "admitted"}:
+        return bool(value)
+    return attribute.name not in {"rate", "search", "cap", "running"}
+
+
+def _ticket(state: dict[str, Any] | None) -> Ticket | None:
+    if state is None:
+        return None
+    return Ticket(int(state["number"]), int(state["decision"]), bool(state["beyond"]))
 
 
 def _number(value: object) -> int | None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from benchmarks.auto import Hidden, HiddenServer, Job, run
 from benchmarks.pacing_model import lognormal
-from suno_video_async import Limiter, LimitsFound, RateLimit, SqliteLedger, SunoVideoClient, Track
+from suno_video_async import (
+    Limiter,
+    LimitsFound,
+    RateLimit,
+    SharedRateLimit,
+    SqliteLedger,
+    SunoVideoClient,
+    Track,
+)
 from suno_video_async._util.aio import inline
 from suno_video_async.batch.conversion import Conversion
 from suno_video_async.batch.options import Options
@@ -108,6 +117,13 @@ def test_what_was_found_is_written_when_it_changes() -> None:
 
     run_virtual(main())
     assert ledger.notes.count(LIMITS) == 1
+
+
+def test_processes_that_share_a_limit_find_no_cap(tmp_path: Path) -> None:
+    """The videos of the others run as well, and this one does not count them."""
+    limiter = SharedRateLimit(tmp_path / "limit.db", "auto")
+    with pytest.raises(ValueError, match="name a number"):
+        SunoVideoClient(api_key=KEY, base_url="http://127.0.0.1:1", max_in_flight="auto", limiter=limiter)
 
 
 def test_a_cap_is_found_only_with_a_rate_that_is_found() -> None:

@@ -51,6 +51,21 @@ def test_no_limit_cannot_be_shared(home: Home) -> None:
     assert (ran.code, "leave --share-limit out" in ran.err) == (2, True)
 
 
+def test_a_limit_that_is_found_can_be_shared(home: Home) -> None:
+    """With `--rate auto` the file keeps what a run found, and the next one says it, too."""
+    with served(rate=RateLimit(6, 1), render_seconds=0.01) as server:
+        reach = ("--base-url", server.url, "--time-scale", 1, "--no-download", "--rate", "auto")
+        ran = home.run("convert", home.catalog("s1", "s2"), "--share-limit", "limit.db", *reach)
+        other = home.run("convert", "catalog.csv", "--share-limit", "limit.db", "--rate", "20/10", *reach[:5])
+    assert (ran.code, other.code) == (0, 2)
+    assert "is auto, not 20/10" in other.err
+
+
+def test_listening_finds_a_limit_as_well(home: Home) -> None:
+    """`listen` sends reads alone, whose limit may be as unknown."""
+    assert "N/S|auto" in home.run("listen", "--help").out
+
+
 def test_a_run_without_a_limit(home: Home) -> None:
     """With `--rate unlimited` more requests than a window holds go at once."""
     with served(rate=None, render_seconds=0.01) as server:

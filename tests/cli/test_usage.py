@@ -62,6 +62,11 @@ def test_version(home: Home) -> None:
         (["convert", "c.csv", "--task-timeout", "nan"], "above 0"),
         (["convert", "c.csv", "--time-scale", "-1"], "above 0"),
         (["convert", "c.csv", "--max-in-flight", "0"], "--max-in-flight"),
+        (["convert", "c.csv", "--max-in-flight", "auto"], "needs --rate auto"),
+        (
+            ["convert", "c.csv", "--rate", "auto", "--max-in-flight", "auto", "--share-limit", "limit.db"],
+            "name a number",
+        ),
         (["convert", "c.csv", "--max-credits", "-1"], "--max-credits"),
         (["convert", "c.csv", "--max-credits", "inf"], "--max-credits"),
         (["convert", "c.csv", "--retry-failed", "-1"], "--retry-failed"),

@@ -96,7 +96,7 @@ class World:
             while self._used and self._used[0] <= self.now:
                 self._used.popleft()
             used = self._in_flight + len(self._used)
-            if (self._one_first and self._in_flight) or not self.search.allows(used, self.now):
+            if (self._one_first and self._in_flight) or self.search.room(used, self.now) <= 0:
                 return
             ticket, create = self.search.sent(used), self.create()
             self._in_flight += 1
@@ -231,31 +231,31 @@ def test_one_refusal_within_the_limit_takes_one_place() -> None:
 def test_a_probe_that_is_not_answered_is_sent_again_a_period_later() -> None:
     """A timeout says nothing about the limit."""
     search = AdaptiveWindow.holding(5, 0.0)
-    assert not search.allows(5, FIRST_PROBE - 1)
-    assert search.allows(5, FIRST_PROBE)
+    assert search.room(5, FIRST_PROBE - 1) <= 0
+    assert search.room(5, FIRST_PROBE) == 1
     ticket = search.sent(5)
-    assert not search.allows(6, FIRST_PROBE)
+    assert search.room(6, FIRST_PROBE) <= 0
     search.unanswered(ticket, FIRST_PROBE)
-    assert not search.allows(5, FIRST_PROBE + PERIOD - 1)
-    assert search.allows(5, FIRST_PROBE + PERIOD)
+    assert search.room(5, FIRST_PROBE + PERIOD - 1) <= 0
+    assert search.room(5, FIRST_PROBE + PERIOD) == 1
 
 
 def test_a_request_without_an_answer_lets_the_next_test_go() -> None:
     """Tests that end without an answer, or are not sent, do not hold up the climb."""
     search = AdaptiveWindow()
     ticket = search.sent(0)
-    assert not search.allows(0, 0.0)
+    assert search.room(0, 0.0) <= 0
     search.unanswered(ticket, 0.0)
-    assert search.allows(0, 0.0)
+    assert search.room(0, 0.0) == 1
     search.unsent(search.sent(0))
-    assert search.allows(0, 0.0)
+    assert search.room(0, 0.0) == 1
 
 
 def test_a_probe_place_that_is_not_used_is_offered_again() -> None:
     """If nothing is sent with the place of a probe, the next request may use it."""
     search = AdaptiveWindow.holding(5, 0.0)
     search.unsent(search.sent(5))
-    assert search.allows(5, FIRST_PROBE)
+    assert search.room(5, FIRST_PROBE) == 1
 
 
 def test_a_limit_that_was_kept_is_used_at_once() -> None:

@@ -159,8 +159,8 @@ def test_what_an_earlier_run_found_is_the_beginning() -> None:
     run_virtual(main())
 
 
-def test_a_shared_window_has_limits_that_are_given(tmp_path: Any) -> None:
-    """A limit that processes share is not searched."""
+def test_a_shared_window_that_is_given_is_not_searched(tmp_path: Any) -> None:
+    """With a rate that processes share, nothing is found."""
 
     async def main() -> None:
         async with SharedRateLimit(tmp_path / "limit.db") as limiter:
