@@ -417,7 +417,8 @@ class SunoVideoClient:
 
         Args:
             source: the path of a CSV, JSON Lines or JSON file, or tracks from an iterable or an async iterable;
-                None is all that the ledger holds and is not done.
+                None is all that the ledger holds and is not done: what is paid for first, then by row, a page at
+                a time. After a stop, what it may still buy is left as it is, without an outcome.
             ledger: the file that remembers what was bought, so that running again buys only what is missing. None
                 is the client's own ledger; if it has none, for a catalog in a file `catalog.ledger.db` beside
                 `catalog.csv`, as on the command line; for other tracks memory, which a warning says. `NO_LEDGER`

@@ -42,8 +42,9 @@ Handle: TypeAlias = "Callable[[Claiming, str], Coroutine[Any, Any, None]]"
 
 #: The ledger's note that a run was stopped because the API was out of reach.
 OUT_OF_REACH = "out_of_reach"
-#: Rows that `convert(None)` takes from the ledger. One that is being submitted is another part's of the client.
-_NOT_DONE = (State.PLANNED, State.REFUSED, State.SUBMITTED, State.UNKNOWN, State.FAILED)
+#: Rows that `convert(None)` takes from the ledger: first what is, or may be, paid for, then what may be bought.
+#: One that is being submitted is another part's of the client.
+_PAID, _TO_BUY = (State.SUBMITTED, State.UNKNOWN), (State.PLANNED, State.REFUSED, State.FAILED)
 #: The warning for a conversion without a ledger whose caller did not ask for that.
 FORGETS = (
     "this conversion keeps no ledger: what it buys is not remembered, and running it again pays again; name a file"
@@ -317,9 +318,13 @@ class Conversion:
             poller.unread -= left
 
     async def _wanted(self) -> AsyncGenerator[Row, None]:
-        """Yield what the ledger holds and is not done, as a catalog of its tracks."""
+        """Yield what the ledger holds and is not done, as a catalog of its tracks; what is paid for first."""
         made = () if self._options.output_dir is None else (State.SUCCEEDED,)
-        async for row in self._ledger.rows(*_NOT_DONE, *made):
+        async for row in self._ledger.rows(*_PAID, *made):
+            yield Row(row.location, row.track)
+        async for row in self._ledger.rows(*_TO_BUY):
+            if self._stop_signal.stopping:
+                return  # it stays as it is, without a write for each of what may be a million rows
             yield Row(row.location, row.track)
 
     def _claiming(self, row: Row) -> Claiming:
@@ -372,7 +377,10 @@ class Conversion:
     async def _handle(self, send: MemoryObjectSendStream[Outcome], claiming: Claiming, location: str) -> None:
         work = Work(location, self._engine.clock.now())
         try:
-            outcome = await self._rows.process(await claiming(), work)
+            claim = await claiming()
+            if self._source is None and isinstance(claim, Claim) and claim.repeated:
+                return  # it was paid for, and has failed or was not bought after all: its outcome says so
+            outcome = await self._rows.process(claim, work)
             await send.send(
                 evolve(
                     outcome,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Awaitable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from suno_video_async import (
     Track,
     TransportError,
 )
+from suno_video_async._util.aio import in_place
 from suno_video_async.batch.ledgers import is_stream, ledger_beside
 from suno_video_async.ledger.model import NoLedger
 from suno_video_async.protocol.codec import Operation
 from tests.support.clients import TRACK, FakeAPI, client_of
-from tests.support.fakes import answer
+from tests.support.fakes import answer, task_data
 from tests.support.virtual import run_virtual
 
 CATALOG = "task_id,suno_id\nm1,s1\nm1,s2\n"
@@ -342,6 +344,58 @@ async def test_convert_none_is_all_that_the_ledger_wants(tmp_path: Path) -> None
         with pytest.raises(ValueError, match="name one with ledger="):
             client.convert(None)
     assert len(api.created) == 4
+
+
+class FailingAPI(FakeAPI):
+    """Accepts everything; each task runs for a minute, then fails."""
+
+    def info(self, task_id: str) -> Any:
+        status = "failed" if self.now - self.born[task_id] >= self.seconds else "running"
+        return answer(task_data(task_id, status, param=self.inputs[task_id], credits=0))
+
+
+def test_what_is_paid_for_comes_before_what_may_be_bought() -> None:
+    """Then by row; and a row is named once, though it has failed by the time that its turn to be bought comes."""
+    api, ledger = FailingAPI(), SqliteLedger()
+    claimed = list[str]()
+
+    async def work(client: SunoVideoClient) -> list[Outcome]:
+        for track in tracks(2):
+            await in_place(partial(ledger.claim, track, location=""))
+        paid = await client.submit(Track(task_id="m1", suno_id="paid"))
+        claim = ledger.claim
+
+        def noted(track: Track, **place: Any) -> Any:
+            claimed.append(track.suno_id)
+            return claim(track, **place)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ledger, "claim", noted)
+            found = await outcomes_of(client, None)
+        assert paid.done
+        return found
+
+    outcomes = in_virtual_time(api, work, ledger=ledger, max_in_flight=1)
+    assert claimed[0] == "paid"
+    assert sorted(outcome.track.suno_id for outcome in outcomes if outcome.track) == ["paid", "s0", "s1"]
+    assert states(outcomes) == ["failed"] * 3
+
+
+def test_what_a_ledger_may_still_buy_is_left_alone_after_a_stop() -> None:
+    """There may be a million rows: none of them is named, and none is written."""
+    api, ledger = FakeAPI(), SqliteLedger()
+
+    async def work(client: SunoVideoClient) -> list[Outcome]:
+        for track in tracks(1500):
+            await in_place(partial(ledger.claim, track, location=""))
+        async with client.convert(None) as outcomes:
+            first = await anext(outcomes)
+            outcomes.stop()
+            return [first, *[outcome async for outcome in outcomes]]
+
+    outcomes = in_virtual_time(api, work, ledger=ledger, max_in_flight=10)
+    assert states(outcomes).count("succeeded") == len(api.created)
+    assert len(outcomes) < 50
 
 
 async def test_the_unknown_rows_of_a_clients_own_ledger_can_be_settled(tmp_path: Path) -> None:
