@@ -10,8 +10,8 @@ from typing import Any, Final, TypeVar
 
 from attrs import define, field, fields, frozen
 
+from suno_video_async._util.toml import check_fields, load_tables
 from suno_video_async.local.errors import FaultError
-from suno_video_async.local.toml import check_fields, load_tables
 
 T = TypeVar("T")
 

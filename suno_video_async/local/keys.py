@@ -11,8 +11,8 @@ from typing import Any, Final, Literal
 
 from attrs import evolve, field, fields, frozen
 
+from suno_video_async._util.toml import check_fields, load_tables
 from suno_video_async.local.errors import KeysError
-from suno_video_async.local.toml import check_fields, load_tables
 from suno_video_async.models import RateLimit
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,40}")
