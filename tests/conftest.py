@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,12 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 #: A project of its own, whose tests are run as such.
 collect_ignore = ["example_project"]
+
+
+def pytest_configure() -> None:
+    """Keep what is compiled, whatever PYTHONDONTWRITEBYTECODE says: hundreds of processes import the package."""
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(optionalhook=True)
