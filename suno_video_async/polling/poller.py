@@ -224,7 +224,7 @@ class Poller:
             answered = partial(self._on_answer, task_id)
             self.calls.ask(place, task_id, answered, resend=followed.failures, stage=followed.stage)
         elif isinstance(decision, Submit) and self._grant(place):
-            self.schedule.submitting(now)
+            self.schedule.submitting()
         else:
             self.calls.limiter.release(place, sent=False, answered=False)
 

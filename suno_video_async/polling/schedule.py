@@ -46,10 +46,12 @@ from suno_video_async.polling.durations import DurationModel
 #              submissions come first and the polls are postponed. A conversion counts the rows of its catalog, if
 #              they can be counted, so that the schedule knows how near its end is.
 #   capped     Submissions wait for a video to end (`max_in_flight`). One that may go is sent at once: there are
-#              only as many as videos have ended. Finding a finished task lets the next one go: the more of the
-#              recent places went unused, the lower the floor.
+#              only as many as videos have ended. Finding a finished task lets the next one go. So a poll that
+#              probably pays is sent at once, and the places that are left are not kept: they go to less likely
+#              ones, at even intervals.
 #   spare      Nothing waits. Any poll may be sent, evenly spaced: using up the window at once would leave the
-#              schedule unable to poll for the rest of the period.
+#              schedule unable to poll for the rest of the period. Again those that probably pay are not delayed:
+#              at the end of a catalog that would only delay the end.
 #
 # A window of their own for reads. Where the server counts them apart, none of this trade exists: submissions go as
 # fast as their window allows, and never wait for a poll. The bound of the makespan is then
@@ -87,10 +89,10 @@ LEVELS = (0.025, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.95)
 #: ends. A model with few ends is wide and reaches the highest level late: without the lower floor, the slowest
 #: tenth of the ends of 1,000 tracks is noticed after 150 s instead of 103 s.
 NEAR_CERTAIN, CONTENDED_EARLY = len(LEVELS) - 1, LEVELS.index(0.8)
-#: The floors while submissions wait only for a video to end, by the share of recent places that went unused: the
-#: first if none did, the last if almost all did. Constant floors are slower with the cap of 100: 1.218 at 0.8,
-#: 1.207 at 0.55.
-CAPPED = tuple(map(LEVELS.index, (0.8, 0.8, 0.7, 0.55, 0.4, 0.25, 0.15, 0.025)))
+#: Polls from this level on are sent at once if no submission can use the place; others at even intervals, while
+#: submissions wait for a video to end from the level `CAPPED` on. With a lower one, more polls find tasks
+#: unfinished and the makespan hardly changes.
+SURE, CAPPED = LEVELS.index(0.8), LEVELS.index(0.25)
 #: The floors while nothing waits: the lowest level, and a high one with more tasks than places in a window, as
 #: each poll then delays another. A low floor there sends more requests (2.28 per track with the cap of 100,
 #: instead of 2.25); 0.88 ends 300 tracks later (1.116).
@@ -106,9 +108,6 @@ INTERACTIVE, INTERACTIVE_SHARE = LEVELS.index(0.15), 4
 #: to learn. A poll that is too early teaches little, so most places submit. Without these polls 1,000 tracks are
 #: all submitted before the first poll, and the median delay is 458 s.
 EXPLORE, EXPLORE_SHARE = LEVELS.index(0.7), 8
-#: The number of rate periods over which unused places are counted. Places become free in bursts, so one period
-#: says little (it sends slightly more requests); ten adapt too slowly (1.195 with the cap of 100).
-LOOKED_BACK = 3
 #: The number of ends from which the model is used at all, and from which it is trusted. 3 and 10 hardly differ;
 #: with 40 and 160 the slowest tenth of the ends of 1,000 tracks is noticed after 221 s instead of 103 s.
 KNOWN, WELL_KNOWN = 10, 40
@@ -260,7 +259,6 @@ class PollSchedule:
     _polled_at: float = field(default=-math.inf, init=False)
     _since_poll: int = field(default=0, init=False)
     _since_interactive: int = field(default=INTERACTIVE_SHARE, init=False)
-    _used: deque[float] = field(factory=deque[float], init=False, repr=False)
     _drain_until: float | None = field(default=None, init=False)
     _model_version: int = field(default=0, init=False, repr=False)
     _announced: deque[bool] = field(factory=lambda: deque[bool](maxlen=ANNOUNCED), init=False, repr=False)
@@ -389,17 +387,15 @@ class PollSchedule:
             return self._spare(now, self.read_rate, self._reads_floor(backlog))
         if not backlog.ready:
             self._drain_until = None
-        if not backlog.ready and not backlog.blocked:
-            many = self.rate is not None and len(self._live) > self.rate.requests
-            return self._spare(now, self.rate, SPARE_OF_MANY if many else SPARE)
+            return self._without_submissions(now, backlog)
         if (task_id := self._worthwhile(now, backlog) or self._interactive_due()) is not None:
             return Poll(task_id)
-        return Submit() if backlog.ready else Wait(self._next_change(now))
+        return Submit()
 
     def polling(self, task_id: VideoTaskId, now: float) -> None:
         """Record that a poll is being sent; `ended`, `unfinished`, `poll_later` or `poll_at` must follow."""
         live = self._live[task_id]
-        self._use(now)
+        self._since_interactive += 1
         self._polled_at, self._since_poll = now, 0
         if live.interactive:
             self._since_interactive = 0
@@ -408,21 +404,10 @@ class PollSchedule:
         live.being_polled, live.hinted, live.due = True, False, math.inf
         live.ticket = -1
 
-    def submitting(self, now: float) -> None:
+    def submitting(self) -> None:
         """Record that a submission is being sent."""
-        self._use(now)
-        self._since_poll += 1
-
-    def _use(self, now: float) -> None:
         self._since_interactive += 1
-        if self.rate is not None:
-            self._used.append(now)
-            self._forget_used(now)
-
-    def _forget_used(self, now: float) -> None:
-        period = LOOKED_BACK * self.rate.per if self.rate is not None else 0.0
-        while self._used and self._used[0] <= now - period:
-            self._used.popleft()
+        self._since_poll += 1
 
     def _reads_floor(self, backlog: Backlog) -> int:
         """Return the floor of polls that compete with other polls alone."""
@@ -430,12 +415,26 @@ class PollSchedule:
             return SPARE
         return READS_OF_MANY
 
+    def _without_submissions(self, now: float, backlog: Backlog) -> Decision:
+        """Use a place that no submission can use, because none waits or all wait for a video to end."""
+        if backlog.blocked and self._highest(SURE) is None and (due := self._interactive_due()) is not None:
+            return Poll(due)
+        return self._spare(now, self.rate, self._floor(backlog))
+
+    def _floor(self, backlog: Backlog) -> int:
+        """Return the floor of polls that compete with other polls alone, in a window for all calls."""
+        if self.rate is None:
+            return SPARE
+        if backlog.blocked:
+            return CAPPED
+        return SPARE_OF_MANY if len(self._live) > self.rate.requests else SPARE
+
     def _spare(self, now: float, rate: RateLimit | None, floor: int) -> Decision:
         """Use spare places for polls at even intervals, which keeps places for the rest of the period.
 
-        Polls that almost certainly pay are not delayed: each would be sent anyway.
+        Polls that probably pay are not delayed: they would be sent anyway.
         """
-        if (sure := self._highest(NEAR_CERTAIN)) is not None:
+        if (sure := self._highest(SURE)) is not None:
             return Poll(sure)
         task_id = self._highest(floor, interactive=SPARE)
         if task_id is None:
@@ -444,9 +443,7 @@ class PollSchedule:
         return Poll(task_id) if now >= at else Wait(at)
 
     def _worthwhile(self, now: float, backlog: Backlog) -> VideoTaskId | None:
-        """Return the task whose poll is worth a place while submissions wait, if any."""
-        if not backlog.ready:
-            return self._highest(CAPPED[self._unused(now)])
+        """Return the task whose poll is worth a place while submissions wait for one, if any."""
         if backlog.blocked or self._is_draining(now, backlog):
             return None
         if self.durations.ends >= KNOWN:
@@ -461,15 +458,6 @@ class PollSchedule:
         )
         found = [top for top in tops if top is not None]
         return max(found, key=itemgetter(0))[1] if found else None
-
-    def _unused(self, now: float) -> int:
-        """Return the index into `CAPPED` for the share of recent places that went unused."""
-        if self.rate is None:
-            return len(CAPPED) - 1
-        self._forget_used(now)
-        # More than all are used where connections do not come up, which takes no place, or the rate has fallen.
-        unused = max(0.0, 1 - len(self._used) / (LOOKED_BACK * self.rate.requests))
-        return min(int(unused * len(CAPPED)), len(CAPPED) - 1)
 
     def _interactive_due(self) -> VideoTaskId | None:
         top = self._interactive.highest(INTERACTIVE) if self._since_interactive >= INTERACTIVE_SHARE - 1 else None
