@@ -66,6 +66,10 @@ def test_nobody_becomes_this_machine_by_a_header(claim: str) -> None:
     [
         ({"Origin": "http://attacker.test"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
+        ({"Origin": ""}, 403),
+        ({"Origin": "127.0.0.1:8555"}, 403),
+        ({"Origin": "http://me@127.0.0.1:8555"}, 403),
         ({"Origin": "http://127.0.0.1:3000"}, 403),
         ({"Origin": "http://127.0.0.1:8555"}, 200),
         ({"Sec_Fetch_Site": "cross-site"}, 403),
