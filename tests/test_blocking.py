@@ -297,6 +297,25 @@ def test_a_row_that_is_asked_for_as_soon_as_the_last_one_is_there_is_read() -> N
     assert caller.wait(ended) == "all read"
 
 
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_while_a_row_is_read_is_that(
+    server: VideoServer, tmp_path: Path, end: type[BaseException]
+) -> None:
+    """Ctrl+C may come while the caller's own iterable is read: what was read is followed to its end."""
+
+    def rows() -> Iterator[Track]:
+        yield TRACK
+        raise end
+
+    outcomes = list[str]()
+    with client_of(server, ledger=tmp_path / "l.db", rate=None) as client:
+        with pytest.raises(end):
+            outcomes.extend(outcome.state for outcome in client.convert(rows()))
+        assert outcomes in (["planned"], ["succeeded"]) or end is SystemExit  # bought before the stop, or not
+        assert [outcome.state for outcome in client.convert([TRACK])] in (["succeeded"], ["skipped"])
+    assert_charged_once(server)
+
+
 PROGRAM = """
 import logging
 import sys

@@ -132,6 +132,10 @@ class LoopThread:
             await self._stopped.wait()
 
 
+class _ReadingEnded(Exception):  # noqa: N818  no error: what ended it is raised in the thread that reads
+    """An iterable was read up to here, because its thread is to do something else."""
+
+
 @define(eq=False)
 class _Errand:
     """Something to be read in the thread that waits."""
@@ -145,8 +149,8 @@ class _Errand:
                 self.answer.set_result(self.read())
             except Exception as error:
                 self.answer.set_exception(error)
-            except BaseException:
-                self.answer.cancel()
+            except BaseException:  # such as an interruption: what was read so far is all
+                self.answer.set_exception(_ReadingEnded())
                 raise
 
 
@@ -183,9 +187,10 @@ class Caller:
 
     async def read(self, source: Iterable[T]) -> AsyncIterator[T]:
         """Yield the items of an iterable, each read in the thread that waits."""
-        items = await self._ask(lambda: iter(source))
-        while found := await self._ask(lambda: tuple(islice(items, 1))):
-            yield found[0]
+        with suppress(_ReadingEnded):
+            items = await self._ask(lambda: iter(source))
+            while found := await self._ask(lambda: tuple(islice(items, 1))):
+                yield found[0]
 
     async def _ask(self, read: Callable[[], T]) -> T:
         errand = self._errand = _Errand(read)
