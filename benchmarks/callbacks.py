@@ -31,7 +31,8 @@ import aiohttp
 from benchmarks.catalog import PER, RATE, ours, server, write_catalog
 from suno_video_async import NO_LEDGER, CallbackReceiver, SunoVideoClient, SystemClock, Track
 from suno_video_async.callbacks import Inbox
-from suno_video_async.ledger.aio import AsyncLedger, as_ledger
+from suno_video_async.ledger.address import as_ledger
+from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.journal import SubmissionJournal
 from suno_video_async.ledger.model import Transition
 from suno_video_async.ledger.states import State

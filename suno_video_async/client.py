@@ -19,6 +19,7 @@ from suno_video_async.config import Settings, find_proxies
 from suno_video_async.download.filenames import DEFAULT_TEMPLATE
 from suno_video_async.errors import ClientClosedError, ConfigurationError
 from suno_video_async.hooks import Hooks, checked_hooks
+from suno_video_async.ledger.address import sealed
 from suno_video_async.ledger.decision import Buying
 from suno_video_async.models import (
     DEFAULT_TASK_TIMEOUT,
@@ -52,7 +53,8 @@ if TYPE_CHECKING:  # imported when a client opens: half of what an import would 
     from suno_video_async.callbacks import CallbackReceiver
     from suno_video_async.download.partial import Saved
     from suno_video_async.engine import Engine
-    from suno_video_async.ledger.model import Ledger, NoLedger
+    from suno_video_async.ledger.address import LedgerPlace
+    from suno_video_async.ledger.model import NoLedger
     from suno_video_async.polling.forecast import Forecast
 
 #: The most unfinished videos if their number is found: more would only take memory.
@@ -129,7 +131,7 @@ class SunoVideoClient:
         max_connections: int = 20,
         max_in_flight: int | Literal["auto"] = 100,
         retry: RetryPolicy | None = None,
-        ledger: Ledger | str | PathLike[str] | None = None,
+        ledger: LedgerPlace | None = None,
         session: aiohttp.ClientSession | None = None,
         proxy: str | None = None,
         ca_file: str | PathLike[str] | None = None,
@@ -138,6 +140,7 @@ class SunoVideoClient:
         clock: Clock | None = None,
         hooks: Sequence[Hooks] = (),
     ) -> None:
+        ledger = sealed(ledger)
         auto_in_flight = max_in_flight == "auto"
         if max_in_flight == "auto":
             if limiter is None and rate != "auto":
@@ -399,7 +402,7 @@ class SunoVideoClient:
         self,
         source: CatalogSource | None,
         *,
-        ledger: Ledger | str | PathLike[str] | NoLedger | None = None,
+        ledger: LedgerPlace | NoLedger | None = None,
         output_dir: str | PathLike[str] | None = None,
         task_timeout: float = DEFAULT_TASK_TIMEOUT,
         retry_failed: int = 0,
@@ -448,6 +451,7 @@ class SunoVideoClient:
         """
         if source is None and ledger is None and self._options.ledger is None:
             raise ValueError("convert(None) takes its tracks from a ledger: name one with ledger=")
+        ledger = sealed(ledger)
         options = Options(
             output_dir=output_dir,
             task_timeout=task_timeout,
@@ -464,7 +468,7 @@ class SunoVideoClient:
 
     def resume(
         self,
-        ledger: Ledger | str | PathLike[str],
+        ledger: LedgerPlace,
         *,
         output_dir: str | PathLike[str] | None = None,
         task_timeout: float = DEFAULT_TASK_TIMEOUT,
@@ -491,6 +495,7 @@ class SunoVideoClient:
             ValueError: an argument makes no sense.
 
         """
+        ledger = sealed(ledger)
         options = Options(
             output_dir=output_dir,
             task_timeout=task_timeout,
@@ -503,7 +508,7 @@ class SunoVideoClient:
     def _conversion(
         self,
         source: CatalogSource | None,
-        ledger: Ledger | str | PathLike[str] | NoLedger | None,
+        ledger: LedgerPlace | NoLedger | None,
         callbacks: CallbackReceiver | None,
         options: Options,
     ) -> Conversion:
@@ -515,7 +520,7 @@ class SunoVideoClient:
         self,
         source: CatalogSource,
         *,
-        ledger: Ledger | str | PathLike[str] | NoLedger | None = None,
+        ledger: LedgerPlace | NoLedger | None = None,
         retry_failed: int = 0,
         rebuy_changed: bool = False,
         ignore_other_ledgers: bool = False,
@@ -541,6 +546,7 @@ class SunoVideoClient:
         from suno_video_async.batch.ledgers import planned_ledger  # noqa: PLC0415  as in `__aenter__`
         from suno_video_async.batch.plan import plan  # noqa: PLC0415
 
+        ledger = sealed(ledger)
         engine = self._open()
         kept = await planned_ledger(source, ledger, engine.ledger)
         buying = Buying(
@@ -548,7 +554,7 @@ class SunoVideoClient:
         )
         return await plan(engine, source, kept, buying)
 
-    def unknowns(self, ledger: Ledger | str | PathLike[str]) -> Unknowns:
+    def unknowns(self, ledger: LedgerPlace) -> Unknowns:
         """Open a ledger to settle its unknown rows: `async with client.unknowns("l.db") as unknowns:`.
 
         Args:
@@ -557,6 +563,7 @@ class SunoVideoClient:
         """
         from suno_video_async.batch.reconcile import Unknowns  # noqa: PLC0415  as in `__aenter__`
 
+        ledger = sealed(ledger)
         engine = self._open()
         return Unknowns(engine, ledger, engine.ledgers)
 

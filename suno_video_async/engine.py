@@ -40,9 +40,9 @@ from suno_video_async.errors import (
     SunoVideoError,
 )
 from suno_video_async.hooks import SubmitEvent
+from suno_video_async.ledger.address import LedgerPlace
 from suno_video_async.ledger.aio import LIMITS, AsyncLedger
 from suno_video_async.ledger.journal import SubmissionJournal
-from suno_video_async.ledger.model import Ledger
 from suno_video_async.ledger.opened import OpenLedgers
 from suno_video_async.models import (
     Estimate,
@@ -83,7 +83,7 @@ class ClientOptions:
     auto_in_flight: bool = False
     timeout: Timeout
     retry: RetryPolicy
-    ledger: Ledger | str | PathLike[str] | None
+    ledger: LedgerPlace | None
     session: aiohttp.ClientSession | None
     transport: Transport | None
     proxies: Proxies = field(factory=Proxies)
@@ -116,7 +116,7 @@ class Engine:
     ledger: AsyncLedger | None = field(default=None, init=False)
     ledgers: OpenLedgers = field(init=False)
     closed: bool = field(default=False, init=False)
-    broken: ClientClosedError | None = field(default=None, init=False)
+    broken: SunoVideoError | None = field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop = field(init=False)
     _session: aiohttp.ClientSession = field(init=False)
     _downloads: Downloads = field(init=False)
@@ -142,7 +142,7 @@ class Engine:
         if options.ca_file is not None:
             roots = await in_one_thread()(partial(read_roots, options.ca_file))
         await options.limiter.open()
-        self.ledgers = OpenLedgers(self.open_ledger)
+        self.ledgers = OpenLedgers(self.open_ledger, self._end_all)
         self._make_parts(roots)
         try:
             if options.ledger is not None:
@@ -164,6 +164,7 @@ class Engine:
             timeout=options.timeout,
             session=session,
             proxy=options.proxies.of(settings.base_url),
+            may_send=self.ledgers.are_held,
         )
         self.calls = Calls(
             transport=transport,
@@ -174,6 +175,7 @@ class Engine:
             base_url=settings.base_url,
             rng=random.Random(),
             in_flight=lambda: len(self.poller),
+            confirm=self.ledgers.confirm,
             statistics=self.statistics,
         )
         slots = self._slots = anyio.Semaphore(options.max_in_flight, fast_acquire=True)
@@ -200,12 +202,17 @@ class Engine:
 
     def _break_off(self, error: Exception) -> None:
         """Give all that wait for the background work the reason why it has ended."""
-        self.broken = ClientClosedError(f"the client's background work broke off ({error!r}): open a new client")
-        self.broken.__cause__ = error
-        self.poller.fail_submissions(self.broken)
-        self.poller.stop(self.broken)
+        broken = ClientClosedError(f"the client's background work broke off ({error!r}): open a new client")
+        broken.__cause__ = error
+        self._end_all(broken)
+
+    def _end_all(self, reason: SunoVideoError) -> None:
+        """End all use of the API, but for what is in flight; also where a ledger is lost, and with it the key."""
+        self.broken = reason
+        self.poller.fail_submissions(reason)
+        self.poller.stop(reason)
         for submission in list(self._submissions):
-            submission.break_off(self.broken)
+            submission.break_off(reason)
 
     async def aclose(self) -> None:
         """Wait for the submissions in flight, and close everything; a cancellation does not interrupt it."""

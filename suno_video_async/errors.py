@@ -390,7 +390,11 @@ class LedgerError(SunoVideoError):
 
 
 class LedgerLost(LedgerError):  # noqa: N818  a fixed public name
-    """The ledger's file was deleted, replaced or taken over while it was written: nothing more is bought."""
+    """The ledger was lost while it was written: nothing more is bought.
+
+    Its file was deleted, replaced or taken over; or the session with the database that holds it has ended. Then
+    another process may work with the same key by now, so that nothing more is sent at all.
+    """
 
 
 class DoubtfulLedgerError(LedgerError):
@@ -412,8 +416,8 @@ class AnotherKeyError(LedgerError):
     def __init__(self, problem: str) -> None:
         super().__init__(
             problem,
-            fix="use its key, or another file for this account; if the key of its account was changed,"
-            " SqliteLedger(path, same_account=True) asks for one of its tasks and goes on with it",
+            fix="use its key, or another ledger for this account; if the key of its account was changed,"
+            " a ledger made with same_account=True asks for one of its tasks and goes on with it",
         )
 
 

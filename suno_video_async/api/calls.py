@@ -55,6 +55,10 @@ FIRST_PROBE, LAST_PROBE = 1.0, 30.0
 RECORDING = 120.0
 
 
+async def nothing_to_wait_for() -> None:
+    """Return at once."""
+
+
 @define  # frozen ones take four times as long to make, and this is made for every request
 class Result(Generic[T]):
     """How a send ended: with an error, or with a value."""
@@ -79,6 +83,7 @@ class Calls:
     Attributes:
         reporter: notifies the hooks.
         base_url: where the calls go, for events.
+        confirm: waits until it is certain that the ledgers are still this process's; it raises `LedgerLost`.
         in_flight: says how many tasks are known to be running; a 429 on CreateTask may then be their cap.
         on_closed: called when submissions are held up for longer than this library waits, with the reason.
 
@@ -91,6 +96,7 @@ class Calls:
     reporter: Reporter
     base_url: str
     rng: random.Random = field(factory=random.Random)
+    confirm: Callable[[], Awaitable[None]] = nothing_to_wait_for
     in_flight: Callable[[], int] = lambda: 0
     on_closed: Callable[[APIError], None] = lambda _: None
     statistics: CallStatistics = field(factory=CallStatistics)
@@ -282,6 +288,7 @@ class Calls:
         try:
             if journal is not None and (url := await journal.record_intent(self.clock.time())) is not None:
                 request = codec.called_back(request, url)
+            await self.confirm()  # and then nothing is waited for any more
             sent = True
             self.statistics.requests += 1
             if trace is None:

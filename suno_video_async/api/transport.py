@@ -10,7 +10,7 @@ import select
 import ssl
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Protocol
@@ -182,6 +182,8 @@ class AiohttpTransport:
         session: what it is sent over; its own middlewares are called too, its redirects are not followed.
         proxy: the URL of the HTTP proxy that it is sent through; None leaves that to the session.
         drift: tells that the machine slept. The connections that were idle are then dead, but look fresh.
+        may_send: says whether something that costs may still be sent, right before its first byte leaves: what was
+            certain may not be any more once a connection is up.
 
     """
 
@@ -194,6 +196,7 @@ class AiohttpTransport:
         session: aiohttp.ClientSession,
         proxy: str | None = None,
         drift: ClockDrift | None = None,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._api_key = api_key.encode()
@@ -211,6 +214,7 @@ class AiohttpTransport:
         self._session = session
         self._proxy = proxy
         self._drift = drift or ClockDrift()
+        self._may_send = may_send
         # Per-request middlewares replace the session's own, so those are put in front; there is no public name.
         own = getattr(session, "_middlewares", ())
         self._middlewares = (*own, _one_send) if _sends_again(session) else None
@@ -228,7 +232,7 @@ class AiohttpTransport:
         return outcome
 
     async def _exchange(self, request: Request) -> Answer | TransportError:
-        body = None if request.body is None else _Body(request.body)
+        body = None if request.body is None else _Body(request.body, self._may_send)
         head: tuple[int, Mapping[str, str]] | None = None
         part = bytearray()
         _close_idle_connections(self._session, all_of_them=self._drift.noticed())
@@ -258,6 +262,9 @@ class AiohttpTransport:
             failure: TransportError = error.with_traceback(None)
         except Exception as error:  # aiohttp's, a proxy connector's, a middleware's: anything
             failure = self._failure(request, error, sent=_was_sent(body, error))
+            if body is not None and body.held_back:
+                reason = "not sent: the session that holds the ledger has not answered lately"
+                failure = TransportError(f"{request.operation}: {reason}", sent=False)
         if head is None:
             return failure
         return codec.with_evidence(failure, Answer(*head, self._without_key(bytes(part))), request)
@@ -297,10 +304,11 @@ class _Body(BytesPayload):
     this tells whether a request left the machine, and the type of an error does not. A body is written once.
     """
 
-    begun = False
+    begun = held_back = False
 
-    def __init__(self, value: bytes) -> None:
+    def __init__(self, value: bytes, may_send: Callable[[], bool] = lambda: True) -> None:
         super().__init__(value, content_type="application/json")
+        self._may_send = may_send
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         await self.write_with_length(writer, None)
@@ -308,6 +316,9 @@ class _Body(BytesPayload):
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         if self.begun:
             raise TransportError("a middleware of the session tried to send a request twice")
+        if not self._may_send():
+            self.held_back = True
+            raise TransportError("held back")
         self.begun = True
         await super().write_with_length(writer, content_length)
 

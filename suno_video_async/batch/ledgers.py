@@ -13,7 +13,8 @@ from attrs import frozen
 from suno_video_async._util.aio import in_one_thread
 from suno_video_async.batch.catalog import CatalogSource
 from suno_video_async.errors import BoughtElsewhereError
-from suno_video_async.ledger.aio import AsyncLedger, as_ledger
+from suno_video_async.ledger.address import LedgerPlace, as_ledger
+from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.decision import Buying
 from suno_video_async.ledger.model import NO_LEDGER, Ledger, NoLedger
 from suno_video_async.ledger.neighbours import Holding, Neighbours
@@ -24,7 +25,7 @@ from suno_video_async.observability.log import fields, logger
 CATALOG_SUFFIXES = frozenset({".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".tsv", ".xlsx"})
 
 #: What a caller may name as a conversion's ledger.
-GivenLedger: TypeAlias = "AsyncLedger | Ledger | str | PathLike[str] | NoLedger | None"
+GivenLedger: TypeAlias = "AsyncLedger | LedgerPlace | NoLedger | None"
 
 
 @frozen(kw_only=True)
@@ -37,7 +38,7 @@ class LedgerChoice:
 
     """
 
-    ledger: AsyncLedger | Ledger | str | PathLike[str]
+    ledger: AsyncLedger | LedgerPlace
     forgets: bool = False
 
 
@@ -62,9 +63,7 @@ def _default_ledger(catalog: Path) -> Path | None:
     return None if is_stream(catalog) else ledger_beside(catalog)
 
 
-async def planned_ledger(
-    source: CatalogSource, given: GivenLedger, clients: AsyncLedger | None
-) -> Ledger | str | PathLike[str]:
+async def planned_ledger(source: CatalogSource, given: GivenLedger, clients: AsyncLedger | None) -> LedgerPlace:
     """Return the ledger that a conversion would keep, or its file."""
     kept = (await choose_ledger(source, given, clients)).ledger
     return kept.sync if isinstance(kept, AsyncLedger) else kept

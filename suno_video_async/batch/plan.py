@@ -7,7 +7,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from os import PathLike
 from pathlib import Path
 
 import anyio
@@ -19,9 +18,9 @@ from suno_video_async.batch.ledgers import neighbours_of, report_remarks
 from suno_video_async.batch.pricing import RECENT, PriceList, Prices, Shape, shape_of
 from suno_video_async.engine import Engine
 from suno_video_async.errors import CatalogError, InvalidRequestError, NotFoundError
-from suno_video_async.ledger.aio import as_ledger
+from suno_video_async.ledger.address import LedgerPlace, as_ledger
 from suno_video_async.ledger.decision import MISSING, Action, Buying, decide
-from suno_video_async.ledger.model import MICRO, Ledger, LedgerReader, all_rows
+from suno_video_async.ledger.model import MICRO, LedgerReader, all_rows
 from suno_video_async.ledger.neighbours import Holding, Neighbours
 from suno_video_async.ledger.states import BOUGHT, State
 from suno_video_async.models import Estimate, Track
@@ -96,7 +95,7 @@ class Plan:
 async def plan(
     engine: Engine,
     source: CatalogSource,
-    ledger: Ledger | str | PathLike[str] | None = None,
+    ledger: LedgerPlace | None = None,
     buying: Buying = MISSING,
 ) -> Plan:
     """Say what a conversion would come to; nothing is bought and nothing is written.
@@ -139,7 +138,7 @@ async def plan(
 
 async def counted(
     source: CatalogSource,
-    ledger: Ledger | str | PathLike[str] | None,
+    ledger: LedgerPlace | None,
     account: tuple[str, str] | None,
     buying: Buying = MISSING,
 ) -> Count:

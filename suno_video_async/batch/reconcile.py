@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from os import PathLike
 from types import TracebackType
 from typing import Protocol
 
 from suno_video_async._util.aio import in_one_thread
 from suno_video_async.batch.witness import FACT, Evidence, still_open
 from suno_video_async.errors import LedgerError
-from suno_video_async.ledger.aio import AsyncLedger, as_ledger
-from suno_video_async.ledger.model import DROPPED, Ledger, LedgerReader, LedgerRow, RowError, Transition, all_rows
+from suno_video_async.ledger.address import LedgerPlace, as_ledger, sealed
+from suno_video_async.ledger.aio import AsyncLedger
+from suno_video_async.ledger.model import DROPPED, LedgerReader, LedgerRow, RowError, Transition, all_rows
 from suno_video_async.ledger.opened import OpenLedgers
 from suno_video_async.ledger.origin import origin_problem
 from suno_video_async.ledger.states import Cause, State
@@ -52,10 +52,11 @@ class Unknowns:
     def __init__(
         self,
         client: UnknownsClient,
-        ledger: Ledger | str | PathLike[str],
+        ledger: LedgerPlace,
         ledgers: OpenLedgers | None = None,
     ) -> None:
         self._client = client
+        ledger = sealed(ledger)
         self._ledger = AsyncLedger(as_ledger(ledger))
         self._ledgers = ledgers or OpenLedgers(self._open)
 
@@ -143,7 +144,7 @@ class Unknowns:
         return await self._ledger.move(row, transition, cause=Cause.PERSON)
 
 
-async def unknown_rows(ledger: Ledger | str | PathLike[str]) -> list[LedgerRow]:
+async def unknown_rows(ledger: LedgerPlace) -> list[LedgerRow]:
     """Return the rows of a ledger that may be bought, also while it is being written; nothing is written.
 
     Rows that are `submitting` are among them: they are in flight while a conversion runs, and unknown when it was
@@ -153,16 +154,18 @@ async def unknown_rows(ledger: Ledger | str | PathLike[str]) -> list[LedgerRow]:
         LedgerError: there is no ledger, or it cannot be read.
 
     """
+    ledger = sealed(ledger)
     return await in_one_thread()(partial(_read, as_ledger(ledger).reader()))
 
 
-async def balance_evidence(ledger: Ledger | str | PathLike[str]) -> list[Evidence]:
+async def balance_evidence(ledger: LedgerPlace) -> list[Evidence]:
     """Return what the balance says about rows of a ledger that are still unknown, by run; nothing is written.
 
     Raises:
         LedgerError: there is no ledger, or it cannot be read.
 
     """
+    ledger = sealed(ledger)
     return await in_one_thread()(partial(_read_evidence, as_ledger(ledger).reader()))
 
 

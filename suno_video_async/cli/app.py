@@ -86,8 +86,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given[: next((n for n, word in enumerate(given) if not word.startswith("-")), len(given))]
-    main = partial(app.main, given, prog_name="suno-video", standalone_mode=False, obj=given)
+    shown = [_without_password(word) for word in given]
+    main = partial(app.main, given, prog_name="suno-video", standalone_mode=False, obj=shown)
     return _flushed(_caught(main, debug=debug), debug=debug)
+
+
+def _without_password(word: str) -> str:
+    if "://" not in word:
+        return word
+    from suno_video_async.ledger.address import shown_word  # noqa: PLC0415  help does without it
+
+    return shown_word(word)
 
 
 def _caught(command: Callable[[], object], *, debug: bool) -> int:

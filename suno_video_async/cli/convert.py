@@ -16,6 +16,7 @@ from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import (
     Connection,
     Downloads,
+    LedgerChoice,
     Trust,
     callback_port_option,
     check_writable,
@@ -123,7 +124,7 @@ def convert_command(
     *,
     catalog: Path,
     source: CatalogFile,
-    ledger: Path | None,
+    ledger: LedgerChoice | None,
     no_ledger: bool,
     trust: Trust,
     downloads: Downloads,
@@ -218,7 +219,8 @@ def convert_command(
         files=files,
         callbacks=None if callback_url is None else Callbacks(url=callback_url, port=callback_port),
     )
-    files.check(CATALOG=catalog, **{"--ledger": kept, "--share-limit": share_limit})
+    ledger_file = kept if isinstance(kept, Path) else None
+    files.check(CATALOG=catalog, **{"--ledger": ledger_file, "--share-limit": share_limit})
     if downloads.output_dir is not None:
         check_writable(downloads.output_dir)
     return run_interruptible(partial(_convert, job, None if is_stream(catalog) else source, output))

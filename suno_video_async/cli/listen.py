@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import click
 
@@ -13,6 +12,8 @@ from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import (
     Connection,
     Downloads,
+    LedgerChoice,
+    LedgerPath,
     Trust,
     callback_port_option,
     check_writable,
@@ -22,6 +23,7 @@ from suno_video_async.cli.options import (
     public_url,
     rate_or_auto_options,
     task_timeout_option,
+    there_is,
     trust_options,
 )
 from suno_video_async.cli.output import Output
@@ -34,7 +36,7 @@ from suno_video_async.ratelimit.limiter import GivenRate
     "listen",
     epilog="\b\nExample:\n  suno-video listen catalog.ledger.db --callback-url https://name.trycloudflare.com/callbacks",
 )
-@click.argument("ledger", type=click.Path(path_type=Path))
+@click.argument("ledger", type=LedgerPath())
 @click.option(
     "--callback-url",
     callback=public_url,
@@ -60,7 +62,7 @@ from suno_video_async.ratelimit.limiter import GivenRate
 def listen_command(
     context: click.Context,
     *,
-    ledger: Path,
+    ledger: LedgerChoice,
     callback_url: str,
     callback_port: int,
     wait: float,
@@ -82,7 +84,7 @@ def listen_command(
     """
     from suno_video_async.cli.run import Callbacks, Job, run  # noqa: PLC0415  help and mistakes do without it
 
-    if not ledger.exists():
+    if not there_is(ledger):
         raise UsageProblem(f"there is no ledger {ledger}: name the file that convert wrote, catalog.ledger.db")
     if downloads.output_dir is not None:
         check_writable(downloads.output_dir)

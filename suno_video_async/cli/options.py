@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shlex
@@ -9,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 
 import click
 from attrs import field, frozen
@@ -21,13 +22,14 @@ from suno_video_async.download.filenames import DEFAULT_TEMPLATE, NameTemplate
 from suno_video_async.download.places import Folder, folder_of
 from suno_video_async.errors import MissingExtraError
 from suno_video_async.hooks import Hooks
+from suno_video_async.ledger.address import LedgerAddress, as_ledger, is_address, ledger_at
 from suno_video_async.models import DEFAULT_TASK_TIMEOUT, RateLimit, RetryPolicy, Timeout
 from suno_video_async.ratelimit.limiter import DEFAULT_RATE, GivenRate, RateLimiter
 
 if TYPE_CHECKING:
     from suno_video_async.cli.probe import Route
     from suno_video_async.client import SunoVideoClient
-    from suno_video_async.ledger.sqlite import SqliteLedger
+    from suno_video_async.ledger.model import Ledger
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -260,6 +262,29 @@ def _decorated(command: Command, *options: Callable[[Command], Command]) -> Comm
     return command
 
 
+#: The place of a ledger: a file or an address.
+LedgerChoice: TypeAlias = "Path | LedgerAddress"
+
+
+class LedgerPath(click.Path):
+    """Reads the place of a ledger: a path, or an address."""
+
+    def __init__(self, *, dir_okay: bool = True) -> None:
+        super().__init__(path_type=Path, dir_okay=dir_okay)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the place."""
+        return LedgerAddress.parse(value) if is_address(value) else super().convert(value, param, ctx)
+
+
+def there_is(ledger: LedgerChoice) -> bool:
+    """Whether there is a ledger at a place. Blocks."""
+    if isinstance(ledger, Path):
+        return ledger.exists()
+    with contextlib.closing(as_ledger(ledger).reader()) as reader:
+        return reader.open_to_read()
+
+
 @frozen(kw_only=True)
 class Trust:
     """In spite of what a ledger is written; see `SqliteLedger`."""
@@ -267,11 +292,9 @@ class Trust:
     accept: bool = False
     same_account: bool = False
 
-    def ledger(self, path: Path | None) -> SqliteLedger:
+    def ledger(self, place: LedgerChoice) -> Ledger:
         """Return a ledger that is not open yet."""
-        from suno_video_async.ledger.sqlite import SqliteLedger  # noqa: PLC0415  likewise
-
-        return SqliteLedger(path, accept=self.accept, same_account=self.same_account)
+        return ledger_at(place, accept=self.accept, same_account=self.same_account)
 
 
 def trust_options(command: Command) -> Command:
@@ -305,10 +328,10 @@ def ledger_options(command: Command) -> Command:
         command,
         click.option(
             "--ledger",
-            type=click.Path(path_type=Path, dir_okay=False),
-            metavar="FILE",
-            help="The file that remembers what was bought; without it, one beside the catalog: catalog.ledger.db"
-            " for catalog.csv.",
+            type=LedgerPath(dir_okay=False),
+            metavar="FILE|URL",
+            help="What remembers what was bought: a file, or postgresql://…?ledger=NAME; without it, a file beside"
+            " the catalog: catalog.ledger.db for catalog.csv.",
         ),
         click.option("--no-ledger", is_flag=True, help="Keep no ledger: every run buys everything again."),
     )
@@ -320,8 +343,8 @@ def other_ledgers_option(command: Command) -> Command:
     return click.option("--ignore-other-ledgers", is_flag=True, help=says)(command)
 
 
-def ledger_of(catalog: Path, ledger: Path | None, *, no_ledger: bool) -> Path | None:
-    """Return the ledger's file, or None where none is wanted.
+def ledger_of(catalog: Path, ledger: LedgerChoice | None, *, no_ledger: bool) -> LedgerChoice | None:
+    """Return the ledger's place, or None where none is wanted.
 
     Raises:
         UsageProblem: both are asked for, or there is no place for a ledger beside the catalog.

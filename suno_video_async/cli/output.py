@@ -22,6 +22,7 @@ from rich.text import Text
 from suno_video_async._util.text import escaped_json, one_line
 from suno_video_async.config import default_key_file, is_secret, read_key_file
 from suno_video_async.errors import ConfigurationError
+from suno_video_async.ledger.address import without_passwords
 
 #: Keys that were found elsewhere than in the environment.
 _known = set[str]()
@@ -40,11 +41,11 @@ def keep_stored_secret() -> None:
 
 
 def redacted(text: str) -> str:
-    """Return `text` with API keys replaced."""
+    """Return `text` with API keys replaced, and without the passwords of ledgers' addresses."""
     for own in (os.environ.get("CRUN_API_KEY", "").strip(), *_known):
         if is_secret(own):
             text = text.replace(own, "[api key]")
-    return _KEYS.sub("[api key]", text)
+    return without_passwords(_KEYS.sub("[api key]", text))
 
 
 def printable(text: str) -> str:

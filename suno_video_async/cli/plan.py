@@ -19,10 +19,12 @@ from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import (
     Command,
     Connection,
+    LedgerChoice,
     client_options,
     ledger_of,
     ledger_options,
     other_ledgers_option,
+    there_is,
 )
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.session import with_client
@@ -130,7 +132,7 @@ def plan_command(
     *,
     catalog: Path,
     source: CatalogFile,
-    ledger: Path | None,
+    ledger: LedgerChoice | None,
     no_ledger: bool,
     ignore_other_ledgers: bool,
     connection: Connection,
@@ -145,7 +147,7 @@ def plan_command(
     The exit code says whether the questions were answered, not whether the credits are enough.
     """
     kept = ledger_of(catalog, ledger, no_ledger=no_ledger)
-    if ledger is not None and not ledger.exists():
+    if ledger is not None and not there_is(ledger):
         output.note(f"there is no ledger {ledger} yet: nothing counts as bought")
     buying = Buying(ignore_other_ledgers=ignore_other_ledgers)
     return quote_catalog(source, kept, connection, output, buying)
@@ -171,7 +173,7 @@ def quote_tracks(tracks: Sequence[Track], connection: Connection, output: Output
 
 
 def quote_catalog(
-    source: CatalogFile, ledger: Path | None, connection: Connection, output: Output, buying: Buying
+    source: CatalogFile, ledger: LedgerChoice | None, connection: Connection, output: Output, buying: Buying
 ) -> int:
     """Say what converting a catalog would buy, as `convert` would decide it."""
 

@@ -14,7 +14,7 @@ from attrs import define, field
 
 from suno_video_async._util.words import many
 from suno_video_async.cli.exits import Exit, UsageProblem
-from suno_video_async.cli.options import above_zero, rate_options
+from suno_video_async.cli.options import LedgerChoice, LedgerPath, above_zero, rate_options
 from suno_video_async.cli.output import Output, redacted
 from suno_video_async.config import DEFAULT_BASE_URL
 from suno_video_async.models import RateLimit
@@ -33,7 +33,7 @@ _LEDGER_SUFFIXES = (".ledger.db", ".db")
     "  suno-video report catalog.ledger.db --watch 5 --open\n"
     "  suno-video report catalog.ledger.db -o /var/www/catalog.html --posters 0",
 )
-@click.argument("ledger", type=click.Path(path_type=Path))
+@click.argument("ledger", type=LedgerPath())
 @click.option(
     "-o",
     "--output",
@@ -71,7 +71,7 @@ _LEDGER_SUFFIXES = (".ledger.db", ".db")
 @click.option("--json", "as_json", is_flag=True, help="Print the totals as JSON, on a terminal too.")
 def report_command(
     *,
-    ledger: Path,
+    ledger: LedgerChoice,
     place: Path | None,
     catalog: Path | None,
     rate: RateLimit | None,
@@ -113,11 +113,12 @@ def report_command(
 def _watch(report: _Report, every: float, *, opens: bool) -> int:
     """Write a report again and again until no process writes the ledger; the last one does not refresh itself."""
     # Help and mistakes do without it.
-    from suno_video_async.ledger.lock import held_by  # noqa: PLC0415  see above
+    from suno_video_async.ledger.address import as_ledger  # noqa: PLC0415  see above
 
+    reader = as_ledger(report.ledger).reader()
     try:
         # Asked before the ledger is read: what its writer wrote last is then in the last page.
-        while held_by(report.ledger) is not None:
+        while reader.writer() is not None:
             report.write(refresh=every)
             if opens:
                 _open(report.target, report.output)
@@ -137,18 +138,20 @@ def _open(target: Path, output: Output) -> None:
         output.note(f"no browser was found: open {target} in one")
 
 
-def _beside(ledger: Path) -> Path:
+def _beside(ledger: LedgerChoice) -> Path:
+    if not isinstance(ledger, Path):
+        return Path(f"{ledger.name}.report.html")
     stem = next(
         (ledger.name.removesuffix(end) for end in _LEDGER_SUFFIXES if ledger.name.endswith(end)), ledger.name
     )
     return ledger.with_name(f"{stem}.report.html")
 
 
-def _check(target: Path, ledger: Path, *, force: bool) -> None:
+def _check(target: Path, ledger: LedgerChoice, *, force: bool) -> None:
     from suno_video_async.report.saving import NotOursError, check_place  # noqa: PLC0415  see above
 
     try:
-        check_place(target, ledger, force=force)
+        check_place(target, ledger if isinstance(ledger, Path) else None, force=force)
     except NotOursError as error:
         raise UsageProblem(str(error)) from None
     except OSError as error:
@@ -178,7 +181,7 @@ class _Report:
 
     """
 
-    ledger: Path
+    ledger: LedgerChoice
     target: Path
     output: Output
     catalog: Path | None

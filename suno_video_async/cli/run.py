@@ -6,7 +6,6 @@ import contextlib
 import shlex
 from collections.abc import AsyncGenerator, Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 import anyio
@@ -25,7 +24,7 @@ from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
 from suno_video_async.cli.live.display import Progress, shown
 from suno_video_async.cli.live.state import LiveState, problem_line
-from suno_video_async.cli.options import Connection, Downloads, Trust
+from suno_video_async.cli.options import Connection, Downloads, LedgerChoice, Trust
 from suno_video_async.cli.outcome_files import OutcomeFiles
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.cli.probe import check_reachable
@@ -33,7 +32,7 @@ from suno_video_async.cli.purchases import Purchases, resume_command
 from suno_video_async.cli.tally import PROBLEMS_SHOWN, Tally
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.errors import BudgetExceeded, SunoVideoError
-from suno_video_async.ledger.aio import as_ledger
+from suno_video_async.ledger.address import as_ledger
 from suno_video_async.ledger.decision import Buying
 from suno_video_async.ledger.model import NO_LEDGER, LedgerRow, all_rows
 from suno_video_async.ledger.states import State
@@ -64,7 +63,7 @@ class Job:
         title: its name, for people, and in the locations of its rows.
         total: the number of its rows, if they can be counted.
         downloads: where the videos go.
-        ledger: the file that remembers what was bought; None keeps it in memory.
+        ledger: the place that remembers what was bought; None keeps it in memory.
         trust: in spite of what it is taken as it is.
         buying: what may be bought.
         again: the command as it was given: with a ledger, running it again resumes.
@@ -86,7 +85,7 @@ class Job:
     total: int | None = None
     downloads: Downloads = field(factory=Downloads)
     task_timeout: float = DEFAULT_TASK_TIMEOUT
-    ledger: Path | None = None
+    ledger: LedgerChoice | None = None
     trust: Trust = field(factory=Trust)
     buying: Buying = field(factory=Buying)
     again: tuple[str, ...] = ()
@@ -276,8 +275,8 @@ async def _emit_rest(job: Job, tally: Tally, output: Output) -> None:
     tally.leave_rest_planned()
 
 
-def _submitted(path: Path) -> list[LedgerRow]:
-    ledger = as_ledger(path).reader()
+def _submitted(place: LedgerChoice) -> list[LedgerRow]:
+    ledger = as_ledger(place).reader()
     try:
         return list(all_rows(ledger, State.SUBMITTED)) if ledger.open_to_read() else []
     finally:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +16,8 @@ from suno_video_async.cli.interrupts import Interrupts, run_interruptible
 from suno_video_async.cli.options import (
     Command,
     Connection,
+    LedgerChoice,
+    LedgerPath,
     Trust,
     accept_ledger_option,
     client_options,
@@ -33,7 +34,7 @@ from suno_video_async.ledger.states import State
 if TYPE_CHECKING:
     from suno_video_async.batch.reconcile import Unknowns
     from suno_video_async.client import SunoVideoClient
-    from suno_video_async.ledger.sqlite import SqliteLedger
+    from suno_video_async.ledger.model import Ledger
 
 _SUBMITTING = "being submitted: in flight while a convert is running, unknown if it was interrupted"
 
@@ -41,9 +42,9 @@ _SUBMITTING = "being submitted: in flight while a convert is running, unknown if
 def _ledger_option(command: Command) -> Command:
     return click.option(
         "--ledger",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=LedgerPath(dir_okay=False),
         required=True,
-        metavar="FILE",
+        metavar="FILE|URL",
         help="The ledger: catalog.ledger.db beside catalog.csv, unless convert was given another one.",
     )(command)
 
@@ -76,7 +77,7 @@ def unknown_group() -> None:
 )
 @_ledger_option
 @output_options
-def list_command(*, ledger: Path, output: Output) -> int:
+def list_command(*, ledger: LedgerChoice, output: Output) -> int:
     """List the tracks that may have been paid for: row, track, since when, why, and the task id if known.
 
     This works while a convert is running. The other verbs take the row's number.
@@ -115,7 +116,7 @@ def adopt_command(
     *,
     row: int,
     task_id: str,
-    ledger: Path,
+    ledger: LedgerChoice,
     accept_ledger: bool,
     connection: Connection,
     output: Output,
@@ -150,7 +151,7 @@ def adopt_command(
 def resend_command(
     *,
     rows: tuple[int, ...],
-    ledger: Path,
+    ledger: LedgerChoice,
     accept_ledger: bool,
     yes: bool,
     dry_run: bool,
@@ -178,7 +179,7 @@ def resend_command(
     )
 
 
-def _confirmed(rows: Sequence[int], ledger: Path, output: Output) -> bool:
+def _confirmed(rows: Sequence[int], ledger: LedgerChoice, output: Output) -> bool:
     if not sys.stdin.isatty():
         raise UsageProblem("resending can pay twice: pass --yes to do it without confirmation")
     found = {row.id: row for row in _unknown_rows(ledger)}
@@ -189,7 +190,7 @@ def _confirmed(rows: Sequence[int], ledger: Path, output: Output) -> bool:
     return click.confirm("Each of these is bought again and costs credits again. Continue?", err=True)
 
 
-def _unknown_among(rows: Sequence[int], ledger: Path) -> list[LedgerRow]:
+def _unknown_among(rows: Sequence[int], ledger: LedgerChoice) -> list[LedgerRow]:
     """Return the rows with these numbers.
 
     Raises:
@@ -203,7 +204,7 @@ def _unknown_among(rows: Sequence[int], ledger: Path) -> list[LedgerRow]:
     return [found[number] for number in dict.fromkeys(rows)]
 
 
-def _unknown_rows(ledger: Path) -> Sequence[LedgerRow]:
+def _unknown_rows(ledger: LedgerChoice) -> Sequence[LedgerRow]:
     found = list[LedgerRow]()
 
     async def read(_: Interrupts) -> int:
@@ -227,7 +228,7 @@ def _unknown_rows(ledger: Path) -> Sequence[LedgerRow]:
 @accept_ledger_option
 @connection_options("base_url")
 def drop_command(
-    *, rows: tuple[int, ...], ledger: Path, accept_ledger: bool, connection: Connection, output: Output
+    *, rows: tuple[int, ...], ledger: LedgerChoice, accept_ledger: bool, connection: Connection, output: Output
 ) -> int:
     """Give up the videos of these ROWs: they count as failed, and convert never buys them again.
 
@@ -238,7 +239,7 @@ def drop_command(
 
 
 def _settle(
-    ledger: SqliteLedger,
+    ledger: Ledger,
     connection: Connection,
     output: Output,
     decision: Callable[[Unknowns], Awaitable[list[LedgerRow]]],

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import closing
 from functools import partial
-from os import PathLike
 from typing import ParamSpec, TypeVar
 
 from suno_video_async._util.aio import RunBlocking, in_one_thread, in_place, run_to_completion
 from suno_video_async.clock import Clock
-from suno_video_async.errors import AnotherKeyError, LedgerError, NotFoundError
+from suno_video_async.errors import AnotherKeyError, LedgerError, LedgerLost, NotFoundError
+from suno_video_async.ledger.commands import Commands
 from suno_video_async.ledger.group_commit import GroupCommit
+from suno_video_async.ledger.holding import HeldLedger, Holding
 from suno_video_async.ledger.model import Ledger, LedgerReader, LedgerRow, Transition, task_of
 from suno_video_async.ledger.origin import origin_problem
 from suno_video_async.ledger.register import WorkRegister
@@ -26,11 +27,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def as_ledger(ledger: Ledger | str | PathLike[str] | None) -> Ledger:
-    """Return a ledger: the one given, one in a file, or one in memory."""
-    return SqliteLedger(ledger) if ledger is None or isinstance(ledger, str | PathLike) else ledger
-
-
 def last_bought(reader: LedgerReader) -> LedgerRow | None:
     """Return the row whose task was bought last, of a ledger that is not open."""
     with closing(reader):
@@ -40,9 +36,9 @@ def last_bought(reader: LedgerReader) -> LedgerRow | None:
 
 def _runner_of(ledger: Ledger) -> RunBlocking:
     """Return how the calls of a ledger leave the event loop."""
-    if not isinstance(ledger, SqliteLedger):
-        return in_one_thread()
-    return in_place if ledger.path is None else GroupCommit(ledger.one_commit)
+    if isinstance(ledger, SqliteLedger) and ledger.path is None:
+        return in_place
+    return GroupCommit(ledger.one_commit) if isinstance(ledger, Commands) else in_one_thread()
 
 
 #: A task has ended for a row in one of these.
@@ -56,6 +52,7 @@ class AsyncLedger:
         sync: what is kept.
         register: the rows that are being worked on.
         shared: whether several parts of a client have used it: a row may then have moved on since it was read.
+        on_lost: what is called, with the reason, when the session that it goes with has ended.
 
     Args:
         ledger: what is kept.
@@ -67,6 +64,8 @@ class AsyncLedger:
         self.sync = ledger
         self.register: WorkRegister = WorkRegister()
         self.shared: bool = False
+        self.on_lost = dict[Callable[[LedgerLost], None], None]()
+        self._holding: Holding | None = None
         self._runs = set[int]()
         self._run_blocking = run_blocking or _runner_of(ledger)
 
@@ -127,9 +126,42 @@ class AsyncLedger:
                 f"{error.problem}, and not to this account: {problem}", fix="use another file for this account"
             ) from error
 
+    def hold(self) -> None:
+        """Begin to watch the session that an open ledger goes with, if there is one."""
+        if isinstance(self.sync, HeldLedger):
+            self._holding = Holding(self.sync, self._run_blocking, self._lose)
+
+    def is_held(self) -> bool:
+        """Whether it is certain that the ledger is still this process's. Never blocks."""
+        return self._holding is None or self._holding.is_fresh()
+
+    async def confirm(self) -> None:
+        """Return once it is certain that the ledger is still this process's.
+
+        Raises:
+            LedgerLost: it is not.
+
+        """
+        if self._holding is not None:
+            try:
+                await self._holding.confirm()
+            except LedgerLost as error:
+                self._lose(error)
+                raise
+
+    def _lose(self, error: LedgerLost) -> None:
+        for lose in tuple(self.on_lost):
+            lose(error)
+
     async def close(self) -> None:
         """Close it, even while the caller is being cancelled."""
-        await run_to_completion(self.call(self.sync.close))
+        await run_to_completion(self._close())
+
+    async def _close(self) -> None:
+        holding, self._holding = self._holding, None
+        if holding is not None:
+            await holding.stop()
+        await self.call(self.sync.close)
 
     async def begin_run(self) -> int:
         """Return the number of a new run, which goes on until `end_run`."""

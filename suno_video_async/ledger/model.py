@@ -191,6 +191,28 @@ class Totals:
 class LedgerReader(Protocol):
     """What a ledger can be asked, beside the process that writes it. Calls may block."""
 
+    @property
+    def name(self) -> str:
+        """Where it is kept, for people: its file, or its address without a password."""
+        ...
+
+    @property
+    def newest_schema(self) -> int:
+        """The version that `schema_version` has once this program has written the ledger."""
+        ...
+
+    def writer(self) -> str | None:
+        """Return who writes the ledger at present, in words, or None; it need not be open."""
+        ...
+
+    def problems(self) -> Sequence[str]:
+        """Return what a thorough look at it finds wrong; of a large one that takes a while."""
+        ...
+
+    def schema_version(self) -> int:
+        """Return the version of its tables; a writer updates older ones."""
+        ...
+
     def open_to_read(self, account: tuple[str, str] | None = None, *, must_exist: bool = False) -> bool:
         """Open it without ever writing to it; return False if there is no such ledger yet.
 

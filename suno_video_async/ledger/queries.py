@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from suno_video_async._util.netaddr import is_uri
-from suno_video_async.errors import LedgerError
+from suno_video_async.errors import AnotherKeyError, LedgerError
 from suno_video_async.ledger.model import Attempt, AttemptTimes, LedgerRow, RowError, Totals
 from suno_video_async.ledger.states import State
 from suno_video_async.models import Track, VideoTaskId
@@ -252,6 +252,31 @@ class Queries:
     def _meta(self, name: str) -> str | None:
         found = self._select("SELECT value FROM meta WHERE name = ?", name)
         return str(found[0][0]) if found else None
+
+
+def refuse_foreign(
+    name: str, meta: Mapping[str, str], account: tuple[str, str] | None, *, same_account: bool
+) -> None:
+    """Refuse a ledger that is not this account's.
+
+    Args:
+        name: where it is kept.
+        meta: what it says of itself.
+        account: the provider and the fingerprint that it must belong to, or None for any.
+        same_account: whether another fingerprint of the provider is the same account's.
+
+    Raises:
+        AnotherKeyError: it belongs to another key of the provider.
+        LedgerError: it belongs to another provider.
+
+    """
+    if account is not None and meta.get("provider") != account[0]:
+        whose = str(meta.get("provider"))
+        raise LedgerError(
+            f"the ledger {name} belongs to {whose}", fix="use its account, or another ledger for this one"
+        )
+    if account is not None and meta.get("fingerprint") != account[1] and not same_account:
+        raise AnotherKeyError(f"the ledger {name} belongs to another key")
 
 
 def sums(db: Connection) -> tuple[int, int]:

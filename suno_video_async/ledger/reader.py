@@ -11,8 +11,9 @@ from pathlib import Path
 from suno_video_async._util.words import many
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.copies import doubt_about_content
+from suno_video_async.ledger.lock import held_by
 from suno_video_async.ledger.queries import Queries, no_ledger, sums
-from suno_video_async.ledger.schema import examine, read_only, translated, up_to_date
+from suno_video_async.ledger.schema import MIGRATIONS, examine, read_only, translated, up_to_date
 
 
 class SqliteReader(Queries):
@@ -37,6 +38,15 @@ class SqliteReader(Queries):
 
     def _translated(self) -> AbstractContextManager[None]:
         return translated(self.path)
+
+    @property
+    def newest_schema(self) -> int:
+        """The version of the schema that this program writes."""
+        return len(MIGRATIONS)
+
+    def writer(self) -> str | None:
+        """Return who writes the file at present, in words, or None."""
+        return None if self.path is None else held_by(self.path)
 
     def open_to_read(self, account: tuple[str, str] | None = None, *, must_exist: bool = False) -> bool:
         """Open it beside its writer; return False if there is no such ledger yet.

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from attrs import evolve
 
-from suno_video_async.errors import AnotherKeyError, DoubtfulLedgerError, LedgerError
+from suno_video_async.errors import DoubtfulLedgerError, LedgerError
 from suno_video_async.ledger.copies import Facts, doubt_about_content, is_uncounted
 from suno_video_async.ledger.files import counter_of, has_log, log_of, read_counter, read_mark
-from suno_video_async.ledger.queries import Connection
+from suno_video_async.ledger.queries import Connection, refuse_foreign
 
 #: "SVAL": marks the file as a ledger of ours.
 APPLICATION_ID = 0x5356414C
@@ -184,13 +184,7 @@ def examine(path: Path, account: tuple[str, str] | None = None, *, same_account:
         (submissions,) = connection.execute("SELECT COUNT(*) FROM attempts").fetchone()
     finally:
         connection.close()
-    if account is not None and meta.get("provider") != account[0]:
-        whose = str(meta.get("provider"))
-        raise LedgerError(
-            f"the ledger {path} belongs to {whose}", fix="use its account, or another file for this one"
-        )
-    if account is not None and meta.get("fingerprint") != account[1] and not same_account:
-        raise AnotherKeyError(f"the ledger {path} belongs to another key")
+    refuse_foreign(str(path), meta, account, same_account=same_account)
     # A writer that has just begun has its log by now, and one that was there before may just have closed it.
     logged = had_log or has_log(path)
     return evolve(nothing, exists=True, mark=mark, alone=None, has_log=logged, submissions=submissions)

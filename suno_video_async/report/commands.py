@@ -90,14 +90,15 @@ def commands(facts: Facts, *, catalog: Path | None, base_url: str | None) -> Com
     """
     return Commands(
         ledger=str(facts.ledger),
-        catalog=str(catalog or _catalog_beside(facts.ledger) or _named_catalog(facts) or "CATALOG"),
+        catalog=str(catalog or _catalog_beside(facts) or _named_catalog(facts) or "CATALOG"),
         output_dir=_output_dir(facts),
         base_url=base_url,
     )
 
 
-def _catalog_beside(ledger: Path) -> Path | None:
-    if not ledger.name.endswith(_LEDGER):
+def _catalog_beside(facts: Facts) -> Path | None:
+    ledger = facts.ledger
+    if not isinstance(ledger, Path) or not ledger.name.endswith(_LEDGER):
         return None
     stem = ledger.name.removesuffix(_LEDGER)
     return next(
@@ -111,7 +112,7 @@ def _named_catalog(facts: Facts) -> Path | None:
     for item in reversed(facts.items):
         name, comma, _ = item.row.location.rpartition(", ")
         if comma and Path(name).suffix.lower() in SUFFIXES:
-            found = facts.ledger.with_name(Path(name).name)
+            found = facts.folder / Path(name).name
             return found if found.is_file() else Path(name)
     return None
 

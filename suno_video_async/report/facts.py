@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import define, evolve, field, frozen
 
 from suno_video_async.batch.witness import FACT, Evidence, still_open
-from suno_video_async.ledger.aio import as_ledger
+from suno_video_async.ledger.address import LedgerAddress, as_ledger, sealed
 from suno_video_async.ledger.model import AttemptTimes, LedgerReader, LedgerRow, RowError, all_rows
 from suno_video_async.ledger.states import State
 from suno_video_async.models import Track
@@ -52,7 +52,7 @@ class Facts:
     """Everything that a report shows.
 
     Attributes:
-        ledger: the file, as it was named.
+        ledger: the file or the address, as it was named.
         provider: the service's address.
         at: when it was read, in Unix seconds.
         items: the rows in their order, at most `MOST_LISTED`.
@@ -70,7 +70,7 @@ class Facts:
 
     """
 
-    ledger: Path
+    ledger: Path | LedgerAddress
     provider: str
     at: float
     items: tuple[Item, ...] = ()
@@ -85,6 +85,11 @@ class Facts:
     ended: tuple[float, ...] = ()
     took: tuple[float, ...] = ()
     undated: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the ledger's file; the current one if it is in no file."""
+        return self.ledger.parent if isinstance(self.ledger, Path) else Path()
 
     @property
     def total(self) -> int:
@@ -114,11 +119,13 @@ def title_of(track: Track) -> str:
     return next((named[name] for name in _TITLES if named.get(name)), "")
 
 
-def read(ledger: str | PathLike[str], *, now: float | None = None, clean: Callable[[str], str] = str) -> Facts:
+def read(
+    ledger: LedgerAddress | str | PathLike[str], *, now: float | None = None, clean: Callable[[str], str] = str
+) -> Facts:
     """Read a consistent snapshot of a ledger, even while another process writes it. Blocks.
 
     Args:
-        ledger: its file.
+        ledger: its file or its address.
         now: Unix seconds; None for the system's time.
         clean: removes from a text what must not be shown.
 
@@ -126,21 +133,23 @@ def read(ledger: str | PathLike[str], *, now: float | None = None, clean: Callab
         LedgerError: it does not exist, is not a ledger, is of a newer version, or is damaged.
 
     """
+    ledger = sealed(ledger)
     reader = as_ledger(ledger).reader()
     try:
         reader.open_to_read(must_exist=True)
         with reader.at_one_moment():
-            return _facts(reader, Path(ledger), time.time() if now is None else now, clean)
+            place = ledger if isinstance(ledger, LedgerAddress) else Path(ledger)
+            return _facts(reader, place, time.time() if now is None else now, clean)
     finally:
         reader.close()
 
 
-def _facts(ledger: LedgerReader, path: Path, now: float, clean: Callable[[str], str]) -> Facts:
+def _facts(ledger: LedgerReader, place: Path | LedgerAddress, now: float, clean: Callable[[str], str]) -> Facts:
     sums = _Sums()
     for item in _items(ledger, sums, clean):
         sums.add(item)
     return Facts(
-        ledger=path,
+        ledger=place,
         provider=ledger.provider() or "",
         at=now,
         items=tuple(sums.items),

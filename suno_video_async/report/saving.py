@@ -18,7 +18,7 @@ class NotOursError(Exception):
     """The file may not be replaced; the message says why."""
 
 
-def check_place(place: Path, ledger: Path, *, force: bool) -> None:
+def check_place(place: Path, ledger: Path | None, *, force: bool) -> None:
     """Refuse to overwrite a file that is not a report. Blocks.
 
     Raises:
@@ -30,12 +30,16 @@ def check_place(place: Path, ledger: Path, *, force: bool) -> None:
         raise NotOursError(f"{place} is a folder: name a file for the report")
     if place.exists() and not place.is_file():
         raise NotOursError(f"{place} is not a regular file: name one for the report, or - for stdout")
-    real, kept = place.resolve(), ledger.resolve()
-    same = place.exists() and ledger.exists() and place.samefile(ledger)
-    if same or real in {kept.with_name(kept.name + suffix) for suffix in _BESIDE}:
+    if ledger is not None and _belongs_to(place, ledger):
         raise NotOursError(f"{place} belongs to the ledger: name another file for the report")
     if place.exists() and not force and not is_report(place):
         raise NotOursError(f"{place} exists and is not a report: name another file, or pass --force")
+
+
+def _belongs_to(place: Path, ledger: Path) -> bool:
+    real, kept = place.resolve(), ledger.resolve()
+    same = place.exists() and ledger.exists() and place.samefile(ledger)
+    return same or real in {kept.with_name(kept.name + suffix) for suffix in _BESIDE}
 
 
 def is_report(place: Path) -> bool:

@@ -40,20 +40,20 @@ def files(facts: Facts, *, page: Path) -> Mapping[int, File]:
     """
     folder = _absolute(page).parent
     known = ((item.row.id, item.row.path) for item in facts.items)
-    return {number: _file(path, facts.ledger, folder) for number, path in known if path is not None}
+    return {number: _file(path, facts.folder, folder) for number, path in known if path is not None}
 
 
-def _file(path: Path, ledger: Path, folder: Path) -> File:
-    for place in _places(path, ledger):
+def _file(path: Path, kept_in: Path, folder: Path) -> File:
+    for place in _places(path, kept_in):
         if (size := _size(place)) is not None:
             return File(path=place, href=href(place, folder), size=size)
     return File(path=path, href=href(_absolute(path), folder), size=None)
 
 
-def _places(path: Path, ledger: Path) -> Iterable[Path]:
+def _places(path: Path, kept_in: Path) -> Iterable[Path]:
     yield _absolute(path)
     if not path.is_absolute():
-        yield _absolute(ledger.parent / path)
+        yield _absolute(kept_in / path)
 
 
 def _absolute(path: Path) -> Path:

@@ -62,6 +62,17 @@ async def test_one_request_one_answer() -> None:
     assert f"User-Agent: suno-video-async/{__version__}\r\n" in head
 
 
+async def test_no_byte_leaves_when_it_is_not_certain_any_more_that_one_may() -> None:
+    """It is asked once the connection is up, whatever time that took; a read costs nothing."""
+    async with raw_server(says(http(b"{}"))) as server, make_session() as session:
+        transport = AiohttpTransport(server.url, KEY, timeout=Timeout(), session=session, may_send=lambda: False)
+        with pytest.raises(TransportError, match="has not answered lately") as caught:
+            await transport.send(CREATE)
+        assert not caught.value.sent
+        await transport.send(READ)
+    assert [head.split()[0] for head in server.heads] == [b"GET"]
+
+
 async def test_a_base_url_may_have_a_path() -> None:
     """A gateway's prefix goes before the API's own paths."""
     async with raw_server(says(http(b""))) as server:

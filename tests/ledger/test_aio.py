@@ -27,7 +27,8 @@ from suno_video_async.errors import (
     TransportError,
     WaitTimeout,
 )
-from suno_video_async.ledger.aio import AsyncLedger, as_ledger
+from suno_video_async.ledger.address import as_ledger
+from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.journal import SubmissionJournal, described, micro, transition_of
 from suno_video_async.ledger.model import MICRO, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger

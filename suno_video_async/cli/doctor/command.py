@@ -13,11 +13,18 @@ from rich.text import Text
 
 from suno_video_async.cli.exits import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import Connection, connection_options, output_dir_option
+from suno_video_async.cli.options import (
+    Connection,
+    LedgerChoice,
+    LedgerPath,
+    connection_options,
+    output_dir_option,
+)
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.config import Settings
 from suno_video_async.download.places import Folder
 from suno_video_async.errors import ConfigurationError
+from suno_video_async.ledger.address import LedgerAddress
 
 if TYPE_CHECKING:
     from suno_video_async.cli.doctor.machine import Check
@@ -31,13 +38,13 @@ _NO_KEY = "ak_" + "-" * 32
     "doctor",
     epilog="\b\nExamples:\n  suno-video doctor\n  suno-video doctor catalog.ledger.db --output-dir videos",
 )
-@click.argument("ledger", required=False, type=click.Path(path_type=Path))
+@click.argument("ledger", required=False, type=LedgerPath())
 @output_dir_option(says="The folder that videos would be saved to.")
 @click.option("--offline", is_flag=True, help="Do not contact the service: check only this machine.")
 @connection_options("base_url", "timeout", "proxy", "ca_file")
 def doctor_command(
     *,
-    ledger: Path | None,
+    ledger: LedgerChoice | None,
     output_dir: Folder,
     offline: bool,
     connection: Connection,
@@ -72,9 +79,9 @@ def doctor_command(
         if code := run_interruptible(ask):
             return code
     report.add([machine.check_output(output_dir, offline=offline)])
-    report.add(
-        [machine.check_folder("ledger folder", Path() if ledger is None else ledger.parent, for_ledger=True)]
-    )
+    if not isinstance(ledger, LedgerAddress):
+        folder = Path() if ledger is None else ledger.parent
+        report.add([machine.check_folder("ledger folder", folder, for_ledger=True)])
     report.add(machine.check_extras())
     if ledger is not None:
         report.add(machine.check_ledger(ledger, settings))

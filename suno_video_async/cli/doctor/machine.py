@@ -19,12 +19,11 @@ from attrs import frozen
 
 from suno_video_async._util.filesystem import network_file_system
 from suno_video_async.cli import errors
+from suno_video_async.cli.options import LedgerChoice
 from suno_video_async.config import Settings, default_key_file, has_usual_shape, is_secret
 from suno_video_async.download.places import Folder
-from suno_video_async.errors import ConfigurationError, LedgerError, MissingKeyError
-from suno_video_async.ledger.lock import held_by
-from suno_video_async.ledger.schema import MIGRATIONS
-from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.errors import ConfigurationError, LedgerError, MissingExtraError, MissingKeyError
+from suno_video_async.ledger.address import as_ledger
 from suno_video_async.ledger.states import State
 
 #: Free bytes below which a catalog's videos may not fit, and below which not even one may.
@@ -226,37 +225,40 @@ def _unwritable(folder: Path) -> str | None:
         return error.strerror or str(error)
 
 
-def check_ledger(path: Path, settings: Settings | None) -> Iterator[Check]:
+def check_ledger(place: LedgerChoice, settings: Settings | None) -> Iterator[Check]:
     """Check a ledger, even while another process writes it: its integrity, account and unsettled rows."""
     name = "ledger"
-    ledger = SqliteLedger(path)
+    ledger = as_ledger(place).reader()
     try:
         if not ledger.open_to_read(settings.account if settings else None):
             fix = "name the file that convert wrote, catalog.ledger.db"
-            yield fail(name, f"{path}: there is no ledger", fix)
+            yield fail(name, f"{place}: there is no ledger", fix)
             return
         problems, states = ledger.problems(), ledger.totals().states
-        schema = ledger.schema_version()
+        schema, holder = ledger.schema_version(), ledger.writer()
     except LedgerError as error:
         yield fail(name, error.problem, errors.fix(error) or "restore it from a copy")
+        return
+    except MissingExtraError as error:
+        yield fail(name, str(error), "install the extra")
         return
     finally:
         ledger.close()
     if problems:
-        yield fail(name, f"{path} is damaged: {problems[0]}", "restore it from a copy")
+        yield fail(name, f"{place} is damaged: {problems[0]}", "restore it from a copy")
         return
     whose = "of this key's account" if settings else "no key to compare its account with"
-    old = "" if schema == len(MIGRATIONS) else f" (the next convert upgrades it to {len(MIGRATIONS)})"
-    yield ok(name, f"{path} is intact, {whose}, schema {schema}{old}")
-    yield _check_rows(path, states)
-    holder = held_by(path)
+    newest = ledger.newest_schema
+    old = "" if schema == newest else f" (the next convert upgrades it to {newest})"
+    yield ok(name, f"{place} is intact, {whose}, schema {schema}{old}")
+    yield _check_rows(place, states)
     yield ok("ledger lock", f"being written by {holder}" if holder else "not being written")
 
 
-def _check_rows(path: Path, states: Mapping[State, int]) -> Check:
+def _check_rows(place: LedgerChoice, states: Mapping[State, int]) -> Check:
     counts = ", ".join(f"{number} {state}" for state, number in sorted(states.items())) or "no tracks yet"
     unsettled: Sequence[State] = (State.UNKNOWN, State.SUBMITTING)
     if any(states.get(state) for state in unsettled):
-        fix = shlex.join(["suno-video", "unknown", "list", "--ledger", str(path)])
+        fix = shlex.join(["suno-video", "unknown", "list", "--ledger", str(place)])
         return warn("ledger rows", f"{counts}; the unknown ones may have been paid for", fix)
     return ok("ledger rows", counts)
