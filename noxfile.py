@@ -30,6 +30,11 @@ def install(session: nox.Session, *groups: str) -> None:
 
 #: The rules that cost money: each of their branches is tested.
 MONEY = ["protocol/*", "ratelimit/*", "ledger/*", "polling/*", "api/*"]
+#: Of these, what only speaks to a server is tested with a server, and measured there.
+BY_SERVICES = "suno_video_async/ledger/postgres.py"
+#: A PostgreSQL server as one wheel, for tests; with its hashes.
+POSTGRES = ".github/requirements/postgres.txt"
+SERVICES = ["tests/services", "tests/ledger"]
 
 
 @nox.session
@@ -74,7 +79,8 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
     session.run("coverage", "report", "--fail-under=95")
     for rules in MONEY:
-        session.run("coverage", "report", f"--include=suno_video_async/{rules}", "--fail-under=100")
+        only = (f"--include=suno_video_async/{rules}", f"--omit={BY_SERVICES}")
+        session.run("coverage", "report", *only, "--fail-under=100")
 
 
 @nox.session
@@ -90,9 +96,13 @@ def browser(session: nox.Session) -> None:
 
 @nox.session
 def services(session: nox.Session) -> None:
-    """Use servers of others: an object store that speaks S3."""
+    """Use servers of others: PostgreSQL, with the whole suite of the ledger, and a store that speaks S3."""
     install(session, "services")
-    session.run("pytest", "-q", "-m", "services", "tests/services", *session.posargs)
+    session.install("--require-hashes", "--requirement", POSTGRES)
+    session.run("coverage", "run", "-m", "pytest", "-q", "-m", "services", *(session.posargs or SERVICES))
+    if not session.posargs:
+        session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
+        session.run("coverage", "report", f"--include={BY_SERVICES}", "--fail-under=100")
 
 
 @nox.session

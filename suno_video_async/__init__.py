@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         SubmitEvent,
     )
     from suno_video_async.ledger.model import NO_LEDGER, Ledger, LedgerRow
+    from suno_video_async.ledger.postgres import PostgresLedger
     from suno_video_async.ledger.sqlite import SqliteLedger
     from suno_video_async.models import (
         Estimate,
@@ -138,6 +139,7 @@ else:  # hidden from type checkers, to which a name that is misspelt stays an er
         "OutcomeState": "models",
         "PauseEvent": "hooks",
         "Plan": "batch.plan",
+        "PostgresLedger": "ledger.postgres",
         "PriceEvent": "hooks",
         "RateLimit": "models",
         "RateLimiter": "ratelimit.limiter",
@@ -242,6 +244,7 @@ __all__ = [
     "OutcomeState",
     "PauseEvent",
     "Plan",
+    "PostgresLedger",
     "PriceEvent",
     "RateLimit",
     "RateLimitError",

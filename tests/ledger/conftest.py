@@ -4,17 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from suno_video_async.ledger.sqlite import SqliteLedger
-from tests.ledger.support import opened
+from tests.ledger.support import opened_at
+from tests.support import postgres
+
+#: Where tests of what every ledger does are made: once by default, in the other places by the session `services`.
+ELSEWHERE = pytest.mark.services
 
 
-@pytest.fixture
-def memory() -> Iterator[SqliteLedger]:
+#: Modules about the faults that a file may have.
+OF_FILES = frozenset({"test_copies", "test_lock", "test_opening", "test_power_loss", "test_private_files"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = [
+        item for item in items if item.path.stem not in OF_FILES or not item.get_closest_marker("services")
+    ]
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[str]:
+    """Return the address of a PostgreSQL database."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture(
+    params=["memory", pytest.param("file", marks=ELSEWHERE), pytest.param("postgres", marks=ELSEWHERE)]
+)
+def memory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """Return an open ledger in memory."""
-    ledger = opened()
+    file = tmp_path / "catalog.db" if request.param == "file" else None
+    ledger = opened_at(_address(request) if request.param == "postgres" else file)
     yield ledger
     ledger.close()
 
@@ -25,9 +49,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "catalog.db"
 
 
-@pytest.fixture
-def ledger(path: Path) -> Iterator[SqliteLedger]:
+@pytest.fixture(params=["file", pytest.param("postgres", marks=ELSEWHERE)])
+def ledger(request: pytest.FixtureRequest, path: Path) -> Iterator[Any]:
     """Return an open ledger in a file."""
-    ledger = opened(path)
+    ledger = opened_at(path if request.param == "file" else _address(request))
     yield ledger
     ledger.close()
+
+
+def _address(request: pytest.FixtureRequest) -> str:
+    return postgres.named(request.getfixturevalue("database"))

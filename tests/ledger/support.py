@@ -8,13 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
+from suno_video_async.ledger.commands import Commands
 from suno_video_async.ledger.model import LedgerRow, Transition
+from suno_video_async.ledger.postgres import PostgresLedger
 from suno_video_async.ledger.schema import APPLICATION_ID, MIGRATIONS
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import MusicTaskId, SunoId, Track, VideoTaskId
 
 PROVIDER, FINGERPRINT = "https://api.example.test", "0123456789abcdef"
+
+#: For a test of what only a file does: a disk that is full, what is kept beside it.
+in_a_file = pytest.mark.parametrize("ledger", ["file"], indirect=True)
 
 #: How a row comes into each state.
 WAYS: dict[State, Sequence[State]] = {
@@ -41,7 +48,16 @@ def opened(path: Path | None = None, **options: Any) -> SqliteLedger:
     return ledger
 
 
-def begin(ledger: SqliteLedger, row: LedgerRow, *, reserve: int = 0, budget: int | None = None) -> int:
+def opened_at(place: Path | str | None) -> Commands:
+    """Return an open ledger of the tests' account, in a file, in memory or in PostgreSQL."""
+    if not isinstance(place, str):
+        return opened(place)
+    ledger = PostgresLedger(place, now=lambda: 1000.0)
+    ledger.open(provider=PROVIDER, fingerprint=FINGERPRINT)
+    return ledger
+
+
+def begin(ledger: Commands, row: LedgerRow, *, reserve: int = 0, budget: int | None = None) -> int:
     """Begin an attempt, with a nonce that no other has."""
     nonce = f"nonce {row.id} {ledger.totals()} {row.failures} {row.cost}"
     return ledger.begin_attempt(row.id, nonce=nonce, at=2000.0, reserve=reserve, budget=budget)
@@ -53,7 +69,7 @@ def transition(state: State, row: LedgerRow) -> Transition:
     return Transition(state=state, video_task_id=task)
 
 
-def row_in(ledger: SqliteLedger, state: State, suno_id: str = "s1", *, reserve: int = 0) -> LedgerRow:
+def row_in(ledger: Commands, state: State, suno_id: str = "s1", *, reserve: int = 0) -> LedgerRow:
     """Return a new row that has come into a state."""
     row = ledger.claim(track(suno_id), location="catalog.csv:2").row
     for step in WAYS[state]:
@@ -90,26 +106,26 @@ def made_by_version(path: Path, version: int) -> Path:
     return path
 
 
-def reread(ledger: SqliteLedger, row: LedgerRow) -> LedgerRow:
+def reread(ledger: Commands, row: LedgerRow) -> LedgerRow:
     """Return a row as it stands now."""
     found = ledger.row(row.id)
     assert found is not None
     return found
 
 
-def connection(ledger: SqliteLedger) -> sqlite3.Connection:
+def connection(ledger: Commands) -> sqlite3.Connection:
     """Return what an open ledger talks to."""
     assert ledger._connection is not None
     return cast("sqlite3.Connection", ledger._connection)
 
 
-def everything(ledger: SqliteLedger) -> Sequence[Any]:
+def everything(ledger: Commands) -> Sequence[Any]:
     """Return all that a ledger holds, and its sums."""
     db = connection(ledger)
     tables = [db.execute(f"SELECT * FROM {name}").fetchall() for name in ("rows", "attempts", "meta")]
     return [*tables, ledger.totals()]
 
 
-def person(ledger: SqliteLedger, row: LedgerRow, state: State) -> LedgerRow:
+def person(ledger: Commands, row: LedgerRow, state: State) -> LedgerRow:
     """Decide about an unknown row."""
     return ledger.move(row.id, transition(state, row), cause=Cause.PERSON)

@@ -13,7 +13,7 @@ from suno_video_async.ledger.model import MICRO, LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
-from tests.ledger.support import begin, connection, everything, opened, person, reread, row_in, track
+from tests.ledger.support import begin, connection, everything, in_a_file, opened, person, reread, row_in, track
 
 
 def sums(ledger: SqliteLedger) -> tuple[int, int]:
@@ -187,6 +187,7 @@ class Full:
     ],
     ids=["begin", "succeeded", "failed", "claim", "note"],
 )
+@in_a_file
 @pytest.mark.parametrize("rolls_back", [False, True])
 def test_a_commit_that_fails(
     ledger: SqliteLedger, write: Callable[[SqliteLedger, LedgerRow, LedgerRow], object], rolls_back: bool

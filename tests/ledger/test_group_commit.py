@@ -30,6 +30,7 @@ from tests.ledger.support import (
     begin,
     connection,
     everything,
+    in_a_file,
     opened,
     reread,
     row_in,
@@ -204,15 +205,34 @@ def test_each_loop_has_a_queue_of_its_own() -> None:
 # The ledger
 
 
+class Watched:
+    """A connection that notes where transactions begin and end."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.statements = list[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        if statement.split(maxsplit=1)[0] in {"BEGIN", "COMMIT", "ROLLBACK"}:
+            self.statements.append(statement)
+        return self._connection.execute(statement, *values)
+
+
 @contextmanager
 def watched(ledger: SqliteLedger) -> Iterator[list[str]]:
     """Note the transactions of a ledger."""
-    statements = list[str]()
-    connection(ledger).set_trace_callback(
-        lambda said: statements.append(said) if said.split()[0] in {"BEGIN", "COMMIT", "ROLLBACK"} else None
-    )
-    yield statements
-    connection(ledger).set_trace_callback(None)
+    own = connection(ledger)
+    ledger._connection = seen = Watched(own)
+    yield seen.statements
+    ledger._connection = own
+
+
+def test_a_file_is_locked_before_anything_is_written() -> None:
+    """What one transaction reads, and then decides by, no other program can change meanwhile."""
+    assert SqliteLedger._BEGIN == "BEGIN IMMEDIATE"
 
 
 def group_of(ledger: SqliteLedger, *calls: Callable[[], Any]) -> list[Any]:
@@ -241,7 +261,7 @@ def test_several_writes_are_one_commit(ledger: SqliteLedger) -> None:
             succeed(ledger, bought),
             partial(ledger.claim, track("s9"), location=""),
         )
-    assert statements == ["BEGIN IMMEDIATE", "COMMIT"]
+    assert statements == [ledger._BEGIN, "COMMIT"]
     assert number == 1
     assert (moved.state, done.state) == (State.SUBMITTED, State.SUCCEEDED)
     assert isinstance(claim, Claim)
@@ -274,7 +294,7 @@ def test_a_refusal_leaves_the_others(ledger: SqliteLedger) -> None:
             partial(ledger.move, second.id, Transition(state=State.DOWNLOADED)),
             succeed(ledger, bought),
         )
-    assert statements == ["BEGIN IMMEDIATE", "COMMIT"]
+    assert statements == [ledger._BEGIN, "COMMIT"]
     assert one == 1
     assert isinstance(two, BudgetExceeded), "a budget holds within one commit, too"
     assert isinstance(three, LedgerError)
@@ -295,10 +315,11 @@ def test_a_write_that_fails_halfway_undoes_nothing_of_others(ledger: SqliteLedge
     assert "belongs to another row" in str(error)
     assert reread(ledger, going).state is State.SUBMITTING
     assert ledger.sums == (0, 9), "counted once"
-    assert statements[:2] == ["BEGIN IMMEDIATE", "ROLLBACK"]
-    assert statements[2:] == ["BEGIN IMMEDIATE", "COMMIT", "BEGIN IMMEDIATE", "ROLLBACK"]
+    assert statements[:2] == [ledger._BEGIN, "ROLLBACK"]
+    assert statements[2:] == [ledger._BEGIN, "COMMIT", ledger._BEGIN, "ROLLBACK"]
 
 
+@in_a_file
 @pytest.mark.parametrize("rolls_back", [False, True])
 def test_a_disk_that_is_full_at_the_commit(ledger: SqliteLedger, rolls_back: bool) -> None:
     """Each write of the batch has the error, nothing is written or counted, and questions are answered."""
@@ -320,6 +341,7 @@ def test_a_disk_that_is_full_at_the_commit(ledger: SqliteLedger, rolls_back: boo
     assert ledger.sums == (3, 9)
 
 
+@in_a_file
 def test_a_disk_that_is_full_in_the_middle(ledger: SqliteLedger) -> None:
     """A write for which there is no room has the error, whatever SQLite undoes; those that fit are written."""
     bought = row_in(ledger, State.SUBMITTED)
@@ -371,7 +393,7 @@ def test_a_lock_is_waited_for_once(path: Path, monkeypatch: pytest.MonkeyPatch) 
             partial(ledger.note_fact, "a", "b"),
             partial(ledger.row, row.id),
         )
-    assert statements == ["BEGIN IMMEDIATE"]
+    assert statements == [ledger._BEGIN]
     errors = [first, second, third]
     assert all(isinstance(error, LedgerError) and error.temporary for error in errors)
     assert len(set(map(id, errors))) == 3
@@ -409,6 +431,7 @@ def test_opening_shares_no_commit(path: Path) -> None:
     ledger.close()
 
 
+@in_a_file
 def test_the_counter_is_written_after_the_commit(ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A counter that knew of more submissions than the file would have a whole ledger refused."""
     planned = [row_in(ledger, State.PLANNED, f"s{n}") for n in range(3)]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -83,25 +81,25 @@ def test_the_database_itself_keeps_one_row_a_track(memory: SqliteLedger) -> None
     """A second row of one track, which would be a second purchase, is refused whatever the code above does."""
     row = row_in(memory, State.SUBMITTED)
     columns = "key, task_id, suno_id, author, brand, extra, place, state, run, since"
-    with pytest.raises(sqlite3.IntegrityError, match=r"rows\.key"):
+    with pytest.raises(Exception, match=r"rows[._]key"):
         connection(memory).execute(
             f"INSERT INTO rows ({columns}) SELECT {columns} FROM rows WHERE id = ?", (row.id,)
         )
 
 
-def test_a_reader_of_another_account_is_refused(path: Path, ledger: SqliteLedger) -> None:
+def test_a_reader_of_another_account_is_refused(ledger: SqliteLedger) -> None:
     """Who plans for one account is not shown what another one bought."""
-    reader = SqliteLedger(path)
+    reader = ledger.reader()
     with pytest.raises(LedgerError, match="belongs to another key"):
         reader.open_to_read((PROVIDER, "another"))
     assert reader.open_to_read((PROVIDER, FINGERPRINT))
     reader.close()
 
 
-def test_a_reader_is_asked_from_any_thread(path: Path, ledger: SqliteLedger) -> None:
+def test_a_reader_is_asked_from_any_thread(ledger: SqliteLedger) -> None:
     """A ledger is opened in one worker thread and read in another."""
     row = row_in(ledger, State.UNKNOWN)
-    reader = SqliteLedger(path)
+    reader = ledger.reader()
     assert reader.open_to_read()
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(reader.rows).result(20) == [row]
