@@ -16,6 +16,7 @@ from typing import Any
 from attrs import define, field
 
 from suno_video_async.ledger.model import Claim, LedgerRow, Transition
+from suno_video_async.ledger.queries import Connection
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause
 from suno_video_async.local.service import ApiService
@@ -84,7 +85,7 @@ class WatchedLedger(SqliteLedger):
             super().note_place(at)
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Iterator[Connection]:
         self.write_place()
         with super()._transaction() as db:
             yield db
