@@ -128,27 +128,24 @@ class Downloads:
     async def _store(self, video: Video, place: StorePath, *, sha256: bool) -> Saved:
         """Put a video into a store, unless it is there; it is downloaded and checked on this machine before."""
         stores, task = self._stores, written(video.task_id)
-        here: tuple[Path, str] | None = None
+        if self._staging is None:
+            self._staging = await self._run_blocking(staging_folder)
+        here, digest = staged(self._staging, place, video.task_id), ""
+        remove = partial(here.unlink, missing_ok=True)
+        await self._run_blocking(remove)  # what a process left that was killed during its upload
         try:
             for target in itertools.islice(candidates(place, video.task_id), MOST_NAMES):
                 found = await stores.find(target)
                 if found is None or found.task is None:  # else it says whose it is
-                    here = here or await self._stage(video, place)
+                    if not digest:
+                        digest = (await self._fetch(video, here, sha256=True)).sha256 or ""
                     async with self._queue:
-                        found = await stores.put(here[0], target, task=task, sha256=here[1])
+                        found = await stores.put(here, target, task=task, sha256=digest)
                 if found is not None and found.task == task:
                     return Saved(uri=target.uri, sha256=found.sha256 if sha256 else None)
         finally:
-            if here is not None:
-                await self._run_blocking(partial(here[0].unlink, missing_ok=True))
+            await self._run_blocking(remove)
         raise DownloadError(f"{place} and {MOST_NAMES - 1} other names are taken in the store", url=video.url)
-
-    async def _stage(self, video: Video, place: StorePath) -> tuple[Path, str]:
-        """Download a video that goes to a store, and return its file and digest."""
-        if self._staging is None:
-            self._staging = await self._run_blocking(staging_folder)
-        saved = await self._fetch(video, staged(self._staging, place, video.task_id), sha256=True)
-        return saved.path or self._staging, saved.sha256 or ""
 
     async def _fetch(self, video: Video, path: Path, *, sha256: bool) -> Saved:
         server, url = self._server(), video.url

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from suno_video_async import MissingExtraError, Outcome, Saved, Track, Video
 from suno_video_async.download import store as stores
 from suno_video_async.download.places import StorePath, folder_of
 from suno_video_async.ledger.aio import AsyncLedger
+from suno_video_async.ledger.model import LedgerRow
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.testing import VideoServer, assert_charged_once, serve
 
@@ -75,11 +77,11 @@ def content(place: StorePath) -> dict[str, bytes]:
     return {key: bytes(obstore.get(store, key).bytes()) for key in keys}
 
 
-def rows(ledger: Path) -> list[tuple[str, str | None, Path | None]]:
+def kept(ledger: Path) -> Sequence[LedgerRow]:
     reader = SqliteLedger(ledger)
     reader.open_to_read()
     try:
-        return [(row.state.value, row.uri, row.path) for row in reader.rows()]
+        return reader.rows()
     finally:
         reader.close()
 
@@ -93,7 +95,7 @@ def test_a_video_goes_to_a_store(server: VideoServer, place: StorePath, here: Pa
     assert outcome.record()["path"] == uri
     (key,), (video,) = zip(*content(place).items(), strict=True)
     assert (key, hashlib.sha256(video).hexdigest()) == ("a folder/videos/song.mp4", outcome.sha256)
-    assert rows(ledger) == [("downloaded", uri, None)]
+    assert [(row.state.value, row.uri, row.path) for row in kept(ledger)] == [("downloaded", uri, None)]
     assert [file for file in here.rglob("*") if file.is_file()] == []
 
 
@@ -126,7 +128,12 @@ def test_two_ledgers_share_a_store(server: VideoServer, place: StorePath, tmp_pa
 
 @pytest.mark.parametrize("marked", [True, False], ids=["says whose it is", "says nothing"])
 def test_a_run_that_ended_before_its_note_is_finished(
-    server: VideoServer, place: StorePath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked: bool
+    server: VideoServer,
+    place: StorePath,
+    here: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    marked: bool,
 ) -> None:
     """The next one finds the video in the store and notes it, once; also in a store that keeps no metadata."""
     settle, put = AsyncLedger.settle, obstore.put_async
@@ -146,7 +153,11 @@ def test_a_run_that_ended_before_its_note_is_finished(
         with pytest.raises(RuntimeError, match="killed"):
             convert(server, place, song(), ledger=tmp_path / "a.db")
     assert len(content(place)) == 1
+    (task,) = (row.video_task_id for row in kept(tmp_path / "a.db"))
+    left = stores.staged(here / f"suno-video-{os.getuid()}", place / "song.mp4", str(task))
+    left.write_bytes(b"of the process that was killed")
     (outcome,) = convert(server, place, song(), ledger=tmp_path / "a.db", sha256=True)
+    assert [file for file in here.rglob("*") if file.is_file()] == []
     ((key, video),) = content(place).items()
     assert (outcome.state, outcome.uri) == ("downloaded", f"{place.root}/{key}")
     assert outcome.sha256 == hashlib.sha256(video).hexdigest()
