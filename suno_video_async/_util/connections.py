@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -83,6 +83,7 @@ class Connection(asyncio.Protocol):
         self._stalled: asyncio.TimerHandle | None = None
         self._is_open = False
         self._is_answering = False
+        self._waiting: asyncio.Task[object] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection, or refuse it."""
@@ -100,9 +101,9 @@ class Connection(asyncio.Protocol):
         """Release the connection."""
         self._state = _State.REFUSED
         self._all.leave(self)
-        for timer in (self._timer, self._stalled):
-            if timer is not None:
-                timer.cancel()
+        for pending in (self._timer, self._stalled, self._waiting):
+            if pending is not None:
+                pending.cancel()
         if self._is_open:
             self._inner.connection_lost(exc)
 
@@ -141,6 +142,14 @@ class Connection(asyncio.Protocol):
             self._state = _State.HEAD
             self._is_answering = True
             self._wait(self._limits.idle_seconds, self.abort)
+
+    async def wait_for(self, news: Coroutine[Any, Any, object]) -> None:
+        """Wait for something to answer with, at most until the client is gone."""
+        self._waiting = asyncio.create_task(news)
+        try:
+            await asyncio.wait([self._waiting])
+        finally:
+            self._waiting.cancel()
 
     def answered(self) -> None:
         """Note that an answer was sent."""

@@ -15,7 +15,7 @@ from aiohttp import web
 from attrs import evolve
 
 from suno_video_async._util import connections
-from suno_video_async._util.connections import Limits, connection_of
+from suno_video_async._util.connections import Connection, Limits, connection_of
 from suno_video_async.clock import Clock
 from suno_video_async.local.errors import LocalServerError
 from suno_video_async.local.exchange import MAX_BODY, Delivery, Envelope, Reply, ServerRequest, encoded
@@ -53,12 +53,12 @@ class Edge:
         """Answer one request."""
         connection = connection_of(request.transport)
         try:
-            return await self._answer(request)
+            return await self._answer(request, connection)
         finally:
             if connection is not None:
                 connection.answered()
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, connection: Connection | None) -> web.StreamResponse:
         body = b""
         if request.can_read_body:
             try:
@@ -78,8 +78,8 @@ class Edge:
             remote=request.remote,
         )
         reply = self._service.handle(asked)
-        if reply.wait is not None:
-            await reply.wait()
+        if reply.wait is not None and connection is not None:
+            await connection.wait_for(reply.wait())
             reply = self._service.handle(evolve(asked, waited=True))
         if reply.prepare is not None:
             await anyio.to_thread.run_sync(reply.prepare)

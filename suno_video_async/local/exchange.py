@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Final
@@ -120,7 +120,7 @@ class Reply:
     delivery: Delivery = Delivery.ANSWER
     delay: float = 0.0
     prepare: Callable[[], object] | None = None
-    wait: Callable[[], Awaitable[object]] | None = None
+    wait: Callable[[], Coroutine[Any, Any, object]] | None = None
 
     @property
     def length(self) -> int:

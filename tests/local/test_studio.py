@@ -516,6 +516,19 @@ async def test_only_so_many_pages_wait(studio: FakeStudio, monkeypatch: pytest.M
     await waiting
 
 
+async def test_a_page_that_is_gone_waits_no_more() -> None:
+    """Its place is another page's at once: who loads the page again and again is not kept out."""
+    async with quick() as server:
+        async with session_of(server) as session, session.get("/studio/tasks") as response:
+            state = (await response.json())["state"]
+        for _ in range(3):
+            async with session_of(server) as session:
+                waiting = asyncio.ensure_future(session.get("/studio/tasks", params={"since": state}))
+                await until(lambda: server.service.changes.waiting)
+                waiting.cancel()
+                await until(lambda: not server.service.changes.waiting)
+
+
 async def test_a_stop_does_not_wait_for_the_page() -> None:
     """A server that stops answers the pages that wait, and ends at once."""
     async with quick() as server, session_of(server) as session:
