@@ -30,6 +30,7 @@ from suno_video_async.clock import SystemClock
 from suno_video_async.download.places import StorePath
 from suno_video_async.download.store import Found, Stores
 from suno_video_async.ledger import files, sqlite
+from suno_video_async.ledger.commands import Commands
 from suno_video_async.ledger.copies import Counter, Mark, Phase
 from suno_video_async.ledger.group_commit import GroupCommit, _outcome_of
 from suno_video_async.ledger.model import LedgerRow, Transition
@@ -110,9 +111,9 @@ def _around(points: Points, owner: Any, name: str, before: str | None = None, af
 
 def arm(points: Points) -> None:
     """Put every point into the code that reaches it."""
-    _around(points, SqliteLedger, "claim", "claim: before", "claim: committed")
-    _around(points, SqliteLedger, "_insert", after="claim: written, not committed")
-    _around(points, SqliteLedger, "_recover", after=RECOVERING)
+    _around(points, Commands, "claim", "claim: before", "claim: committed")
+    _around(points, Commands, "_insert", after="claim: written, not committed")
+    _around(points, Commands, "_recover", after=RECOVERING)
     _around(points, partfile.PartFile, "finish", "download: part whole", "download: renamed")
     _around(points, os, "fsync", after="download: part synced")
     _around(points, os, "link", after="download: has both names")
@@ -125,11 +126,11 @@ def arm(points: Points) -> None:
 
 
 def _arm_ledger(points: Points) -> None:
-    begin, move = SqliteLedger.begin_attempt, SqliteLedger.move
-    close_attempt, set_meta = SqliteLedger._close_attempt, SqliteLedger._set_meta
+    begin, move = Commands.begin_attempt, Commands.move
+    close_attempt, set_meta = Commands._close_attempt, Commands._set_meta
     beginning = False
 
-    def beginning_attempt(self: SqliteLedger, row_id: int, **more: Any) -> int:
+    def beginning_attempt(self: Commands, row_id: int, **more: Any) -> int:
         nonlocal beginning
         points.reach("submitting: before")
         beginning = True
@@ -138,33 +139,33 @@ def _arm_ledger(points: Points) -> None:
         points.reach("submitting: committed")
         return number
 
-    def moving(self: SqliteLedger, row_id: int, transition: Transition, **more: Any) -> LedgerRow:
+    def moving(self: Commands, row_id: int, transition: Transition, **more: Any) -> LedgerRow:
         points.reach(f"{transition.state}: before")
         row = move(self, row_id, transition, **more)
         points.reach(f"{transition.state}: committed")
         return row
 
-    def closing_attempt(self: SqliteLedger, db: Any, row: LedgerRow, transition: Transition) -> None:
+    def closing_attempt(self: Commands, db: Any, row: LedgerRow, transition: Transition) -> None:
         close_attempt(self, db, row, transition)
         points.reach(f"{transition.state}: written, not committed")
 
-    def setting_meta(self: SqliteLedger, name: str, value: str) -> None:
+    def setting_meta(self: Commands, name: str, value: str) -> None:
         set_meta(self, name, value)
         if beginning:
             points.reach("submitting: written, not committed")
 
-    SqliteLedger.begin_attempt = beginning_attempt  # type: ignore[method-assign, assignment]
-    SqliteLedger.move = moving  # type: ignore[method-assign, assignment]
-    SqliteLedger._close_attempt = closing_attempt  # type: ignore[method-assign, assignment]
-    SqliteLedger._set_meta = setting_meta  # type: ignore[method-assign, assignment]
+    Commands.begin_attempt = beginning_attempt  # type: ignore[method-assign]
+    Commands.move = moving  # type: ignore[method-assign]
+    Commands._close_attempt = closing_attempt  # type: ignore[method-assign]
+    Commands._set_meta = setting_meta  # type: ignore[method-assign]
 
 
 def _arm_group_commit(points: Points) -> None:
     """Put in the points at which several writes become one commit."""
-    one_commit, part_of = SqliteLedger.one_commit, SqliteLedger._part_of
+    one_commit, part_of = Commands.one_commit, Commands._part_of
 
     @contextmanager
-    def committing(self: SqliteLedger) -> Iterator[None]:
+    def committing(self: Commands) -> Iterator[None]:
         waiting = points.waiting = []
         with one_commit(self):
             yield
@@ -175,13 +176,13 @@ def _arm_group_commit(points: Points) -> None:
             points.reach(name)
 
     @contextmanager
-    def writing(self: SqliteLedger, *args: Any) -> Iterator[None]:
+    def writing(self: Commands, *args: Any) -> Iterator[None]:
         with part_of(self, *args):
             yield
         points.reach("batch: one write of several")
 
-    SqliteLedger.one_commit = committing  # type: ignore[method-assign, assignment]
-    SqliteLedger._part_of = writing  # type: ignore[method-assign, assignment]
+    Commands.one_commit = committing  # type: ignore[method-assign]
+    Commands._part_of = writing  # type: ignore[method-assign, assignment]
 
 
 def _arm_ledger_files(points: Points) -> None:
@@ -345,7 +346,7 @@ async def convert(job: Job) -> None:
         clock=SystemClock(SCALE),
         timeout=Timeout(connect=10, total=20),
         max_connections=job.connections,
-        hooks=[Notes(Path(f"{job.ledger}.notes"))],
+        hooks=[Notes(Path(f"{job.folder}.notes"))],
     )
     async with client, client.convert(catalog(), ledger=job.ledger, output_dir=job.folder) as outcomes:
         async for _ in outcomes:

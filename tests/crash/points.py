@@ -114,5 +114,8 @@ POINTS = (
     Point("downloaded: committed"),
 )
 
+#: What can happen to a ledger that is not in a file.
+WITHOUT_FILE = tuple(point for point in POINTS if point.name not in {*OPENING, *CHECKPOINT, *CLOSING})
+
 #: Reached by the run that finds what another one left.
 RECOVERING = "recovery: written, not committed"

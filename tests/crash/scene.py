@@ -14,8 +14,8 @@ from attrs import define, field, frozen
 
 import suno_video_async
 from suno_video_async.config import Settings
+from suno_video_async.ledger.address import as_ledger
 from suno_video_async.ledger.model import LedgerRow, Transition
-from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import VideoTaskId
 from tests.crash.child import ENDS, SCALE, Job, as_line
@@ -23,6 +23,7 @@ from tests.crash.points import Point
 from tests.support.keys import KEY
 from tests.support.ledger_files import changed, image_of, lost, opened, put
 from tests.support.mp4 import problem_of
+from tests.support.postgres import named
 from tests.support.processes import ServerProcess, child, server_process
 
 TRACKS = 6
@@ -119,12 +120,13 @@ class Scene:
     folder: Path
     size: int = TRACKS
     connections: int = 1
+    address: str | None = None
     music_task: str = field(init=False, factory=lambda: f"m{next(_music_tasks)}")
 
     @property
-    def ledger(self) -> Path:
-        """The ledger's file."""
-        return self.folder / "catalog.db"
+    def ledger(self) -> Path | str:
+        """The ledger's file, or its address."""
+        return self.address or self.folder / "catalog.db"
 
     @property
     def videos(self) -> Path:
@@ -150,7 +152,7 @@ class Scene:
 
     def rows(self) -> Sequence[LedgerRow]:
         """Return what the ledger has."""
-        ledger = SqliteLedger(self.ledger)
+        ledger = as_ledger(self.ledger)
         if not ledger.open_to_read():
             return ()
         try:
@@ -160,7 +162,7 @@ class Scene:
 
     def notified(self) -> set[str]:
         """Return the tasks that the hooks of all runs were notified of."""
-        notes = Path(f"{self.ledger}.notes")
+        notes = Path(f"{self.videos}.notes")
         return set(notes.read_text(encoding="utf-8").split()) if notes.exists() else set()
 
     def charged(self, row: LedgerRow) -> int:
@@ -195,6 +197,8 @@ class Scene:
 
     def forgets(self) -> bool:
         """Whether a run that finds the ledger without its log takes it, and buys something again."""
+        if isinstance(self.ledger, str):
+            return False
         whole = image_of(self.ledger)
         files = changed("without its log", whole, None)
         if files is None:
@@ -207,7 +211,7 @@ class Scene:
 
     def _resolve(self, unknown: Sequence[LedgerRow]) -> None:
         """Do what a person does who looks into the account: adopt what was bought, send again what was not."""
-        ledger = SqliteLedger(self.ledger)
+        ledger = as_ledger(self.ledger)
         provider, fingerprint = Settings.find(KEY, self.server.url).account
         ledger.open(provider=provider, fingerprint=fingerprint)
         try:
@@ -235,10 +239,11 @@ class Scene:
 
 
 class Stage:
-    """Gives every scene a server and the runs."""
+    """Gives every scene a server and the runs; the ledgers are files, or in a database."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: str | None = None) -> None:
         self.folder = folder
+        self.database = database
         self._stack = ExitStack()
         self._shared: Server | None = None
         self._runs: Runs | None = None
@@ -263,7 +268,8 @@ class Stage:
         assert self._runs is not None
         folder = self.folder / f"scene{next(self._scenes)}"
         folder.mkdir()
-        return Scene(server or self.server, self._runs, folder, size, connections)
+        address = None if self.database is None else named(self.database)
+        return Scene(server or self.server, self._runs, folder, size, connections, address)
 
     def play(self, point: Point) -> Seen:
         """Crash at a point, and see what comes of it."""

@@ -64,16 +64,16 @@ def test_what_is_wrong_with_an_address_is_said_when_it_is_opened(text: str, prob
 @pytest.mark.parametrize(
     "text",
     [
-        f"postgresql://u:{SECRET}@h/d?ledger=x",
-        f"postgresql://u:a@{SECRET}@h/d?ledger=x",
-        f"postgresql://u:a/{SECRET}@h/d?ledger=x",
-        f"postgresql://u:a?{SECRET}@h/d?ledger=x",
-        f"postgresql://:{SECRET}@h/d?ledger=x",
-        f"postgresql://u@h/d?password={SECRET}&ledger=x",
-        f"postgresql://u@h/d?ledger=x&sslpassword={SECRET}",
-        f"postgresql://u:{SECRET}\n@h/d?ledger=x",
-        f"mysql://u:{SECRET}@h/d?ledger=x",
-        f"postgresql+psycopg://u:{SECRET}@h/d?ledger=x",
+        f"postgresql://u:{SECRET}@127.0.0.1:9/d?ledger=x",
+        f"postgresql://u:a@{SECRET}@127.0.0.1:9/d?ledger=x",
+        f"postgresql://u:a/{SECRET}@127.0.0.1:9/d?ledger=x",
+        f"postgresql://u:a?{SECRET}@127.0.0.1:9/d?ledger=x",
+        f"postgresql://:{SECRET}@127.0.0.1:9/d?ledger=x",
+        f"postgresql://u@127.0.0.1:9/d?password={SECRET}&ledger=x",
+        f"postgresql://u@127.0.0.1:9/d?ledger=x&sslpassword={SECRET}",
+        f"postgresql://u:{SECRET}\n@127.0.0.1:9/d?ledger=x",
+        f"mysql://u:{SECRET}@127.0.0.1:9/d?ledger=x",
+        f"postgresql+psycopg://u:{SECRET}@127.0.0.1:9/d?ledger=x",
     ],
 )
 def test_a_password_is_never_shown(text: str) -> None:
