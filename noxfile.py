@@ -18,6 +18,8 @@ nox.options.sessions = ["lint", "typing", "tests", "coverage", "oldest", "browse
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 #: The tools of the build, with their hashes; the file beside it, `release.in`, says how they are updated.
 BUILD_TOOLS = ".github/requirements/release.txt"
+#: Temporal's servers, for tests; with their hashes.
+TEMPORAL = ".github/requirements/temporal.txt"
 #: It brings axe-core as one script; what it depends on is another driver of browsers, which is not used.
 AXE = "axe-playwright-python>=0.1.8,<0.2"
 PYPROJECT = nox.project.load_toml("pyproject.toml")
@@ -96,13 +98,15 @@ def browser(session: nox.Session) -> None:
 
 @nox.session
 def services(session: nox.Session) -> None:
-    """Use servers of others: PostgreSQL, with the whole suite of the ledger, and a store that speaks S3."""
+    """Use servers of others: PostgreSQL for the whole suite of the ledger, a store that speaks S3, Temporal."""
     install(session, "services")
     session.install("--require-hashes", "--requirement", POSTGRES)
     session.run("coverage", "run", "-m", "pytest", "-q", "-m", "services", *(session.posargs or SERVICES))
     if not session.posargs:
         session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
         session.run("coverage", "report", f"--include={BY_SERVICES}", "--fail-under=100")
+        session.install("--require-hashes", "--requirement", TEMPORAL)
+        session.run("python", "-m", "tests.temporal")
 
 
 @nox.session

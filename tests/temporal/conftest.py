@@ -1,0 +1,12 @@
+"""Collected only when asked for: to import temporalio is to risk an abort when pytest ends; see `__main__`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave these files alone in a run of other tests."""
+    return None if config.getoption("markexpr") == "services" else True
