@@ -9,6 +9,7 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import av
 import numpy as np
@@ -18,7 +19,7 @@ from PIL import Image
 
 from suno_video_async.lyricvideo.library import BuiltinLibrary
 from suno_video_async.lyricvideo.lyrics import LyricLine
-from suno_video_async.lyricvideo.render import RenderCancelled, RenderError, RenderJob, RenderResult, render
+from suno_video_async.lyricvideo.render import RenderCancelled, RenderError, RenderJob, RenderResult, audio, render
 from suno_video_async.lyricvideo.render.layout import lay_out
 from suno_video_async.lyricvideo.render.scene import LYRIC, Gain, Scene
 from suno_video_async.lyricvideo.render.text import SUBROWS, Style, Typesetter, clean
@@ -152,6 +153,14 @@ def test_only_changed_frames_are_encoded_at_exact_times(assets: Path, made: Rend
     for at, picture in zip(all_times, every, strict=True):
         shown = max(index for index, start in enumerate(times) if start <= at + 1e-6)
         assert np.abs(picture - some[shown]).mean() < 1.5
+
+
+def test_the_sound_is_measured_once(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of a file is read for that: once a frame, the time would grow with the square of a song's length."""
+    measure = Mock(wraps=audio.measure)
+    monkeypatch.setattr(audio, "measure", measure)
+    assert render(job(assets), assets / "measured.mp4", threads=1).frames > 1
+    assert measure.call_count == 1
 
 
 def test_key_frames_come_every_ten_seconds(assets: Path) -> None:

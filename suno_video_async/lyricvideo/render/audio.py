@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,9 +92,9 @@ class Sound:
         """How much sound has been taken; when `ended`, the length of all of it."""
         return self._seconds
 
-    @property
+    @cached_property
     def estimate(self) -> float:
-        """The length of the sound in seconds, before it is read; 0 if it cannot be told."""
+        """The length of the sound in seconds, before it is read; 0 if it cannot be told. It is measured once."""
         try:
             return measure(self._path).seconds
         except ValueError:  # what is wrong shows when it is decoded
