@@ -102,12 +102,20 @@ class Holding:
         """Ask once, and end a session that leaves it without an answer."""
         # By turns and not by a deadline: a process that was stopped meanwhile must not take that for silence.
         pinging = asyncio.ensure_future(self._call(self._ledger.ping))
+        pinging.add_done_callback(_retrieved)  # it may end after the watching does
         for _ in range(SILENCE):
             waiting = asyncio.ensure_future(self._sleep(EVERY))
-            await asyncio.wait([pinging, waiting], return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
+            try:
+                await asyncio.wait([pinging, waiting], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
             if pinging.done():
                 break
         else:
             self._ledger.cut()
         await pinging
+
+
+def _retrieved(asked: asyncio.Future[None]) -> None:
+    if not asked.cancelled():
+        asked.exception()

@@ -96,9 +96,13 @@ SETTINGS = {
 }
 #: What a server is asked before a ledger is kept there.
 SERVER = "SELECT pg_backend_pid(), current_setting('fsync'), current_setting('server_encoding')"
-#: What says who holds a lock.
+#: Seconds by the server's clock after which a holder that has asked its session nothing is ended by the next one:
+#: it asks each second, so its event loop stands still.
+STALE = 45.0
+#: What says who holds a lock, and for how long nothing was asked.
 _HOLDER = (
-    "SELECT a.application_name, a.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+    "SELECT a.application_name, a.pid, EXTRACT(EPOCH FROM clock_timestamp() - a.state_change)"
+    " FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
     " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
     " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     " AND (l.classid::bigint << 32 | l.objid::bigint) = ?"
@@ -282,6 +286,8 @@ class PostgresReader(Queries):
                 # Not all servers know all of them.
                 query = "SELECT set_config(name, ?, false) FROM pg_settings WHERE name = ?"
                 session.execute(query, (value, name))
+            with contextlib.suppress(psycopg.Error):  # not all systems can
+                session.execute(f"SET client_connection_check_interval = '{KEEPALIVES['interval']}s'")
         except psycopg.Error as error:
             session.close()
             raise LedgerError(f"the ledger {self.name} cannot be used: {_said(error)}") from error
@@ -338,6 +344,7 @@ class PostgresLedger(Commands, PostgresReader):
         self.same_account = same_account
         self._now = now
         self._process = os.getpid()
+        self._has_ended_another = False
 
     def is_same(self, other: Ledger) -> bool:
         """Whether another ledger is this one, or has the same address."""
@@ -365,6 +372,7 @@ class PostgresLedger(Commands, PostgresReader):
         if self._connection is not None:
             raise LedgerError(f"{self!r} is in use", fix="one run at a time")
         session = self._connection = self._connect({})
+        self._has_ended_another = False
         self._process = os.getpid()
         try:
             with self._translated():
@@ -400,8 +408,15 @@ class PostgresLedger(Commands, PostgresReader):
 
     def _take(self, session: Session, what: str, name: str) -> None:
         number = _number(what, name)
-        if self._select("SELECT pg_try_advisory_lock(?::bigint)", number)[0][0]:
+        attempt = "SELECT pg_try_advisory_lock(?::bigint)"
+        if self._select(attempt, number)[0][0]:
             return
+        stale = f"SELECT pid FROM ({_HOLDER}) holder (name, pid, silent) WHERE silent > ?"  # noqa: S608  a constant
+        for (pid,) in self._select(stale, number, STALE):
+            self._select("SELECT pg_terminate_backend(?, 5000)", pid)
+            self._has_ended_another = True
+            if self._select(attempt, number)[0][0]:
+                return
         by = f"is being written by {_holder(session, number) or 'another process'}"
         if what == "key":
             by = f"cannot be written: {_holder(session, number) or 'another process'} works with the same key"
@@ -422,6 +437,8 @@ class PostgresLedger(Commands, PostgresReader):
             self._set_meta("fingerprint", fingerprint)
             self._run = self._next_run()
             self._recover(db)
+            if self._has_ended_another:  # what it sent last may still be under way: the window begins full
+                self._set_meta("last_place", repr(self._now()))
             (self._spent, self._reserved) = sums(db)
 
     # Holding
@@ -516,6 +533,6 @@ def _holder(session: Connection, number: int) -> str | None:
     found = session.execute(_HOLDER, (number,)).fetchone()
     if found is None:
         return None
-    name, pid = found
+    name, pid, _ = found
     ours, _, process = str(name).partition(", ")
     return process if ours == "suno-video" and process else f"session {pid} ({name or 'without a name'})"

@@ -51,8 +51,14 @@ def take_over(scene: Scene) -> float:
             time.sleep(0.05)
 
 
-@pytest.mark.parametrize("then", ["restarted here", "another takes over"])
-@pytest.mark.parametrize("point", [point for point in WITHOUT_FILE if point.name in SOME], ids=str)
+@pytest.mark.parametrize(
+    ("point", "then"),
+    [
+        *((point, "restarted here") for point in WITHOUT_FILE if point.name in SOME),
+        *((point, "another takes over") for point in WITHOUT_FILE if point.name == SOME[1]),
+    ],
+    ids=str,
+)
 def test_killed_at(stage: Stage, then: str, point: Point) -> None:
     """Nothing is bought twice or lost, and only what cannot be known is unknown; who waits has it at once."""
     scene = stage.scene()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
 
-from suno_video_async.errors import AnotherKeyError, LedgerError, LedgerLost
+from suno_video_async.errors import AnotherKeyError, LedgerError, LedgerLost, MissingExtraError
 from suno_video_async.ledger import postgres
 from suno_video_async.ledger.model import Transition
 from suno_video_async.ledger.postgres import FRESH, PostgresLedger, Session
@@ -40,6 +43,13 @@ def end(database: str, ledger: PostgresLedger) -> None:
     pid = session_of(ledger).connection.info.backend_pid
     with psycopg.connect(database, autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+
+
+def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything else is looked at."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(MissingExtraError, match=r"suno-video-async\[postgres\]"):
+        PostgresLedger("postgresql:///d?ledger=x").open_to_read()
 
 
 # Who holds it
@@ -78,6 +88,41 @@ def test_a_lock_may_be_free_again_by_the_time_its_holder_is_looked_for(
     """The refusal stays one."""
     monkeypatch.setattr(postgres, "_HOLDER", postgres._HOLDER + " AND false")
     with pytest.raises(LedgerError, match="is being written by another process"):
+        opened(address, "another key")
+
+
+def test_a_holder_whose_loop_stands_still_is_ended_by_the_next(
+    address: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped keeps its session and asks it nothing; the next one waits out a period."""
+    assert postgres.STALE == 45.0
+    stopped = opened(address)
+    with pytest.raises(LedgerError, match="is being written by"):
+        opened(address, "another key")
+    monkeypatch.setattr(postgres, "STALE", -1.0)
+    ledger = opened(address)
+    assert abs((ledger.last_place() or 0.0) - time.time()) < 60
+    with pytest.raises(LedgerLost):
+        stopped.ping()
+    stopped.close()
+    other = opened(named(database))  # the key's lock alone
+    with pytest.raises(LedgerLost):
+        ledger.ping()
+    other.close()
+
+
+def test_a_holder_that_comes_back_first_keeps_its_ledger(
+    address: str, ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another one had the lock by the time that the silent one was ended."""
+    monkeypatch.setattr(postgres, "STALE", -1.0)
+    select = PostgresLedger._select
+
+    def too_late(self: PostgresLedger, query: str, *values: object) -> list[Any]:
+        return [(True,)] if "pg_terminate_backend" in query else select(self, query, *values)
+
+    monkeypatch.setattr(PostgresLedger, "_select", too_late)
+    with pytest.raises(LedgerError, match="is being written by"):
         opened(address, "another key")
 
 
@@ -330,8 +375,10 @@ def test_an_answer_is_fresh_for_five_seconds(ledger: PostgresLedger, monkeypatch
     ledger.cut()
 
 
-def test_a_session_that_does_not_answer_can_be_cut(ledger: PostgresLedger) -> None:
-    """From the event loop, while the ledger's thread waits for it."""
+def test_a_session_that_does_not_answer_can_be_cut(
+    database: str, address: str, ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the event loop, while the ledger's thread waits for it; the next holder need not wait so long."""
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(ledger._select, "SELECT pg_sleep(60)")
         while not waiting.running() or not session_of(ledger).connection.lock.locked():
@@ -339,6 +386,8 @@ def test_a_session_that_does_not_answer_can_be_cut(ledger: PostgresLedger) -> No
         ledger.cut()
         with pytest.raises(LedgerLost):
             waiting.result(20)
+    monkeypatch.setattr(postgres, "STALE", -1.0)
+    opened(address).close()
 
 
 def test_a_reader_whose_session_has_ended_may_come_again(database: str, ledger: PostgresLedger) -> None:
