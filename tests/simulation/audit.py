@@ -49,6 +49,10 @@ _CALLED = {("unknown", "planned")}
 #: Purchases of a run whose price is not named yet, by the documentation, and the estimate of the service.
 OUTSTANDING, ESTIMATE = 4, 2.0
 
+#: Requests of a life that may be refused while it finds its limits: for the first climbs of both windows, for a
+#: change, and for what the life before it has used; a share of all; and for a climb after each refusal by a fault.
+MOST_REFUSED, MOST_REFUSED_SHARE, REFUSED_WHEN_MISLED = 12, 0.02, 8
+
 
 class WatchedLedger(SqliteLedger):
     """The real ledger; somebody looks at its file after every commit."""
@@ -438,11 +442,24 @@ class Audit:
         A request whose sender was gone before it arrived counts at the sender's end: how long it still travels
         is known to nobody. How often the server itself then sees more is counted.
         """
-        if not self.scenario.wall_clock_is_true:  # a life then cannot know when the one before it has sent
+        if self.scenario.search is not None:
+            self._check_search(flights)
+        elif not self.scenario.wall_clock_is_true:  # a life then cannot know when the one before it has sent
             for life in range(len(self.scenario.lives)):
                 self._check_window([flight for flight in flights if flight.life == life])
         else:
             self._check_window(flights)
+
+    def _check_search(self, flights: list[Flight]) -> None:
+        """Check that a life that finds its limits is refused seldom."""
+        for life in range(len(self.scenario.lives)):
+            sent = [flight for flight in flights if flight.life == life and flight.arrived is not None]
+            over = sum(flight.over for flight in sent)
+            misled = sum("429" in (flight.struck or "") for flight in sent)
+            self.met["limits to be found"] += 1
+            self.met["requests refused for the search"] += over
+            if over > MOST_REFUSED + MOST_REFUSED_SHARE * len(sent) + misled * REFUSED_WHEN_MISLED:
+                raise Violation(f"{over} of {len(sent)} requests are refused to find the limits")
 
     def _check_window(self, flights: list[Flight]) -> None:
         reads, scenario = list[Flight](), self.scenario

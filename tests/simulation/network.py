@@ -35,6 +35,7 @@ class Flight:
         named: the id that the client was told.
         from_api: whether what came back looks like an answer of the API.
         closings: how often the audit's outage brake had closed when it was sent; -1 where that cannot be told.
+        over: whether the server refused it because of its rate.
 
     """
 
@@ -51,6 +52,7 @@ class Flight:
     struck: str | None = None
     from_api: bool = False
     closings: int = 0
+    over: bool = False
 
     def __str__(self) -> str:
         about = "/".join(self.key) if self.key else self.request.task_id or ""
@@ -95,9 +97,16 @@ class Network:
         """Return how often each kind of fault has struck."""
         return self.service._counts.total.faults
 
+    def _is_full(self, flight: Flight) -> bool:
+        """Whether the window of a request is full."""
+        account = self.service._accounts.opened[0]
+        window = account.window if flight.key is not None else account.reads or account.window
+        return window.limit is not None and window.in_use(self.world.moment) >= window.limit
+
     def arrive(self, flight: Flight) -> Reply:
         """Let the server handle a request, now."""
         flight.arrived = self.world.moment
+        full = self._is_full(flight)
         before = len(self.service._videos)
         struck = dict(self._struck())
         reply = self.service.handle(_as_seen_by_the_server(flight.request, self.api_key))
@@ -105,6 +114,7 @@ class Network:
             (kind for kind, count in self.service._counts.total.faults.items() if struck.get(kind, 0) != count),
             None,
         )
+        flight.over = full and flight.struck is None
         if len(self.service._videos) > before:
             flight.created = next(reversed(self.service._videos))
         self.on_arrival(flight)

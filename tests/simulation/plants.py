@@ -23,6 +23,7 @@ from suno_video_async.models import RateLimit, TaskSnapshot, VideoTaskId
 from suno_video_async.protocol import codec, verdicts
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.protocol.verdicts import Verdict
+from suno_video_async.ratelimit.adaptive import AdaptiveWindow, Ticket
 from suno_video_async.ratelimit.brake import Brake, Phase
 from suno_video_async.ratelimit.limiter import Lane, Limiter, Place, _Window
 
@@ -80,7 +81,8 @@ def one_too_many() -> Iterator[None]:
     real = _Window.wait
 
     def wait(self: _Window, now: float) -> float:
-        assert self.fixed is not None
+        if self.fixed is None:
+            return real(self, now)
         self.fixed, fixed = RateLimit(self.fixed.requests + 1, self.fixed.per), self.fixed
         try:
             return real(self, now)
@@ -229,6 +231,17 @@ def answered_too_early() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def climb_after_refusal() -> Iterator[None]:
+    """A refusal does not end the search for a higher limit."""
+
+    def refused(self: AdaptiveWindow, ticket: Ticket, now: float, running: int | None = None) -> None:
+        self.unanswered(ticket, now)
+
+    with patch.object(AdaptiveWindow, "refused", refused):
+        yield
+
+
 PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "resend-after-timeout": resend_after_timeout,
     "commit-late": commit_late,
@@ -244,6 +257,7 @@ PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "log-not-missed": log_not_missed,
     "ignore-rise": ignore_rise,
     "answered-too-early": answered_too_early,
+    "climb-after-refusal": climb_after_refusal,
 }
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
 import os
 import tempfile
 import time
@@ -170,6 +171,8 @@ class Simulation:
 
     def run(self) -> None:
         """Live all lives, then check."""
+        if (search := self.scenario.search) is not None and search.changes_at < math.inf:
+            self.world.call_later(search.changes_at, self._change_limits)
         for number, life in enumerate(self.scenario.lives):
             if life.meddling is not None:
                 self._meddle(life.meddling)
@@ -190,6 +193,17 @@ class Simulation:
         self.world.pass_by(3600.0)  # what is still in the air arrives
         self.audit.check_window(self.network.flights)
         self.audit.check_rows()
+
+    def _change_limits(self) -> None:
+        """Let the server admit half as much as before, or twice as much."""
+        search = self.scenario.search
+        assert search is not None
+        for account in self.service._accounts.opened:
+            for window in (account.window, account.reads):
+                if window is not None and window.limit is not None:
+                    window.limit = int(window.limit * search.factor)
+        self.audit.say(f"the limits are {search.factor:g} times as high")
+        self.audit.met["limits changed"] += 1
 
     def _meddle(self, how: str) -> None:
         """Change the ledger's files, see that a run does not take them for whole if they are not, and undo it."""
@@ -369,16 +383,17 @@ class _Run:
 
     async def _convert(self) -> None:
         scenario = self.simulation.scenario
+        search = scenario.search
         client = SunoVideoClient(
             api_key=KEY,
             base_url=BASE_URL,
             transport=self.transport,
             session=cast("ClientSession", object()),  # nothing is downloaded
             clock=self.clock,
-            rate=scenario.rate,
-            read_rate=scenario.read_rate,
+            rate="auto" if search is not None else scenario.rate,
+            read_rate="auto" if search is not None and scenario.read_rate is not None else scenario.read_rate,
             max_connections=scenario.max_connections,
-            max_in_flight=scenario.max_in_flight,
+            max_in_flight="auto" if search is not None and search.cap else scenario.max_in_flight,
             retry=RetryPolicy(strict=scenario.strict, attempts=scenario.attempts),
             timeout=Timeout(connect=10.0, total=scenario.timeout),
         )
@@ -446,7 +461,8 @@ class _Run:
         scenario, client = self.simulation.scenario, self.client
         if self.transport.in_flight > scenario.max_connections:
             raise Violation(f"{self.transport.in_flight} requests are in flight at once")
-        most = scenario.max_in_flight
+        search = scenario.search
+        most = len(self.life.catalog) if search is not None and search.cap else scenario.max_in_flight
         if self.pulled - self._delivered() > 3 * most + 2:
             raise Violation(f"{self.pulled} rows are pulled, {len(self.outcomes)} delivered")
         if client is None or (limiter := client.statistics().limiter) is None:

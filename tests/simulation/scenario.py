@@ -114,6 +114,25 @@ class Life:
 
 
 @frozen(kw_only=True)
+class Search:
+    """Limits that the client has to find, and that change once.
+
+    Attributes:
+        requests: the limit in 10 s.
+        reads: that of the reads, if they have their own.
+        changes_at: when both are multiplied by `factor`, in seconds.
+        cap: whether the cap on running tasks is to be found as well.
+
+    """
+
+    requests: int
+    reads: int
+    changes_at: float
+    factor: float
+    cap: bool
+
+
+@frozen(kw_only=True)
 class Scenario:
     """Everything a seed decides before it starts."""
 
@@ -122,6 +141,7 @@ class Scenario:
     quiet_end: bool
     rate: RateLimit
     read_rate: RateLimit | None
+    search: Search | None
     max_in_flight: int
     max_connections: int
     max_running: int
@@ -156,6 +176,10 @@ class Scenario:
         catalog = _catalog(rng)
         duration = rng.choice([0.0, 3.0, 10.0, 40.0])
         rate = RateLimit(rng.choice([1, 2, 5, 10, 20, 20]), rng.choice([1.0, 10.0, 10.0]))
+        read_rate, search = _read_rate(stream(seed, "reads")), _search(stream(seed, "limits"))
+        if search is not None:
+            rate = RateLimit(search.requests)
+            read_rate = None if read_rate is None else RateLimit(search.reads)
         scale = (len(catalog), duration + 2 * len(catalog) * rate.per / rate.requests)
         disturbed = rng.choice([0, 1, 1, 2, 3])
         lives = [_life(rng, catalog, scale, disturbed=True) for _ in range(disturbed)]
@@ -177,7 +201,8 @@ class Scenario:
             lives=tuple(lives),
             quiet_end=rng.random() < 0.5,
             rate=rate,
-            read_rate=_read_rate(stream(seed, "reads")),
+            read_rate=read_rate,
+            search=search,
             max_in_flight=rng.choice([1, 2, 5, 20, 60]),
             max_connections=rng.choice([1, 2, 5, 20]),
             max_running=rng.choice([3, 100, 100]),
@@ -204,6 +229,20 @@ def _read_rate(rng: random.Random) -> RateLimit | None:
     """Return the window of the reads, if they have their own."""
     own = rng.random() < 0.3
     return RateLimit(rng.choice([1, 3, 10, 20]), rng.choice([1.0, 10.0])) if own else None
+
+
+def _search(rng: random.Random) -> Search | None:
+    """Return limits that the client is not told, if it is to find them."""
+    if rng.random() < 0.8:
+        return None
+    limits = [2, 5, 10, 20, 30, 60]
+    return Search(
+        requests=rng.choice(limits),
+        reads=rng.choice(limits),
+        changes_at=rng.choice([math.inf, rng.uniform(0.0, 200.0)]),
+        factor=rng.choice([0.5, 2.0]),
+        cap=rng.random() < 0.3,
+    )
 
 
 def _budget(rng: random.Random, *, tight: bool) -> float | None:

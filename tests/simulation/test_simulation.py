@@ -22,7 +22,7 @@ ROWS = {f"rows {state}" for state in ("planned", "submitted", "succeeded", "fail
 CALLED = {"unknown submitted by callback", "unknown planned by silence"}
 #: Enough to meet every fault, and quick enough for every change; in parts, that they may be run side by side.
 SEEDS = {
-    range(110): EVENTS | ROWS | MEDDLED | {"unknown submitted by callback", "windows of reads"},
+    range(110): EVENTS | ROWS | MEDDLED | {"unknown submitted by callback", "windows of reads", "limits changed"},
     range(110, 200): EVENTS | CALLED,
 }
 #: Seeds that find a planted bug, and how many of them in a row it may take.
@@ -41,6 +41,7 @@ FOUND_AT = {
     "log-not-missed": 6,
     "ignore-rise": 457,
     "answered-too-early": 0,
+    "climb-after-refusal": 17,
 }
 IN_A_ROW = 10
 
