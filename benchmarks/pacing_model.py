@@ -36,6 +36,7 @@ from suno_video_async.batch.options import Options
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.local.accounts import RateWindow
 from suno_video_async.polling.durations import DurationModel
+from suno_video_async.polling.schedule import Backlog, Decision, Poll, PollSchedule, Submit, Wait
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.ratelimit.limiter import Lane
 from tests.support.keys import KEY
@@ -234,7 +235,32 @@ def known(distribution: str, part: int) -> DurationModel:
     return durations
 
 
-async def ours(server: Server, cap: int, oracle: Oracle | None, said: Said | None = None) -> None:
+@define(eq=False)
+class Knowing(PollSchedule):
+    """Knows when each task ends: it polls none too early, and submits first once all polls fit into the rest."""
+
+    server: Server = field(kw_only=True)
+
+    def decide(self, now: float, backlog: Backlog) -> Decision:
+        """Poll the task that ended first, or submit."""
+        ends = {
+            task_id: self.server.ends[int(task_id[1:])][0] - self.server.latency
+            for task_id, live in self._live.items()
+            if not live.being_polled
+        }
+        left = len(self._live) + backlog.ready + backlog.blocked + backlog.unread
+        is_draining = left * RATE.per < RATE.requests * self.durations.quantile(0.99)
+        first = min(ends, key=lambda task_id: ends[task_id], default=None)
+        if first is not None and ends[first] <= now and not (backlog.ready and is_draining):
+            return Poll(first)
+        if backlog.ready:
+            return Submit()
+        return Wait(None if first is None else max(ends[first], now))
+
+
+async def ours(
+    server: Server, cap: int, oracle: Oracle | None, said: Said | None = None, *, knows: bool = False
+) -> None:
     """Convert a catalog with the client; a single track with `generate`."""
     hooks = [said] if said else []
     client = SunoVideoClient(
@@ -249,6 +275,8 @@ async def ours(server: Server, cap: int, oracle: Oracle | None, said: Said | Non
     async with client:
         if oracle is not None:
             client._open().poller.schedule.durations = oracle
+        if knows:
+            client._open().poller.schedule = Knowing(RATE, known("usual", 0), server=server)
         if server.tracks == 1:
             await client.generate(Track(task_id="music", suno_id="suno_0"))
             return
@@ -300,6 +328,8 @@ def run(job: Job) -> dict[str, Any]:
     said = Said(server)
     if job.who == "fixed":
         main = fixed(server, job.cap)
+    elif job.who == "knows":
+        main = ours(server, job.cap, None, knows=True)
     elif job.who == "progress":
         main = ours(server, job.cap, None, said)
     else:
