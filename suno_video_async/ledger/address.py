@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from os import PathLike
-from pathlib import Path
 from typing import TypeAlias, TypeVar
 from urllib.parse import unquote_plus
 
@@ -118,8 +117,3 @@ def ledger_at(
     from suno_video_async.ledger.postgres import PostgresLedger  # noqa: PLC0415  files do without it
 
     return PostgresLedger(place, same_account=same_account)
-
-
-def place_of(text: str) -> Path | LedgerAddress:
-    """Return what a word of a command line names."""
-    return LedgerAddress.parse(text) if is_address(text) else Path(text)

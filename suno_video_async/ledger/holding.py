@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 from suno_video_async._util.aio import RunBlocking
 from suno_video_async.errors import LedgerError, LedgerLost
+from suno_video_async.models import VideoTaskId
 
 #: Seconds between two questions to the session, and how many of them it may leave without an answer.
 EVERY, SILENCE = 1.0, 25
+#: How often word is left for the next holder, with so many seconds between: a server may just be starting again.
+TRIES, BETWEEN = 5, 2.0
 
 
 @runtime_checkable
@@ -40,6 +44,36 @@ class HeldLedger(Protocol):
     def cut(self) -> None:
         """End a session that does not answer: what waits for it fails. Never blocks."""
         ...
+
+    def leave(self, nonce: str, task_id: VideoTaskId) -> None:
+        """Leave word for the next holder of the task that an attempt has become, after the session's end. Blocks.
+
+        Raises:
+            LedgerError: that is not possible either, at the moment.
+
+        """
+        ...
+
+
+async def leave_word(
+    ledger: object,
+    nonce: str,
+    task_id: VideoTaskId,
+    call: RunBlocking,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> bool:
+    """Leave word for the next holder of a ledger that was lost; return whether that was possible."""
+    if not isinstance(ledger, HeldLedger):
+        return False
+    for again in range(TRIES):
+        if again:
+            await sleep(BETWEEN)
+        try:
+            await call(partial(ledger.leave, nonce, task_id))
+        except LedgerError:
+            continue
+        return True
+    return False
 
 
 class Holding:
@@ -117,5 +151,4 @@ class Holding:
 
 
 def _retrieved(asked: asyncio.Future[None]) -> None:
-    if not asked.cancelled():
-        asked.exception()
+    _ = asked.cancelled() or asked.exception()

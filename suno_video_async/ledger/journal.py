@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable
 
 from attrs import define, field
 
+from suno_video_async._util.aio import in_one_thread
 from suno_video_async.errors import (
     APIError,
     BoughtElsewhereError,
     InvalidRequestError,
     LedgerError,
+    LedgerLost,
     MalformedResponseError,
     NotFoundError,
     ServerError,
@@ -21,6 +23,7 @@ from suno_video_async.errors import (
     TaskFailed,
 )
 from suno_video_async.ledger.aio import AsyncLedger
+from suno_video_async.ledger.holding import leave_word
 from suno_video_async.ledger.model import AWAITED, MICRO, LedgerRow, RowError, Transition
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import Track, Video, VideoTaskId
@@ -57,6 +60,7 @@ class SubmissionJournal:
     sent_before: bool = field(default=False, kw_only=True)
     check_others: Callable[[Track], Awaitable[None]] | None = field(default=None, kw_only=True)
     callback_url: Callable[[str], str] | None = field(default=None, kw_only=True)
+    _nonce: str = field(default="", init=False)
 
     async def record_intent(self, at: float) -> str | None:
         """Commit, before a byte leaves, that the row may be bought from now on; return the callback's URL.
@@ -70,7 +74,7 @@ class SubmissionJournal:
             LedgerError: the ledger cannot be written.
 
         """
-        nonce = secrets.token_hex(16)
+        nonce = self._nonce = secrets.token_hex(16)
         await self.ledger.call(
             self.ledger.sync.begin_attempt,
             self.row.id,
@@ -103,12 +107,18 @@ class SubmissionJournal:
 
         Raises:
             MalformedResponseError: the answer names the task of another row; this one is unknown now.
+            LedgerLost: the ledger was lost; where it goes with a session, word of the task is left for the next
+                holder.
             LedgerError: the ledger cannot be written.
 
         """
         transition = self._transition(task_id, error)
         try:
             self.row = await self.ledger.move(self.row, transition)
+        except LedgerLost:
+            if transition.video_task_id is not None:
+                await leave_word(self.ledger.sync, self._nonce, transition.video_task_id, in_one_thread())
+            raise
         except LedgerError:
             named = transition.video_task_id
             owner = None if named is None else await self.ledger.call(self.ledger.sync.bought_by, named)

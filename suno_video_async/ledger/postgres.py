@@ -25,6 +25,7 @@ from suno_video_async.ledger.address import LedgerAddress
 from suno_video_async.ledger.commands import Commands
 from suno_video_async.ledger.model import Ledger
 from suno_video_async.ledger.queries import Connection, Queries, no_ledger, refuse_foreign, sums
+from suno_video_async.models import VideoTaskId
 
 if TYPE_CHECKING:
     import psycopg
@@ -77,7 +78,8 @@ MIGRATIONS = (
         ended DOUBLE PRECISION,
         took DOUBLE PRECISION,
         PRIMARY KEY (row_id, n)
-    )
+    );
+    CREATE TABLE inbox (nonce TEXT NOT NULL, task_id TEXT NOT NULL)
     """,
 )
 #: The name of the schema's version in `meta`.
@@ -437,9 +439,21 @@ class PostgresLedger(Commands, PostgresReader):
             self._set_meta("fingerprint", fingerprint)
             self._run = self._next_run()
             self._recover(db)
+            self._take_in(db)
             if self._has_ended_another:  # what it sent last may still be under way: the window begins full
                 self._set_meta("last_place", repr(self._now()))
             (self._spent, self._reserved) = sums(db)
+
+    @staticmethod
+    def _take_in(db: Connection) -> None:
+        """Note what earlier holders have left: the tasks of submissions that are unknown, to be confirmed."""
+        db.execute(
+            "UPDATE attempts SET video_task_id = i.task_id FROM (SELECT nonce, MIN(task_id) FROM inbox"
+            " GROUP BY nonce) i (nonce, task_id) WHERE i.nonce = attempts.nonce AND attempts.state = 'unknown'"
+            " AND attempts.video_task_id IS NULL"
+            " AND NOT EXISTS (SELECT 1 FROM attempts other WHERE other.video_task_id = i.task_id)"
+        )
+        db.execute("DELETE FROM inbox")
 
     # Holding
 
@@ -463,6 +477,15 @@ class PostgresLedger(Commands, PostgresReader):
         """End a session that does not answer: what waits for it fails, and the ledger is lost."""
         if isinstance(self._connection, Session):
             self._connection.cut()
+
+    def leave(self, nonce: str, task_id: VideoTaskId) -> None:
+        """Leave word, over a session of its own, of the task that an attempt has become."""
+        session = self._connect({})
+        try:
+            with PostgresReader._translated(self):
+                session.execute("INSERT INTO inbox (nonce, task_id) VALUES (?, ?)", (nonce, task_id))
+        finally:
+            session.close()
 
     # Beneath
 

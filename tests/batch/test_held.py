@@ -12,9 +12,13 @@ import pytest
 
 from suno_video_async import SunoVideoClient, Track
 from suno_video_async._util.aio import in_place
-from suno_video_async.errors import LedgerLost
+from suno_video_async.errors import LedgerLost, TransportError
 from suno_video_async.ledger.aio import AsyncLedger
+from suno_video_async.ledger.journal import SubmissionJournal
+from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import Cause
+from suno_video_async.models import VideoTaskId
 from suno_video_async.protocol.codec import Answer, Operation, Request
 from tests.support.clients import FakeAPI, client_of
 from tests.support.virtual import run_virtual
@@ -31,6 +35,8 @@ class HeldLedger(SqliteLedger):
         super().__init__()
         self.silent, self.ends = silent, ends
         self.confirmed = 0.0
+        self.left = dict[str, str]()
+        self.refuses_results = False
 
     @property
     def at(self) -> float:
@@ -46,6 +52,14 @@ class HeldLedger(SqliteLedger):
 
     def cut(self) -> None:
         self.ends = self.at
+
+    def leave(self, nonce: str, task_id: VideoTaskId) -> None:
+        self.left[task_id] = nonce
+
+    def move(self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
+        if self.refuses_results:
+            raise LedgerLost("the session has ended")
+        return super().move(row_id, transition, cause=cause)
 
     async def run(self, call: Callable[[], T]) -> T:
         """Run a call once the session answers again."""
@@ -104,6 +118,26 @@ def test_the_loss_of_the_session_ends_all_use_of_the_api() -> None:
     assert states["submitted"]
     assert states["planned"]
     assert isinstance(raised, LedgerLost)
+
+
+@pytest.mark.parametrize("task_id", [VideoTaskId("v1"), None])
+async def test_an_answer_after_the_loss_is_left_for_the_next_holder(
+    task_id: VideoTaskId | None,
+) -> None:
+    """With the nonce of its attempt, over another session; of one that was not sent no word is needed."""
+    ledger = HeldLedger()
+    kept = AsyncLedger(ledger, in_place)
+    await kept.open(provider="p", fingerprint="f")
+    claim = await kept.call(ledger.claim, TRACKS[0], location="")
+    journal = SubmissionJournal(kept, claim.row)
+    await journal.record_intent(0.0)
+    ledger.refuses_results = True
+    error = None if task_id else TransportError("not sent", sent=False)
+    with pytest.raises(LedgerLost):
+        await journal.record_result(task_id, error)
+    ((nonce,),) = await kept.call(ledger._select, "SELECT nonce FROM attempts")
+    assert ledger.left == ({task_id: nonce} if task_id else {})
+    await kept.close()
 
 
 async def lost_client() -> SunoVideoClient:

@@ -10,9 +10,10 @@ import pytest
 
 from suno_video_async.errors import LedgerError, LedgerLost
 from suno_video_async.ledger.aio import AsyncLedger
-from suno_video_async.ledger.holding import EVERY, SILENCE, HeldLedger, Holding
+from suno_video_async.ledger.holding import BETWEEN, EVERY, SILENCE, TRIES, HeldLedger, Holding, leave_word
 from suno_video_async.ledger.opened import OpenLedgers
 from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.models import VideoTaskId
 
 T = TypeVar("T")
 
@@ -24,6 +25,7 @@ class Session:
         self.answers = list(answers)
         self.asked = self.cuts = 0
         self.fresh = False
+        self.left = list[tuple[str, str]]()
 
     def ping(self) -> None:
         self.asked += 1
@@ -37,6 +39,10 @@ class Session:
 
     def cut(self) -> None:
         self.cuts += 1
+
+    def leave(self, nonce: str, task_id: VideoTaskId) -> None:
+        self.ping()
+        self.left.append((nonce, task_id))
 
 
 class Turns:
@@ -141,12 +147,27 @@ async def test_what_is_sent_waits_for_an_answer() -> None:
         await holding.confirm()
 
 
+@pytest.mark.parametrize("failures", range(TRIES + 1))
+async def test_word_is_left_for_the_next_holder(failures: int) -> None:
+    """Over another session, which a server that is just starting again may refuse for a while."""
+    session, waits = Session(*[LedgerError("starting up")] * failures), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    left = await leave_word(session, "nonce", VideoTaskId("v1"), at_once, sleep)
+    assert (left, session.left) == ((True, [("nonce", "v1")]) if failures < TRIES else (False, []))
+    assert waits == [BETWEEN] * min(failures, TRIES - 1)
+    assert not await leave_word(SqliteLedger(), "nonce", VideoTaskId("v1"), at_once, sleep), "a file is lost whole"
+
+
 class Held(SqliteLedger):
     """A ledger in memory that goes with a session."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.ping, self.is_fresh, self.cut = session.ping, session.is_fresh, session.cut
+        self.leave = session.leave
 
 
 def opener() -> Callable[[AsyncLedger, bool], Awaitable[None]]:

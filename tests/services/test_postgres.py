@@ -21,6 +21,7 @@ from suno_video_async.ledger.model import Transition
 from suno_video_async.ledger.postgres import FRESH, PostgresLedger, Session
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
+from suno_video_async.models import VideoTaskId
 from tests.ledger.support import FINGERPRINT, PROVIDER, begin, reread, row_in, track
 from tests.support.postgres import named
 
@@ -46,7 +47,9 @@ def end(database: str, ledger: PostgresLedger) -> None:
 
 
 def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything else is looked at."""
+    """An address that is not one is refused first."""
+    with pytest.raises(LedgerError, match="it names no ledger"):
+        PostgresLedger("postgresql:///d").open_to_read()
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(MissingExtraError, match=r"suno-video-async\[postgres\]"):
         PostgresLedger("postgresql:///d?ledger=x").open_to_read()
@@ -358,6 +361,34 @@ def test_a_session_that_ends_while_it_commits(database: str, ledger: PostgresLed
         begin(ledger, row, reserve=5)
         end(database, ledger)
     assert ledger.sums == (0, 0)
+
+
+def test_word_that_was_left_is_taken_in_by_the_next_holder(
+    database: str, address: str, ledger: PostgresLedger
+) -> None:
+    """An id that came after the loss is the unknown row's, and a question confirms it; another row's is not."""
+    row, taken = row_in(ledger, State.SUBMITTING, "s1"), row_in(ledger, State.SUBMITTED, "s2")
+    other = row_in(ledger, State.SUBMITTING, "s3")
+    nonces = dict(ledger._select("SELECT row_id, nonce FROM attempts"))
+    end(database, ledger)
+    with pytest.raises(LedgerLost):
+        ledger.ping()
+    ledger.leave(nonces[row.id], VideoTaskId("late"))
+    ledger.leave(nonces[row.id], VideoTaskId("later"))
+    ledger.leave(nonces[other.id], taken.video_task_id or VideoTaskId(""))
+    ledger.leave("of no attempt", VideoTaskId("stray"))
+    ledger.close()
+    found = opened(address)
+    assert [(one.state, one.video_task_id) for one in found.rows()] == [
+        (State.UNKNOWN, "late"),
+        (State.SUBMITTED, taken.video_task_id),
+        (State.UNKNOWN, None),
+    ]
+    assert found._select("SELECT * FROM inbox") == []
+    session_of(found).execute("DROP TABLE inbox")
+    with pytest.raises(LedgerError, match="does not exist"):
+        found.leave("nonce", VideoTaskId("v"))
+    found.close()
 
 
 def test_an_answer_is_fresh_for_five_seconds(ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch) -> None:
