@@ -90,6 +90,21 @@ def test_what_a_row_keeps(memory: SqliteLedger) -> None:
     assert (row.url, row.path, row.cost, row.reserved) == ("https://x.test/v", Path("videos/s1.mp4"), 8, 0)
 
 
+@pytest.mark.parametrize("uri", ["s3://bucket/a folder/s1.mp4", "gs://b/ü#1.mp4", "memory://x/y"])
+def test_a_video_may_be_elsewhere(memory: SqliteLedger, uri: str) -> None:
+    """In an object store a video has a URI in place of a path."""
+    row = memory.move(row_in(memory, State.SUCCEEDED).id, Transition(state=State.DOWNLOADED, uri=uri))
+    assert (row.uri, row.path) == (uri, None)
+
+
+@pytest.mark.parametrize("path", ["s3:/bucket/s1.mp4", "C:/videos/s1.mp4", "a:b/c.mp4"])
+def test_a_path_with_a_colon_is_a_path(memory: SqliteLedger, path: str) -> None:
+    """The two are kept in one column, and are not mixed up."""
+    place = Transition(state=State.DOWNLOADED, path=Path(path), uri="file:///is/not/kept")
+    row = memory.move(row_in(memory, State.SUCCEEDED).id, place)
+    assert (row.uri, row.path) == (None, Path(path))
+
+
 def test_the_newest_attempt_counts(memory: SqliteLedger) -> None:
     """After a failed task the row shows the next attempt's, and both stay in the ledger with their own ids."""
     row = row_in(memory, State.FAILED)
