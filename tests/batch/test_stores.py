@@ -220,6 +220,48 @@ def test_a_store_that_fails_does_not_cost_the_video(
     assert_charged_once(server)
 
 
+def test_an_account_that_may_only_write_does(
+    server: VideoServer, place: StorePath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it may not look, the store itself says which names are taken."""
+
+    async def forbidden(*_: Any, **__: Any) -> Any:
+        raise obstore.exceptions.PermissionDeniedError("403 Forbidden")
+
+    obstore.put(stores.open_store(place), (place / "song.mp4").key, b"mine")
+    monkeypatch.setattr(obstore, "get_async", forbidden)
+    (outcome,) = convert(server, place, song(), ledger=tmp_path / "a.db")
+    found = content(place)
+    assert (outcome.state, len(found), found[(place / "song.mp4").key]) == ("downloaded", 2, b"mine")
+
+
+def test_a_store_in_which_all_names_are_taken(
+    server: VideoServer, place: StorePath, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is given up after some of them, and nothing stays on this machine."""
+
+    async def taken(*_: Any, **__: Any) -> Any:
+        raise obstore.exceptions.AlreadyExistsError("409 Conflict")
+
+    monkeypatch.setattr(obstore, "put_async", taken)
+    (outcome,) = convert(server, place, song(), ledger=tmp_path / "a.db")
+    assert (outcome.state, "19 other names are taken" in str(outcome.error)) == ("succeeded", True)
+    assert [file for file in here.rglob("*") if file.is_file()] == []
+
+
+def test_a_bucket_that_is_gone(
+    server: VideoServer, place: StorePath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says so."""
+
+    async def gone(*_: Any, **__: Any) -> Any:
+        raise FileNotFoundError("404 Not Found")
+
+    monkeypatch.setattr(obstore, "put_async", gone)
+    (outcome,) = convert(server, place, song(), ledger=tmp_path / "a.db")
+    assert "no such bucket" in str(outcome.error)
+
+
 async def test_one_video_goes_to_a_store(server: VideoServer, place: StorePath) -> None:
     """`generate` and `fetch` say where it is; `download`, which returns a path, says what to use instead."""
     async with server.client() as client:
