@@ -33,7 +33,7 @@ def install(session: nox.Session, *groups: str) -> None:
 #: The rules that cost money: each of their branches is tested.
 MONEY = ["protocol/*", "ratelimit/*", "ledger/*", "polling/*", "api/*"]
 #: Of these, what only speaks to a server is tested with a server, and measured there.
-BY_SERVICES = "suno_video_async/ledger/postgres.py"
+BY_SERVICES = "suno_video_async/ledger/postgres.py,suno_video_async/ledger/shared.py"
 #: A PostgreSQL server as one wheel, for tests; with its hashes.
 POSTGRES = ".github/requirements/postgres.txt"
 SERVICES = ["tests/services", "tests/ledger"]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from suno_video_async.api.transport import Transport
     from suno_video_async.batch.catalog import CatalogFile, CatalogRow, CatalogSource
     from suno_video_async.batch.conversion import Conversion
+    from suno_video_async.batch.loading import Loaded, load
     from suno_video_async.batch.outcome import Outcome
     from suno_video_async.batch.plan import Plan
     from suno_video_async.batch.reconcile import Unknowns
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from suno_video_async.client import ClientStatistics, SunoVideoClient
     from suno_video_async.clock import Clock, SystemClock
     from suno_video_async.download.partial import Saved
+    from suno_video_async.engines.keys import KeyEntry
+    from suno_video_async.engines.worker import Worker, WorkerStatistics
     from suno_video_async.errors import (
         AlreadyBoughtError,
         AnotherKeyError,
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
         InsufficientCreditsError,
         InvalidRequestError,
         LedgerError,
+        LedgerInUse,
         LedgerLost,
         MaintenanceError,
         MalformedResponseError,
@@ -121,13 +125,17 @@ else:  # hidden from type checkers, to which a name that is misspelt stays an er
         "Hooks": "hooks",
         "InsufficientCreditsError": "errors",
         "InvalidRequestError": "errors",
+        "KeyEntry": "engines.keys",
         "Ledger": "ledger.model",
         "LedgerError": "errors",
+        "LedgerInUse": "errors",
         "LedgerLost": "errors",
         "LedgerRow": "ledger.model",
         "Limiter": "ratelimit.limiter",
         "LimiterStatistics": "ratelimit.limiter",
         "LimitsFound": "models",
+        "load": "batch.loading",
+        "Loaded": "batch.loading",
         "MaintenanceError": "errors",
         "MalformedResponseError": "errors",
         "MissingExtraError": "errors",
@@ -178,6 +186,8 @@ else:  # hidden from type checkers, to which a name that is misspelt stays an er
         "VideoTask": "task",
         "VideoTaskId": "models",
         "WaitTimeout": "errors",
+        "Worker": "engines.worker",
+        "WorkerStatistics": "engines.worker",
     }
     #: What `import suno_video_async` gives beside the names.
     _MODULES = frozenset(home.partition(".")[0] for home in _HOMES.values())
@@ -227,13 +237,16 @@ __all__ = [
     "Hooks",
     "InsufficientCreditsError",
     "InvalidRequestError",
+    "KeyEntry",
     "Ledger",
     "LedgerError",
+    "LedgerInUse",
     "LedgerLost",
     "LedgerRow",
     "Limiter",
     "LimiterStatistics",
     "LimitsFound",
+    "Loaded",
     "MaintenanceError",
     "MalformedResponseError",
     "MissingExtraError",
@@ -283,4 +296,7 @@ __all__ = [
     "VideoTask",
     "VideoTaskId",
     "WaitTimeout",
+    "Worker",
+    "WorkerStatistics",
+    "load",
 ]

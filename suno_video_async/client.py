@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import aiohttp
 from attrs import frozen
@@ -17,9 +18,9 @@ from suno_video_async.batch.options import Options
 from suno_video_async.clock import Clock, SystemClock
 from suno_video_async.config import Settings, find_proxies
 from suno_video_async.download.filenames import DEFAULT_TEMPLATE
-from suno_video_async.errors import ClientClosedError, ConfigurationError
+from suno_video_async.errors import CatalogError, ClientClosedError, ConfigurationError
 from suno_video_async.hooks import Hooks, checked_hooks
-from suno_video_async.ledger.address import sealed
+from suno_video_async.ledger.address import as_ledger, sealed
 from suno_video_async.ledger.decision import Buying
 from suno_video_async.models import (
     DEFAULT_TASK_TIMEOUT,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:  # imported when a client opens: half of what an import would 
     from suno_video_async.api.transport import Transport
     from suno_video_async.batch.catalog import CatalogSource
     from suno_video_async.batch.conversion import Conversion
+    from suno_video_async.batch.loading import Loaded
     from suno_video_async.batch.plan import Plan
     from suno_video_async.batch.reconcile import Unknowns
     from suno_video_async.batch.single import SingleSubmissions
@@ -465,6 +467,40 @@ class SunoVideoClient:
             sha256=sha256,
         )
         return self._conversion(source, ledger, callbacks, options)
+
+    async def load(
+        self,
+        source: CatalogSource,
+        ledger: LedgerPlace | None = None,
+        *,
+        on_problem: Callable[[CatalogError], object] = lambda _: None,
+    ) -> Loaded:
+        """Add the tracks of a catalog to a ledger, for `convert(None)` or a worker to buy; nothing is bought now.
+
+        `suno_video_async.load` does the same without a client, and without an API key.
+
+        Args:
+            source: as for `convert`.
+            ledger: as for `suno_video_async.load`; None is the client's own.
+            on_problem: likewise.
+
+        Raises:
+            CatalogError: the catalog as a whole cannot be read; what was read before is loaded.
+            LedgerError: the ledger cannot be used; likewise.
+            ValueError: the client has no ledger, and none is given.
+
+        """
+        from suno_video_async._util.aio import in_one_thread  # noqa: PLC0415  as in `__aenter__`
+        from suno_video_async.batch.loading import load, load_into  # noqa: PLC0415
+
+        own, place = self._open().ledger, sealed(ledger)
+        if place is None and own is None:
+            raise ValueError("load needs a ledger: name one, or give the client one with ledger=")
+        if own is not None and (
+            place is None or await in_one_thread()(partial(own.sync.is_same, as_ledger(place)))
+        ):
+            return await load_into(source, lambda rows: own.call(own.sync.add, rows), on_problem)
+        return await load(source, cast("LedgerPlace", place), on_problem=on_problem)
 
     def resume(
         self,

@@ -397,6 +397,13 @@ class LedgerLost(LedgerError):  # noqa: N818  a fixed public name
     """
 
 
+class LedgerInUse(LedgerError):  # noqa: N818  as `LedgerLost`
+    """Another process writes the ledger, or works with its key: wait for it to end, or let it do the work."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem, fix="wait for it to end", temporary=True)
+
+
 class DoubtfulLedgerError(LedgerError):
     """The ledger's file may lack what was bought, or be written through another name; nothing was changed.
 

@@ -23,6 +23,8 @@ _VERBS = {
     "login": ("login", "Store your key in ~/.crun/.env."),
     "convert": ("convert", "Make a music video of every track in a CATALOG."),
     "plan": ("plan", "Say what a CATALOG would buy and cost."),
+    "load": ("load", "Add the tracks of a CATALOG to a ledger, for workers to buy."),
+    "work": ("work", "Work keys on ledgers in PostgreSQL, beside other workers."),
     "report": ("report", "Make one HTML page of a LEDGER: totals, cost, pace and the videos."),
     "listen": ("listen", "Finish what a LEDGER holds, and receive callbacks."),
     "unknown": ("unknown", "Settle submissions whose outcome is unknown."),

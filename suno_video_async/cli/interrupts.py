@@ -28,6 +28,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.happened: bool = False
         self._gently: Callable[[], object] | None = None
+        self._terminated_gently = False
         self._leave: Callable[[], object] = _nothing
         # Determined now: once closed, a terminal no longer reports that it is one.
         self._terminals = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
@@ -40,9 +41,9 @@ class Interrupts:
 
     def terminate(self) -> None:
         """Handle a SIGTERM."""
-        self.happened = True
-        self._gently = None
-        self._leave()
+        if not self._terminated_gently:
+            self._gently = None
+        self.interrupt()
 
     def hang_up(self) -> None:
         """Handle the closing of the terminal: nothing can be written to it any more, only to files."""
@@ -50,25 +51,27 @@ class Interrupts:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, descriptor)
             os.close(nowhere)
-        self.terminate()
+        self._gently = None
+        self.interrupt()
 
     @contextmanager
     def meaning(
-        self, *, once: Callable[[], object] | None, leave: Callable[[], object]
+        self, *, once: Callable[[], object] | None, leave: Callable[[], object], sigterm_too: bool = False
     ) -> Generator[None, None, None]:
         """Set what the interruptions do while the block runs.
 
         Args:
             once: what the first Ctrl+C does; None to exit at once.
             leave: what the second one, or SIGTERM, does.
+            sigterm_too: whether the first SIGTERM does the same as the first Ctrl+C: supervisors send it.
 
         """
-        before = self._gently, self._leave
-        self._gently, self._leave = once, leave
+        before = self._gently, self._leave, self._terminated_gently
+        self._gently, self._leave, self._terminated_gently = once, leave, sigterm_too
         try:
             yield
         finally:
-            self._gently, self._leave = before
+            self._gently, self._leave, self._terminated_gently = before
 
 
 def _nothing() -> None:

@@ -7,7 +7,6 @@ a key never reaches a database, a log or the payload of a job: it is read when a
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping
 from os import PathLike
@@ -19,11 +18,10 @@ from attrs import evolve, fields, frozen
 from suno_video_async._util.toml import check_fields, load_tables
 from suno_video_async.config import check_base_url, read_key_file
 from suno_video_async.errors import ConfigurationError
+from suno_video_async.ledger.address import is_name
 from suno_video_async.models import RateLimit
 from suno_video_async.ratelimit.limiter import DEFAULT_RATE, GivenRate
 
-#: A ledger's name; see `ledger.address`.
-_LEDGER = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _HOW = 'name where the key is, as api_key_env = "CRUN_API_KEY_1" or api_key_file = "/run/secrets/crun-1"'
 
 
@@ -75,7 +73,7 @@ class KeyEntry:
                 raise ConfigurationError(f"base_url: {error}") from None
         if not self.ledger:
             object.__setattr__(self, "ledger", self.name)
-        if not _LEDGER.fullmatch(self.ledger):
+        if not is_name(self.ledger):
             what = "ledger" if self.ledger != self.name else "name: is the ledger's name too, which"
             raise ConfigurationError(
                 f"{what}: must be 1 to 40 small letters, digits, '-' or '_', beginning with a letter or a digit,"

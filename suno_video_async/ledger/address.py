@@ -21,6 +21,8 @@ _IN_WORD = re.compile(r"(postgres(?:ql)?://[^:@/?]*):.*@|([?&](?:ssl)?password=)
 #: The same in any text: up to where a word or a string ends.
 _IN_TEXT = re.compile(r"(postgres(?:ql)?://[^:@/?\s]*):[^\s\"'<>]*@")
 _LEDGER = re.compile(r"(?<=[?&])ledger=([^&#]*)&?")
+#: What a ledger's name must be, in words.
+NAME_RULE = "a ledger has one name of up to 40 small letters, digits, - and _, beginning with a letter or a digit"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 
@@ -53,17 +55,31 @@ class LedgerAddress:
         shown = shown_word(text)
         names = [unquote_plus(name) for name in _LEDGER.findall(text)]
         if not names:
-            return cls(shown, problem="it names no ledger: add ?ledger=NAME")
+            return cls(shown, conninfo=text, problem="it names no ledger: add ?ledger=NAME")
         if len(names) > 1 or not _NAME.fullmatch(names[0]):
             return cls(
                 shown,
-                problem="a ledger has one name of up to 40 small letters, digits, - and _, beginning with a letter"
-                " or a digit",
+                problem=NAME_RULE,
             )
         return cls(shown, names[0], _LEDGER.sub("", text).rstrip("?&"))
 
+    @property
+    def is_database(self) -> bool:
+        """Whether it is the address of a database, in which it names no ledger."""
+        return not self.name and bool(self.conninfo)
+
+    def named(self, name: str) -> LedgerAddress:
+        """Return the address of a ledger in the database that this is the address of."""
+        shown = f"{self.shown}{'&' if '?' in self.shown else '?'}ledger={name}"
+        return LedgerAddress(shown, name, self.conninfo, None if is_name(name) else NAME_RULE)
+
     def __str__(self) -> str:
         return self.shown
+
+
+def is_name(text: str) -> bool:
+    """Whether a ledger can have a name."""
+    return _NAME.fullmatch(text) is not None
 
 
 def is_address(place: object) -> bool:

@@ -6,7 +6,8 @@ import json
 import os
 import unicodedata
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Generator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -14,10 +15,15 @@ from typing import ClassVar
 from attrs import define
 
 from suno_video_async.errors import AlreadyBoughtError, BudgetExceeded, LedgerError
-from suno_video_async.ledger.model import MICRO, Claim, LedgerRow, Transition, check_move
+from suno_video_async.ledger.model import MICRO, Added, Claim, LedgerRow, Transition, check_move
 from suno_video_async.ledger.queries import COLUMNS, FROM, Connection, Queries, row_of
 from suno_video_async.ledger.states import UNSETTLED, Cause, State
 from suno_video_async.models import Track, VideoTaskId
+
+#: Rows that one statement inserts: SQLite takes at most 32,766 values.
+INSERTED_AT_ONCE = 500
+INSERT = "INSERT INTO rows (key, task_id, suno_id, author, brand, extra, place, state, run, since) VALUES"
+ONE_ROW = "(?, ?, ?, ?, ?, ?, ?, 'planned', ?, ?)"
 
 
 @define
@@ -83,6 +89,15 @@ class Commands(Queries):
         )
         db.execute("UPDATE rows SET state = 'unknown', error = ? WHERE state = 'submitting'", (error,))
 
+    def _belong_to(self, db: Connection, account: tuple[str, str] | None) -> None:
+        """Note whose the ledger is from now on; None leaves that to who opens it next."""
+        if account is not None:
+            provider, fingerprint = account
+            db.execute(
+                "INSERT INTO meta (name, value) VALUES ('provider', ?) ON CONFLICT (name) DO NOTHING", (provider,)
+            )
+            self._set_meta("fingerprint", fingerprint)
+
     def begin_run(self) -> int:
         """Return the number of a new run, among others that write the same open ledger."""
         with self._transaction():
@@ -111,15 +126,42 @@ class Commands(Queries):
                 row = self._insert(db, track, location, run)
             return Claim(row=row, changed=self._bought_otherwise(db, row, run))
 
-    def _insert(self, db: Connection, track: Track, location: str, run: int) -> LedgerRow:
-        db.execute(
-            "INSERT INTO rows (key, task_id, suno_id, author, brand, extra, place, state, run, since)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, 'planned', ?, ?)",
-            (
+    def add(self, rows: Sequence[tuple[Track, str]]) -> Added:
+        """Commit that tracks, each with its place in a catalog, are wanted; those that it has stay as they are."""
+        with self._transaction() as db:
+            self._refuse_lost()
+            return self._added(db, rows)
+
+    def _added(self, db: Connection, rows: Sequence[tuple[Track, str]]) -> Added:
+        elsewhere, new = self._elsewhere([track.key for track, _ in rows]), 0
+        wanted = [(track, location) for track, location in rows if track.key not in elsewhere]
+        for at in range(0, len(wanted), INSERTED_AT_ONCE):
+            new += self._inserted(db, wanted[at : at + INSERTED_AT_ONCE], run=0)
+        others = defaultdict[str, list[Track]](list)
+        for track, _ in rows:
+            if track.key in elsewhere:
+                others[elsewhere[track.key]].append(track)
+        return Added(new=new, elsewhere=others)
+
+    def _elsewhere(self, keys: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002  a file has no others beside it
+        """Return which of these tracks other ledgers of the same database have, with the names of those."""
+        return {}
+
+    def _inserted(self, db: Connection, rows: Sequence[tuple[Track, str]], run: int) -> int:
+        """Insert the tracks that there are no rows of, and return how many."""
+        values = [
+            value
+            for track, location in rows
+            for value in (
                 *(track.key, track.task_id, track.suno_id, track.author or "", track.brand or ""),
                 *(json.dumps(dict(track.extra)), _printable(location), run, self._now()),
-            ),
-        )
+            )
+        ]
+        statement = f"{INSERT} {', '.join([ONE_ROW] * len(rows))} ON CONFLICT (key) DO NOTHING"
+        return db.execute(statement, values).rowcount
+
+    def _insert(self, db: Connection, track: Track, location: str, run: int) -> LedgerRow:
+        self._inserted(db, [(track, location)], run)  # unless it is being loaded at this very moment
         return row_of(db.execute(f"SELECT {COLUMNS} {FROM} WHERE r.key = ?", (track.key,)).fetchone())
 
     @staticmethod

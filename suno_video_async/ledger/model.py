@@ -188,6 +188,20 @@ class Totals:
     reserved: int = 0
 
 
+@frozen(kw_only=True)
+class Added:
+    """What became of tracks that were to be added to a ledger.
+
+    Attributes:
+        new: how many of them it has now, and had not before.
+        elsewhere: those that another ledger of the same database has, by its name; they were not added.
+
+    """
+
+    new: int = 0
+    elsewhere: Mapping[str, Sequence[Track]] = field(factory=dict[str, Sequence[Track]])
+
+
 class LedgerReader(Protocol):
     """What a ledger can be asked, beside the process that writes it. Calls may block."""
 
@@ -312,6 +326,19 @@ class Ledger(LedgerReader, Protocol):
                 does not exist and must.
 
         """
+        ...
+
+    def open_to_load(self) -> None:
+        """Open the ledger to add tracks to it, without an account: a new one is of the first that opens it.
+
+        Raises:
+            LedgerError: it cannot be used.
+
+        """
+        ...
+
+    def add(self, rows: Sequence[tuple[Track, str]]) -> Added:
+        """Commit that tracks, each with its place in a catalog, are wanted; those that it has stay as they are."""
         ...
 
     def begin_run(self) -> int:

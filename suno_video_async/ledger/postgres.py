@@ -13,18 +13,18 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from suno_video_async._util.words import many
-from suno_video_async.errors import LedgerError, LedgerLost, MissingExtraError
+from suno_video_async.errors import LedgerError, LedgerInUse, LedgerLost, MissingExtraError
 from suno_video_async.ledger.address import LedgerAddress
-from suno_video_async.ledger.commands import Commands
 from suno_video_async.ledger.model import Ledger
 from suno_video_async.ledger.queries import Connection, Queries, no_ledger, refuse_foreign, sums
+from suno_video_async.ledger.shared import TABLES, SharedCommands
 from suno_video_async.models import VideoTaskId
 
 if TYPE_CHECKING:
@@ -81,10 +81,13 @@ MIGRATIONS = (
     );
     CREATE TABLE inbox (nonce TEXT NOT NULL, task_id TEXT NOT NULL)
     """,
+    TABLES,
 )
 #: The name of the schema's version in `meta`.
 VERSION = "schema"
 
+#: What the name of a ledger's schema begins with.
+_PREFIX = "suno_video_"
 #: What a session is set to: a server's or a role's own settings must neither end it nor weaken its commits.
 SETTINGS = {
     "statement_timeout": "0",
@@ -217,7 +220,7 @@ class PostgresReader(Queries):
 
     @property
     def _schema(self) -> str:
-        return f"suno_video_{self.address.name}"
+        return _PREFIX + self.address.name
 
     @property
     def newest_schema(self) -> int:
@@ -325,7 +328,7 @@ class PostgresReader(Queries):
         return LedgerError(f"the ledger {self.name} cannot be used: {_said(error)}", temporary=temporary)
 
 
-class PostgresLedger(Commands, PostgresReader):
+class PostgresLedger(SharedCommands, PostgresReader):
     """Keeps the rows of one account in a PostgreSQL database.
 
     Args:
@@ -381,8 +384,33 @@ class PostgresLedger(Commands, PostgresReader):
                 self._check_server(session)
                 self._take(session, "ledger", self.address.name)
                 self._take(session, "key", f"{provider} {fingerprint}")
-                exists = self._examine((provider, fingerprint), same_account=proven, must_exist=must_exist)
-                self._prepare(provider, fingerprint, exists=exists)
+                with self._making(session):
+                    exists = self._examine((provider, fingerprint), same_account=proven, must_exist=must_exist)
+                    self._prepare((provider, fingerprint), exists=exists)
+                self._recall()
+        except BaseException:
+            self.close()
+            raise
+
+    def open_to_load(self) -> None:
+        """Open the ledger to add tracks to it, beside its holder; a new one is of the key that opens it first.
+
+        Raises:
+            LedgerError: it cannot be used, or an older version of this program holds it.
+
+        """
+        if self._connection is not None:
+            raise LedgerError(f"{self!r} is in use", fix="one run at a time")
+        session = self._connection = self._connect({})
+        self._process = os.getpid()
+        try:
+            with self._translated():
+                self._check_server(session)
+                with self._making(session):
+                    exists = self._examine(None)
+                    if exists and self.schema_version() < len(MIGRATIONS):
+                        self._take(session, "ledger", self.address.name)
+                    self._prepare(None, exists=exists)
         except BaseException:
             self.close()
             raise
@@ -422,9 +450,18 @@ class PostgresLedger(Commands, PostgresReader):
         by = f"is being written by {_holder(session, number) or 'another process'}"
         if what == "key":
             by = f"cannot be written: {_holder(session, number) or 'another process'} works with the same key"
-        raise LedgerError(f"the ledger {self.name} {by}", fix="wait for it to end")
+        raise LedgerInUse(f"the ledger {self.name} {by}")
 
-    def _prepare(self, provider: str, fingerprint: str, *, exists: bool) -> None:
+    @contextmanager
+    def _making(self, session: Session) -> Generator[None, None, None]:
+        """Let one process at a time make or update the tables; one that has waited finds them there."""
+        # Of the session: in a transaction, what was looked up before the wait would not be looked up again.
+        number = _number("making", self.address.name)
+        session.execute("SELECT pg_advisory_lock(?::bigint)", (number,))
+        yield
+        session.execute("SELECT pg_advisory_unlock(?::bigint)", (number,))
+
+    def _prepare(self, account: tuple[str, str] | None, *, exists: bool) -> None:
         with self._transaction() as db:
             if self._select("SELECT to_regnamespace(?)", f'"{self._schema}"')[0][0] is None:
                 db.execute(f'CREATE SCHEMA "{self._schema}"')
@@ -433,19 +470,20 @@ class PostgresLedger(Commands, PostgresReader):
                 for statement in script.split(";"):
                     db.execute(statement)
                 self._set_meta(VERSION, str(number))
-            db.execute(
-                "INSERT INTO meta (name, value) VALUES ('provider', ?) ON CONFLICT (name) DO NOTHING", (provider,)
-            )
-            self._set_meta("fingerprint", fingerprint)
+            self._belong_to(db, account)
+
+    def _recall(self) -> None:
+        """Begin a run: take up what an earlier one has left."""
+        with self._transaction() as db:
             self._run = self._next_run()
             self._recover(db)
-            self._take_in(db)
+            self._take_word(db)
             if self._has_ended_another:  # what it sent last may still be under way: the window begins full
                 self._set_meta("last_place", repr(self._now()))
             (self._spent, self._reserved) = sums(db)
 
     @staticmethod
-    def _take_in(db: Connection) -> None:
+    def _take_word(db: Connection) -> None:
         """Note what earlier holders have left: the tasks of submissions that are unknown, to be confirmed."""
         db.execute(
             "UPDATE attempts SET video_task_id = i.task_id FROM (SELECT nonce, MIN(task_id) FROM inbox"
@@ -454,6 +492,30 @@ class PostgresLedger(Commands, PostgresReader):
             " AND NOT EXISTS (SELECT 1 FROM attempts other WHERE other.video_task_id = i.task_id)"
         )
         db.execute("DELETE FROM inbox")
+
+    def _elsewhere(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """Return which of these tracks other ledgers of the database have, with their names.
+
+        Those of another service do not count. Whatever adds tracks waits for its turn, so that none of them gets
+        into two ledgers.
+        """
+        db, found = self._db, dict[str, str]()
+        db.execute("SELECT pg_advisory_xact_lock(?::bigint)", (_number("loading", ""),))
+        schemas = db.execute(
+            "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.relname = 'rows' AND starts_with(n.nspname, ?) AND n.nspname != ?"
+            " AND has_table_privilege(c.oid, 'SELECT')",
+            (_PREFIX, self._schema),
+        ).fetchall()
+        provider = self._meta("provider")
+        for (schema,) in schemas:
+            other = db.execute(f"""SELECT value FROM "{schema}".meta WHERE name = 'provider'""").fetchone()  # noqa: S608
+            if provider is not None and other is not None and other[0] != provider:
+                continue
+            query = f'SELECT key FROM "{schema}".rows WHERE key = ANY(?)'  # noqa: S608  the name is a schema's
+            for (key,) in db.execute(query, (list(keys),)).fetchall():
+                found[key] = str(schema).removeprefix(_PREFIX)
+        return found
 
     # Holding
 

@@ -270,12 +270,13 @@ def refuse_foreign(
         LedgerError: it belongs to another provider.
 
     """
-    if account is not None and meta.get("provider") != account[0]:
-        whose = str(meta.get("provider"))
+    if account is None or "provider" not in meta:  # one that was only loaded is the first one's who opens it
+        return
+    if (whose := meta["provider"]) != account[0]:
         raise LedgerError(
             f"the ledger {name} belongs to {whose}", fix="use its account, or another ledger for this one"
         )
-    if account is not None and meta.get("fingerprint") != account[1] and not same_account:
+    if meta.get("fingerprint") != account[1] and not same_account:
         raise AnotherKeyError(f"the ledger {name} belongs to another key")
 
 

@@ -109,6 +109,19 @@ class SqliteLedger(Commands, SqliteReader):
             LedgerError: it cannot be used, or is being written; or it does not exist and must.
 
         """
+        self._open((provider, fingerprint), must_exist=must_exist, proven=proven)
+
+    def open_to_load(self) -> None:
+        """Take the ledger to add tracks to it; a new one belongs to the account that opens it first.
+
+        Raises:
+            DoubtfulLedgerError: it may lack what was bought, or be written through another name.
+            LedgerError: it cannot be used, or is being written.
+
+        """
+        self._open(None)
+
+    def _open(self, account: tuple[str, str] | None, *, must_exist: bool = False, proven: bool = False) -> None:
         self._leave_group()
         if self._connection is not None:
             raise LedgerError(f"{self!r} is in use", fix="one run at a time")
@@ -120,7 +133,7 @@ class SqliteLedger(Commands, SqliteReader):
             with translated(self.path):
                 facts = Facts(exists=False)
                 if self._file is not None and self.path is not None:
-                    facts = examine(self.path, (provider, fingerprint), same_account=proven)
+                    facts = examine(self.path, account, same_account=proven)
                     facts = evolve(facts, alone=mark_alone(self._file))
                     if not self.accept:
                         refuse_doubtful(self.path, facts)
@@ -130,7 +143,7 @@ class SqliteLedger(Commands, SqliteReader):
                 if not self._mark.ledger:
                     self._mark = evolve(self._mark, ledger=secrets.token_hex(8))
                 self._submissions = self._checkpointed = facts.submissions
-                self._prepare(provider=provider, fingerprint=fingerprint)
+                self._prepare(account)
                 self._go_live()
         except BaseException:
             self._close()
@@ -175,14 +188,11 @@ class SqliteLedger(Commands, SqliteReader):
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
-    def _prepare(self, *, provider: str, fingerprint: str) -> None:
+    def _prepare(self, account: tuple[str, str] | None) -> None:
         with self._transaction() as db:
             migrate(db)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(
-                "INSERT INTO meta (name, value) VALUES ('provider', ?) ON CONFLICT (name) DO NOTHING", (provider,)
-            )
-            self._set_meta("fingerprint", fingerprint)
+            self._belong_to(db, account)
             self._run = self._next_run()
             mark = self._mark.next(Phase.OPEN)
             self._set_meta(MARK, str(mark))

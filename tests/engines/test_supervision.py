@@ -22,6 +22,7 @@ def api(kind: type[errors.APIError], code: int, *, closed_until: float | None = 
 
 #: An instance of each public error, and what is done after it.
 DECIDED: tuple[tuple[Exception, Again], ...] = (
+    (errors.LedgerInUse("held"), Again.SOON),
     (errors.LedgerLost("lost"), Again.SOON),
     (errors.LedgerError("the database is out of reach", temporary=True), Again.SOON),
     (errors.ClientClosedError("closed"), Again.SOON),

@@ -102,6 +102,20 @@ def test_an_address_in_a_text_loses_its_password() -> None:
     assert shown_word(f"--ledger=postgres://u:{SECRET}@h/d") == "--ledger=postgres://u@h/d"
 
 
+def test_a_database_has_several_ledgers() -> None:
+    """Its address names none of them; a password goes along, and is not shown."""
+    database = LedgerAddress.parse(f"postgresql://u:{SECRET}@h/d?sslmode=require")
+    assert database.is_database
+    assert not LedgerAddress.parse("postgresql://h/d?ledger=x").is_database
+    assert not LedgerAddress.parse("mysql://h/d").is_database
+    ledger = database.named("autumn")
+    assert ledger.conninfo == f"postgresql://u:{SECRET}@h/d?sslmode=require"
+    assert str(ledger) == "postgresql://u@h/d?sslmode=require&ledger=autumn"
+    assert str(LedgerAddress.parse("postgresql://h/d").named("autumn")) == "postgresql://h/d?ledger=autumn"
+    assert ledger.problem is None
+    assert "has one name of up to 40" in str(database.named("No Name").problem)
+
+
 def test_a_path_is_a_file_and_an_address_is_not(tmp_path: Path) -> None:
     """What looks like a path stays one, whatever it is called."""
     for path in ("a.db", "postgresql", "c:/x.db", "a:b", str(tmp_path)):
