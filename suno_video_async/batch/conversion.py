@@ -42,6 +42,8 @@ Handle: TypeAlias = "Callable[[Claiming, str], Coroutine[Any, Any, None]]"
 
 #: The ledger's note that a run was stopped because the API was out of reach.
 OUT_OF_REACH = "out_of_reach"
+#: Seconds for rows to end by themselves once the ledger is lost, before they are cancelled.
+AFTER_LOSS = 5.0
 #: Rows that `convert(None)` takes from the ledger: first what is, or may be, paid for, then what may be bought.
 #: One that is being submitted is another part's of the client.
 _PAID, _TO_BUY = (State.SUBMITTED, State.UNKNOWN), (State.PLANNED, State.REFUSED, State.FAILED)
@@ -201,6 +203,7 @@ class Conversion:
     # The run
 
     async def _run(self, send: MemoryObjectSendStream[Outcome]) -> None:
+        self._ledger.on_lost[self._lose] = None
         try:
             await self._recall_reach()
             with self._scope:
@@ -226,6 +229,11 @@ class Conversion:
             send.close()
             self._ended.set()
 
+    def _lose(self, error: LedgerLost) -> None:
+        """End: rows in flight by themselves, what waits for the catalog or for a callback soon after."""
+        self._stop_signal.stop_if_fatal(error)
+        self._scope.deadline = anyio.current_time() + AFTER_LOSS
+
     async def _close_ledger(self) -> None:
         """Let the submissions in flight reach the ledger before it is closed."""
         if self._inbox is not None:
@@ -242,6 +250,7 @@ class Conversion:
             pass
         if self._others is not None:
             await self._others.close()
+        self._ledger.on_lost.pop(self._lose, None)
         self._ledger.end_run(self._run_id)
         await self._engine.ledgers.release(self._ledger)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import pytest
@@ -138,6 +138,28 @@ async def test_an_answer_after_the_loss_is_left_for_the_next_holder(
     ((nonce,),) = await kept.call(ledger._select, "SELECT nonce FROM attempts")
     assert ledger.left == ({task_id: nonce} if task_id else {})
     await kept.close()
+
+
+def test_a_catalog_that_waits_for_more_does_not_keep_a_conversion_whose_ledger_is_lost() -> None:
+    """It ends in seconds; what the rows before came to is known."""
+
+    async def endless() -> AsyncIterator[Track]:
+        yield TRACKS[0]
+        await asyncio.Event().wait()
+
+    async def run() -> tuple[list[str], float]:
+        client, _ = client_of(FakeAPI(seconds=60.0))
+        kept: Any = AsyncLedger(HeldLedger(ends=12.0), in_place)
+        states = list[str]()
+        async with client, client.convert(endless(), ledger=kept) as outcomes:
+            with pytest.raises(LedgerLost):
+                async for outcome in outcomes:
+                    states.append(outcome.state)
+            return states, asyncio.get_running_loop().time()
+
+    states, ended = run_virtual(run())
+    assert states == ["submitted"]
+    assert 12.0 < ended < 20.0
 
 
 async def lost_client() -> SunoVideoClient:
