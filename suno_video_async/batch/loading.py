@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from suno_video_async._util.aio import RunBlocking, in_one_thread, run_to_completion
 from suno_video_async.batch.catalog import CatalogSource, Row, read_rows
@@ -40,6 +40,7 @@ class Loaded:
         known: how many are in their ledger already; they stay as they are, and nothing is bought twice.
         elsewhere: how many another ledger of the same database has, by its name; they were not added.
         unreadable: how many rows are not tracks, or name another ledger than the one that was given.
+        ledgers: the names of the ledgers that the rows are for, where they are in a database.
 
     """
 
@@ -48,6 +49,7 @@ class Loaded:
     known: int = 0
     elsewhere: Mapping[str, int] = field(factory=dict[str, int])
     unreadable: int = 0
+    ledgers: tuple[str, ...] = ()
 
 
 async def load(
@@ -73,11 +75,12 @@ async def load(
     loading = _Loading(on_problem)
     async with contextlib.AsyncExitStack() as stack:
         if isinstance(place, LedgerAddress) and place.is_database:
-            return await loading.run(source, _Several(place, stack).of)
+            several = _Several(place, stack)
+            return evolve(await loading.run(source, several.of), ledgers=several.names)
         name = place.name if isinstance(place, LedgerAddress) else None
         one = _Opened(as_ledger(place), stack)
         await one.open()
-        return await loading.run(source, _only(one.add, name))
+        return evolve(await loading.run(source, _only(one.add, name)), ledgers=() if name is None else (name,))
 
 
 async def load_into(source: CatalogSource, add: Add, on_problem: Callable[[CatalogError], object]) -> Loaded:
@@ -129,6 +132,11 @@ class _Several:
     database: LedgerAddress
     stack: contextlib.AsyncExitStack
     _open: dict[str, Add] = field(factory=dict[str, Add], init=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that there were so far."""
+        return tuple(self._open)
 
     async def of(self, row: Row, track: Track) -> Add:
         """Return what adds a row's track to the ledger that it names."""

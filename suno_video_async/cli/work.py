@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import click
+from attrs import fields, frozen
 
 from suno_video_async._util.words import many
 from suno_video_async.cli.exits import Exit
@@ -63,63 +65,115 @@ def _database(_: click.Context, __: click.Parameter, value: LedgerChoice) -> Led
     return value
 
 
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    database_option,
+    click.option(
+        "--keys",
+        type=click.Path(path_type=Path, dir_okay=False),
+        required=True,
+        metavar="FILE",
+        help="Which keys may be used, and where each is: [[key]] tables in TOML. No key is in this file.",
+    ),
+    click.option(
+        "--most-keys",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Hold at most N keys; without it, all that are free.",
+    ),
+    download_options,
+    click.option(
+        "--max-credits",
+        callback=not_negative,
+        metavar="N",
+        help="Spend at most N credits over the lifetime of each ledger.",
+    ),
+    click.option(
+        "--retry-failed",
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="N",
+        help="Buy a track again if its task failed, up to N times; without it, never.",
+    ),
+    click.option(
+        "--callback-url",
+        callback=public_url,
+        metavar="URL",
+        help="The public URL of suno-video receive, which the service calls when a video is finished.",
+    ),
+    task_timeout_option,
+    connection_options("timeout", "proxy", "ca_file", "time_scale"),
+)
+
+
+@frozen(kw_only=True)
+class Work:
+    """What a worker has, and how it works; see `Worker`."""
+
+    database: LedgerAddress
+    keys: Path
+    most_keys: int | None
+    downloads: Downloads
+    max_credits: float | None
+    retry_failed: int
+    callback_url: str | None
+    task_timeout: float
+    connection: Connection
+
+    def entries(self) -> tuple[KeyEntry, ...]:
+        """Return its keys, and let none of them be shown. Blocks.
+
+        Raises:
+            ConfigurationError: the file of the keys cannot be used.
+
+        """
+        from suno_video_async.engines.keys import load_keys  # noqa: PLC0415  help and mistakes do without it
+
+        entries = load_keys(self.keys)
+        for entry in entries:
+            with suppress(ConfigurationError):  # the worker says so
+                keep_secret(entry.api_key())
+        return entries
+
+    def common(self, output: Output) -> dict[str, Any]:
+        """Return the arguments that `Worker` and `WorkOptions` share."""
+        return {
+            "callback_url": self.callback_url,
+            "max_credits": self.max_credits,
+            "retry_failed": self.retry_failed,
+            "file_name": self.downloads.file_name,
+            "sha256": self.downloads.sha256,
+            "task_timeout": self.task_timeout,
+            "timeout": self.connection.network_timeout(),
+            "proxy": self.connection.proxy,
+            "ca_file": self.connection.ca_file,
+            "clock": SystemClock(self.connection.time_scale),
+            "notify": output.note,
+        }
+
+
+def work_options(command: Command) -> Command:
+    """Give a command the options of a worker, as `work`, and `output`."""
+
+    @wraps(command)
+    def with_work(*arguments: Any, output: Output, **options: Any) -> Any:
+        work = Work(**{name: options.pop(name) for name in (field.name for field in fields(Work))})
+        return command(*arguments, work=work, output=output, **options)
+
+    decorated: Any = with_work
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return cast("Command", decorated)
+
+
 @click.command(
     "work",
     epilog="\b\nExamples:\n  suno-video work --database postgresql://db.example/videos --keys keys.toml"
     " --output-dir s3://bucket/videos\n"
     "  suno-video work --database postgresql://db.example/videos --keys keys.toml --most-keys 4 --until-done",
 )
-@database_option
-@click.option(
-    "--keys",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    metavar="FILE",
-    help="Which keys may be used, and where each is: [[key]] tables in TOML. No key is in this file.",
-)
-@click.option(
-    "--most-keys",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Hold at most N keys; without it, all that are free.",
-)
 @click.option("--until-done", is_flag=True, help="End once the ledgers of all keys want nothing more.")
-@download_options
-@click.option(
-    "--max-credits",
-    callback=not_negative,
-    metavar="N",
-    help="Spend at most N credits over the lifetime of each ledger.",
-)
-@click.option(
-    "--retry-failed",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="N",
-    help="Buy a track again if its task failed, up to N times; without it, never.",
-)
-@click.option(
-    "--callback-url",
-    callback=public_url,
-    metavar="URL",
-    help="The public URL of suno-video receive, which the service calls when a video is finished.",
-)
-@task_timeout_option
-@connection_options("timeout", "proxy", "ca_file", "time_scale")
-def work_command(
-    *,
-    database: LedgerAddress,
-    keys: Path,
-    most_keys: int | None,
-    until_done: bool,
-    downloads: Downloads,
-    max_credits: float | None,
-    retry_failed: int,
-    callback_url: str | None,
-    task_timeout: float,
-    connection: Connection,
-    output: Output,
-) -> int:
+@work_options
+def work_command(*, work: Work, until_done: bool, output: Output) -> int:
     """Work keys on their ledgers in PostgreSQL: buy, follow and download all that is loaded.
 
     Run it on as many machines as you like: each key is worked by one of them at a time. If that one dies, another
@@ -139,27 +193,14 @@ def work_command(
 
     counts = Counter[str]()
     worker = Worker(
-        database,
-        keys=keys,
-        output=downloads.output_dir,
-        callback_url=callback_url,
-        most_keys=most_keys,
+        work.database,
+        keys=work.entries(),
+        output=work.downloads.output_dir,
+        most_keys=work.most_keys,
         until_done=until_done,
-        max_credits=max_credits,
-        retry_failed=retry_failed,
-        file_name=downloads.file_name,
-        sha256=downloads.sha256,
-        task_timeout=task_timeout,
-        timeout=connection.network_timeout(),
-        proxy=connection.proxy,
-        ca_file=connection.ca_file,
-        clock=SystemClock(connection.time_scale),
-        on_outcome=partial(_show, output, counts),
-        notify=output.note,
+        on_outcome=partial(show_outcome, output, counts),
+        **work.common(output),
     )
-    for entry in worker.entries:
-        with suppress(ConfigurationError):  # the worker says so
-            keep_secret(entry.api_key())
     output.keeps = True
     return run_interruptible(partial(_work, worker, counts, output))
 
@@ -177,7 +218,8 @@ async def _work(worker: Worker, counts: Counter[str], output: Output, interrupts
     return Exit.INTERRUPTED if scope.cancelled_caught else Exit.DONE
 
 
-def _show(output: Output, counts: Counter[str], entry: KeyEntry, outcome: Outcome) -> None:
+def show_outcome(output: Output, counts: Counter[str], entry: KeyEntry, outcome: Outcome) -> None:
+    """Count an outcome, and write it."""
     counts[outcome.state] += 1
     named = outcome.track.suno_id if outcome.track is not None else outcome.location
     line = {"key": entry.name, "ledger": entry.ledger, **outcome.record()}
