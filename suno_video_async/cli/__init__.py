@@ -34,4 +34,8 @@ def main() -> NoReturn:
         code = 2
     except KeyboardInterrupt:
         code = 130
+    if "temporalio" in sys.modules:  # at the interpreter's exit its core may abort
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from temporalio import activity
 from temporalio.client import WorkflowFailureError
-from temporalio.exceptions import ApplicationError, FailureError, TemporalError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, FailureError, TemporalError
 from temporalio.service import RPCError
 
 from suno_video_async.engines.supervision import FIRST_WAIT, Again, when_again
@@ -25,6 +25,9 @@ from suno_video_async.observability.log import logger
 
 #: Seconds between two signs of life.
 BEAT = 5
+
+#: For what is part of the work, such as that another process still has the ledger: no traceback each second.
+_QUIET = ApplicationErrorCategory.BENIGN
 
 T = TypeVar("T")
 Counts: TypeAlias = Counter[str]
@@ -60,7 +63,7 @@ async def beating(
     if _is_wanted():
         raise asyncio.CancelledError
     # If it returned, it would count as done.
-    raise ApplicationError("its worker has ended, or has lost contact with Temporal", type="Left")
+    raise ApplicationError("its worker has ended, or has lost contact with Temporal", type="Left", category=_QUIET)
 
 
 def _is_wanted() -> bool:
@@ -96,5 +99,10 @@ def failure(error: Exception) -> Exception:
         logger.error("unexpected error", exc_info=error)
         return ApplicationError("unexpected error: see the worker's log", type=kind, non_retryable=True)
     again = when_again(error)
-    delay = timedelta(seconds=FIRST_WAIT) if again is Again.LATER else None
-    return ApplicationError(str(error), type=kind, non_retryable=again is Again.NEVER, next_retry_delay=delay)
+    return ApplicationError(
+        str(error),
+        type=kind,
+        non_retryable=again is Again.NEVER,
+        next_retry_delay=timedelta(seconds=FIRST_WAIT) if again is Again.LATER else None,
+        category=_QUIET if again is Again.SOON else ApplicationErrorCategory.UNSPECIFIED,
+    )

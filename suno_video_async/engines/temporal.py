@@ -23,6 +23,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from suno_video_async._util.words import many
 from suno_video_async.engines.activity import BEAT, Counts, Ending, beating, failure
 from suno_video_async.engines.supervision import Again, closed_for, wait_after, when_again
 
@@ -35,8 +36,8 @@ GRACE = 120
 #: Works for the ledger of a name, and counts outcomes by state: until it wants nothing more; if the event is set,
 #: until what is submitted has ended; if it is cancelled, no longer. It raises what stopped it.
 Hold: TypeAlias = Callable[[str, asyncio.Event, Counts], Coroutine[Any, Any, None]]
-#: Loads a catalog for the ledger of a name, or for those that its rows name; returns how many rows went to each.
-Load: TypeAlias = Callable[[str, str | None], Coroutine[Any, Any, dict[str, int]]]
+#: Loads a catalog for the ledger of a name, or for those that its rows name.
+Load: TypeAlias = "Callable[[str, str | None], Coroutine[Any, Any, Loading]]"
 #: Returns how many rows of the ledger of a name are in which state.
 Report: TypeAlias = Callable[[str], Coroutine[Any, Any, dict[str, int]]]
 
@@ -51,18 +52,19 @@ _OPTIONS: Any = {
 
 @dataclass
 class Held:
-    """How a holding ended.
-
-    Attributes:
-        counts: outcomes by state.
-        stopped: what stopped it, if a later run is the answer.
-        closed_for: seconds for which the service has said that it is closed.
-
-    """
+    """How a holding ended: the outcomes by state, and what stopped it, if a later run is the answer."""
 
     counts: dict[str, int] = field(default_factory=dict[str, int])
     stopped: str | None = None
-    closed_for: float = 0.0
+    closed_for: float = 0.0  # seconds, if the service has said so
+
+
+@dataclass
+class Loading:
+    """The ledgers that a catalog names, and how many of its rows were not loaded."""
+
+    ledgers: list[str]
+    not_loaded: int = 0
 
 
 def workflow_id(ledger: str) -> str:
@@ -161,15 +163,10 @@ class CatalogWorkflow:
 
     @workflow.run
     async def run(self, catalog: str, ledger: str | None = None) -> dict[str, dict[str, int]]:
-        """Return how many rows of each ledger are in which state.
-
-        Args:
-            catalog: a file where the workers find it.
-            ledger: the name of its ledger; None if each row names one.
-
-        """
+        """Load a file of the workers, for one ledger or those that its rows name; return the rows by state."""
         args = [catalog, ledger]
-        names = list(await workflow.execute_activity_method(Activities.load, args=args, **_OPTIONS))
+        loading: Loading = await workflow.execute_activity_method(Activities.load, args=args, **_OPTIONS)
+        names = loading.ledgers
         following = [workflow.execute_activity_method(Activities.follow, name, **_OPTIONS) for name in names]
         ends = await asyncio.gather(*following, return_exceptions=True)
         reports, failures = dict[str, dict[str, int]](), list[str]()
@@ -178,6 +175,9 @@ class CatalogWorkflow:
                 failures.append(f"{name}: {end.__cause__ or end}")
             else:
                 reports[name] = end
+        if loading.not_loaded:
+            lost = many(loading.not_loaded, "row was", "rows were")
+            failures.append(f"{lost} not loaded: suno-video load says which, and why")
         if failures:
             raise ApplicationError("; ".join(failures), reports, type="LedgersFailed", non_retryable=True)
         return reports
@@ -202,8 +202,8 @@ class Activities:
         return Held(dict(counts))
 
     @activity.defn
-    async def load(self, catalog: str, ledger: str | None) -> dict[str, int]:
-        """Load a catalog, and return how many rows went to which ledger."""
+    async def load(self, catalog: str, ledger: str | None) -> Loading:
+        """Load a catalog."""
         try:
             return await beating(self._load(catalog, ledger))
         except Exception as error:

@@ -17,7 +17,14 @@ from temporalio.testing import WorkflowEnvironment
 
 from suno_video_async import errors
 from suno_video_async.engines import activity, temporal
-from suno_video_async.engines.temporal import Activities, CatalogWorkflow, ConvertWorkflow, Held, workflow_id
+from suno_video_async.engines.temporal import (
+    Activities,
+    CatalogWorkflow,
+    ConvertWorkflow,
+    Held,
+    Loading,
+    workflow_id,
+)
 from tests.temporal.programs import program
 
 pytestmark = pytest.mark.services
@@ -55,9 +62,9 @@ class Script:
             await step(stop)
         counts["downloaded"] += self.made
 
-    async def load(self, catalog: str, ledger: str | None) -> dict[str, int]:
-        """Say where the rows went."""
-        return {ledger: 1} if ledger else {"acme": 2, "best": 1}
+    async def load(self, catalog: str, ledger: str | None) -> Loading:
+        """Say where the rows went; one is bad."""
+        return Loading([ledger]) if ledger else Loading(["acme", "best"], not_loaded=catalog == "bad.csv")
 
     async def report(self, ledger: str) -> dict[str, int]:
         """Count rows."""
@@ -245,3 +252,17 @@ async def test_a_ledger_that_fails_fails_its_catalog_by_name(environment: Workfl
                 )
     assert re.search("(acme|best): AuthenticationError: CreateTask: 401 no", str(failed.value.cause))
     assert len(script.at) == 2
+
+
+async def test_rows_that_cannot_be_loaded_fail_their_catalog(environment: WorkflowEnvironment) -> None:
+    """What could be loaded is converted before, and counted."""
+    script = Script([], environment.get_current_time)
+    with environment.auto_time_skipping_disabled():
+        async with temporal.working(environment.client, script.activities(), most_keys=1):
+            with pytest.raises(WorkflowFailureError) as failed:
+                await environment.client.execute_workflow(
+                    CatalogWorkflow.run, args=["bad.csv", None], id="catalog", task_queue=temporal.TASK_QUEUE
+                )
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert "1 row was not loaded" in failed.value.cause.message
+    assert failed.value.cause.details == ({"acme": {"downloaded": 3}, "best": {"downloaded": 3}},)
