@@ -14,6 +14,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -275,13 +276,13 @@ class CallbackReceiver:
         if not _NONCE.fullmatch(nonce):
             raise CallbackRejected(404, "its path has no nonce")
         try:
-            await self._attempt(nonce)
+            await self._known(nonce)
             if encoding.strip().lower() not in {"", "identity"}:
                 raise CallbackRejected(415, "its body is compressed")
             said = await self._read(nonce, read)
             # Looked up again: while the body arrived, the submission may have been answered.
-            inbox, attempt = await self._attempt(nonce)
-            await self._note(inbox, attempt, nonce, said)
+            note = await self._known(nonce)
+            await note(said)
         except MalformedResponseError as error:
             raise CallbackRejected(400, str(error)) from None
         except LedgerError as error:
@@ -307,10 +308,16 @@ class CallbackReceiver:
             raise CallbackRejected(413, f"it is longer than {MAX_BODY} bytes")
         return codec.read_callback(body)
 
-    async def _attempt(self, nonce: str) -> tuple[Inbox, Attempt]:
+    async def _known(self, nonce: str) -> Callable[[TaskSnapshot], Awaitable[None]]:
+        """Return what takes the callback of an attempt.
+
+        Raises:
+            CallbackRejected: no attempt has this nonce.
+
+        """
         for inbox in self._inboxes:
             if (attempt := await inbox.ledger.call(inbox.ledger.sync.attempt, nonce)) is not None:
-                return inbox, attempt
+                return partial(self._note, inbox, attempt, nonce)
         raise CallbackRejected(404, "no attempt has this nonce")
 
     async def _note(self, inbox: Inbox, attempt: Attempt, nonce: str, said: TaskSnapshot) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from types import TracebackType
-from typing import Protocol
+from typing import Literal, Protocol
 
 from suno_video_async._util.aio import in_one_thread
 from suno_video_async.batch.witness import FACT, Evidence, still_open
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.address import LedgerPlace, as_ledger, sealed
 from suno_video_async.ledger.aio import AsyncLedger
-from suno_video_async.ledger.model import DROPPED, LedgerReader, LedgerRow, RowError, Transition, all_rows
+from suno_video_async.ledger.model import DROPPED, Ledger, LedgerReader, LedgerRow, RowError, Transition, all_rows
 from suno_video_async.ledger.opened import OpenLedgers
 from suno_video_async.ledger.origin import origin_problem
+from suno_video_async.ledger.shared import SharedLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import TaskSnapshot, VideoTaskId, video_task_id
 from suno_video_async.protocol.origin import disagreement
@@ -156,6 +158,35 @@ async def unknown_rows(ledger: LedgerPlace) -> list[LedgerRow]:
     """
     ledger = sealed(ledger)
     return await in_one_thread()(partial(_read, as_ledger(ledger).reader()))
+
+
+async def leave_decisions(
+    ledger: LedgerPlace, verb: Literal["adopt", "resend", "drop"], *row_ids: int, task_id: str | None = None
+) -> list[LedgerRow]:
+    """Leave decisions about unknown rows for the process that holds a ledger; it carries them out within seconds.
+
+    Raises:
+        LedgerError: one of the rows is not unknown, and nothing was left; or the ledger has no holder that takes
+            decisions, since it is a file.
+
+    """
+    return await in_one_thread()(partial(_leave, as_ledger(sealed(ledger)), verb, row_ids, task_id))
+
+
+def _leave(ledger: Ledger, verb: str, row_ids: Sequence[int], task_id: str | None) -> list[LedgerRow]:
+    if not isinstance(ledger, SharedLedger):
+        raise LedgerError(
+            f"{ledger.name} takes no decisions while it is written", fix="wait for its writer to end"
+        )
+    found = {row.id: row for row in _read(ledger.reader())}
+    if wrong := [row_id for row_id in row_ids if row_id not in found]:
+        raise LedgerError(f"row {wrong[0]} is not unknown")
+    with closing(ledger):
+        ledger.open_to_load()
+        for row_id in row_ids:
+            named = {} if task_id is None else {"task_id": task_id}
+            ledger.leave_note("decision", {"verb": verb, "row": row_id, **named})
+    return [found[row_id] for row_id in row_ids]
 
 
 async def balance_evidence(ledger: LedgerPlace) -> list[Evidence]:

@@ -25,6 +25,7 @@ _VERBS = {
     "plan": ("plan", "Say what a CATALOG would buy and cost."),
     "load": ("load", "Add the tracks of a CATALOG to a ledger, for workers to buy."),
     "work": ("work", "Work keys on ledgers in PostgreSQL, beside other workers."),
+    "receive": ("receive", "Receive callbacks for workers."),
     "temporal": ("temporal", "Let Temporal run the workers, and start again what dies."),
     "report": ("report", "Make one HTML page of a LEDGER: totals, cost, pace and the videos."),
     "listen": ("listen", "Finish what a LEDGER holds, and receive callbacks."),

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -28,6 +28,7 @@ from suno_video_async.cli.output import Output
 from suno_video_async.cli.plan import dry_run_option, quote_tracks
 from suno_video_async.cli.session import with_client
 from suno_video_async.cli.single import checked_id
+from suno_video_async.ledger.address import LedgerAddress, as_ledger
 from suno_video_async.ledger.model import LedgerRow
 from suno_video_async.ledger.states import State
 
@@ -126,6 +127,9 @@ def adopt_command(
     The task is looked up first: it must have been made from exactly the row's track, author and brand.
     """
 
+    if _is_held(ledger):
+        return _leave(ledger, output, "adopt", row, task_id=str(checked_id(task_id)))
+
     async def adopt(client: SunoVideoClient, _: Interrupts) -> int:
         known = checked_id(task_id)
         async with client.unknowns(Trust(accept=accept_ledger).ledger(ledger)) as unknowns:
@@ -169,7 +173,8 @@ def resend_command(
     if not yes and not _confirmed(rows, ledger, output):
         output.note("nothing was changed")
         return Exit.FAILED
-
+    if _is_held(ledger):
+        return _leave(ledger, output, "resend", *rows)
     return _settle(
         Trust(accept=accept_ledger).ledger(ledger),
         connection,
@@ -234,6 +239,8 @@ def drop_command(
 
     This cannot be undone. The credits reserved for the lost submission count as spent, since they may have been.
     """
+    if _is_held(ledger):
+        return _leave(ledger, output, "drop", *rows)
     kept = Trust(accept=accept_ledger).ledger(ledger)
     return _settle(kept, connection, output, lambda unknowns: unknowns.drop(*rows), "is given up")
 
@@ -257,6 +264,33 @@ def _settle(
         return Exit.DONE
 
     return run_interruptible(settle)
+
+
+def _is_held(ledger: LedgerChoice) -> bool:
+    """Whether a process holds a ledger at present that others can leave decisions for."""
+    return isinstance(ledger, LedgerAddress) and as_ledger(ledger).reader().writer() is not None
+
+
+def _leave(
+    ledger: LedgerChoice,
+    output: Output,
+    verb: Literal["adopt", "resend", "drop"],
+    *rows: int,
+    task_id: str | None = None,
+) -> int:
+    """Leave a decision for the worker that holds the ledger."""
+
+    async def leave(_: Interrupts) -> int:
+        from suno_video_async.batch.reconcile import leave_decisions  # noqa: PLC0415  see above
+
+        _print(
+            await leave_decisions(ledger, verb, *dict.fromkeys(rows), task_id=task_id),
+            f"is left to the worker that holds the ledger, to {verb} it; unknown list shows what came of it",
+            output,
+        )
+        return Exit.DONE
+
+    return run_interruptible(leave)
 
 
 def _print(rows: Sequence[LedgerRow], words: str, output: Output) -> None:

@@ -19,12 +19,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import evolve
+
 from suno_video_async._util.words import many
 from suno_video_async.errors import LedgerError, LedgerInUse, LedgerLost, MissingExtraError
 from suno_video_async.ledger.address import LedgerAddress
 from suno_video_async.ledger.model import Ledger
 from suno_video_async.ledger.queries import Connection, Queries, no_ledger, refuse_foreign, sums
-from suno_video_async.ledger.shared import TABLES, SharedCommands
+from suno_video_async.ledger.shared import TABLES, SharedCommands, leave_note
 from suno_video_async.models import VideoTaskId
 
 if TYPE_CHECKING:
@@ -268,6 +270,15 @@ class PostgresReader(Queries):
         strays = self._select(query)[0][0]
         return [many(strays, "attempt belongs to no row", "attempts belong to no row")] if strays else []
 
+    def _schemas(self, table: str) -> list[str]:
+        """Return the schemas of the ledgers in the database, as far as a table of theirs can be read."""
+        found = self._select(
+            "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.relname = ? AND starts_with(n.nspname, ?) AND has_table_privilege(c.oid, 'SELECT')",
+            *(table, _PREFIX),
+        )
+        return [str(schema) for (schema,) in found]
+
     def schema_version(self) -> int:
         """Return the version of the ledger's tables."""
         return int(self._meta(VERSION) or 0)
@@ -326,6 +337,43 @@ class PostgresReader(Queries):
     def _failure(self, error: psycopg.Error) -> LedgerError:
         temporary = (error.sqlstate or "08")[:2] in _TEMPORARY
         return LedgerError(f"the ledger {self.name} cannot be used: {_said(error)}", temporary=temporary)
+
+
+class PostgresNotes(PostgresReader):
+    """All ledgers of a database, for who leaves callbacks for their holders.
+
+    Args:
+        database: `postgresql://USER@HOST/DATABASE`, without a ledger's name.
+
+    """
+
+    def __init__(self, database: LedgerAddress) -> None:
+        super().__init__(evolve(database, problem=None))
+
+    def ledger_of(self, nonce: str) -> str | None:
+        """Return the schema of the ledger that has an attempt, or None."""
+        self._connect_again()
+        for schema in self._schemas("notes"):
+            query = f'SELECT 1 FROM "{schema}".attempts WHERE nonce = ?'  # noqa: S608  the name is a schema's
+            if self._select(query, nonce):
+                return schema
+        return None
+
+    def leave_callback(self, schema: str, nonce: str, task_id: VideoTaskId) -> None:
+        """Commit that a callback named a task for an attempt; twice is once."""
+        self._connect_again()
+        with self._translated():
+            leave_note(self._db, "callback", {"nonce": nonce, "task_id": task_id}, table=f'"{schema}".notes')
+
+    def _connect_again(self) -> None:
+        """Connect where there is no session, or none any more."""
+        session = self._connection
+        if isinstance(session, Session) and session.is_lost:
+            self.close()
+        if self._connection is None:
+            self._connection = self._connect({})
+            with self._translated():
+                self._connection.execute("SET synchronous_commit = on")
 
 
 class PostgresLedger(SharedCommands, PostgresReader):
@@ -501,20 +549,16 @@ class PostgresLedger(SharedCommands, PostgresReader):
         """
         db, found = self._db, dict[str, str]()
         db.execute("SELECT pg_advisory_xact_lock(?::bigint)", (_number("loading", ""),))
-        schemas = db.execute(
-            "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE c.relname = 'rows' AND starts_with(n.nspname, ?) AND n.nspname != ?"
-            " AND has_table_privilege(c.oid, 'SELECT')",
-            (_PREFIX, self._schema),
-        ).fetchall()
         provider = self._meta("provider")
-        for (schema,) in schemas:
+        for schema in self._schemas("rows"):
+            if schema == self._schema:
+                continue
             other = db.execute(f"""SELECT value FROM "{schema}".meta WHERE name = 'provider'""").fetchone()  # noqa: S608
             if provider is not None and other is not None and other[0] != provider:
                 continue
             query = f'SELECT key FROM "{schema}".rows WHERE key = ANY(?)'  # noqa: S608  the name is a schema's
             for (key,) in db.execute(query, (list(keys),)).fetchall():
-                found[key] = str(schema).removeprefix(_PREFIX)
+                found[key] = schema.removeprefix(_PREFIX)
         return found
 
     # Holding

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from attrs import frozen
 
 from suno_video_async.ledger.commands import Commands
+from suno_video_async.ledger.queries import Connection
 from suno_video_async.models import Track
 
 #: The tables, as a migration: `incoming` is the team's to insert into, `notes` is this library's own.
@@ -120,10 +121,7 @@ class SharedCommands(Commands):
     def leave_note(self, kind: str, content: dict[str, Any]) -> None:
         """Commit a note for the holder; the same one twice is one."""
         with self._transaction() as db:
-            db.execute(
-                "INSERT INTO notes (kind, content) VALUES (?, ?) ON CONFLICT (kind, content) DO NOTHING",
-                (kind, json.dumps(content, sort_keys=True)),
-            )
+            leave_note(db, kind, content)
 
     def notes(self, limit: int = 100) -> Sequence[Note]:
         """Return the oldest notes."""
@@ -136,8 +134,17 @@ class SharedCommands(Commands):
             db.execute("DELETE FROM notes WHERE id = ?", (note_id,))
 
 
+def leave_note(db: Connection, kind: str, content: dict[str, Any], *, table: str = "notes") -> None:
+    """Write a note, unless it is there."""
+    db.execute(
+        f"INSERT INTO {table} (kind, content) VALUES (?, ?) ON CONFLICT (kind, content) DO NOTHING",  # noqa: S608
+        (kind, json.dumps(content, sort_keys=True)),
+    )
+
+
 def _track(task_id: str, suno_id: str, author: str | None, brand: str | None, extra: object) -> Track:
     if not isinstance(extra, dict):
         raise ValueError(f"extra must be an object, not {type(extra).__name__}")  # noqa: TRY004  of a row, not a call
-    columns = {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in extra.items()}
+    given = cast("dict[str, object]", extra)
+    columns = {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
     return Track(task_id=task_id, suno_id=suno_id, author=author, brand=brand, extra=columns)
