@@ -186,6 +186,8 @@ class Outage:
             self._read &= flight.closings == -1
             self._closings += 1
             self._held_at = now
+        elif flight.seen == "not sent" and begun_since:  # the brake may have closed: older ones say nothing new
+            self._closings += 1
 
 
 @define(eq=False)
