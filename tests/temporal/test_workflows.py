@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from attrs import define, field
@@ -17,6 +18,8 @@ from temporalio.testing import WorkflowEnvironment
 
 from suno_video_async import errors
 from suno_video_async.engines import activity, temporal
+from suno_video_async.engines.holder import WorkOptions
+from suno_video_async.engines.keys import KeyEntry
 from suno_video_async.engines.temporal import (
     Activities,
     CatalogWorkflow,
@@ -25,6 +28,9 @@ from suno_video_async.engines.temporal import (
     Loading,
     workflow_id,
 )
+from suno_video_async.engines.temporal_worker import activities
+from suno_video_async.ledger.address import LedgerAddress
+from tests.support.keys import KEY
 from tests.temporal.programs import program
 
 pytestmark = pytest.mark.services
@@ -266,3 +272,44 @@ async def test_rows_that_cannot_be_loaded_fail_their_catalog(environment: Workfl
     assert isinstance(failed.value.cause, ApplicationError)
     assert "1 row was not loaded" in failed.value.cause.message
     assert failed.value.cause.details == ({"acme": {"downloaded": 3}, "best": {"downloaded": 3}},)
+
+
+async def test_another_worker_goes_on_when_one_is_shut_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaves its ledgers before it ends, so that they are not waited for."""
+    monkeypatch.setattr(activity, "BEAT", 0.02)
+    server = program("temporal")
+    async with await WorkflowEnvironment.start_local(dev_server_existing_path=server) as environment:
+        script = Script([never], environment.get_current_time)
+        async with temporal.working(environment.client, script.activities(), most_keys=1):
+            handle = await temporal.start(environment.client, "acme")
+            await script.began.wait()
+        async with temporal.working(environment.client, script.activities(), most_keys=1):
+            assert await handle.result() == Held({"downloaded": 3})
+    assert len(script.at) == 2
+    assert script.waits[0] < temporal.HEARTBEAT
+
+
+async def test_a_ledger_without_a_key_is_for_a_person(environment: WorkflowEnvironment) -> None:
+    """A worker says that its keys.toml does not name it."""
+    done = activities(LedgerAddress.parse("postgresql://127.0.0.1:9/videos"), [], WorkOptions())
+    async with temporal.working(environment.client, done, most_keys=1):
+        with pytest.raises(WorkflowFailureError) as failed:
+            await (await temporal.start(environment.client, "acme")).result()
+    assert "no key is for the ledger acme: add one to keys.toml" in str(failed.value.cause.__cause__)
+
+
+async def test_temporal_sees_neither_keys_nor_passwords(environment: WorkflowEnvironment, tmp_path: Path) -> None:
+    """What it keeps of a database that cannot be reached has the address without its password."""
+    (tmp_path / "key").write_text(KEY)
+    key = KeyEntry(name="acme", api_key_file=tmp_path / "key", base_url="http://127.0.0.1:9")
+    done = activities(LedgerAddress.parse("postgresql://team:hunter2@127.0.0.1:9/videos"), [key], WorkOptions())
+    async with temporal.working(environment.client, done, most_keys=1):
+        handle = await temporal.start(environment.client, "acme")
+        while "cannot be reached" not in (seen := str((await handle.describe()).raw_description)):
+            await asyncio.wait([asyncio.ensure_future(asyncio.Event().wait())], timeout=0.05)
+        await handle.signal(ConvertWorkflow.stop)
+        assert await handle.result() == Held()
+    seen += await history(environment.client, workflow_id("acme"))
+    assert "team@127.0.0.1:9/videos" in seen
+    assert "hunter2" not in seen
+    assert KEY not in seen
