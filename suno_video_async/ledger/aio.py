@@ -182,11 +182,14 @@ class AsyncLedger:
         return await self.call(self._settle, row, transition)
 
     def _settle(self, row: LedgerRow, transition: Transition) -> LedgerRow:
-        known = self.sync.row(row.id)
-        ended = known is not None and known.state in _ENDED and known.video_task_id == row.video_task_id
-        if known is not None and ended and not may_move(known.state, transition.state):
+        try:
+            return self.sync.move(row.id, transition)
+        except LedgerError:
+            known = self.sync.row(row.id)
+            ended = known is not None and known.state in _ENDED and known.video_task_id == row.video_task_id
+            if known is None or not ended or may_move(known.state, transition.state):
+                raise
             return known
-        return self.sync.move(row.id, transition)
 
     async def rows(self, *states: State) -> AsyncGenerator[LedgerRow, None]:
         """Yield the rows in these states, read in pages."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from attrs import define
+from attrs import define, evolve
 
 from suno_video_async.errors import AlreadyBoughtError, BudgetExceeded, LedgerError
 from suno_video_async.ledger.model import MICRO, Added, Claim, LedgerRow, Transition, check_move
@@ -114,14 +114,15 @@ class Commands(Queries):
         with self._transaction() as db:
             found = db.execute(f"SELECT {COLUMNS}, r.run {FROM} WHERE r.key = ?", (track.key,)).fetchone()
             if found is not None:
+                row = row_of(found[:-1])
                 if found[-1] == run:
-                    row = row_of(found[:-1])
                     return Claim(row=row, repeated=True, changed=self._bought_otherwise(db, row, run))
+                place = _printable(location)
                 db.execute(
                     "UPDATE rows SET run = ?, place = ?, extra = ? WHERE id = ?",
-                    (run, _printable(location), json.dumps(dict(track.extra)), found[0]),
+                    (run, place, json.dumps(dict(track.extra)), row.id),
                 )
-                row = self._need(found[0])
+                row = evolve(row, location=place, track=track)
             else:
                 row = self._insert(db, track, location, run)
             return Claim(row=row, changed=self._bought_otherwise(db, row, run))
@@ -197,19 +198,19 @@ class Commands(Queries):
                     f"{reserve / MICRO:g} credits more would be over the budget of {budget / MICRO:g}:"
                     f" {self._spent / MICRO:g} are spent and {self._reserved / MICRO:g} set aside"
                 )
-            (last,) = db.execute("SELECT attempt FROM rows WHERE id = ?", (row_id,)).fetchone()
+            attempt = row.attempts + 1
             db.execute(
                 "INSERT INTO attempts (row_id, n, nonce, state, at) VALUES (?, ?, ?, 'submitting', ?)",
-                (row_id, last + 1, nonce, at),
+                (row_id, attempt, nonce, at),
             )
             db.execute(
                 "UPDATE rows SET state = 'submitting', attempt = ?, reserved = ?, since = ? WHERE id = ?",
-                (last + 1, reserve, at, row_id),
+                (attempt, reserve, at, row_id),
             )
             self._set_meta("last_place", repr(at))
             self._submissions += 1
             self._reserved += reserve
-            return int(last + 1)
+            return attempt
 
     def reserve(self, row_ids: Collection[int], amount: int, *, lower: bool = False) -> None:
         """Commit what is set aside for rows that are not settled."""
@@ -229,13 +230,15 @@ class Commands(Queries):
             if cause is Cause.SILENCE and self.candidate(row_id) is not None:
                 return row
             cost, reserved = _settled(row, transition, cause)
+            failures = row.failures + (transition.state is State.FAILED and cause is Cause.RUN)
+            is_moved = transition.path is not None or transition.uri is not None
             db.execute(
                 "UPDATE rows SET state = ?, url = COALESCE(?, url), path = COALESCE(?, path),"
-                " sha256 = COALESCE(?, sha256), cost = ?, reserved = ?, failures = failures + ?, error = ?"
+                " sha256 = COALESCE(?, sha256), cost = ?, reserved = ?, failures = ?, error = ?"
                 " WHERE id = ?",
                 (
                     *(transition.state.value, transition.url, self._kept_place(transition), transition.sha256),
-                    *(cost, reserved, int(transition.state is State.FAILED and cause is Cause.RUN)),
+                    *(cost, reserved, failures),
                     *(None if transition.error is None else json.dumps(transition.error), row_id),
                 ),
             )
@@ -243,7 +246,19 @@ class Commands(Queries):
             self._note_end(db, row, transition)
             self._spent += cost - row.cost
             self._reserved += reserved - row.reserved
-            return self._need(row_id)
+            return evolve(
+                row,
+                state=transition.state,
+                video_task_id=(_closes_attempt(row, transition) and transition.video_task_id) or row.video_task_id,
+                url=row.url if transition.url is None else transition.url,
+                path=transition.path if is_moved else row.path,
+                uri=(None if transition.path else transition.uri) if is_moved else row.uri,
+                sha256=row.sha256 if transition.sha256 is None else transition.sha256,
+                cost=cost,
+                reserved=reserved,
+                failures=failures,
+                error=transition.error,
+            )
 
     def take_name(self, row_id: int, name: str) -> bool:
         """Commit the name of a row's file; False if another row has it, but for case."""
@@ -255,15 +270,15 @@ class Commands(Queries):
         return True
 
     def _close_attempt(self, db: Connection, row: LedgerRow, transition: Transition) -> None:
-        if row.state not in {State.SUBMITTING, State.UNKNOWN} and transition.state is not State.UNKNOWN:
+        if not _closes_attempt(row, transition):
             return
         named = transition.video_task_id
         changed = db.execute(
             "UPDATE attempts SET state = ?, video_task_id = COALESCE(?, video_task_id)"
-            " WHERE row_id = ? AND n = (SELECT attempt FROM rows WHERE id = row_id)"
+            " WHERE row_id = ? AND n = ?"
             " AND NOT EXISTS (SELECT 1 FROM attempts other WHERE other.video_task_id = ?"
             " AND (other.row_id != attempts.row_id OR other.n != attempts.n))",
-            (transition.state.value, named, row.id, named),
+            (transition.state.value, named, row.id, row.attempts, named),
         )
         if named is not None and not changed.rowcount:
             raise LedgerError(f"task {named} belongs to another row of the ledger already")
@@ -276,8 +291,8 @@ class Commands(Queries):
             after = ended if took is None else took
             db.execute(
                 "UPDATE attempts SET ended = CASE WHEN at + ? < ? THEN at + ? ELSE ? END, took = ?"
-                " WHERE row_id = ? AND n = (SELECT attempt FROM rows WHERE id = ?)",
-                (after, ended, after, ended, took, row.id, row.id),
+                " WHERE row_id = ? AND n = ?",
+                (after, ended, after, ended, took, row.id, row.attempts),
             )
 
     def note_candidate(self, nonce: str, task_id: VideoTaskId) -> None:
@@ -396,6 +411,11 @@ def _check_whole(row: LedgerRow, transition: Transition) -> None:
         raise LedgerError(f"row {row.id} becomes submitting by an attempt", fix="use begin_attempt")
     if transition.state is State.SUBMITTED and transition.video_task_id is None and row.video_task_id is None:
         raise LedgerError(f"row {row.id} cannot be submitted without a task's id")
+
+
+def _closes_attempt(row: LedgerRow, transition: Transition) -> bool:
+    """Whether a move says what a row's last attempt came to."""
+    return row.state in {State.SUBMITTING, State.UNKNOWN} or transition.state is State.UNKNOWN
 
 
 def _settled(row: LedgerRow, transition: Transition, cause: Cause) -> tuple[int, int]:

@@ -66,6 +66,7 @@ class LedgerRow:
         cost: micro-credits spent on it, over all its attempts.
         reserved: micro-credits set aside for an attempt that is not settled.
         failures: how many of its tasks have failed.
+        attempts: how often it was submitted.
         since: Unix seconds of the newest attempt, or of the row's creation.
         error: what stopped it last.
 
@@ -84,6 +85,7 @@ class LedgerRow:
     cost: int = 0
     reserved: int = 0
     failures: int = 0
+    attempts: int = 0
     since: float = 0.0
     error: RowError | None = None
 

@@ -17,7 +17,7 @@ from suno_video_async.ledger.states import State
 from suno_video_async.models import Track, VideoTaskId
 
 COLUMNS = """r.id, r.task_id, r.suno_id, r.author, r.brand, r.extra, r.place, r.state, a.video_task_id, r.url,
-    r.path, r.sha256, r.name, r.cost, r.reserved, r.failures, r.since, r.error"""
+    r.path, r.sha256, r.name, r.cost, r.reserved, r.failures, r.since, r.error, r.attempt"""
 FROM = "FROM rows r LEFT JOIN attempts a ON a.row_id = r.id AND a.n = r.attempt"
 #: Attempts that are read at a time.
 PAGE = 5000
@@ -98,10 +98,10 @@ class Queries:
         """Return the attempt that a callback's URL belongs to."""
         query = "SELECT row_id, n, video_task_id, candidate FROM attempts WHERE nonce = ?"
         for row_id, n, video, candidate in self._select(query, nonce):
-            ((last,),) = self._select("SELECT attempt FROM rows WHERE id = ?", row_id)
+            row = self._need(row_id)
             return Attempt(
-                row=self._need(row_id),
-                newest=n == last,
+                row=row,
+                newest=n == row.attempts,
                 video_task_id=None if video is None else VideoTaskId(video),
                 candidate=None if candidate is None else VideoTaskId(candidate),
             )
@@ -289,7 +289,7 @@ def sums(db: Connection) -> tuple[int, int]:
 def row_of(values: Sequence[Any]) -> LedgerRow:
     """Return the row that `COLUMNS` were read of."""
     row_id, task_id, suno_id, author, brand, extra, place, state, video, url, path, *rest = values
-    sha256, name, cost, reserved, failures, since, error = rest
+    sha256, name, cost, reserved, failures, since, error, attempts = rest
     is_elsewhere = isinstance(path, str) and is_uri(path)
     return LedgerRow(
         id=row_id,
@@ -307,6 +307,7 @@ def row_of(values: Sequence[Any]) -> LedgerRow:
         cost=cost,
         reserved=reserved,
         failures=failures,
+        attempts=attempts,
         since=since,
         error=None if error is None else RowError(*json.loads(error)),
     )

@@ -251,6 +251,8 @@ class SqliteLedger(Commands, SqliteReader):
 
     def _refuse_lost(self) -> None:
         """Refuse to go on with a file that is not there any more, or that another program writes."""
+        if self._file is None:
+            return
         lost = self._identity.lost()
         if lost is not None:
             problem = f"{lost[0]} {lost[1]}: it was moved, deleted or replaced"
