@@ -224,6 +224,9 @@ class Engine:
         for submission in list(self._submissions):
             submission.abandon()
         await self.calls.aclose()
+        for submission in list(self._submissions):
+            submission.leave()
+            await asyncio.wait([submission.running])
         await self._background.aclose()
         self.poller.stop(ClientClosedError("the client was closed while the task was followed"))
         if self.ledger is not None:
@@ -347,7 +350,7 @@ class Engine:
         journal: SubmissionJournal | None = None,
         bulk: bool = False,
     ) -> Submission:
-        """Begin a submission in the client's own task group, and return it to be waited for.
+        """Begin a submission, and return it to be waited for.
 
         Those with `bulk` let interactive ones go first, and their tasks are polled when a poll is likely to pay.
         """
@@ -364,8 +367,7 @@ class Engine:
             bulk=bulk,
         )
         self._submissions[submission] = None
-        submission.outcome.add_done_callback(lambda _: self._submissions.pop(submission, None))
-        self._background.start_soon(submission.run)
+        submission.running.add_done_callback(lambda _: self._submissions.pop(submission, None))
         return submission
 
     def _accepted(self, request: VideoRequest, bulk: bool, task_id: VideoTaskId, sends: int) -> VideoTask:

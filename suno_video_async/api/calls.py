@@ -1,8 +1,8 @@
 """One API call, whole: a place in the window, one physical send, the verdict, the backoff.
 
-A physical send runs in a task of its own: a cancelled caller stops waiting, but never cuts the send short. So a
-place in the window is always held until the server is done with its request, and the answer of a submission
-always reaches the ledger.
+A read runs in a task of its own: a cancelled caller stops waiting, but never cuts the send short. A CreateTask
+runs in the task of its submission, which is not cancelled meanwhile. So a place in the window is always held until
+the server is done with its request, and the answer of a submission always reaches the ledger.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ class Calls:
     statistics: CallStatistics = field(factory=CallStatistics)
     closed: bool = False
     closing: Closing = field(init=False)
-    _creating: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]], init=False)
+    _creating: int = field(default=0, init=False)
+    _created: asyncio.Event = field(factory=asyncio.Event, init=False)
     _reading: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]], init=False)
     _probe: asyncio.Task[None] | None = field(default=None, init=False)
     #: The limits that were reported last.
@@ -151,7 +152,7 @@ class Calls:
             return
         request = codec.task_info(task_id)
         trace = self.reporter.trace(resend, stage=stage)
-        self._launch(self._send(place, request, codec.read_snapshot, answered, trace=trace), request)
+        self._launch(self._send(place, request, codec.read_snapshot, answered, trace))
 
     async def probe(self) -> float:
         """Ask once for the balance, which costs nothing: whether the API is there.
@@ -184,7 +185,8 @@ class Calls:
             self._probe.cancel()
             await asyncio.wait([self._probe])
         while self._creating:
-            await asyncio.wait(self._creating)
+            self._created.clear()
+            await self._created.wait()
         await asyncio.sleep(0)  # one that is cancelled before its first step could not tell its caller
         reading = list(self._reading)
         for task in reading:
@@ -199,31 +201,6 @@ class Calls:
         if self.closed:
             self.limiter.release(place, sent=False, answered=False)
             raise ClientClosedError(f"{request.operation}: the client is closed")
-        return await self.send(place, request, decode, self.reporter.trace(resend, since=asked))
-
-    async def send(
-        self,
-        place: Place,
-        request: Request,
-        decode: Callable[[Answer, Request], T],
-        trace: RequestTrace | None,
-        *,
-        journal: SubmissionJournal | None = None,
-        permit: Pass | None = None,
-        recorded: Callable[[T], None] = lambda _: None,
-    ) -> T:
-        """Send once with a place that is held already; a caller who is cancelled does not cut it short.
-
-        Args:
-            place: the place; it is given back at the end of the attempt.
-            request: what is sent.
-            decode: reads the answer, in the send's own task, even if the caller has left.
-            trace: reports it; None if no hook needs that.
-            journal: records what becomes of a submission.
-            permit: the brake's, for a submission.
-            recorded: called with what was read, once the ledger has it or cannot take it.
-
-        """
         # Its result is a `Result` and never an exception: a future that is not awaited would complain about one.
         ended: asyncio.Future[Result[T]] = asyncio.get_running_loop().create_future()
 
@@ -231,36 +208,36 @@ class Calls:
             if not ended.done():
                 ended.set_result(result)
 
-        send = self._send(
-            place, request, decode, end, trace=trace, journal=journal, permit=permit, recorded=recorded
-        )
-        self._launch(send, request)
-        result = await ended
-        if result.error is not None:
-            raise result.error
-        return result.value  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # no error means that there is a value
+        self._launch(self._send(place, request, decode, end, self.reporter.trace(resend, since=asked)))
+        return _value_of(await ended)
 
-    def _launch(self, send: Coroutine[Any, Any, None], request: Request) -> None:
-        """Run a send in a task of its own; it takes itself out of the books, which spares a callback."""
-        sending = self._creating if request.operation is Operation.CREATE_TASK else self._reading
-        task = _begun(send)
-        if not task.done():  # pragma: no branch  an eager one may have ended before it could be noted
-            sending.add(task)
-
-    async def _send(
+    async def create(
         self,
         place: Place,
         request: Request,
         decode: Callable[[Answer, Request], T],
-        end: Callable[[Result[T]], None],
-        *,
         trace: RequestTrace | None,
-        journal: SubmissionJournal | None = None,
-        permit: Pass | None = None,
-        recorded: Callable[[T], None] = lambda _: None,
-    ) -> None:
-        """Send once, whatever becomes of the caller, and tell how it ended."""
+        *,
+        permit: Pass,
+        journal: SubmissionJournal | None,
+        recorded: Callable[[T], None],
+    ) -> T:
+        """Send one CreateTask with a place that is held already; its task is not cancelled until this returns.
+
+        Only the end of the event loop cancels it: then the submission is unknown.
+
+        Args:
+            place: the place; it is given back at the end of the attempt.
+            request: what is sent.
+            decode: reads the answer.
+            trace: reports it; None if no hook needs that.
+            permit: the brake's.
+            journal: records what becomes of it.
+            recorded: called with what was read, once the ledger has it or cannot take it.
+
+        """
         result: Result[T] | None = None
+        self._creating += 1
         try:
             result = await self._exchange(place, request, decode, trace, journal=journal, permit=permit)
             value = result.value
@@ -268,9 +245,34 @@ class Calls:
                 result = await self._written(journal, result)
             if value is not None and not isinstance(result.error, MalformedResponseError):
                 recorded(value)
+        except asyncio.CancelledError:
+            result = result or Result(None, self._cut_short(request))
+        finally:
+            self._creating -= 1
+            self._created.set()
+        return _value_of(result)
+
+    def _launch(self, send: Coroutine[Any, Any, None]) -> None:
+        """Run a send in a task of its own; it takes itself out of the books, which spares a callback."""
+        task = _begun(send)
+        if not task.done():  # pragma: no branch  an eager one may have ended before it could be noted
+            self._reading.add(task)
+
+    async def _send(
+        self,
+        place: Place,
+        request: Request,
+        decode: Callable[[Answer, Request], T],
+        end: Callable[[Result[T]], None],
+        trace: RequestTrace | None,
+    ) -> None:
+        """Send once, whatever becomes of the caller, and tell how it ended."""
+        result: Result[T] | None = None
+        try:
+            result = await self._exchange(place, request, decode, trace)
         finally:
             end(result or Result(None, self._cut_short(request)))
-            self._forget(cast("asyncio.Task[Any]", asyncio.current_task()))
+            self._reading.discard(cast("asyncio.Task[Any]", asyncio.current_task()))
 
     async def _exchange(
         self,
@@ -279,8 +281,8 @@ class Calls:
         decode: Callable[[Answer, Request], T],
         trace: RequestTrace | None,
         *,
-        journal: SubmissionJournal | None,
-        permit: Pass | None,
+        journal: SubmissionJournal | None = None,
+        permit: Pass | None = None,
     ) -> Result[T]:
         """Send once and read the answer; the place is given back at the end of the attempt."""
         sent = answered = False
@@ -352,10 +354,6 @@ class Calls:
             answer = await self.transport.send(request)
             trace.status = answer.status
             return decode(answer, request)
-
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._reading.discard(task)
-        self._creating.discard(task)
 
     def _cut_short(self, request: Request) -> SunoVideoError:
         if self.closed:
@@ -460,6 +458,12 @@ class Calls:
         if self.reporter.hooks:
             event = RetryEvent(operation=operation.value, attempt=attempt, wait=wait, error=error)
             self.reporter.emit(lambda hook: hook.on_retry(event))
+
+
+def _value_of(result: Result[T]) -> T:
+    if result.error is not None:
+        raise result.error
+    return cast("T", result.value)  # no error means that there is a value
 
 
 def _begun(send: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

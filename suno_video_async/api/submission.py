@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
+from suno_video_async._util.aio import run_to_completion
 from suno_video_async.api.calls import Calls
 from suno_video_async.api.evidence import evidence_problem
 from suno_video_async.errors import (
@@ -32,7 +33,7 @@ from suno_video_async.task import VideoTask
 
 
 class Submission:
-    """Carries one CreateTask to its end in the client's own task group.
+    """Carries one CreateTask to its end in a task of its own.
 
     The caller awaits `outcome`. When the caller is cancelled, `abandon` ends what has not begun to be sent; a send
     in flight is left to finish, and its task is followed all the same. `sends` counts the physical sends.
@@ -84,19 +85,27 @@ class Submission:
         self._claimed = True
         self._in_flight = False
         self.sends: int = 0
-        self._scope = anyio.CancelScope()
+        self._cancelled = False
+        self._begun = False
+        #: Ends when it does, whoever waits for it.
+        self.running: asyncio.Task[None] = asyncio.get_running_loop().create_task(self._run())
 
-    async def run(self) -> None:
+    async def _run(self) -> None:
         """Wait for room, then send until it is accepted, refused, unknown or no longer wanted."""
         error: SunoVideoError | None = None
+        self._begun = True
         try:
-            with self._scope, self._calls.reporter.submitting(self.request.track) as self._stage:
+            if self._cancelled:
+                return
+            with self._calls.reporter.submitting(self.request.track) as self._stage:
                 await self._slots.acquire()
                 try:
                     await self._create()
                 finally:
                     if self._task is None:
                         self._slots.release()
+        except asyncio.CancelledError:
+            pass  # abandoned before anything was sent
         except SunoVideoError as raised:
             error = raised
         except Exception as raised:
@@ -137,18 +146,26 @@ class Submission:
         """Give the caller the reason why this is not sent any more; what is in flight is not touched."""
         if not self._in_flight and not self.outcome.done():
             self.outcome.set_result(reason)
+            self._cancel()
 
     def abandon(self) -> None:
         """Do not send, or not again; what is in flight is left to finish, and so are questions about its id."""
         self._wanted = False
         if not self._in_flight and self._unknown is None:
-            self._scope.cancel()
+            self._cancel()
 
     def leave(self) -> None:
         """Abandon it, and ask no more about the id in an answer either: a later run does."""
         self.abandon()
         if not self._in_flight:
-            self._scope.cancel()
+            self._cancel()
+
+    def _cancel(self) -> None:
+        """End the task where it waits, once; one that has not begun ends when it does, and with an outcome."""
+        if not self._cancelled:
+            self._cancelled = True
+            if self._begun:
+                self.running.cancel()
 
     async def _create(self) -> None:
         """Send CreateTask, by the rule of paying once.
@@ -203,8 +220,7 @@ class Submission:
         self._stage.task_id = task_id
         try:
             if self._journal is not None:
-                with anyio.CancelScope(shield=True):
-                    await self._journal.record_evidence(task_id)
+                await run_to_completion(self._journal.record_evidence(task_id))
         except LedgerError as error:
             said = f"{error} (the submission was sent and accepted as task {task_id})"
             raise LedgerError(said, sent=True, task_id=task_id) from error
@@ -227,10 +243,10 @@ class Submission:
         self._in_flight = True
         self.sends += 1
         try:
-            return await calls.send(
+            return await calls.create(
                 *(place, self._call, self._on_answer, trace),
-                journal=self._journal,
                 permit=permit,
+                journal=self._journal,
                 recorded=self._bought,
             )
         except SunoVideoError as error:
