@@ -197,7 +197,7 @@ class TaskSnapshot:
     raw: Mapping[str, Any] = field(factory=dict[str, Any], repr=False, eq=False)
     answered_at: float | None = field(default=None, repr=False, eq=False)
 
-    @property
+    @cached_property  # read six times for each track
     def took(self) -> float | None:
         """The seconds that the task took, by the server's word; None if it says nothing possible."""
         span = None
@@ -245,7 +245,7 @@ class TaskSnapshot:
         result: object = self.raw.get("result")
         return isinstance(result, Mapping) and bool(cast("Mapping[str, object]", result).get("suno_data"))
 
-    @property
+    @cached_property
     def input(self) -> Mapping[str, Any]:
         """What was submitted, as the server repeats it (`param.input`); empty when it does not."""
         submitted = self._param("input")

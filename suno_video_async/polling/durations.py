@@ -39,6 +39,7 @@ ENOUGH = 5
 _KERNEL = (0.25, 0.5, 0.25)
 #: Bounds of the estimate for a step: an end in it is never certain, and never impossible.
 _MOST_SURE, _LEAST = 0.97, 1e-9
+_SUREST = -math.log1p(-_MOST_SURE)
 #: The weight at which all weights are rescaled, long before they overflow.
 _LARGE = 1e100
 
@@ -86,6 +87,7 @@ class DurationModel:
     _stale: float = field(default=1.0, init=False, repr=False)
     _hazard: list[float] = field(factory=list[float], init=False, repr=False)
     _pace: tuple[list[float], list[float]] | None = field(default=None, init=False, repr=False)
+    _longest: float | None = field(default=None, init=False, repr=False)
     #: The number of ends seen.
     ends: int = field(default=0, init=False)
     #: How many of them were recalled from earlier runs; they have little weight.
@@ -137,7 +139,9 @@ class DurationModel:
     def hazard(self, age: float) -> float:
         """Return the cumulative hazard up to an age."""
         table = self._table()
-        place = max(0.0, math.log(max(age, FIRST_AGE) / FIRST_AGE) / STEP)
+        if age <= FIRST_AGE:
+            return 0.0
+        place = math.log(age / FIRST_AGE) / STEP
         step = min(int(place), STEPS - 1)
         return table[step] + (place - step) * (table[step + 1] - table[step])
 
@@ -158,7 +162,10 @@ class DurationModel:
 
     def longest(self) -> float:
         """Return the age from which a task counts as stuck."""
-        return min(self.quantile(ALMOST_ALL), STUCK * self.quantile(MOST))
+        self._table()
+        if self._longest is None:
+            self._longest = min(self.quantile(ALMOST_ALL), STUCK * self.quantile(MOST))
+        return self._longest
 
     def remaining(self, age: float) -> Remaining | None:
         """Return an estimate for a task that is unfinished at `age`; None while too little is known."""
@@ -193,10 +200,11 @@ class DurationModel:
         table, total, prior = [0.0], 0.0, PRIOR_WEIGHT * self._weight
         for exposed, ended, chance in zip(self._exposed, self._ended, _PRIOR, strict=True):
             share = (ended + prior * chance) / (exposed + prior)
-            total += max(-math.log1p(-min(share, _MOST_SURE)), _LEAST)
+            hazard = -math.log1p(-share) if share < _MOST_SURE else _SUREST
+            total += max(hazard, _LEAST)
             table.append(total)
         self._hazard = table
-        self._pace = None
+        self._pace = self._longest = None
         self.version += 1
         return table
 

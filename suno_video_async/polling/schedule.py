@@ -509,31 +509,35 @@ class PollSchedule:
 
     def _set_level(self, live: _Live, now: float) -> None:
         """Put a task on its current level, and schedule its promotion to the next one."""
-        model = self.durations
-        seen, longest = model.hazard(live.seen_age), model.longest()
-        # Whatever the model says, a task is polled by the time its age has doubled since the last poll.
-        latest = live.born + max(longest, live.seen_age + min(live.seen_age, LONGEST_WAIT))
         if now < live.not_before:
             level, at = -1, live.not_before
         elif live.hinted or not live.seen:
             level, at = URGENT, math.inf
-        elif live.due < math.inf:
-            at = live.due + STARVED_AFTER * longest
-            level, at = (NEAR_CERTAIN, at) if now < at else (URGENT, math.inf)
-        elif now >= latest:
-            level, at = URGENT, math.inf
-        elif self._called_back:
-            level, at = -1, latest
         else:
-            level = bisect_right(_LEVEL_HAZARDS, model.hazard(now - live.born) - seen + _ROUNDING) - 1
-            if level == NEAR_CERTAIN:
-                live.due, at = now, now + STARVED_AFTER * longest
-            else:
-                at = min(live.born + model.age_at(seen + _LEVEL_HAZARDS[level + 1]), latest)
+            level, at = self._level_by_model(live, now)
         self._levels_of(live).put(live, level)
         live.ticket = next(self._tickets)
         if at < math.inf:
             heapq.heappush(self._promotions, (at, live.ticket, live.task_id))
+
+    def _level_by_model(self, live: _Live, now: float) -> tuple[int, float]:
+        """Return a task's current level by the model, and when it reaches the next one."""
+        model, longest = self.durations, self.durations.longest()
+        # Whatever the model says, a task is polled by the time its age has doubled since the last poll.
+        latest = live.born + max(longest, live.seen_age + min(live.seen_age, LONGEST_WAIT))
+        if live.due < math.inf:
+            at = live.due + STARVED_AFTER * longest
+            return (NEAR_CERTAIN, at) if now < at else (URGENT, math.inf)
+        if now >= latest:
+            return URGENT, math.inf
+        if self._called_back:
+            return -1, latest
+        seen = model.hazard(live.seen_age)
+        level = bisect_right(_LEVEL_HAZARDS, model.hazard(now - live.born) - seen + _ROUNDING) - 1
+        if level == NEAR_CERTAIN:
+            live.due = now
+            return level, now + STARVED_AFTER * longest
+        return level, min(live.born + model.age_at(seen + _LEVEL_HAZARDS[level + 1]), latest)
 
     def _promote(self, now: float) -> None:
         """Promote the tasks that are due; compute all levels again if the model has changed."""
