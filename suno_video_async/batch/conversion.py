@@ -13,11 +13,10 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 import anyio
-from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import evolve
 
-from suno_video_async._util.aio import in_one_thread, inline, run_to_completion
+from suno_video_async._util.aio import Children, in_one_thread, inline, run_to_completion
 from suno_video_async.batch.catalog import CatalogFile, CatalogSource, Row, count_rows, read_rows
 from suno_video_async.batch.ledgers import GivenLedger, OtherLedgers, choose_ledger, neighbours_of
 from suno_video_async.batch.options import Options
@@ -210,7 +209,7 @@ class Conversion:
                 async with anyio.create_task_group() as background:
                     background.start_soon(self._note_places)
                     background.start_soon(self._read_after_outages)
-                    async with anyio.create_task_group() as rows:
+                    async with Children() as rows:
                         handle = partial(self._handle, send)
                         await self._pull(rows, handle)
                         await self._pick_up(rows, handle, self._left())
@@ -290,7 +289,7 @@ class Conversion:
         if now != self._out_of_reach:
             await self._ledger.call(self._ledger.sync.note_fact, OUT_OF_REACH, "yes" if now else "no")
 
-    async def _pull(self, group: TaskGroup, handle: Handle) -> None:
+    async def _pull(self, group: Children, handle: Handle) -> None:
         try:
             source = self._wanted() if self._source is None else read_rows(self._source)
             async with contextlib.aclosing(source) as rows, self._counted() as row_is_read:
@@ -300,7 +299,7 @@ class Conversion:
                     claiming = self._claiming(row)
                     if not self._is_claimed:  # a ledger that takes no row is given no more of them
                         claiming = partial(_as_it_is, await claiming())
-                    group.start_soon(handle, claiming, row.location)
+                    group.start(partial(handle, claiming, row.location))
                     if self._is_unclaimed:
                         break
         except Exception as error:
@@ -365,13 +364,13 @@ class Conversion:
         made = () if self._options.output_dir is None else (State.SUCCEEDED,)
         return self._ledger.rows(State.SUBMITTED, State.UNKNOWN, *made)
 
-    async def _pick_up(self, group: TaskGroup, handle: Handle, rows: AsyncGenerator[LedgerRow, None]) -> None:
+    async def _pick_up(self, group: Children, handle: Handle, rows: AsyncGenerator[LedgerRow, None]) -> None:
         try:
             async for row in rows:
                 if self._options.unknown_grace is None and self._ledger.register.find(row.id) is not None:
                     continue  # another part of this client is on it
                 await self._room.acquire()
-                group.start_soon(handle, partial(_as_it_is, Claim(row=row)), row.location)
+                group.start(partial(handle, partial(_as_it_is, Claim(row=row)), row.location))
         except LedgerError as error:
             self._stop_signal.stop_if_fatal(error)
 
