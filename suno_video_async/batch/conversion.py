@@ -354,8 +354,7 @@ class Conversion:
             self._is_unclaimed = True
             return Unclaimed(track, error)
         self._is_claimed = True
-        # As the catalog has it now: the ledger may hold other columns of an earlier one.
-        return evolve(claim, row=evolve(claim.row, track=track))
+        return claim
 
     def _left(self) -> AsyncGenerator[LedgerRow, None]:
         """Return the rows to go on with that no catalog names: they are paid for."""

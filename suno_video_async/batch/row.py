@@ -202,9 +202,9 @@ class RowProcessor:
         row = claim.row
         match action := self._decide(claim):
             case Action.FOLLOW:
-                return await self._follow(claim, work)
+                return await self._follow(row, work)
             case Action.DOWNLOAD:
-                return await self._download(_known(row, "succeeded"), claim)
+                return await self._download(_known(row, "succeeded"), row)
             case Action.RESOLVE:
                 return await self._find(claim, work)
             case Action.BUY | Action.REPORT_CHANGED if self.stop_signal.stopping:
@@ -255,14 +255,14 @@ class RowProcessor:
         row = evolve(claim.row, state=State.SUBMITTED, video_task_id=work.task.id)
         if self.inbox is not None:
             await self.inbox.catch_up(row)
-        return await self._follow(evolve(claim, row=row), work)
+        return await self._follow(row, work)
 
     async def _find(self, claim: Claim, work: Work) -> Outcome:
         """Go on with a row of an earlier run that may be bought."""
         work.sends = 1
         row = await confirmed_row(self.engine, self.ledger, claim.row)
         if row.state is State.SUBMITTED:
-            return await self._follow(evolve(claim, row=row), work)
+            return await self._follow(row, work)
         error = SubmissionUnknown(row.track, row.since, row.reason or "interrupted")
         return await self._resolve_unknown(claim, work, error)
 
@@ -274,7 +274,7 @@ class RowProcessor:
         if row.state is State.SUBMITTED:
             self._witness.found(row.id)
             emit_found(self.engine, row)
-            return await self._follow(evolve(claim, row=row), work)
+            return await self._follow(row, work)
         if row.state is State.PLANNED:
             if work.sends < SENDS_AFTER_500:
                 return await self._continue(evolve(claim, row=row), work)
@@ -340,8 +340,7 @@ class RowProcessor:
         refused = isinstance(error, InvalidRequestError | NotFoundError) and error.operation == "CreateTask"
         return Outcome(track=track, state="refused" if refused else "planned", error=error)
 
-    async def _follow(self, claim: Claim, work: Work) -> Outcome:
-        row = claim.row
+    async def _follow(self, row: LedgerRow, work: Work) -> Outcome:
         work.task = work.task or self.engine.follow(task_of(row), row.track, bulk=True)
         end = await self._end_of(row, work.task)
         if transition := transition_of(end, now=self.engine.clock.time()):
@@ -353,7 +352,7 @@ class RowProcessor:
             self._budget.leave(row)
         if isinstance(end, Video):
             outcome = _known(row, "succeeded")
-            return await self._download(outcome, claim) if self.options.output_dir else outcome
+            return await self._download(outcome, row) if self.options.output_dir else outcome
         if isinstance(end, WaitTimeout):
             self.engine.forget(work.task, end)
         self.stop_signal.stop_if_fatal(end)
@@ -376,9 +375,8 @@ class RowProcessor:
         except SunoVideoError as error:
             return error
 
-    async def _download(self, outcome: Outcome, claim: Claim) -> Outcome:
+    async def _download(self, outcome: Outcome, row: LedgerRow) -> Outcome:
         """Fetch a finished video; one that cannot be fetched now is fetched by the next run."""
-        row = claim.row
         folder, sha256 = self.options.output_dir or Path(), self.options.sha256
         try:
             name = await self._name(row, folder)

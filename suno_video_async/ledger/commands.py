@@ -114,7 +114,8 @@ class Commands(Queries):
         with self._transaction() as db:
             found = db.execute(f"SELECT {COLUMNS}, r.run {FROM} WHERE r.key = ?", (track.key,)).fetchone()
             if found is not None:
-                row = row_of(found[:-1])
+                # As the catalog has it now: the ledger may hold other columns of an earlier one.
+                row = evolve(row_of(found[:-1]), track=track)
                 if found[-1] == run:
                     return Claim(row=row, repeated=True, changed=self._bought_otherwise(db, row, run))
                 place = _printable(location)
@@ -122,7 +123,7 @@ class Commands(Queries):
                     "UPDATE rows SET run = ?, place = ?, extra = ? WHERE id = ?",
                     (run, place, json.dumps(dict(track.extra)), row.id),
                 )
-                row = evolve(row, location=place, track=track)
+                row = evolve(row, location=place)
             else:
                 row = self._insert(db, track, location, run)
             return Claim(row=row, changed=self._bought_otherwise(db, row, run))

@@ -348,7 +348,7 @@ class Ledger(LedgerReader, Protocol):
         ...
 
     def claim(self, track: Track, *, location: str, run: int = 0) -> Claim:
-        """Find or create the row of a track.
+        """Find or create the row of a track; it has the extra columns of this one.
 
         Args:
             track: the track.
