@@ -17,9 +17,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from suno_video_async._util.aio import in_one_thread, run_to_completion
 
@@ -44,24 +44,50 @@ class Outcome:
     result: Any = None
     error: BaseException | None = None
 
+    def get(self) -> Any:
+        """Return the result, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.result
 
-@frozen(eq=False)
+
+@define(eq=False)
 class Call(Generic[T]):
-    """A call that was started; awaiting it waits for its end, even while the caller is being cancelled."""
+    """A call that was started; its caller awaits it once, and to its end, even while being cancelled.
+
+    Attributes:
+        make: makes it.
+        outcome: what it has come to, once it has ended.
+
+    """
 
     make: Callable[[], T]
-    outcome: asyncio.Future[T]
+    outcome: Outcome | None = field(default=None, init=False)
+    _ended: asyncio.Future[None] | None = field(default=None, init=False)
 
     def __await__(self) -> Generator[Any, None, T]:
-        return run_to_completion(self.outcome).__await__()
+        return self._wait().__await__()
+
+    async def _wait(self) -> T:
+        try:
+            await self._ends()
+        except asyncio.CancelledError:
+            await run_to_completion(self._ends())
+            raise
+        return cast("T", cast("Outcome", self.outcome).get())
+
+    def _ends(self) -> asyncio.Future[None]:
+        """Return a future that is done at the end; a cancellation of its caller takes it along."""
+        self._ended = asyncio.get_running_loop().create_future()
+        if self.outcome is not None:
+            self._ended.set_result(None)
+        return self._ended
 
     def end(self, outcome: Outcome) -> None:
         """Answer the caller."""
-        if outcome.error is None:
-            self.outcome.set_result(outcome.result)
-        else:
-            self.outcome.set_exception(outcome.error)
-            self.outcome.exception()  # retrieved: a caller that was cancelled before it began to wait never does
+        self.outcome = outcome
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
 
 
 class GroupCommit:
@@ -87,7 +113,7 @@ class GroupCommit:
             self._loop, self._busy = loop, False
             self._waiting = list[Call[Any]]()
             self._in_thread = self._given_thread or _one_thread()
-        call = Call(make, loop.create_future())
+        call = Call(make)
         self._waiting.append(call)
         if not self._busy:
             self._begin_batch(loop)

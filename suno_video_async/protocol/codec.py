@@ -70,6 +70,8 @@ _json = json.JSONEncoder(ensure_ascii=False).encode
 #: A tuple, since a union would be rebuilt at every call of `isinstance`.
 _NUMBERS = (int, float)
 _TIMES_AND_COST = ("create_at", "complete_at", "duration_s", "credits")
+#: What stands in a URL as it is.
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")
 _SECONDS = re.compile(r"[0-9]{1,2000}(?:\.[0-9]{0,30})?", re.ASCII)
 #: What is kept first of a long answer, in this order.
 _KNOWN = {name: place for place, name in enumerate(("task_id", "status", "param", "result"))}
@@ -151,9 +153,8 @@ def estimate_credits(request: VideoRequest) -> Request:
 @lru_cache(maxsize=4096)
 def task_info(task_id: VideoTaskId | MusicTaskId) -> Request:
     """Return the call that asks how a task of any model stands; a task is asked about many times."""
-    return Request(
-        Operation.TASK_INFO, "GET", f"{_JOB}TaskInfo?task_id={quote(task_id, safe='')}", task_id=task_id
-    )
+    quoted = task_id if _PLAIN.fullmatch(task_id) else quote(task_id, safe="")  # that takes 20 times as long
+    return Request(Operation.TASK_INFO, "GET", f"{_JOB}TaskInfo?task_id={quoted}", task_id=task_id)
 
 
 def balance() -> Request:

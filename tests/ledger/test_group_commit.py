@@ -158,8 +158,9 @@ async def test_a_thread_that_breaks_leaves_no_call_waiting() -> None:
     group = GroupCommit(Commits(), thread)
     first, second = group(exit_), group(lambda: 2)
     await thread.work()
-    assert isinstance(first.outcome.exception(), SystemExit)
-    assert isinstance(second.outcome.exception(), SystemExit)
+    for call in (first, second):
+        assert call.outcome is not None
+        assert isinstance(call.outcome.error, SystemExit)
     (again,) = started(group, lambda: 3)
     await thread.work()
     assert again.result() == 3
@@ -186,6 +187,26 @@ async def test_a_cancelled_caller_waits_for_its_call() -> None:
     await thread.work()
     assert made == [1]
     assert call.cancelled()
+
+
+async def test_a_cancelled_caller_leaves_once_its_call_has_ended() -> None:
+    """One cancellation is enough: it arrives after the end of the call."""
+    thread = Thread()
+    (call,) = started(GroupCommit(Commits(), thread), lambda: 1)
+    await rounds()
+    call.cancel()
+    await rounds()
+    assert not call.done()
+    await thread.work()
+    assert call.cancelled()
+
+
+async def test_a_call_is_awaited_after_its_end() -> None:
+    """A caller that comes late gets the result at once."""
+    thread = Thread()
+    call = GroupCommit(Commits(), thread)(lambda: 1)
+    await thread.work()
+    assert await call == 1
 
 
 def test_each_loop_has_a_queue_of_its_own() -> None:
