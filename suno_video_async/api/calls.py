@@ -224,7 +224,7 @@ class Calls:
     ) -> T:
         """Send one CreateTask with a place that is held already; its task is not cancelled until this returns.
 
-        Only the end of the event loop cancels it: then the submission is unknown.
+        Only the end of the event loop cancels it: then the submission is unknown, as it is after a defect.
 
         Args:
             place: the place; it is given back at the end of the attempt.
@@ -246,6 +246,9 @@ class Calls:
             if value is not None and not isinstance(result.error, MalformedResponseError):
                 recorded(value)
         except asyncio.CancelledError:
+            result = result or Result(None, self._cut_short(request))
+        except Exception:  # a defect, and the request may have left
+            logger.exception("%s broke off", request.operation, extra=fields("defect", operation="CreateTask"))
             result = result or Result(None, self._cut_short(request))
         finally:
             self._creating -= 1

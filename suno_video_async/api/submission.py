@@ -110,7 +110,7 @@ class Submission:
             error = raised
         except Exception as raised:
             # A shortage of the machine, or a defect: it must not take the other submissions with it. Nothing is in
-            # flight at this point: what was sent ends in a task of its own, and with an error of this library.
+            # flight at this point: what was sent ends with an error of this library.
             track = self.request.track
             logger.exception("the submission of %s broke off", track.suno_id, extra=fields("defect", track=track))
             error = SunoVideoError(f"the submission of {track.suno_id} broke off: {raised!r}")

@@ -30,6 +30,7 @@ from suno_video_async import (
     SystemClock,
     TaskFailed,
     TransportError,
+    VideoRequest,
     VideoTaskId,
 )
 from suno_video_async.polling.poller import Poller
@@ -625,3 +626,49 @@ def test_what_is_in_flight_when_the_background_ends_gets_its_own_answer() -> Non
         assert (await caller).id == "v1"
 
     in_client(slow, main)
+
+
+def test_what_is_in_flight_when_the_loop_ends_is_unknown() -> None:
+    """Nothing else cancels a send; whether it was accepted is not known then."""
+
+    async def slow(request: Request) -> Answer:
+        await asyncio.sleep(1)
+        return answer({"task_id": "v1"})
+
+    async def main(client: SunoVideoClient) -> None:
+        caller = asyncio.ensure_future(client.submit(TRACK))
+        await asyncio.sleep(0.5)
+        (submission,) = client._open()._submissions
+        submission.running.cancel()
+        with pytest.raises(SubmissionUnknown, match="cut short"):
+            await caller
+
+    in_client(slow, main)
+
+
+def test_what_breaks_off_in_flight_is_unknown(caplog: pytest.LogCaptureFixture) -> None:
+    """A defect between the send and its answer is not taken for a refusal, and is logged."""
+    script, asked = scripted(RuntimeError("a defect"), ACCEPTED)
+
+    async def main(client: SunoVideoClient) -> None:
+        with pytest.raises(SubmissionUnknown, match="cut short"):
+            await client.submit(TRACK)
+        assert creates(asked) == 1
+
+    in_client(script, main)
+    assert "CreateTask broke off" in caplog.text
+
+
+def test_one_that_is_abandoned_before_it_begins_ends_without_a_place() -> None:
+    """Its caller is told in the same way as one whose submission waited."""
+
+    async def main(client: SunoVideoClient) -> None:
+        submission = client._open().begin(VideoRequest(track=TRACK))
+        submission.abandon()
+        submission.leave()
+        with pytest.raises(ClientClosedError, match="given up before it was sent"):
+            await submission.wait()
+
+    script, asked = scripted()
+    in_client(script, main)
+    assert creates(asked) == 0
