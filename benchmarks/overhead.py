@@ -69,7 +69,7 @@ class Canned(asyncio.Protocol):
             self._transport.write(ANSWER)  # type: ignore[attr-defined]  # a stream transport, as create_server makes
 
 
-def _serve(ready: Connection, protocol: type[asyncio.Protocol]) -> None:
+def _serve(ready: Connection, protocol: Callable[[], asyncio.Protocol]) -> None:
     async def main() -> None:
         server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
         ready.send(server.sockets[0].getsockname()[1])
@@ -79,7 +79,7 @@ def _serve(ready: Connection, protocol: type[asyncio.Protocol]) -> None:
 
 
 @contextmanager
-def served(protocol: type[asyncio.Protocol]) -> Generator[int, None, None]:
+def served(protocol: Callable[[], asyncio.Protocol]) -> Generator[int, None, None]:
     """Run a server that speaks a protocol in a process of its own; yield its port."""
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, protocol), daemon=True)
