@@ -23,7 +23,7 @@ from suno_video_async.local.service import ApiService
 from suno_video_async.models import RateLimit, Track
 from suno_video_async.protocol.codec import Operation
 from tests.simulation.network import Flight, Key
-from tests.simulation.scenario import Life, Scenario
+from tests.simulation.scenario import Life, Scenario, Search
 from tests.simulation.world import Violation, World
 from tests.support.fakes import most_in_any_window
 
@@ -51,6 +51,7 @@ OUTSTANDING, ESTIMATE = 4, 2.0
 
 #: Requests of a life that may be refused while it finds its limits: for the first climbs of both windows, for a
 #: change, and for what the life before it has used; a share of all; and for a climb after each refusal by a fault.
+#: A burst that is out when the limits fall is refused beyond the new one, in addition.
 MOST_REFUSED, MOST_REFUSED_SHARE, REFUSED_WHEN_MISLED = 12, 0.02, 8
 
 
@@ -445,22 +446,23 @@ class Audit:
         is known to nobody. How often the server itself then sees more is counted.
         """
         if self.scenario.search is not None:
-            self._check_search(flights)
+            self._check_search(flights, self.scenario.search)
         elif not self.scenario.wall_clock_is_true:  # a life then cannot know when the one before it has sent
             for life in range(len(self.scenario.lives)):
                 self._check_window([flight for flight in flights if flight.life == life])
         else:
             self._check_window(flights)
 
-    def _check_search(self, flights: list[Flight]) -> None:
+    def _check_search(self, flights: list[Flight], search: Search) -> None:
         """Check that a life that finds its limits is refused seldom."""
+        burst = max(0.0, 1 - search.factor) * (search.requests + (search.reads if self.scenario.read_rate else 0))
         for life in range(len(self.scenario.lives)):
             sent = [flight for flight in flights if flight.life == life and flight.arrived is not None]
             over = sum(flight.over for flight in sent)
             misled = sum("429" in (flight.struck or "") for flight in sent)
             self.met["limits to be found"] += 1
             self.met["requests refused for the search"] += over
-            if over > MOST_REFUSED + MOST_REFUSED_SHARE * len(sent) + misled * REFUSED_WHEN_MISLED:
+            if over > MOST_REFUSED + burst + MOST_REFUSED_SHARE * len(sent) + misled * REFUSED_WHEN_MISLED:
                 raise Violation(f"{over} of {len(sent)} requests are refused to find the limits")
 
     def _check_window(self, flights: list[Flight]) -> None:
