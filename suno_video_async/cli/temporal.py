@@ -157,14 +157,19 @@ async def _worker(temporal: Temporal, work: Work, output: Output, interrupts: In
     epilog="\b\nExamples:\n  suno-video temporal start /shared/catalog.csv --ledger label-1 --wait\n"
     "  suno-video temporal start --ledger label-1",
 )
-@click.argument("catalogs", nargs=-1, metavar="CATALOG…", type=click.Path(path_type=Path))
+@click.argument("catalogs", nargs=-1, metavar="[CATALOG]…", type=click.Path(path_type=Path))
 @click.option(
     "--ledger",
     metavar="NAME",
     help="The ledger of the catalogs; without it, each row names one in the column ledger. Without a CATALOG, the"
     " ledger to convert.",
 )
-@click.option("--wait", is_flag=True, help="Wait for the end, and print how many rows are in which state.")
+@click.option(
+    "--wait",
+    is_flag=True,
+    help="Wait for the end, and print how many rows of each ledger are in which state; without a CATALOG, the"
+    " outcomes of this run.",
+)
 @temporal_options
 @output_options
 def start_command(
