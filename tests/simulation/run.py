@@ -529,8 +529,8 @@ class _Run:
         skipped = {key_of(o.track) for o in self.outcomes if o.track is not None and o.state == "skipped"}
         asked = {key_of(row) for row in self.life.catalog if isinstance(row, Track)}
         poor = scenario.max_credits is not None or scenario.credits < 1000 or scenario.max_running < 100
-        # A life that has to find its limits, or cannot know when the one before it has sent, may be refused once, and
-        # then gives up.
+        # A life that has to find its limits, or cannot know when the one before it has sent, may be refused once,
+        # and then gives up.
         poor |= scenario.attempts == 1 and (scenario.search is not None or not scenario.wall_clock_is_true)
         for key, (state, _) in rows.items():
             if state == "submitted" and scenario.task_timeout > 3600:
