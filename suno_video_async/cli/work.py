@@ -87,6 +87,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         metavar="N",
         help="Spend at most N credits over the lifetime of each ledger.",
     ),
+    click.option("--strict", is_flag=True, help="Never submit again after the service's own error 500."),
     click.option(
         "--retry-failed",
         type=click.IntRange(min=0),
@@ -114,6 +115,7 @@ class Work:
     most_keys: int | None
     downloads: Downloads
     max_credits: float | None
+    strict: bool
     retry_failed: int
     callback_url: str | None
     task_timeout: float
@@ -139,6 +141,7 @@ class Work:
         return {
             "callback_url": self.callback_url,
             "max_credits": self.max_credits,
+            "strict": self.strict,
             "retry_failed": self.retry_failed,
             "file_name": self.downloads.file_name,
             "sha256": self.downloads.sha256,

@@ -32,7 +32,7 @@ from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.model import LedgerRow
 from suno_video_async.ledger.shared import Note, SharedLedger
 from suno_video_async.ledger.states import State
-from suno_video_async.models import Timeout, Track
+from suno_video_async.models import RetryPolicy, Timeout, Track
 from suno_video_async.observability.log import fields, logger
 
 #: Real seconds between two looks at what other processes have left.
@@ -46,6 +46,7 @@ class WorkOptions:
     """How keys work; see `SunoVideoClient.convert` for what is of the same name there.
 
     Attributes:
+        strict: whether a 500 counts as unknown; see `RetryPolicy`.
         callback_url: the public URL of `suno-video receive`; None only polls.
         hooks: receive the clients' events.
         clock: the clients' time.
@@ -58,6 +59,7 @@ class WorkOptions:
     callback_url: str | None = None
     max_credits: float | None = None
     retry_failed: int = 0
+    strict: bool = False
     file_name: str | None = None
     sha256: bool = False
     task_timeout: float | None = None
@@ -136,6 +138,7 @@ class Holder:
             rate=self.entry.rate,
             read_rate=self.entry.read_rate,
             max_in_flight=self.entry.max_in_flight,
+            retry=RetryPolicy(strict=self.options.strict),
             timeout=self.options.timeout,
             proxy=self.options.proxy,
             ca_file=self.options.ca_file,

@@ -60,6 +60,7 @@ class Worker:
         most_keys: the most keys that it holds at a time; None for all.
         until_done: whether `run` returns once all ledgers want nothing more.
         max_credits: the most to spend over the life of each ledger.
+        strict: whether a 500 counts as unknown and is not submitted again, as in `RetryPolicy`.
         retry_failed: as for `convert`; likewise `file_name`, `sha256` and `task_timeout`.
         timeout: of the network, as for a client; likewise `proxy`, `ca_file`, `clock` and `hooks`.
         on_outcome: called with each outcome, and the entry of the key that it came by.
@@ -80,6 +81,7 @@ class Worker:
         most_keys: int | None = None,
         until_done: bool = False,
         max_credits: float | None = None,
+        strict: bool = False,
         retry_failed: int = 0,
         file_name: str | None = None,
         sha256: bool = False,
@@ -105,6 +107,7 @@ class Worker:
             output_dir=output,
             callback_url=callback_url,
             max_credits=max_credits,
+            strict=strict,
             retry_failed=retry_failed,
             file_name=file_name,
             sha256=sha256,

@@ -139,3 +139,20 @@ def test_a_worker_that_is_terminated_finishes_what_is_submitted(
     assert done.keys() == {"planned", "succeeded"}
     assert any("finishing what is submitted" in note for note in started[0].notes)
     assert started[0].summary["succeeded"] == done["succeeded"] == server.stats()["charged"]
+
+
+def test_a_strict_worker_submits_nothing_again_after_an_error_500(
+    database: str, name: str, tmp_path: Path
+) -> None:
+    """The service had charged that track: it is unknown, and not bought twice."""
+    faults, keys = tmp_path / "faults.toml", tmp_path / "keys.toml"
+    faults.write_text('[[fault]]\non = "CreateTask"\nkind = "commit-then-500"\ncalls = [2]\n')
+    asyncio.run(load(tracks(5), postgres.named(database, name)))
+    with server_process(*RENDERING, "--faults", faults) as server, workers() as started:
+        keys.write_text(
+            f'[[key]]\nname = "label"\napi_key_env = "CRUN_LABEL"\nbase_url = "{server.url}"\nledger = "{name}"\n'
+        )
+        started.append(worker(database, keys, "--until-done", "--strict"))
+        assert started[0].process.wait(60) == 0
+        assert_paid_once(server, 5)
+    assert states(database, name) == {"succeeded": 4, "unknown": 1}
