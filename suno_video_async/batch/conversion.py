@@ -138,8 +138,10 @@ class Conversion:
     ) -> None:
         self._engine.on_own_loop()
         self._scope.cancel()
-        await run_to_completion(self._ended.wait())
-        self._receiving.close()
+        try:
+            await run_to_completion(self._ended.wait())
+        finally:  # it raises what cancelled it meanwhile
+            self._receiving.close()
 
     def __aiter__(self) -> AsyncIterator[Outcome]:
         return self
