@@ -132,3 +132,16 @@ async def test_a_client_loads_another_ledger_than_its_own(path: Path) -> None:
         with pytest.raises(ValueError, match="load needs a ledger"):
             await client.load(tracks(1))
     assert await asyncio.to_thread(names, path) == ["s0 planned"]
+
+
+async def test_what_another_ledger_has_is_reported_and_not_added(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ledgers in one database know of each other; a file's do not, so one of them is made up."""
+    first, second = tracks(2)
+    monkeypatch.setattr(SqliteLedger, "_elsewhere", lambda _, keys: dict.fromkeys(keys[:1], "other"))
+    problems = list[CatalogError]()
+    loaded = await load([first, second], path, on_problem=problems.append)
+    assert loaded == Loaded(rows=2, new=1, elsewhere={"other": 1})
+    assert [str(problem) for problem in problems] == ["track 1: the ledger other has s0 already"]
+    assert await asyncio.to_thread(names, path) == ["s1 planned"]
