@@ -147,7 +147,7 @@ def test_a_strict_worker_submits_nothing_again_after_an_error_500(
     """The service had charged that track: it is unknown, and not bought twice."""
     faults, keys = tmp_path / "faults.toml", tmp_path / "keys.toml"
     faults.write_text('[[fault]]\non = "CreateTask"\nkind = "commit-then-500"\ncalls = [2]\n')
-    asyncio.run(load(tracks(5), postgres.named(database, name)))
+    asyncio.run(load(tracks(5, first=1000), postgres.named(database, name)))
     with server_process(*RENDERING, "--faults", faults) as server, workers() as started:
         keys.write_text(
             f'[[key]]\nname = "label"\napi_key_env = "CRUN_LABEL"\nbase_url = "{server.url}"\nledger = "{name}"\n'

@@ -79,7 +79,8 @@ class Site:
     def catalog(self, tracks: int) -> Path:
         """Write a catalog."""
         path = self.folder / "catalog.csv"
-        path.write_text("task_id,suno_id\n" + "".join(f"m,s{number}\n" for number in range(tracks)))
+        rows = (f"{self.ledger},s{number}\n" for number in range(tracks))  # a track is in one ledger of a database
+        path.write_text("task_id,suno_id\n" + "".join(rows))
         return path
 
     def run(self, *words: object) -> list[dict[str, object]]:
