@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
-from typing import Final
 
 from suno_video_async.local.exchange import JSON, Reply
 
-CONTRACT: Final = Path(__file__).with_name("openapi.json").read_bytes()
+
+@cache
+def contract() -> bytes:
+    """Return the contract; the first call blocks."""
+    return Path(__file__).with_name("openapi.json").read_bytes()
 
 
 def reply() -> Reply:
-    """Return the answer that hands it out."""
-    return Reply(headers=JSON, body=CONTRACT)
+    """Return the answer that hands it out; a file that was not read yet is read first."""
+    if not contract.cache_info().currsize:
+        return Reply(prepare=contract)
+    return Reply(headers=JSON, body=contract())

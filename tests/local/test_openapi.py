@@ -15,9 +15,8 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from suno_video_async.errors import RateLimitError
-from suno_video_async.local import ApiKey, Fault, LocalServer
+from suno_video_async.local import ApiKey, Fault, LocalServer, openapi
 from suno_video_async.local.exchange import call_of
-from suno_video_async.local.openapi import CONTRACT
 from suno_video_async.models import RateLimit, RetryPolicy
 from suno_video_async.testing import VideoServer
 from tests.local.fake_service import JOB, Answered, FakeService
@@ -53,7 +52,7 @@ DOCUMENTED = {
 
 @cache
 def contract() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(CONTRACT)
+    found: dict[str, Any] = json.loads(openapi.contract())
     return found
 
 
@@ -113,9 +112,17 @@ def test_the_contract_has_every_call() -> None:
 
 def test_the_contract_is_handed_out_to_anyone() -> None:
     """It needs no key, and is not counted among the calls."""
-    api = FakeService()
-    assert api.ask("GET", "/openapi.json", key=None).body == contract()
+    api, expected = FakeService(), contract()
+    assert api.ask("GET", "/openapi.json", key=None).body == expected
     assert api.service.stats()["requests"] == {}
+
+
+def test_the_contract_is_read_outside_the_loop() -> None:
+    """What blocks is left to a thread, and done once."""
+    openapi.contract.cache_clear()
+    assert openapi.reply().prepare is openapi.contract
+    openapi.contract()
+    assert openapi.reply().body == openapi.contract()
 
 
 async def test_the_contract_is_served() -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib.util import find_spec
 
-from suno_video_async import SunoVideoClient
+from suno_video_async import NO_LEDGER, SunoVideoClient
 from suno_video_async.download.places import StorePath, folder_of
 from suno_video_async.download.store import problem_with
+
+
+async def convert() -> None:
+    """Convert a catalog without rows into a store."""
+    async with SunoVideoClient(api_key="ak_" + "x" * 32) as client:
+        async for _ in client.convert([], output_dir="memory://bucket/videos", ledger=NO_LEDGER):
+            raise AssertionError("an outcome of nothing")
 
 
 def main() -> None:
@@ -15,8 +23,7 @@ def main() -> None:
     place = folder_of("memory://bucket/videos")
     assert isinstance(place, StorePath)
     assert problem_with(place) is None
-    client = SunoVideoClient(api_key="ak_" + "x" * 32)
-    client.convert([], output_dir="memory://bucket/videos")
+    asyncio.run(convert())
     print("the extra store alone: fine")
 
 
