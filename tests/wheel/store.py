@@ -12,9 +12,11 @@ from suno_video_async.download.store import problem_with
 
 async def convert() -> None:
     """Convert a catalog without rows into a store."""
-    async with SunoVideoClient(api_key="ak_" + "x" * 32) as client:
-        async with client.convert([], output_dir="memory://bucket/videos", ledger=NO_LEDGER) as outcomes:
-            assert [outcome async for outcome in outcomes] == []
+    async with (
+        SunoVideoClient(api_key="ak_" + "x" * 32) as client,
+        client.convert([], output_dir="memory://bucket/videos", ledger=NO_LEDGER) as outcomes,
+    ):
+        assert [outcome async for outcome in outcomes] == []
 
 
 def main() -> None:
