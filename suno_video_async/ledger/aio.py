@@ -64,7 +64,7 @@ class AsyncLedger:
         self.sync = ledger
         self.register: WorkRegister = WorkRegister()
         self.shared: bool = False
-        self.on_lost = dict[Callable[[LedgerLost], None], None]()
+        self.on_lost: dict[Callable[[LedgerLost], None], None] = {}
         self._holding: Holding | None = None
         self._runs = set[int]()
         self._run_blocking = run_blocking or _runner_of(ledger)

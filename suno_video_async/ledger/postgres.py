@@ -150,7 +150,8 @@ class Session:
 
     def __init__(self, connection: psycopg.Connection[Any], now: Callable[[], float]) -> None:
         self.connection = connection
-        self.confirmed = self._began = now()
+        self.confirmed: float = now()
+        self._began = self.confirmed
         self.total_changes: int = 0
         self._now = now
 
@@ -213,7 +214,7 @@ class PostgresReader(Queries):
 
     def __init__(self, address: LedgerAddress | str) -> None:
         super().__init__()
-        self.address = LedgerAddress.parse(address) if isinstance(address, str) else address
+        self.address: LedgerAddress = LedgerAddress.parse(address) if isinstance(address, str) else address
 
     @property
     def name(self) -> str:
