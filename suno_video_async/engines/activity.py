@@ -21,7 +21,7 @@ from temporalio.service import RPCError
 
 from suno_video_async.engines.supervision import FIRST_WAIT, Again, when_again
 from suno_video_async.errors import SunoVideoError
-from suno_video_async.observability.log import logger
+from suno_video_async.observability.log import fields, logger
 
 #: Seconds between two signs of life.
 BEAT = 5
@@ -96,7 +96,7 @@ def failure(error: Exception) -> Exception:
             return ApplicationError(cause.message, type=cause.type, non_retryable=True)
         return ApplicationError(str(cause), type=type(cause).__name__, non_retryable=True)
     if not isinstance(error, SunoVideoError | OSError):  # whose message may say anything
-        logger.error("unexpected error", exc_info=error)
+        logger.error("unexpected error", exc_info=error, extra=fields("defect", error=error))
         return ApplicationError("unexpected error: see the worker's log", type=kind, non_retryable=True)
     again = when_again(error)
     return ApplicationError(
