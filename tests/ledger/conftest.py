@@ -11,8 +11,8 @@ import pytest
 from tests.ledger.support import opened_at
 from tests.support import postgres
 
-#: Where tests of what every ledger does are made: once by default, in the other places by the session `services`.
-ELSEWHERE = pytest.mark.services
+#: Where tests of what every ledger does are made: once by default, in the other places by sessions of their own.
+ELSEWHERE, AGAIN = pytest.mark.services, pytest.mark.matrix
 
 
 #: Modules about the faults that a file may have.
@@ -21,7 +21,10 @@ OF_FILES = frozenset({"test_copies", "test_lock", "test_opening", "test_power_lo
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [
-        item for item in items if item.path.stem not in OF_FILES or not item.get_closest_marker("services")
+        item
+        for item in items
+        if item.path.stem not in OF_FILES
+        or not (item.get_closest_marker("services") or item.get_closest_marker("matrix"))
     ]
 
 
@@ -32,9 +35,7 @@ def database() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(
-    params=["memory", pytest.param("file", marks=ELSEWHERE), pytest.param("postgres", marks=ELSEWHERE)]
-)
+@pytest.fixture(params=["memory", pytest.param("file", marks=AGAIN), pytest.param("postgres", marks=ELSEWHERE)])
 def memory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """Return an open ledger in memory."""
     file = tmp_path / "catalog.db" if request.param == "file" else None

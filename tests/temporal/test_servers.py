@@ -147,6 +147,7 @@ def test_a_catalog_is_bought_once_whatever_temporal_forgets(site: Site) -> None:
     assert worker.wait(30) == 0, site.log()
 
 
+@pytest.mark.matrix
 def test_workers_and_temporal_may_be_killed(site: Site) -> None:
     """Another worker goes on with what the dead one has submitted, and Temporal with what it has written down."""
     catalog = site.catalog(60)
