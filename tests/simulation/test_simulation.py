@@ -39,7 +39,7 @@ FOUND_AT = {
     "reopen-for-all": 119,
     "late-url-failed": 10,
     "log-not-missed": 6,
-    "ignore-rise": 457,
+    "ignore-rise": 550,
     "answered-too-early": 0,
     "climb-after-refusal": 17,
 }
