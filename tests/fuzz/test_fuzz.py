@@ -19,8 +19,8 @@ LONG = [(name, shape) for name, target in TARGETS.items() for shape in target.lo
 SIZE = 1000
 #: Seconds that the smallest input that is measured takes, if need be by being read several times.
 ENOUGH = 0.002
-#: Twice the input may take so many times as long: 2 is linear, 4 quadratic, and the processor is not ours alone.
-MOST = 3.0
+#: Twice the input may take so many times as long.
+MOST = 2.5
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -48,11 +48,12 @@ def seconds(run: Callable[[bytes], None], data: bytes, times: int = 1) -> float:
     return time.thread_time() - begun
 
 
-def growth(target: Target, make: Callable[[int], bytes], *, rounds: int = 12) -> float:
+def growth(target: Target, make: Callable[[int], bytes], *, rounds: int = 60) -> float:
     """Return how many times as long twice the input takes, with as little as possible of what else goes on.
 
     The input is doubled three times, and the middle of the three counts: once it outgrows a cache, say. It stays
-    within the largest answer that is read: beyond that, what is compared is how memory is handed out.
+    within the largest answer that is read: beyond that, what is compared is how memory is handed out. On a
+    busy machine it takes many rounds until each input had a moment of its own.
     """
     size = SIZE
     while (one := seconds(target.run, make(size))) < ENOUGH and size < MAX_BODY >> 4:
@@ -70,7 +71,7 @@ def growth(target: Target, make: Callable[[int], bytes], *, rounds: int = 12) ->
 
 @pytest.mark.parametrize(("name", "shape"), LONG)
 @pytest.mark.filterwarnings("ignore")
-def test_twice_the_input_takes_at_most_three_times_as_long(name: str, shape: str) -> None:
+def test_twice_the_input_takes_at_most_two_and_a_half_times_as_long(name: str, shape: str) -> None:
     """No parser has an input that it takes quadratic time for: of several measurements, the best counts."""
     gc.disable()
     try:
