@@ -205,9 +205,9 @@ class _Loading:
             return
         added = await add(rows)
         self._new += added.new
+        places = {track.key: location for track, location in rows}
         for name, tracks in added.elsewhere.items():
             self._elsewhere[name] += len(tracks)
-            places = {track.key: location for track, location in rows}
             for track in tracks:
                 problem = f"the ledger {name} has {track.suno_id} already"
                 self.on_problem(CatalogError(problem, location=places[track.key]))

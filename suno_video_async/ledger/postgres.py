@@ -409,37 +409,23 @@ class PostgresLedger(SharedCommands, PostgresReader):
         return PostgresReader(self.address)
 
     def open(self, *, provider: str, fingerprint: str, must_exist: bool = False, proven: bool = False) -> None:
-        """Take the ledger for writing; what an interrupted run left in `submitting` becomes `unknown`.
-
-        Args:
-            provider: the service's address.
-            fingerprint: of the key.
-            must_exist: whether it is an error if there is none.
-            proven: whether a task of the ledger was found with this key, so that both are of one account.
+        """Take the ledger for writing, as `Ledger.open` has it, and hold it and the key while the session lasts.
 
         Raises:
             AnotherKeyError: it belongs to another key.
-            LedgerError: it cannot be used, or is being written; or it does not exist and must.
+            LedgerInUse: another process holds it, or works with the key.
+            LedgerError: it cannot be used; or it does not exist and must.
 
         """
         self._leave_group()
-        if self._connection is not None:
-            raise LedgerError(f"{self!r} is in use", fix="one run at a time")
-        session = self._connection = self._connect({})
-        self._has_ended_another = False
-        self._process = os.getpid()
-        try:
-            with self._translated():
-                self._check_server(session)
-                self._take(session, "ledger", self.address.name)
-                self._take(session, "key", f"{provider} {fingerprint}")
-                with self._making(session):
-                    exists = self._examine((provider, fingerprint), same_account=proven, must_exist=must_exist)
-                    self._prepare((provider, fingerprint), exists=exists)
-                self._recall()
-        except BaseException:
-            self.close()
-            raise
+        with self._opening() as session:
+            self._has_ended_another = False
+            self._take(session, "ledger", self.address.name)
+            self._take(session, "key", f"{provider} {fingerprint}")
+            with self._making(session):
+                exists = self._examine((provider, fingerprint), same_account=proven, must_exist=must_exist)
+                self._prepare((provider, fingerprint), exists=exists)
+            self._recall()
 
     def open_to_load(self) -> None:
         """Open the ledger to add tracks to it, beside its holder; a new one is of the key that opens it first.
@@ -448,6 +434,15 @@ class PostgresLedger(SharedCommands, PostgresReader):
             LedgerError: it cannot be used, or an older version of this program holds it.
 
         """
+        with self._opening() as session, self._making(session):
+            exists = self._examine(None)
+            if exists and self.schema_version() < len(MIGRATIONS):
+                self._take(session, "ledger", self.address.name)
+            self._prepare(None, exists=exists)
+
+    @contextmanager
+    def _opening(self) -> Generator[Session, None, None]:
+        """Connect; the session ends again where the block fails."""
         if self._connection is not None:
             raise LedgerError(f"{self!r} is in use", fix="one run at a time")
         session = self._connection = self._connect({})
@@ -455,11 +450,7 @@ class PostgresLedger(SharedCommands, PostgresReader):
         try:
             with self._translated():
                 self._check_server(session)
-                with self._making(session):
-                    exists = self._examine(None)
-                    if exists and self.schema_version() < len(MIGRATIONS):
-                        self._take(session, "ledger", self.address.name)
-                    self._prepare(None, exists=exists)
+                yield session
         except BaseException:
             self.close()
             raise
