@@ -35,7 +35,7 @@ from typing import Any
 import psycopg
 
 from suno_video_async import SunoVideoError, Track, load
-from suno_video_async.ledger.model import all_rows
+from suno_video_async.ledger.model import LedgerRow, all_rows
 from suno_video_async.ledger.postgres import PostgresReader
 from tests.support.postgres import named
 from tests.support.processes import ServerProcess, child, server_process
@@ -105,27 +105,24 @@ def receiving(database: str) -> Iterator[str]:
         yield url
 
 
-def states(database: str, keys: int) -> Counter[str]:
-    """Return how many rows are in each state."""
-    found = Counter[str]()
+def rows_of(database: str, keys: int) -> Iterator[LedgerRow]:
+    """Yield the rows of all ledgers."""
     for number in range(keys):
         reader = PostgresReader(named(database, f"key-{number}"))
         reader.open_to_read(must_exist=True)
-        found.update(row.state.value for row in all_rows(reader))
+        yield from all_rows(reader)
         reader.close()
-    return found
+
+
+def states(database: str, keys: int) -> Counter[str]:
+    """Return how many rows are in each state."""
+    return Counter(row.state.value for row in rows_of(database, keys))
 
 
 def known(database: str, keys: int) -> set[str]:
     """Return the tracks that a ledger has as bought, or as unknown."""
-    found = set[str]()
-    for number in range(keys):
-        reader = PostgresReader(named(database, f"key-{number}"))
-        reader.open_to_read(must_exist=True)
-        rows = all_rows(reader)
-        found |= {f"{row.track.task_id}/{row.track.suno_id}//" for row in rows if row.state != "planned"}
-        reader.close()
-    return found
+    rows = (row for row in rows_of(database, keys) if row.state != "planned")
+    return {f"{row.track.task_id}/{row.track.suno_id}//" for row in rows}
 
 
 def torment(

@@ -68,6 +68,12 @@ def in_client(
     return run_virtual(run())
 
 
+async def accepts_slowly(request: Request) -> Answer:
+    """Accept a submission, a second after it was sent."""
+    await asyncio.sleep(1)
+    return answer({"task_id": "v1"})
+
+
 async def submit(client: SunoVideoClient) -> Any:
     return await client.submit(TRACK)
 
@@ -585,11 +591,7 @@ def test_a_caller_who_leaves_at_the_very_end_leaves_a_trace(caplog: pytest.LogCa
         await asyncio.wait([caller])
         assert caller.cancelled()
 
-    async def slow(request: Request) -> Answer:
-        await asyncio.sleep(1)
-        return answer({"task_id": "v1"})
-
-    in_client(slow, main)
+    in_client(accepts_slowly, main)
     assert caplog.text.count("was cancelled too late: it is task v1") == 1
 
 
@@ -614,10 +616,6 @@ def test_a_question_that_waits_for_its_place_is_not_sent_after_the_end() -> None
 def test_what_is_in_flight_when_the_background_ends_gets_its_own_answer() -> None:
     """The reason why no more is sent goes only to those that are not being sent."""
 
-    async def slow(request: Request) -> Answer:
-        await asyncio.sleep(1)
-        return answer({"task_id": "v1"})
-
     async def main(client: SunoVideoClient) -> None:
         caller = asyncio.ensure_future(client.submit(TRACK))
         await asyncio.sleep(0.5)
@@ -625,15 +623,11 @@ def test_what_is_in_flight_when_the_background_ends_gets_its_own_answer() -> Non
         submission.break_off(ClientClosedError("the background work broke off"))
         assert (await caller).id == "v1"
 
-    in_client(slow, main)
+    in_client(accepts_slowly, main)
 
 
 def test_what_is_in_flight_when_the_loop_ends_is_unknown() -> None:
     """Nothing else cancels a send; whether it was accepted is not known then."""
-
-    async def slow(request: Request) -> Answer:
-        await asyncio.sleep(1)
-        return answer({"task_id": "v1"})
 
     async def main(client: SunoVideoClient) -> None:
         caller = asyncio.ensure_future(client.submit(TRACK))
@@ -643,7 +637,7 @@ def test_what_is_in_flight_when_the_loop_ends_is_unknown() -> None:
         with pytest.raises(SubmissionUnknown, match="cut short"):
             await caller
 
-    in_client(slow, main)
+    in_client(accepts_slowly, main)
 
 
 def test_what_breaks_off_in_flight_is_unknown(caplog: pytest.LogCaptureFixture) -> None:
@@ -660,7 +654,7 @@ def test_what_breaks_off_in_flight_is_unknown(caplog: pytest.LogCaptureFixture) 
 
 
 def test_one_that_is_abandoned_before_it_begins_ends_without_a_place() -> None:
-    """Its caller is told in the same way as one whose submission waited."""
+    """Its caller gets the same error as one whose submission waited."""
 
     async def main(client: SunoVideoClient) -> None:
         submission = client._open().begin(VideoRequest(track=TRACK))

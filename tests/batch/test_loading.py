@@ -20,7 +20,7 @@ from suno_video_async import (
     load,
 )
 from suno_video_async.batch import loading
-from suno_video_async.ledger.model import all_rows
+from tests.ledger.support import names_in
 from tests.support.clients import FakeAPI, client_of
 
 
@@ -30,12 +30,8 @@ def tracks(count: int) -> list[Track]:
 
 
 def names(path: Path) -> list[str]:
-    """Return the tracks of a ledger that nobody has open."""
-    reader = SqliteLedger(path).reader()
-    reader.open_to_read(must_exist=True)
-    found = [f"{row.track.suno_id} {row.state}" for row in all_rows(reader)]
-    reader.close()
-    return found
+    """Return the tracks of a ledger that no process has open."""
+    return names_in(SqliteLedger(path).reader())
 
 
 async def outcomes_of(client: SunoVideoClient, ledger: Path) -> list[Outcome]:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from suno_video_async.ledger.commands import Commands
-from suno_video_async.ledger.model import LedgerRow, Transition
+from suno_video_async.ledger.model import LedgerReader, LedgerRow, Transition, all_rows
 from suno_video_async.ledger.postgres import PostgresLedger
 from suno_video_async.ledger.schema import APPLICATION_ID, MIGRATIONS
 from suno_video_async.ledger.sqlite import SqliteLedger
@@ -55,6 +55,14 @@ def opened_at(place: Path | str | None) -> Commands:
     ledger = PostgresLedger(place, now=lambda: 1000.0)
     ledger.open(provider=PROVIDER, fingerprint=FINGERPRINT)
     return ledger
+
+
+def names_in(reader: LedgerReader) -> list[str]:
+    """Return the tracks of a ledger with their states, asked by a reader that is not open."""
+    reader.open_to_read(must_exist=True)
+    found = [f"{row.track.suno_id} {row.state}" for row in all_rows(reader)]
+    reader.close()
+    return found
 
 
 def begin(ledger: Commands, row: LedgerRow, *, reserve: int = 0, budget: int | None = None) -> int:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from blockbuster import BlockBuster
 
 import suno_video_async.ratelimit.shared as shared_module
 from suno_video_async import (
@@ -49,18 +48,7 @@ from tests.support.virtual import run_virtual
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 
-
-@pytest.fixture(autouse=True)
-def _files_in_place(no_blocking_calls: BlockBuster) -> None:
-    """Let `inline` open files: virtual time has no threads."""
-    for function in no_blocking_calls.functions.values():
-        function.can_block_in("suno_video_async/_util/aio.py", {"inline", "in_place"})
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Return the path of a file that does not exist yet."""
-    return tmp_path / "limit.db"
+pytestmark = pytest.mark.usefixtures("files_in_place")
 
 
 def now() -> float:

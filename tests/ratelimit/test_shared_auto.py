@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-from blockbuster import BlockBuster
 
 import suno_video_async.ratelimit.shared as shared_module
 from suno_video_async import Clock, ConfigurationError, LimitsFound, RateLimit, SharedRateLimit
@@ -25,18 +24,7 @@ from suno_video_async.ratelimit.limiter import Lane
 from suno_video_async.ratelimit.window import PLACE_LEASE, Ask, Released, Window
 from tests.support.virtual import run_virtual
 
-
-@pytest.fixture(autouse=True)
-def _files_in_place(no_blocking_calls: BlockBuster) -> None:
-    """Let `inline` open files: virtual time has no threads."""
-    for function in no_blocking_calls.functions.values():
-        function.can_block_in("suno_video_async/_util/aio.py", {"inline", "in_place"})
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Return the path of a file that does not exist yet."""
-    return tmp_path / "limit.db"
+pytestmark = pytest.mark.usefixtures("files_in_place")
 
 
 class LoopClock:

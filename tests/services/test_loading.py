@@ -18,7 +18,7 @@ from suno_video_async.ledger import postgres as postgres_module
 from suno_video_async.ledger.model import all_rows
 from suno_video_async.ledger.postgres import PostgresLedger
 from suno_video_async.ledger.shared import Note, SharedLedger
-from tests.ledger.support import FINGERPRINT, PROVIDER, track
+from tests.ledger.support import FINGERPRINT, PROVIDER, names_in, track
 from tests.support.postgres import named
 
 pytestmark = pytest.mark.services
@@ -31,11 +31,7 @@ async def load(source: Any, address: str, **options: Any) -> Loaded:
 
 def names(address: str) -> list[str]:
     """Return the tracks of a ledger, beside its writer."""
-    reader = PostgresLedger(address).reader()
-    reader.open_to_read(must_exist=True)
-    found = [f"{row.track.suno_id} {row.state}" for row in all_rows(reader)]
-    reader.close()
-    return found
+    return names_in(PostgresLedger(address).reader())
 
 
 def new_name() -> str:
