@@ -87,7 +87,7 @@ class Submission:
         self.sends: int = 0
         self._cancelled = False
         self._begun = False
-        #: Ends when it does, whoever waits for it.
+        #: The task that it runs in; it ends even if no caller waits for it.
         self.running: asyncio.Task[None] = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:

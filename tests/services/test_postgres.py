@@ -59,7 +59,7 @@ def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_one_process_at_a_time_holds_a_ledger(address: str, ledger: PostgresLedger) -> None:
-    """The next one is told which process that is, and gets it once the first has closed it."""
+    """The next one learns which process that is, and gets it once the first has closed it."""
     assert ledger.writer() == ledger.reader().writer() == f"process {os.getpid()} on {os.uname().nodename}"
     with pytest.raises(LedgerError, match=rf"is being written by process {os.getpid()} on .* wait for it to end"):
         opened(address, "another key")

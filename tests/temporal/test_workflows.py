@@ -209,7 +209,7 @@ async def test_detach_leaves_at_once(environment: WorkflowEnvironment, first_sto
 
 
 async def test_a_wait_says_what_it_is_for_and_ends_with_stop(environment: WorkflowEnvironment) -> None:
-    """A query shows why nothing happens, and nobody has to wait for the end of the wait."""
+    """A query shows why nothing happens, before the wait ends."""
     script = Script([errors.ServiceUnreachable("five unknown in a row")], environment.get_current_time)
     async with temporal.working(environment.client, script.activities(), most_keys=1):
         handle = await temporal.start(environment.client, "acme")
