@@ -126,9 +126,10 @@ def services(session: nox.Session) -> None:
 
 @nox.session
 def matrix(session: nox.Session) -> None:
-    """Test the ledger in every place, and kill workers and servers: what takes too long for each change."""
+    """Test the ledger in every place, crash at every point, kill workers and servers: too long for each change."""
     with_servers(session)
     session.run("pytest", "-q", "-m", "services or matrix", "tests/ledger")
+    session.run("python", "-m", "tests.crash", "postgres")
     session.run("python", "-m", "tests.temporal", "-m", "matrix")
     session.run("python", "-m", "benchmarks.kill_matrix", *session.posargs)
 

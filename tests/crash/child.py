@@ -7,6 +7,7 @@ SIGKILL as any process would, and the imports are paid for once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psycopg
 from aiohttp import http_writer
 from attrs import asdict, frozen
 
@@ -29,11 +31,13 @@ from suno_video_async.api.transport import AiohttpTransport
 from suno_video_async.clock import SystemClock
 from suno_video_async.download.places import StorePath
 from suno_video_async.download.store import Found, Stores
+from suno_video_async.errors import LedgerInUse, LedgerLost
 from suno_video_async.ledger import files, sqlite
 from suno_video_async.ledger.commands import Commands
 from suno_video_async.ledger.copies import Counter, Mark, Phase
 from suno_video_async.ledger.group_commit import GroupCommit, _outcome_of
 from suno_video_async.ledger.model import LedgerRow, Transition
+from suno_video_async.ledger.postgres import PostgresLedger, Session
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.protocol.codec import Answer, Operation, Request
@@ -43,6 +47,8 @@ from tests.crash.points import RECOVERING
 SCALE = 400.0
 #: As a point: whichever is reached.
 ANY = "any"
+#: How a run ends whose ledger was lost.
+LOST = 3
 
 
 @frozen(kw_only=True)
@@ -52,8 +58,11 @@ class Job:
     Attributes:
         point: where to die; None runs to the end.
         nth: at which time that the point is reached.
+        notes: the file for what hooks are notified of; by default beside the folder.
         connections: the most requests in the air.
         one_by_one: a row begins when the one before it has ended, so that one point has one outcome.
+        lose: where the ledger's session is ended, at the same `nth` time; a later point then counts from there.
+        waits: whether it waits until no other process holds the ledger.
         checkpoint_after: as in `Point`.
 
     """
@@ -65,18 +74,25 @@ class Job:
     tracks: Sequence[tuple[str, str]]
     point: str | None = None
     nth: int = 1
+    notes: str | None = None
     connections: int = 1
     one_by_one: bool = False
+    lose: str | None = None
+    waits: bool = False
     checkpoint_after: int | None = None
 
 
 class Points:
-    """Counts how often a point is reached, and ends the process there."""
+    """Counts how often a point is reached, and ends the process there, or before that the ledger's session."""
 
-    def __init__(self, wanted: str | None, nth: int) -> None:
-        self._wanted = wanted
+    def __init__(self, wanted: str | None, nth: int, lose: str | None = None) -> None:
+        self._wanted = lose or wanted
         self._left = nth
+        self._then = wanted
+        self._loses = lose is not None
         self.waiting: list[str] | None = None
+        self.session: Session | None = None
+        self._ended: Session | None = None
 
     def reach(self, name: str) -> None:
         """Die here, if this is where; what is committed with others is so only when the whole commit is."""
@@ -86,8 +102,23 @@ class Points:
         if self._wanted not in {name, ANY}:
             return
         self._left -= 1
-        if self._left == 0:
+        if self._left == 0 and self._loses:
+            self._wanted, self._left, self._loses = self._then, 1, False
+            self._end_session()
+        elif self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def has_ended(self, session: Session) -> bool:
+        """Whether this has ended a session."""
+        return session is self._ended
+
+    def _end_session(self) -> None:
+        """Do what a restart of the database's server does."""
+        assert self.session is not None
+        self._ended = self.session
+        info = self.session.connection.info
+        with psycopg.connect(info.dsn, password=info.password, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", (info.backend_pid,))
 
 
 _operation: ContextVar[Operation | None] = ContextVar("operation", default=None)
@@ -119,6 +150,7 @@ def arm(points: Points) -> None:
     _around(points, os, "link", after="download: has both names")
     _arm_stores(points)
     _arm_ledger(points)
+    _arm_session(points)
     _arm_group_commit(points)
     _arm_ledger_files(points)
     _arm_requests(points)
@@ -158,6 +190,56 @@ def _arm_ledger(points: Points) -> None:
     Commands.move = moving  # type: ignore[method-assign]
     Commands._close_attempt = closing_attempt  # type: ignore[method-assign]
     Commands._set_meta = setting_meta  # type: ignore[method-assign]
+
+
+def _arm_session(points: Points) -> None:
+    """Put in the points at which a ledger is taken in a database, and at which its session may be lost."""
+    open_, execute, move = PostgresLedger.open, Session.execute, Commands.move
+    begin, examine = Commands.begin_attempt, PostgresLedger._examine
+    committing: str | None = None
+
+    def opening(self: PostgresLedger, **more: Any) -> None:
+        open_(self, **more)
+        assert isinstance(self._connection, Session)
+        points.session = self._connection
+
+    def examining(self: PostgresLedger, *args: Any, **more: Any) -> bool:
+        points.reach("locks taken")
+        return examine(self, *args, **more)
+
+    def executing(self: Session, statement: str, values: Sequence[Any] = (), /) -> Any:
+        cursor = execute(self, statement, values)
+        if statement == "COMMIT" and committing is not None:
+            points.reach(f"{committing}: committed, not answered")
+            if points.has_ended(self):
+                return execute(self, "SELECT 1")  # which finds out
+        return cursor
+
+    def beginning(self: Commands, *args: Any, **more: Any) -> int:
+        nonlocal committing
+        committing = "submitting"
+        try:
+            return begin(self, *args, **more)
+        finally:
+            committing = None
+
+    def moving(self: Commands, row_id: int, transition: Transition, **more: Any) -> LedgerRow:
+        nonlocal committing
+        committing = transition.state
+        try:
+            return move(self, row_id, transition, **more)
+        finally:
+            committing = None
+
+    _around(points, PostgresLedger, "leave", "word left: before", "word left: committed")
+    for owner, name, replacement in (
+        (PostgresLedger, "open", opening),
+        (PostgresLedger, "_examine", examining),
+        (Session, "execute", executing),
+        (Commands, "begin_attempt", beginning),
+        (Commands, "move", moving),
+    ):
+        setattr(owner, name, replacement)
 
 
 def _arm_group_commit(points: Points) -> None:
@@ -332,7 +414,17 @@ class Notes(Hooks):
 
 
 async def convert(job: Job) -> None:
-    """Convert the job's tracks, whatever becomes of each."""
+    """Convert the job's tracks, whatever becomes of each, once no other process holds the ledger."""
+    while True:
+        try:
+            return await _convert(job)
+        except LedgerInUse:
+            if not job.waits:
+                raise
+        await asyncio.sleep(0.05)
+
+
+async def _convert(job: Job) -> None:
     turns = asyncio.Semaphore(1 if job.one_by_one else len(job.tracks))
 
     async def catalog() -> AsyncIterator[Track]:
@@ -346,7 +438,7 @@ async def convert(job: Job) -> None:
         clock=SystemClock(SCALE),
         timeout=Timeout(connect=10, total=20),
         max_connections=job.connections,
-        hooks=[Notes(Path(f"{job.folder}.notes"))],
+        hooks=[Notes(Path(job.notes or f"{job.folder}.notes"))],
     )
     async with client, client.convert(catalog(), ledger=job.ledger, output_dir=job.folder) as outcomes:
         async for _ in outcomes:
@@ -355,7 +447,7 @@ async def convert(job: Job) -> None:
 
 def run(job: Job) -> None:
     """Do the job in this process."""
-    arm(Points(job.point, job.nth))
+    arm(Points(job.point, job.nth, job.lose))
     if job.one_by_one:  # a note of the time that shares a commit with a row would move the checkpoint
         setattr(GroupCommit, "_make", lambda _, calls: [_outcome_of(call) for call in calls])  # noqa: B010  for mypy
     if job.checkpoint_after is not None:
@@ -367,8 +459,10 @@ def _fork(job: Job) -> int:
     """Do the job in a fork, and return how it ended: 0, or minus the signal."""
     if (pid := os.fork()) == 0:
         try:
-            run(job)
-            os._exit(0)
+            with contextlib.suppress(LedgerLost):
+                run(job)
+                os._exit(0)
+            os._exit(LOST)
         finally:
             sys.excepthook(*sys.exc_info())
             os._exit(1)

@@ -23,6 +23,9 @@ class Point:
             happens to.
         checkpoint_after: submissions after which the log is brought into the ledger's file, if not 64.
         at_once: whether the rows are worked on at once; how many are left unknown is then not certain.
+        loses: whether the process lives on there, but the session that its ledger goes with is ended.
+        lost_at: where that happened before, at the same `nth` time; the process then dies at its first `name`.
+        stored: whether the videos go to an object store.
 
     """
 
@@ -34,10 +37,15 @@ class Point:
     nth: int = 3
     checkpoint_after: int | None = None
     at_once: bool = False
+    loses: bool = False
+    lost_at: str | None = None
+    stored: bool = False
 
     def __str__(self) -> str:
         if self.at_once:
             return f"{self.name}, time {self.nth}"
+        if self.loses:
+            return f"session lost at {self.name}"
         return self.name if self.after is None else f"{self.name}, after {self.after}"
 
 
@@ -116,6 +124,22 @@ POINTS = (
 
 #: What can happen to a ledger that is not in a file.
 WITHOUT_FILE = tuple(point for point in POINTS if point.name not in {*OPENING, *CHECKPOINT, *CLOSING})
+
+#: What can happen to a ledger that goes with a session. An id that comes after its loss is left for the next
+#: holder, so that only an intent remains unknown of which its writer never heard that it was committed.
+HELD = (
+    Point("locks taken", nth=1),
+    Point("locks taken", nth=1, after=_SENT, unknown=1, charged=1),
+    Point("submitting: written, not committed", loses=True),
+    Point("submitting: committed, not answered", loses=True, unknown=1),
+    Point("CreateTask: sent", loses=True),
+    Point("submitted: written, not committed", loses=True),
+    Point("submitted: committed, not answered", loses=True),
+    Point("succeeded: committed, not answered", loses=True),
+    Point("word left: before", lost_at=_SENT, unknown=1, charged=1),
+    Point("word left: committed", lost_at=_SENT),
+    Point("store: put done", stored=True),
+)
 
 #: Reached by the run that finds what another one left.
 RECOVERING = "recovery: written, not committed"

@@ -5,20 +5,25 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, cast
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 import suno_video_async
 from suno_video_async.config import Settings
 from suno_video_async.ledger.address import as_ledger
 from suno_video_async.ledger.model import LedgerRow, Transition
+from suno_video_async.ledger.postgres import PostgresLedger, PostgresReader
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import VideoTaskId
-from tests.crash.child import ENDS, SCALE, Job, as_line
+from tests.crash.child import ENDS, LOST, SCALE, Job, as_line
 from tests.crash.points import Point
 from tests.support.keys import KEY
 from tests.support.ledger_files import changed, image_of, lost, opened, put
@@ -88,7 +93,7 @@ class Seen:
     """What came of one crash.
 
     Attributes:
-        died: whether the run ended by SIGKILL.
+        died: whether the run ended by SIGKILL, or by the loss of its ledger where that is the point.
         unknown: rows that are unknown: those that a dead run left in `submitting`, and no other.
         unknown_charged: how many of them the server has charged.
         charged: tracks that the server has charged.
@@ -121,6 +126,7 @@ class Scene:
     size: int = TRACKS
     connections: int = 1
     address: str | None = None
+    bucket: Any = None
     music_task: str = field(init=False, factory=lambda: f"m{next(_music_tasks)}")
 
     @property
@@ -130,25 +136,33 @@ class Scene:
 
     @property
     def videos(self) -> Path:
-        """The folder for the videos."""
+        """The folder for the videos, or for what came of those in a store."""
         return self.folder / "videos"
 
-    def run(self, point: str | None = None, nth: int = 1, *, checkpoint_after: int | None = None) -> int:
-        """Convert the catalog, to its end or to a point."""
-        return self.runs.run(
-            Job(
-                url=self.server.url,
-                key=KEY,
-                ledger=str(self.ledger),
-                folder=str(self.videos),
-                tracks=[(self.music_task, f"s{n}") for n in range(self.size)],
-                point=point,
-                nth=nth,
-                connections=self.connections,
-                one_by_one=point is not None and self.connections == 1,
-                checkpoint_after=checkpoint_after,
-            )
+    def job(self) -> Job:
+        """Return what converts the catalog to its end."""
+        return Job(
+            url=self.server.url,
+            key=KEY,
+            ledger=str(self.ledger),
+            folder=str(self.videos) if self.bucket is None else f"s3://{self.bucket.name}/{self.music_task}",
+            notes=f"{self.videos}.notes",
+            tracks=[(self.music_task, f"s{n}") for n in range(self.size)],
+            connections=self.connections,
         )
+
+    def run(self, point: str | None = None, nth: int = 1, **more: Any) -> int:
+        """Convert the catalog, to its end or to a point."""
+        one_by_one = self.connections == 1 and (point is not None or "lose" in more)
+        return self.runs.run(evolve(self.job(), point=point, nth=nth, one_by_one=one_by_one, **more))
+
+    def take_over(self, others: Runs) -> int:
+        """Convert the catalog to its end in another process, as soon as the one that holds the ledger ends."""
+        ledger = PostgresLedger(str(self.address))
+        until = time.monotonic() + 2
+        while ledger.writer() is None and time.monotonic() < until:  # or the first one would be refused
+            time.sleep(0.01)
+        return others.run(evolve(self.job(), waits=True))
 
     def rows(self) -> Sequence[LedgerRow]:
         """Return what the ledger has."""
@@ -171,13 +185,18 @@ class Scene:
 
     def finish(self, died: bool) -> Seen:
         """Run to the end, look, let a person resolve what is unknown, and run again."""
-        assert self.notified() <= {row.video_task_id for row in self.rows()}, "hooks hear of what is written down"
+        words = set[str]() if self.address is None else self.words()
+        named = {row.video_task_id for row in self.rows()} | words
+        assert self.notified() <= named, "hooks hear of what is written down"
         forgotten = self.forgets()
         left = [row for row in self.rows() if row.state in {State.SUBMITTING, State.UNKNOWN}]
         assert self.run() == 0
         rows = self.rows()
         unknown = [row for row in rows if row.state is State.UNKNOWN]
-        assert {row.id for row in unknown} == {row.id for row in left}, "unknown is what was being submitted"
+        assert {row.id for row in unknown} <= {row.id for row in left}, "unknown is what was being submitted"
+        assert len(unknown) >= len(left) - len(words), (
+            "what is unknown stays so, but where word of its task was left"
+        )
         charged = {row.id: self.charged(row) for row in rows}
         broken = self.broken(rows)
         if unknown:
@@ -194,6 +213,16 @@ class Scene:
             forgotten=forgotten,
             settled=sum(row.state is State.DOWNLOADED and self.charged(row) == 1 for row in self.rows()),
         )
+
+    def words(self) -> set[str]:
+        """Return the tasks of which word was left for the next holder."""
+        reader = PostgresReader(str(self.address))
+        if not reader.open_to_read():
+            return set()
+        try:
+            return {str(task_id) for (task_id,) in reader._select("SELECT task_id FROM inbox")}
+        finally:
+            reader.close()
 
     def forgets(self) -> bool:
         """Whether a run that finds the ledger without its log takes it, and buys something again."""
@@ -227,6 +256,8 @@ class Scene:
 
     def broken(self, rows: Sequence[LedgerRow]) -> Sequence[str]:
         """Return what is wrong with the files: one whole video for each downloaded row, and nothing else."""
+        if self.bucket is not None:
+            return self._broken_in_the_store(rows)
         wanted = {row.path for row in rows if row.state is State.DOWNLOADED}
         found = set(self.videos.iterdir()) if self.videos.exists() else set[Path]()
         problems = [f"{path} is missing" for path in wanted - found]
@@ -237,21 +268,35 @@ class Scene:
             problems.append("the same video has different bytes")
         return problems
 
+    def _broken_in_the_store(self, rows: Sequence[LedgerRow]) -> Sequence[str]:
+        wanted = {row.uri for row in rows if row.state is State.DOWNLOADED}
+        found = list(self.bucket.objects.filter(Prefix=f"{self.music_task}/"))
+        problems = [
+            f"{uri} is missing or left over" for uri in wanted ^ {f"s3://{x.bucket_name}/{x.key}" for x in found}
+        ]
+        if len({hashlib.sha256(one.get()["Body"].read()).hexdigest() for one in found}) > 1:
+            problems.append("the same video has different bytes")
+        return problems
+
 
 class Stage:
-    """Gives every scene a server and the runs; the ledgers are files, or in a database."""
+    """Gives every scene a server and the runs; ledgers are files, or in a database with a bucket beside it."""
 
-    def __init__(self, folder: Path, database: str | None = None) -> None:
+    def __init__(self, folder: Path, database: str | None = None, bucket: Any = None) -> None:
         self.folder = folder
         self.database = database
+        self.bucket = bucket
         self._stack = ExitStack()
         self._shared: Server | None = None
         self._runs: Runs | None = None
+        self._others: Runs | None = None
         self._scenes = itertools.count(1)
 
     def __enter__(self) -> Stage:
         self._shared = self._stack.enter_context(serving())
         self._runs = self._stack.enter_context(runs())
+        if self.database is not None:
+            self._others = self._stack.enter_context(runs())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -271,17 +316,26 @@ class Stage:
         address = None if self.database is None else named(self.database)
         return Scene(server or self.server, self._runs, folder, size, connections, address)
 
-    def play(self, point: Point) -> Seen:
-        """Crash at a point, and see what comes of it."""
+    def play(self, point: Point, *, another: bool = False) -> Seen:
+        """Crash at a point, and see what comes of it; if asked, another process waits to take over."""
         if not point.faults:
-            return self._play(self.scene(connections=TRACKS if point.at_once else 1), point)
+            return self._play(self.scene(connections=TRACKS if point.at_once else 1), point, another=another)
         faults = self.folder / "faults.toml"
         faults.write_text(point.faults)
         with serving(faults) as server:
-            return self._play(self.scene(server), point)
+            return self._play(self.scene(server), point, another=another)
 
-    @staticmethod
-    def _play(scene: Scene, point: Point) -> Seen:
+    def _play(self, scene: Scene, point: Point, *, another: bool) -> Seen:
+        if point.stored:
+            scene.bucket = self.bucket
         if point.after is not None:
             scene.run(point.after, 3)
-        return scene.finish(scene.run(point.name, point.nth, checkpoint_after=point.checkpoint_after) == -9)
+        more: dict[str, Any] = {"checkpoint_after": point.checkpoint_after}
+        name, ends = (None, LOST) if point.loses else (point.name, -signal.SIGKILL)
+        if point.loses or point.lost_at is not None:
+            more["lose"] = point.name if point.loses else point.lost_at
+        with ThreadPoolExecutor(1) as pool:
+            taking = pool.submit(scene.take_over, cast("Runs", self._others)) if another else None
+            died = scene.run(name, point.nth, **more) == ends
+            assert taking is None or taking.result(60) == 0
+        return scene.finish(died)

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from attrs import evolve
-from moto.server import ThreadedMotoServer
 
 from suno_video_async import Outcome, SqliteLedger, Track
 from suno_video_async.testing import VideoServer, serve
@@ -19,28 +17,16 @@ from tests.cli.serving import served
 from tests.crash.child import Job
 from tests.crash.scene import Server, runs, serving
 from tests.support.mp4 import problem_of
+from tests.support.s3 import SECRET, bucket
 
 pytestmark = pytest.mark.services
-
-SECRET = "a-secret-of-the-store"
 
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Any]:
-    """Run a store, name it in the environment, and make a bucket."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patched.setenv("AWS_ALLOW_HTTP", "true")
-        patched.setenv("AWS_REGION", "eu-west-1")
-        patched.setenv("AWS_ACCESS_KEY_ID", "an-id")
-        patched.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        client = boto3.client("s3", region_name="eu-west-1")
-        client.create_bucket(Bucket="videos", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-        yield client
-    server.stop()
+    """Run a store with a bucket, and name it in the environment."""
+    with bucket("videos") as videos:
+        yield videos.meta.client
 
 
 @pytest.fixture(scope="module")
