@@ -85,7 +85,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--max-credits",
         callback=not_negative,
         metavar="N",
-        help="Spend at most N credits over the lifetime of each ledger.",
+        help="Spend at most N credits over the lifetime of the ledgers of all keys together; max_credits in the"
+        " table of a key is for its ledger alone.",
     ),
     click.option("--strict", is_flag=True, help="Never submit again after the service's own error 500."),
     click.option(
@@ -184,7 +185,7 @@ def work_command(*, work: Work, until_done: bool, output: Output) -> int:
     suno-video report, plan and unknown take their addresses.
 
     The file of --keys has a table a key: name, api_key_env or api_key_file, and optionally base_url, rate,
-    read_rate, max_in_flight and ledger (the name in the database; without it, the key's).
+    read_rate, max_in_flight, max_credits and ledger (the name in the database; without it, the key's).
 
     SIGTERM or Ctrl+C finishes what is submitted and buys no more; a second one leaves at once. To be killed at any
     time is safe.

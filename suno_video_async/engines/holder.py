@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from os import PathLike
 from typing import Any, cast
 
@@ -27,9 +27,11 @@ from suno_video_async.engines.keys import KeyEntry
 from suno_video_async.engines.supervision import Again, closed_for, wait_after, when_again
 from suno_video_async.errors import LedgerError, LedgerLost, SunoVideoError
 from suno_video_async.hooks import Hooks
-from suno_video_async.ledger.address import LedgerAddress, as_ledger
+from suno_video_async.ledger.address import LedgerAddress
 from suno_video_async.ledger.aio import AsyncLedger
+from suno_video_async.ledger.journal import micro
 from suno_video_async.ledger.model import LedgerRow
+from suno_video_async.ledger.postgres import PostgresLedger, SharedBudget
 from suno_video_async.ledger.shared import Note, SharedLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import RetryPolicy, Timeout, Track
@@ -48,6 +50,7 @@ class WorkOptions:
     Attributes:
         strict: whether a 500 counts as unknown; see `RetryPolicy`.
         callback_url: the public URL of `suno-video receive`; None only polls.
+        max_credits: the most to spend over the life of a holder's ledger and of those beside it, together.
         hooks: receive the clients' events.
         clock: the clients' time.
         on_outcome: called with each outcome and its key.
@@ -71,11 +74,12 @@ class WorkOptions:
     on_outcome: Callable[[KeyEntry, Outcome], object] = field(default=lambda _, __: None)
     notify: Callable[[str], object] = field(default=logger.warning)
 
-    def of_conversion(self) -> Mapping[str, Any]:
-        """Return the arguments of `convert`."""
+    def of_conversion(self, entry: KeyEntry) -> Mapping[str, Any]:
+        """Return the arguments of `convert` for a key."""
+        budgets = [most for most in (entry.max_credits, self.max_credits) if most is not None]
         given = {
             "output_dir": self.output_dir,
-            "max_credits": self.max_credits,
+            "max_credits": min(budgets, default=None),
             "retry_failed": self.retry_failed,
             "file_name": self.file_name,
             "sha256": self.sha256,
@@ -92,6 +96,7 @@ class Holder:
         entry: the key.
         database: the database's address, without a ledger's name.
         options: how it works.
+        beside: the names of the ledgers that share its budget.
         until_done: whether it ends once its ledger wants nothing more.
         waits: whether it waits by itself, and keeps the ledger, after an error for which a later run is the
             answer; otherwise `run` raises it, for a supervisor that waits.
@@ -105,6 +110,7 @@ class Holder:
     entry: KeyEntry
     database: LedgerAddress
     options: WorkOptions = field(factory=WorkOptions)
+    beside: Collection[str] = ()
     until_done: bool = False
     waits: bool = True
     is_held: bool = field(default=False, init=False)
@@ -131,7 +137,9 @@ class Holder:
 
         """
         key = await in_one_thread()(self.entry.api_key)
-        ledger = AsyncLedger(as_ledger(self.database.named(self.entry.ledger)))
+        ledger = AsyncLedger(
+            PostgresLedger(self.database.named(self.entry.ledger), shared_budget=self._shared_budget())
+        )
         client = SunoVideoClient(
             api_key=key,
             base_url=self.entry.base_url,
@@ -156,6 +164,10 @@ class Holder:
                 await _Work(self, client, ledger, receiver).run()
         finally:
             self.is_held = False
+
+    def _shared_budget(self) -> SharedBudget | None:
+        limit = micro(self.options.max_credits)
+        return None if limit is None else SharedBudget(limit, frozenset({self.entry.ledger, *self.beside}))
 
 
 @define(eq=False)
@@ -350,7 +362,9 @@ class _Work:
 
     @contextlib.asynccontextmanager
     async def _converting(self, source: Sequence[Track] | None) -> AsyncGenerator[Conversion, None]:
-        conversion = self.client.convert(source, callbacks=self.receiver, **self._options.of_conversion())
+        conversion = self.client.convert(
+            source, callbacks=self.receiver, **self._options.of_conversion(self.holder.entry)
+        )
         async with conversion as outcomes:
             self.holder.conversions.append(outcomes)
             self._open += 1

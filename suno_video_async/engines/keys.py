@@ -6,6 +6,7 @@ a key never reaches a database, a log or the payload of a job: it is read when a
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -39,6 +40,8 @@ class KeyEntry:
         read_rate: likewise, without `"unlimited"`.
         max_in_flight: the most unfinished videos, or `"auto"`, which needs `rate = "auto"`.
         ledger: the name of its ledger in the database; without it, `name`.
+        max_credits: the most to spend over the life of its ledger, beside the budget of all ledgers; None for no
+            limit of its own.
 
     Raises:
         ConfigurationError: a field is invalid; the message names it.
@@ -53,6 +56,7 @@ class KeyEntry:
     read_rate: GivenRate = None
     max_in_flight: int | Literal["auto"] = 100
     ledger: str = ""
+    max_credits: float | None = None
 
     def __attrs_post_init__(self) -> None:
         if not self.name.strip():
@@ -66,6 +70,10 @@ class KeyEntry:
             raise ConfigurationError("api_key_env: must be the name of an environment variable, not a key")
         if self.max_in_flight == "auto" and self.rate != "auto":
             raise ConfigurationError('max_in_flight: "auto" needs rate = "auto"; give a number, such as 100')
+        if self.max_credits is not None and not _is_amount(self.max_credits):
+            raise ConfigurationError(
+                f"max_credits: must be a number of credits, such as 500, not {self.max_credits!r}"
+            )
         if self.base_url is not None:
             try:
                 check_base_url(self.base_url)
@@ -155,6 +163,10 @@ def _read(table: Mapping[str, Any]) -> KeyEntry:
 
 def _is_variable(name: str) -> bool:
     return name.isascii() and name.replace("_", "a").isalnum() and not name[0].isdigit() and name[:3] != "ak_"
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _rate(name: str, value: object) -> GivenRate:

@@ -48,7 +48,8 @@ class _Work:
             )
         on_outcome = partial(self._count, counts)
         options = evolve(self.options, on_outcome=on_outcome)
-        holder = Holder(self.entries[ledger], self.database, options, until_done=True, waits=False)
+        beside = self.entries.keys() - {ledger}
+        holder = Holder(self.entries[ledger], self.database, options, beside, until_done=True, waits=False)
 
         async def obey() -> None:
             await stop.wait()

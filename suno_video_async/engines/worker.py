@@ -59,7 +59,8 @@ class Worker:
         callback_url: the public URL of `suno-video receive`; None only polls.
         most_keys: the most keys that it holds at a time; None for all.
         until_done: whether `run` returns once all ledgers want nothing more.
-        max_credits: the most to spend over the life of each ledger.
+        max_credits: the most to spend over the life of all ledgers of the file together, whichever workers hold
+            them; `max_credits` of a key is for its ledger alone.
         strict: whether a 500 counts as unknown and is not submitted again, as in `RetryPolicy`.
         retry_failed: as for `convert`; likewise `file_name`, `sha256` and `task_timeout`.
         timeout: of the network, as for a client; likewise `proxy`, `ca_file`, `clock` and `hooks`.
@@ -189,7 +190,8 @@ class Worker:
         async with self._room:
             if self._stopping.is_set():
                 return
-            holder = Holder(entry, self._database, self._options, until_done=self._until_done)
+            beside = [other.ledger for other in self._entries if other is not entry]
+            holder = Holder(entry, self._database, self._options, beside, until_done=self._until_done)
             self._holders.append(holder)
             try:
                 await holder.run()

@@ -193,12 +193,7 @@ class Commands(Queries):
             other = None if rebuy_changed else self._bought_otherwise(db, row, None)
             if other is not None:  # since it was claimed, by another part of this client
                 raise AlreadyBoughtError(row.track, other.track.key)
-            committed = self._spent + self._reserved
-            if budget is not None and committed + reserve > budget:
-                raise BudgetExceeded(
-                    f"{reserve / MICRO:g} credits more would be over the budget of {budget / MICRO:g}:"
-                    f" {self._spent / MICRO:g} are spent and {self._reserved / MICRO:g} set aside"
-                )
+            self._keep_within(budget, reserve)
             attempt = row.attempts + 1
             db.execute(
                 "INSERT INTO attempts (row_id, n, nonce, state, at) VALUES (?, ?, ?, 'submitting', ?)",
@@ -212,6 +207,14 @@ class Commands(Queries):
             self._submissions += 1
             self._reserved += reserve
             return attempt
+
+    def _keep_within(self, budget: int | None, reserve: int) -> None:
+        """Refuse a purchase that would be over a budget, in the transaction that its intent is committed in."""
+        if budget is not None and self._spent + self._reserved + reserve > budget:
+            raise BudgetExceeded(
+                f"{reserve / MICRO:g} credits more would be over the budget of {budget / MICRO:g}:"
+                f" {self._spent / MICRO:g} are spent and {self._reserved / MICRO:g} set aside"
+            )
 
     def reserve(self, row_ids: Collection[int], amount: int, *, lower: bool = False) -> None:
         """Commit what is set aside for rows that are not settled."""
@@ -335,14 +338,18 @@ class Commands(Queries):
             if group.void and group.error is not None:
                 raise group.error
             if group.begun:
-                db.execute("COMMIT")
+                self._commit(db)
 
     def _leave_group(self) -> None:
         """Have a call that cannot share a commit made by itself."""
         if self._group is not None:
             self._group.void = True
-            self._group.error = LedgerError("a ledger is opened and closed outside of a commit")
+            self._group.error = LedgerError("this cannot share a commit with other calls")
             raise self._group.error
+
+    def _commit(self, db: Connection) -> None:
+        """Commit the transaction that is open."""
+        db.execute("COMMIT")
 
     @contextmanager
     def _transaction(self) -> Generator[Connection, None, None]:
@@ -358,7 +365,7 @@ class Commands(Queries):
             with self._undone_if_it_fails(db):
                 db.execute(self._BEGIN)
                 yield db
-                db.execute("COMMIT")
+                self._commit(db)
 
     @contextmanager
     def _part_of(self, group: _Group, db: Connection) -> Generator[None, None, None]:

@@ -13,18 +13,18 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from suno_video_async._util.words import many
-from suno_video_async.errors import LedgerError, LedgerInUse, LedgerLost, MissingExtraError
+from suno_video_async.errors import BudgetExceeded, LedgerError, LedgerInUse, LedgerLost, MissingExtraError
 from suno_video_async.ledger.address import LedgerAddress
-from suno_video_async.ledger.model import Ledger
+from suno_video_async.ledger.model import MICRO, Ledger
 from suno_video_async.ledger.queries import Connection, Queries, no_ledger, refuse_foreign, sums
 from suno_video_async.ledger.shared import TABLES, SharedCommands, leave_note
 from suno_video_async.models import VideoTaskId
@@ -84,9 +84,13 @@ MIGRATIONS = (
     CREATE TABLE inbox (nonce TEXT NOT NULL, task_id TEXT NOT NULL)
     """,
     TABLES,
+    """
+    INSERT INTO meta (name, value) SELECT 'committed', COALESCE(SUM(cost + reserved), 0)::text FROM rows
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value
+    """,
 )
-#: The name of the schema's version in `meta`.
-VERSION = "schema"
+#: The name of the schema's version in `meta`, and of the micro-credits that are spent or set aside.
+VERSION, COMMITTED = "schema", "committed"
 
 #: What the name of a ledger's schema begins with.
 _PREFIX = "suno_video_"
@@ -101,6 +105,9 @@ SETTINGS = {
     "tcp_keepalives_count": str(KEEPALIVES["count"]),
     "tcp_user_timeout": str(1000 * DEAD_AFTER),
 }
+#: What the session of a writer is set to besides. One that was stopped in the middle of a transaction has locks
+#: that others wait for, and those must go on before they take their own sessions for lost.
+WRITER = {"idle_in_transaction_session_timeout": "20000"}
 #: What a server is asked before a ledger is kept there.
 SERVER = "SELECT pg_backend_pid(), current_setting('fsync'), current_setting('server_encoding')"
 #: Seconds by the server's clock after which a holder that has asked its session nothing is ended by the next one:
@@ -377,6 +384,20 @@ class PostgresNotes(PostgresReader):
                 self._connection.execute("SET synchronous_commit = on")
 
 
+@frozen
+class SharedBudget:
+    """What several ledgers of a database may spend together, whichever processes hold them.
+
+    Attributes:
+        limit: micro-credits, over the whole life of all of them.
+        ledgers: their names; one that does not exist yet has spent nothing.
+
+    """
+
+    limit: int
+    ledgers: frozenset[str]
+
+
 class PostgresLedger(SharedCommands, PostgresReader):
     """Keeps the rows of one account in a PostgreSQL database.
 
@@ -385,17 +406,26 @@ class PostgresLedger(SharedCommands, PostgresReader):
             PGPASSWORD, `.pgpass` and service files, need not be in it.
         same_account: go on with the ledger of another key of the same service, if a task of the ledger is found
             with this one; the ledger belongs to this key from then on.
+        shared_budget: the budget that it shares with other ledgers of the database.
         now: Unix seconds.
 
     """
 
-    _BEGIN = "BEGIN"
+    _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"  # what was committed before a lock is seen after it
 
     def __init__(
-        self, address: LedgerAddress | str, *, same_account: bool = False, now: Callable[[], float] = time.time
+        self,
+        address: LedgerAddress | str,
+        *,
+        same_account: bool = False,
+        shared_budget: SharedBudget | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(address)
         self.same_account = same_account
+        self.shared_budget = shared_budget
+        #: What the database has as spent and set aside; None while it is not this one's to write.
+        self._kept: int | None = None
         self._now = now
         self._process = os.getpid()
         self._has_ended_another = False
@@ -445,8 +475,8 @@ class PostgresLedger(SharedCommands, PostgresReader):
         """Connect; the session ends again where the block fails."""
         if self._connection is not None:
             raise LedgerError(f"{self!r} is in use", fix="one run at a time")
-        session = self._connection = self._connect({})
-        self._process = os.getpid()
+        session = self._connection = self._connect(WRITER)
+        self._process, self._kept = os.getpid(), None
         try:
             with self._translated():
                 self._check_server(session)
@@ -521,6 +551,46 @@ class PostgresLedger(SharedCommands, PostgresReader):
             if self._has_ended_another:  # what it sent last may still be under way: the window begins full
                 self._set_meta("last_place", repr(self._now()))
             (self._spent, self._reserved) = sums(db)
+            self._kept = -1
+
+    def _commit(self, db: Connection) -> None:
+        """Commit, and with it what other ledgers see that this one has spent and set aside."""
+        committed = self._spent + self._reserved
+        if self._kept is None or self._kept == committed:
+            db.execute("COMMIT")
+            return
+        self._set_meta(COMMITTED, str(committed))
+        db.execute("COMMIT")
+        self._kept = committed
+
+    def _keep_within(self, budget: int | None, reserve: int) -> None:
+        super()._keep_within(budget, reserve)
+        if (shared := self.shared_budget) is None:
+            return
+        # Until this is committed, no other holder with a shared budget buys: what it sees is all there is.
+        self._db.execute("SELECT pg_advisory_xact_lock(?::bigint)", (_number("budget", ""),))
+        own, others = self._spent + self._reserved, self._committed_by(shared.ledgers - {self.address.name})
+        if own + others + reserve > shared.limit:
+            raise BudgetExceeded(
+                f"{reserve / MICRO:g} credits more would be over the budget of {shared.limit / MICRO:g} for"
+                f" {many(len(shared.ledgers), 'ledger')} together: {own / MICRO:g} are spent and set aside by"
+                f" this one, {others / MICRO:g} by the others"
+            )
+
+    def _committed_by(self, names: Collection[str]) -> int:
+        """Return the micro-credits that other ledgers have spent and set aside."""
+        schemas = [_PREFIX + name for name in names]
+        query = "SELECT s FROM unnest(?::text[]) s WHERE to_regclass(quote_ident(s) || '.meta') IS NOT NULL"
+        found = [schema for (schema,) in self._select(query, schemas)]
+        if not found:
+            return 0
+        # An older version of this program keeps no sum.
+        each = (
+            f"""(SELECT COALESCE((SELECT value::bigint FROM "{schema}".meta WHERE name = '{COMMITTED}'),
+            (SELECT SUM(cost + reserved)::bigint FROM "{schema}".rows), 0))"""  # noqa: S608  the name is a schema's
+            for schema in found
+        )
+        return int(self._select(f"SELECT {' + '.join(each)}")[0][0])
 
     @staticmethod
     def _take_word(db: Connection) -> None:
@@ -539,6 +609,7 @@ class PostgresLedger(SharedCommands, PostgresReader):
         Those of another service do not count. Whatever adds tracks waits for its turn, so that none of them gets
         into two ledgers.
         """
+        self._leave_group()  # of two locks, no transaction has more than one: none waits for one that waits for it
         db, found = self._db, dict[str, str]()
         db.execute("SELECT pg_advisory_xact_lock(?::bigint)", (_number("loading", ""),))
         provider = self._meta("provider")

@@ -95,6 +95,8 @@ class SharedCommands(Commands):
                 " ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED",
                 (limit,),
             ).fetchall()
+            if not staged:
+                return 0
             tracks, problems = dict[int, Track](), dict[int, str]()
             for number, *values, _ in staged:
                 try:

@@ -32,7 +32,7 @@ def test_an_entry_can_say_everything(tmp_path: Path) -> None:
     (entry,) = read(
         tmp_path,
         '[[key]]\nname = "Label One"\napi_key_file = "crun-1"\nbase_url = "https://api.example"\nrate = "auto"\n'
-        'read_rate = "50/10"\nmax_in_flight = "auto"\nledger = "label-1"\n',
+        'read_rate = "50/10"\nmax_in_flight = "auto"\nledger = "label-1"\nmax_credits = 12.5\n',
     )
     assert entry == KeyEntry(
         name="Label One",
@@ -42,6 +42,7 @@ def test_an_entry_can_say_everything(tmp_path: Path) -> None:
         read_rate=RateLimit(50, 10),
         max_in_flight="auto",
         ledger="label-1",
+        max_credits=12.5,
     )
 
 
@@ -69,6 +70,10 @@ def test_a_rate(tmp_path: Path, rate: str, means: object) -> None:
         (f"{ENTRY}max_in_flight = 0", "key 1: max_in_flight: must be a whole number from 1"),
         (f"{ENTRY}max_in_flight = true", "key 1: max_in_flight: must be a whole number from 1"),
         (f'{ENTRY}max_in_flight = "auto"', 'key 1: max_in_flight: "auto" needs rate = "auto"'),
+        (f'{ENTRY}max_credits = "5"', "key 1: max_credits: must be a number of credits, such as 500, not '5'"),
+        (f"{ENTRY}max_credits = -1", "key 1: max_credits: must be a number of credits"),
+        (f"{ENTRY}max_credits = inf", "key 1: max_credits: must be a number of credits"),
+        (f"{ENTRY}max_credits = true", "key 1: max_credits: must be a number of credits"),
         (f'{ENTRY}base_url = "http://api.example"', "key 1: base_url: plain http would show the API key"),
         (f'{ENTRY}ledger = "Label 1"', "key 1: ledger: must be 1 to 40 small letters.*not 'Label 1'"),
         ('[[key]]\nname = "A B"\napi_key_env = "A"', "key 1: name: is the ledger's name too, .*ledger = "),
