@@ -564,16 +564,18 @@ class PostgresLedger(SharedCommands, PostgresReader):
         self._kept = committed
 
     def _keep_within(self, budget: int | None, reserve: int) -> None:
+        if self.shared_budget is not None:
+            self._keep_within_shared(self.shared_budget, reserve)
         super()._keep_within(budget, reserve)
-        if (shared := self.shared_budget) is None:
-            return
+
+    def _keep_within_shared(self, budget: SharedBudget, reserve: int) -> None:
         # Until this is committed, no other holder with a shared budget buys: what it sees is all there is.
         self._db.execute("SELECT pg_advisory_xact_lock(?::bigint)", (_number("budget", ""),))
-        own, others = self._spent + self._reserved, self._committed_by(shared.ledgers - {self.address.name})
-        if own + others + reserve > shared.limit:
+        own, others = self._spent + self._reserved, self._committed_by(budget.ledgers - {self.address.name})
+        if own + others + reserve > budget.limit:
             raise BudgetExceeded(
-                f"{reserve / MICRO:g} credits more would be over the budget of {shared.limit / MICRO:g} for"
-                f" {many(len(shared.ledgers), 'ledger')} together: {own / MICRO:g} are spent and set aside by"
+                f"{reserve / MICRO:g} credits more would be over the budget of {budget.limit / MICRO:g} for"
+                f" {many(len(budget.ledgers), 'ledger')} together: {own / MICRO:g} are spent and set aside by"
                 f" this one, {others / MICRO:g} by the others"
             )
 
