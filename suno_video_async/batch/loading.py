@@ -20,7 +20,7 @@ from suno_video_async.ledger.model import Added, Ledger
 from suno_video_async.models import Track
 
 #: Rows that are committed at a time.
-BATCH = 2000
+BATCH = 10_000
 #: The catalog's column that may name a row's ledger.
 COLUMN = "ledger"
 #: Ledgers that one catalog may name: each is a key's, and a misspelt column must not make thousands of them.

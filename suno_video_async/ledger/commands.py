@@ -22,8 +22,11 @@ from suno_video_async.models import Track, VideoTaskId
 
 #: Rows that one statement inserts: SQLite takes at most 32,766 values.
 INSERTED_AT_ONCE = 500
-INSERT = "INSERT INTO rows (key, task_id, suno_id, author, brand, extra, place, state, run, since) VALUES"
-ONE_ROW = "(?, ?, ?, ?, ?, ?, ?, 'planned', ?, ?)"
+#: The columns of a new row, which is planned.
+NEW = "key, task_id, suno_id, author, brand, extra, place, since"
+INSERT = f"INSERT INTO rows ({NEW}, run, state)"
+ONE_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, 'planned')"
+UNLESS_THERE = "ON CONFLICT (key) DO NOTHING"
 
 
 @define
@@ -135,10 +138,8 @@ class Commands(Queries):
             return self._added(db, rows)
 
     def _added(self, db: Connection, rows: Sequence[tuple[Track, str]]) -> Added:
-        elsewhere, new = self._elsewhere([track.key for track, _ in rows]), 0
-        wanted = [(track, location) for track, location in rows if track.key not in elsewhere]
-        for at in range(0, len(wanted), INSERTED_AT_ONCE):
-            new += self._inserted(db, wanted[at : at + INSERTED_AT_ONCE], run=0)
+        elsewhere = self._elsewhere([track.key for track, _ in rows])
+        new = self._insert_many(db, [(track, place) for track, place in rows if track.key not in elsewhere])
         others = defaultdict[str, list[Track]](list)
         for track, _ in rows:
             if track.key in elsewhere:
@@ -149,18 +150,21 @@ class Commands(Queries):
         """Return which of these tracks other ledgers of the same database have, with the names of those."""
         return {}
 
-    def _inserted(self, db: Connection, rows: Sequence[tuple[Track, str]], run: int) -> int:
+    def _insert_many(self, db: Connection, rows: Sequence[tuple[Track, str]]) -> int:
         """Insert the tracks that there are no rows of, and return how many."""
-        values = [
-            value
-            for track, location in rows
-            for value in (
-                *(track.key, track.task_id, track.suno_id, track.author or "", track.brand or ""),
-                *(json.dumps(dict(track.extra)), _printable(location), run, self._now()),
-            )
-        ]
-        statement = f"{INSERT} {', '.join([ONE_ROW] * len(rows))} ON CONFLICT (key) DO NOTHING"
-        return db.execute(statement, values).rowcount
+        parts = (rows[at : at + INSERTED_AT_ONCE] for at in range(0, len(rows), INSERTED_AT_ONCE))
+        return sum(self._inserted(db, part, run=0) for part in parts)
+
+    def _inserted(self, db: Connection, rows: Sequence[tuple[Track, str]], run: int) -> int:
+        values = [value for track, place in rows for value in (*self._values(track, place), run)]
+        return db.execute(f"{INSERT} VALUES {', '.join([ONE_ROW] * len(rows))} {UNLESS_THERE}", values).rowcount
+
+    def _values(self, track: Track, place: str) -> tuple[object, ...]:
+        """Return the values of the columns `NEW`."""
+        return (
+            *(track.key, track.task_id, track.suno_id, track.author or "", track.brand or ""),
+            *(json.dumps(dict(track.extra)), _printable(place), self._now()),
+        )
 
     def _insert(self, db: Connection, track: Track, location: str, run: int) -> LedgerRow:
         self._inserted(db, [(track, location)], run)  # unless it is being loaded at this very moment

@@ -13,21 +13,22 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import evolve, frozen
 
 from suno_video_async._util.words import many
 from suno_video_async.errors import BudgetExceeded, LedgerError, LedgerInUse, LedgerLost, MissingExtraError
 from suno_video_async.ledger.address import LedgerAddress
+from suno_video_async.ledger.commands import INSERT, NEW, UNLESS_THERE
 from suno_video_async.ledger.model import MICRO, Ledger
 from suno_video_async.ledger.queries import Connection, Queries, no_ledger, refuse_foreign, sums
 from suno_video_async.ledger.shared import TABLES, SharedCommands, leave_note
-from suno_video_async.models import VideoTaskId
+from suno_video_async.models import Track, VideoTaskId
 
 if TYPE_CHECKING:
     import psycopg
@@ -108,6 +109,10 @@ SETTINGS = {
 #: What the session of a writer is set to besides. One that was stopped in the middle of a transaction has locks
 #: that others wait for, and those must go on before they take their own sessions for lost.
 WRITER = {"idle_in_transaction_session_timeout": "20000"}
+#: Where rows are copied to; from there, one statement takes those that are new.
+STAGING = f"""
+    CREATE TEMPORARY TABLE IF NOT EXISTS loading ON COMMIT DELETE ROWS AS SELECT {NEW} FROM rows WITH NO DATA
+"""  # noqa: S608  a constant
 #: What a server is asked before a ledger is kept there.
 SERVER = "SELECT pg_backend_pid(), current_setting('fsync'), current_setting('server_encoding')"
 #: Seconds by the server's clock after which a holder that has asked its session nothing is ended by the next one:
@@ -176,18 +181,29 @@ class Session:
         """Carry out one statement."""
         if statement == "COMMIT" and not self.in_transaction:
             raise LedgerError("the transaction is gone: nothing of it was written")
+        with self._carrying_out():
+            cursor = self.connection.execute(_spelt(statement), values)
+        if cursor.description is None:
+            self.total_changes += max(0, cursor.rowcount)
+        return cursor
+
+    def copy_in(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Send the rows of a `COPY … FROM STDIN`."""
+        with self._carrying_out(), self.connection.cursor().copy(_spelt(statement)) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    @contextmanager
+    def _carrying_out(self) -> Generator[None, None, None]:
         began = self._now()
         try:
-            cursor = self.connection.execute(_spelt(statement), values)
+            yield
         except psycopg_().Error:
             if self.connection.info.transaction_status.name == "INERROR":
                 with contextlib.suppress(psycopg_().Error):
                     self.connection.execute("ROLLBACK")
             raise
         self.confirmed = began
-        if cursor.description is None:
-            self.total_changes += max(0, cursor.rowcount)
-        return cursor
 
     def cut(self) -> None:
         """End the session from another thread: a statement that waits for an answer fails."""
@@ -625,6 +641,13 @@ class PostgresLedger(SharedCommands, PostgresReader):
             for (key,) in db.execute(query, (list(keys),)).fetchall():
                 found[key] = schema.removeprefix(_PREFIX)
         return found
+
+    def _insert_many(self, db: Connection, rows: Sequence[tuple[Track, str]]) -> int:
+        session = cast("Session", db)
+        session.execute(STAGING)
+        session.copy_in(f"COPY pg_temp.loading ({NEW}) FROM STDIN", (self._values(*row) for row in rows))
+        staged = f"SELECT {NEW}, 0, 'planned' FROM pg_temp.loading"  # noqa: S608  constants
+        return session.execute(f"{INSERT} {staged} {UNLESS_THERE}").rowcount
 
     # Holding
 

@@ -239,3 +239,28 @@ def test_an_old_ledger_is_brought_up_to_date_by_a_load(address: str, monkeypatch
     new.open_to_load()
     assert new.schema_version() == new.newest_schema
     new.close()
+
+
+def test_what_is_loaded_by_copy_is_what_was_given(address: str) -> None:
+    """Separators, quotes, backslashes and line breaks survive; a session may load several batches."""
+    odd = ["tab\there", "line\nbreak", r"\N", r"back\slash", '"quoted"', "ユーモア", "a,b"]
+    ledger = PostgresLedger(address)
+    ledger.open_to_load()
+    for text in odd:
+        given = Track(task_id=f"m-{uuid4().hex}", suno_id="a", author=ascii(text), extra={"note": text})
+        assert ledger.add([(given, text)]).new == 1
+        assert ledger.add([(given, text)]).new == 0
+    found = [(row.track.author, row.track.extra["note"], row.location) for row in all_rows(ledger)]
+    ledger.close()
+    assert found == [(ascii(text), text, text) for text in odd]
+
+
+def test_a_value_that_cannot_be_copied_leaves_the_ledger_as_it_was(address: str) -> None:
+    """The whole batch is refused, with its reason, and the next one is taken."""
+    one, other = some("a", "b")
+    ledger = PostgresLedger(address)
+    ledger.open_to_load()
+    with pytest.raises(LedgerError, match="NUL"):
+        ledger.add([(one, "line 1"), (other, "line \0")])
+    assert ledger.add([(one, "line 1")]).new == 1
+    ledger.close()
