@@ -71,6 +71,6 @@ def test_who_waits_takes_over_at_once(stage: Stage) -> None:
         waiting = pool.submit(take_over, scene)
         died = scene.run(point.name, point.nth) == -9
         dead = time.monotonic()
-        assert waiting.result(30) - dead < 3
+        assert waiting.result(60) - dead < 20, "not by the session's keepalives"
     seen = scene.finish(died)
     assert is_right(point, seen), seen

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from statistics import median
 from uuid import uuid4
 
 import pytest
@@ -98,31 +97,29 @@ def assert_paid_once(server: ServerProcess, tracks: int) -> None:
 def test_another_worker_goes_on_when_the_holder_is_killed(
     database: str, name: str, keys: Path, server: ServerProcess
 ) -> None:
-    """It holds the key in less than 3 s, and what was submitted is followed and not bought again."""
-    asyncio.run(load(tracks(60), postgres.named(database, name)))
+    """It holds the key at once, and what was submitted is followed and not bought again."""
     seconds = list[float]()
     with workers() as started:
-        alive = [worker(database, keys, "--until-done") for _ in range(3)]
+        alive = [worker(database, keys) for _ in range(3)]
         started.extend(alive)
-        for _ in range(2):
+        for first in (0, 30):
             wait_until(lambda: sum(worker.is_waiting for worker in alive) == len(alive) - 1)
             holds = next(worker for worker in alive if worker.holds(holder(database, name)))
             bought = server.stats()["charged"]
+            asyncio.run(load(tracks(30, first), postgres.named(database, name)))
             wait_until(partial(has_bought, server, bought + 3))
             alive.remove(holds)
             holds.send(signal.SIGKILL)
             seconds.append(wait_until(lambda: any(worker.holds(holder(database, name)) for worker in alive)))
+        wait_until(lambda: states(database, name).keys() <= {"succeeded", "unknown"})
+        alive[0].send(signal.SIGTERM)
         assert alive[0].process.wait(60) == 0
     done = states(database, name)
-    print(
-        "\nfailover after", [round(each, 2) for each in seconds], "s:", done, server.stats()["charged"], "charged"
-    )
-    assert done.keys() <= {"succeeded", "unknown"}
     assert done.get("unknown", 0) <= 40  # at most what one window lets be in flight when a holder is killed
     assert sum(done.values()) == 60
     assert_paid_once(server, server.stats()["charged"])
     assert done["succeeded"] <= server.stats()["charged"] <= 60
-    assert median(seconds) < 3
+    assert max(seconds) < 20, "not by the session's keepalives, nor by the age of a heartbeat"
 
 
 def test_a_worker_that_is_terminated_finishes_what_is_submitted(
