@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from os import PathLike
 from typing import Any, cast
@@ -17,7 +18,7 @@ import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field, frozen
 
-from suno_video_async._util.aio import in_one_thread
+from suno_video_async._util.aio import in_one_thread, run_to_completion
 from suno_video_async.batch.conversion import Conversion
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.callbacks import CallbackReceiver
@@ -31,14 +32,16 @@ from suno_video_async.ledger.address import LedgerAddress
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.journal import micro
 from suno_video_async.ledger.model import LedgerRow
-from suno_video_async.ledger.postgres import PostgresLedger, SharedBudget
+from suno_video_async.ledger.postgres import Bell, PostgresLedger, SharedBudget
 from suno_video_async.ledger.shared import Note, SharedLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import RetryPolicy, Timeout, Track
 from suno_video_async.observability.log import fields, logger
 
-#: Real seconds between two looks at what other processes have left.
+#: Real seconds between two looks at what other processes have left, where no `NOTIFY` came.
 EVERY = 1.0
+#: Real seconds after which it listens again, if that cannot be done or has ended.
+LISTEN_AGAIN = 15.0
 #: Rows that are taken in at a time.
 PAGE = 500
 
@@ -102,7 +105,7 @@ class Holder:
             answer; otherwise `run` raises it, for a supervisor that waits.
         is_held: whether it holds its ledger at present.
         stopping: whether it buys no more.
-        woken: set when whatever waits has to look up.
+        woken: set when what waits for the next round has to look up.
         conversions: those that are running.
 
     """
@@ -182,6 +185,7 @@ class _Work:
     _stops: int = field(default=0, init=False)
     _rounds_done: int = field(default=0, init=False)
     _taking: anyio.Lock = field(factory=anyio.Lock, init=False)
+    _rung: asyncio.Event = field(factory=asyncio.Event, init=False)
     _lost: LedgerLost | None = field(default=None, init=False)
     _group: TaskGroup = field(init=False)
 
@@ -199,7 +203,7 @@ class _Work:
         await self._take_in()
         failures = list[Exception]()
         async with anyio.create_task_group() as self._group:
-            for part in (self._rounds, self._take_all):
+            for part in (self._rounds, self._take_all, self._listen):
                 self._group.start_soon(self._until_it_ends, part, failures)
         if failures:
             raise failures[0]
@@ -279,10 +283,8 @@ class _Work:
         while not self.holder.stopping and self.client.clock.now() < until:
             await self._pause(until - self.client.clock.now())
 
-    async def _pause(self, seconds: float = EVERY) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(seconds, EVERY)):
-                await self.holder.woken.wait()
+    async def _pause(self, seconds: float = math.inf) -> None:
+        await _set_within(min(seconds, EVERY), self.holder.woken)
         if self._lost is not None:
             raise self._lost
 
@@ -293,7 +295,43 @@ class _Work:
             with _unless_lost():
                 await self._take_in()
                 await self._take_notes()
-            await asyncio.sleep(EVERY)
+            await _set_within(EVERY, self._rung)
+
+    async def _listen(self) -> None:
+        """Look at once when another process has left something; what is not heard is found in time, too."""
+        with contextlib.suppress(NotImplementedError):  # a loop that waits for no sockets but its own
+            while True:
+                with contextlib.suppress(LedgerError):
+                    await self._hear()
+                await asyncio.sleep(LISTEN_AGAIN)
+        await anyio.sleep_forever()
+
+    async def _hear(self) -> None:
+        bell, run_blocking = Bell(self.holder.database.named(self.holder.entry.ledger)), in_one_thread()
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+        def hear() -> None:
+            try:
+                if bell.heard():
+                    self._ring()
+            except LedgerError:
+                loop.remove_reader(descriptor)
+                ended.set()
+
+        try:
+            descriptor = await run_blocking(bell.open)
+            loop.add_reader(descriptor, hear)
+            try:
+                self._ring()  # for what came before
+                await ended.wait()
+            finally:
+                loop.remove_reader(descriptor)
+        finally:
+            await run_to_completion(run_blocking(bell.close))
+
+    def _ring(self) -> None:
+        self._rung.set()
+        self.holder.woken.set()
 
     def _lose(self, error: LedgerLost) -> None:
         self._lost = error
@@ -383,6 +421,14 @@ class _Work:
 def _is_unfinished(outcome: Outcome, *, downloads: bool) -> bool:
     """Whether a later round is to go on with a row."""
     return outcome.state in {"planned", "submitted"} or (downloads and outcome.state == "succeeded")
+
+
+async def _set_within(seconds: float, event: asyncio.Event) -> None:
+    """Return when an event is set, or so many seconds have passed; it can be set again then."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    event.clear()
 
 
 async def _value(body: bytes) -> bytes:

@@ -18,8 +18,8 @@ from suno_video_async.models import TaskSnapshot, VideoTaskId
 class NotesReceiver(CallbackReceiver):
     """Commits callbacks to the ledgers of a database; `listen`, `app` and `asgi` are those of `CallbackReceiver`.
 
-    A callback is answered with 200 once the note is committed. The holder takes it within a second or two, and
-    believes it as little as one of its own.
+    A callback is answered with 200 once the note is committed. The holder takes it at once, and believes it as
+    little as one of its own.
 
     Args:
         database: `postgresql://USER@HOST/DATABASE`, without a ledger's name.

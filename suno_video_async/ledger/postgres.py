@@ -27,7 +27,7 @@ from suno_video_async.ledger.address import LedgerAddress
 from suno_video_async.ledger.commands import INSERT, NEW, UNLESS_THERE
 from suno_video_async.ledger.model import MICRO, Ledger
 from suno_video_async.ledger.queries import Connection, Queries, no_ledger, refuse_foreign, sums
-from suno_video_async.ledger.shared import TABLES, SharedCommands, leave_note
+from suno_video_async.ledger.shared import TABLES, TRIGGERS, SharedCommands, leave_note
 from suno_video_async.models import Track, VideoTaskId
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ MIGRATIONS = (
     INSERT INTO meta (name, value) SELECT 'committed', COALESCE(SUM(cost + reserved), 0)::text FROM rows
     ON CONFLICT (name) DO UPDATE SET value = excluded.value
     """,
+    TRIGGERS,
 )
 #: The name of the schema's version in `meta`, and of the micro-credits that are spent or set aside.
 VERSION, COMMITTED = "schema", "committed"
@@ -400,6 +401,47 @@ class PostgresNotes(PostgresReader):
                 self._connection.execute("SET synchronous_commit = on")
 
 
+class Bell(PostgresReader):
+    """Hears when another process leaves something in a ledger for its holder, by `NOTIFY`.
+
+    It has a session of its own: that of the holder is read only when it is asked something. What is not heard,
+    since the session has ended or is not open yet, has to be looked for.
+    """
+
+    def open(self) -> int:
+        """Listen, and return the descriptor that can be read when there is something to hear. Blocks.
+
+        Raises:
+            LedgerError: there is no session to be had.
+
+        """
+        session = self._connection = self._connect({})
+        with self._translated():
+            session.execute(f'LISTEN "{self._schema}"')
+        return session.connection.fileno()
+
+    def heard(self) -> bool:
+        """Return whether something was left since this was asked last. Never blocks.
+
+        Raises:
+            LedgerError: the session has ended.
+
+        """
+        session = cast("Session", self._db).connection.pgconn
+        with self._translated():
+            session.consume_input()
+        heard = False
+        while session.notifies() is not None:
+            heard = True
+        return heard
+
+    def close(self) -> None:
+        """End the session, without waiting for its server."""
+        if isinstance(self._connection, Session):
+            self._connection.cut()
+        super().close()
+
+
 @frozen
 class SharedBudget:
     """What several ledgers of a database may spend together, whichever processes hold them.
@@ -553,8 +595,7 @@ class PostgresLedger(SharedCommands, PostgresReader):
                 db.execute(f'CREATE SCHEMA "{self._schema}"')
             version = self.schema_version() if exists else 0
             for number, script in enumerate(MIGRATIONS[version:], version + 1):
-                for statement in script.split(";"):
-                    db.execute(statement)
+                db.execute(script)
                 self._set_meta(VERSION, str(number))
             self._belong_to(db, account)
 
@@ -647,7 +688,9 @@ class PostgresLedger(SharedCommands, PostgresReader):
         session.execute(STAGING)
         session.copy_in(f"COPY pg_temp.loading ({NEW}) FROM STDIN", (self._values(*row) for row in rows))
         staged = f"SELECT {NEW}, 0, 'planned' FROM pg_temp.loading"  # noqa: S608  constants
-        return session.execute(f"{INSERT} {staged} {UNLESS_THERE}").rowcount
+        if new := session.execute(f"{INSERT} {staged} {UNLESS_THERE}").rowcount:
+            session.execute("SELECT pg_notify(?, '')", (self._schema,))
+        return new
 
     # Holding
 

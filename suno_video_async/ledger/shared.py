@@ -37,6 +37,13 @@ TABLES = """
         UNIQUE (kind, content)
     )
 """
+#: What makes their rows heard at once, as a migration; the channel has the name of the schema.
+TRIGGERS = """
+    CREATE FUNCTION ring() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_notify(TG_TABLE_SCHEMA, ''''); RETURN NULL; END';
+    CREATE TRIGGER ring AFTER INSERT ON incoming FOR EACH STATEMENT EXECUTE FUNCTION ring();
+    CREATE TRIGGER ring AFTER INSERT ON notes FOR EACH STATEMENT EXECUTE FUNCTION ring()
+"""
 
 
 @frozen

@@ -19,10 +19,11 @@ import pytest
 from suno_video_async import KeyEntry, LedgerError, Outcome, Track, Worker, load
 from suno_video_async.batch.reconcile import leave_decisions
 from suno_video_async.clock import SystemClock
+from suno_video_async.engines import holder
 from suno_video_async.engines.receiver import NotesReceiver
 from suno_video_async.ledger.address import LedgerAddress
 from suno_video_async.ledger.model import LedgerRow, all_rows
-from suno_video_async.ledger.postgres import PostgresLedger, PostgresNotes, PostgresReader
+from suno_video_async.ledger.postgres import Bell, PostgresLedger, PostgresNotes, PostgresReader
 from suno_video_async.local import Fault
 from suno_video_async.testing import VideoServer, serve
 from tests.support.postgres import named
@@ -88,6 +89,25 @@ class Scene:
             ((found,),) = session.execute(f'SELECT nonce FROM "suno_video_{self.name}".attempts').fetchall()
         return str(found)
 
+    def insert(self, suno_id: str) -> None:
+        """Do what a team's own INSERT does."""
+        with psycopg.connect(self.database, autocommit=True) as session:
+            statement = f'INSERT INTO "suno_video_{self.name}".incoming (task_id, suno_id) VALUES (%s, %s)'
+            session.execute(statement, (self.music, suno_id))
+
+    def listening(self) -> int:
+        """Return how many sessions listen to what is left for the worker."""
+        return int(self._of_listening("COUNT(*)"))
+
+    def end_listening(self) -> None:
+        """End them."""
+        self._of_listening("pg_terminate_backend(pid, 5000)")
+
+    def _of_listening(self, what: str) -> Any:
+        with psycopg.connect(self.database, autocommit=True) as session:
+            query = f"SELECT {what} FROM pg_stat_activity WHERE query = %s"
+            return session.execute(query, (f'LISTEN "suno_video_{self.name}"',)).fetchall()[0][0]
+
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Let the worker work while the block runs."""
@@ -136,6 +156,70 @@ async def test_a_decision_beside_a_running_worker(
         await leave_decisions(scene.address, verb, row.id, task_id=task_id)
         await scene.until(a=then)
     assert (await asyncio.to_thread(server.stats))["charged"] == (2 if verb == "resend" else 1)
+
+
+async def test_the_worker_looks_as_soon_as_something_is_left(
+    database: str, server: VideoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is loaded, inserted and decided is announced: the next look by itself would come in an hour."""
+    monkeypatch.setattr(holder, "EVERY", 3600.0)
+    scene = Scene(database, server)
+    await asyncio.to_thread(server.set_faults, LOST)
+    async with scene.working():
+        await load(scene.tracks("a"), scene.address)
+        await scene.until(a="unknown")
+        await leave_decisions(scene.address, "drop", 1)
+        await scene.until(a="failed")
+        await asyncio.to_thread(scene.insert, "b")
+        await scene.until(a="failed", b="succeeded")
+
+
+async def test_the_worker_listens_again_where_that_has_ended(
+    database: str, server: VideoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And looks then for what it has not heard meanwhile."""
+    monkeypatch.setattr(holder, "EVERY", 3600.0)
+    monkeypatch.setattr(holder, "LISTEN_AGAIN", 0.05)
+    scene = Scene(database, server)
+    async with scene.working():
+        await until(lambda: scene.listening() == 1)
+        await asyncio.to_thread(scene.end_listening)
+        await load(scene.tracks("a"), scene.address)
+        await scene.until(a="succeeded")
+
+
+async def test_what_cannot_be_heard_is_found_nevertheless(
+    database: str, server: VideoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker looks at intervals, too: a lost notification does not matter."""
+
+    def refuse(_: Bell) -> int:
+        raise LedgerError("no session is left")
+
+    monkeypatch.setattr(Bell, "open", refuse)
+    monkeypatch.setattr(holder, "EVERY", 0.05)
+    scene = Scene(database, server)
+    async with scene.working():
+        await load(scene.tracks("a"), scene.address)
+        await scene.until(a="succeeded")
+        await asyncio.to_thread(scene.insert, "b")
+        await scene.until(a="succeeded", b="succeeded")
+
+
+async def test_a_loop_that_waits_for_no_sockets_of_others(
+    database: str, server: VideoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows: there the intervals have to do."""
+
+    def refuse(*_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", refuse, raising=False)
+    monkeypatch.setattr(holder, "EVERY", 0.05)
+    scene = Scene(database, server)
+    async with scene.working():
+        await load(scene.tracks("a"), scene.address)
+        await scene.until(a="succeeded")
 
 
 async def test_a_decision_that_makes_no_sense_is_reported(database: str, server: VideoServer) -> None:
