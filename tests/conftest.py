@@ -29,7 +29,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish() -> None:
-    """Save what was measured while xdist still waits for this worker: it kills one that is 10 s late at its exit."""
+    """Save what was measured while xdist still waits: it kills a worker that is 10 s late at its exit."""
     if (measuring := coverage.Coverage.current()) is not None:
         measuring.stop()
         measuring.save()
