@@ -205,7 +205,7 @@ class _Loading:
             return
         added = await add(rows)
         self._new += added.new
-        places = {track.key: location for track, location in rows}
+        places = {track.key: location for track, location in rows} if added.elsewhere else {}
         for name, tracks in added.elsewhere.items():
             self._elsewhere[name] += len(tracks)
             for track in tracks:

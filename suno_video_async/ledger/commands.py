@@ -138,36 +138,40 @@ class Commands(Queries):
             return self._added(db, rows)
 
     def _added(self, db: Connection, rows: Sequence[tuple[Track, str]]) -> Added:
-        elsewhere = self._elsewhere([track.key for track, _ in rows])
-        new = self._insert_many(db, [(track, place) for track, place in rows if track.key not in elsewhere])
-        others = defaultdict[str, list[Track]](list)
-        for track, _ in rows:
-            if track.key in elsewhere:
-                others[elsewhere[track.key]].append(track)
-        return Added(new=new, elsewhere=others)
+        keys = [track.key for track, _ in rows]
+        elsewhere, others = self._elsewhere(keys), defaultdict[str, list[Track]](list)
+        wanted = list[tuple[object, ...]]()
+        for key, (track, place) in zip(keys, rows, strict=True):
+            if key in elsewhere:
+                others[elsewhere[key]].append(track)
+            else:
+                wanted.append(self._values(key, track, place))
+        return Added(new=self._insert_many(db, wanted), elsewhere=others)
 
     def _elsewhere(self, keys: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002  a file has no others beside it
         """Return which of these tracks other ledgers of the same database have, with the names of those."""
         return {}
 
-    def _insert_many(self, db: Connection, rows: Sequence[tuple[Track, str]]) -> int:
-        """Insert the tracks that there are no rows of, and return how many."""
+    def _insert_many(self, db: Connection, rows: Sequence[tuple[object, ...]]) -> int:
+        """Insert those of these rows that are not there, given by the values of `NEW`; return how many."""
         parts = (rows[at : at + INSERTED_AT_ONCE] for at in range(0, len(rows), INSERTED_AT_ONCE))
         return sum(self._inserted(db, part, run=0) for part in parts)
 
-    def _inserted(self, db: Connection, rows: Sequence[tuple[Track, str]], run: int) -> int:
-        values = [value for track, place in rows for value in (*self._values(track, place), run)]
+    def _inserted(self, db: Connection, rows: Sequence[tuple[object, ...]], run: int) -> int:
+        values = [value for row in rows for value in (*row, run)]
         return db.execute(f"{INSERT} VALUES {', '.join([ONE_ROW] * len(rows))} {UNLESS_THERE}", values).rowcount
 
-    def _values(self, track: Track, place: str) -> tuple[object, ...]:
+    def _values(self, key: str, track: Track, place: str) -> tuple[object, ...]:
         """Return the values of the columns `NEW`."""
         return (
-            *(track.key, track.task_id, track.suno_id, track.author or "", track.brand or ""),
+            *(key, track.task_id, track.suno_id, track.author or "", track.brand or ""),
             *(json.dumps(dict(track.extra)), _printable(place), self._now()),
         )
 
     def _insert(self, db: Connection, track: Track, location: str, run: int) -> LedgerRow:
-        self._inserted(db, [(track, location)], run)  # unless it is being loaded at this very moment
+        self._inserted(
+            db, [self._values(track.key, track, location)], run
+        )  # unless it is being loaded at this very moment
         return row_of(db.execute(f"SELECT {COLUMNS} {FROM} WHERE r.key = ?", (track.key,)).fetchone())
 
     @staticmethod

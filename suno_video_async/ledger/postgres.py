@@ -28,7 +28,7 @@ from suno_video_async.ledger.commands import INSERT, NEW, UNLESS_THERE
 from suno_video_async.ledger.model import MICRO, Ledger
 from suno_video_async.ledger.queries import Connection, Queries, no_ledger, refuse_foreign, sums
 from suno_video_async.ledger.shared import TABLES, TRIGGERS, SharedCommands, leave_note
-from suno_video_async.models import Track, VideoTaskId
+from suno_video_async.models import VideoTaskId
 
 if TYPE_CHECKING:
     import psycopg
@@ -683,10 +683,10 @@ class PostgresLedger(SharedCommands, PostgresReader):
                 found[key] = schema.removeprefix(_PREFIX)
         return found
 
-    def _insert_many(self, db: Connection, rows: Sequence[tuple[Track, str]]) -> int:
+    def _insert_many(self, db: Connection, rows: Sequence[tuple[object, ...]]) -> int:
         session = cast("Session", db)
         session.execute(STAGING)
-        session.copy_in(f"COPY pg_temp.loading ({NEW}) FROM STDIN", (self._values(*row) for row in rows))
+        session.copy_in(f"COPY pg_temp.loading ({NEW}) FROM STDIN", rows)
         staged = f"SELECT {NEW}, 0, 'planned' FROM pg_temp.loading"  # noqa: S608  constants
         if new := session.execute(f"{INSERT} {staged} {UNLESS_THERE}").rowcount:
             session.execute("SELECT pg_notify(?, '')", (self._schema,))
