@@ -115,7 +115,14 @@ STAGING = f"""
     CREATE TEMPORARY TABLE IF NOT EXISTS loading ON COMMIT DELETE ROWS AS SELECT {NEW} FROM rows WITH NO DATA
 """  # noqa: S608  a constant
 #: What a server is asked before a ledger is kept there.
-SERVER = "SELECT pg_backend_pid(), current_setting('fsync'), current_setting('server_encoding')"
+SERVER = "SELECT current_setting('fsync'), current_setting('server_encoding')"
+#: Asks the server which session this is; the numbers that a pooler gives to its clients are its own.
+SESSION = "SELECT pg_backend_pid()"
+#: Sets those settings that a server knows.
+_SET = (
+    "SELECT set_config(name, given, false) FROM unnest(?::text[], ?::text[]) chosen (name, given)"
+    " JOIN pg_settings USING (name)"
+)
 #: Seconds by the server's clock after which a holder that has asked its session nothing is ended by the next one:
 #: it asks each second, so its event loop stands still.
 STALE = 45.0
@@ -323,16 +330,24 @@ class PostgresReader(Queries):
             raise connected
         session = Session(connected, self._now_here)
         try:
-            for name, value in {**SETTINGS, **settings, "search_path": f'"{self._schema}"'}.items():
-                # Not all servers know all of them.
-                query = "SELECT set_config(name, ?, false) FROM pg_settings WHERE name = ?"
-                session.execute(query, (value, name))
+            self._refuse_pooler(session)
+            chosen = {**SETTINGS, **settings, "search_path": f'"{self._schema}"'}
+            session.execute(_SET, (list(chosen), list(chosen.values())))
             with contextlib.suppress(psycopg.Error):  # not all systems can
                 session.execute(f"SET client_connection_check_interval = '{KEEPALIVES['interval']}s'")
         except psycopg.Error as error:
             session.close()
             raise LedgerError(f"the ledger {self.name} cannot be used: {_said(error)}") from error
         return session
+
+    def _refuse_pooler(self, session: Session) -> None:
+        if session.execute(SESSION).fetchall() == [(session.connection.info.backend_pid,)]:
+            return
+        session.connection.close()  # without another statement: it may be another client's session by now
+        raise LedgerError(
+            f"the ledger {self.name} cannot be used through a connection pooler: its locks belong to a session",
+            fix="name the address of the database server itself",
+        )
 
     def _examine(
         self, account: tuple[str, str] | None, *, same_account: bool = False, must_exist: bool = False
@@ -544,13 +559,8 @@ class PostgresLedger(SharedCommands, PostgresReader):
             raise
 
     def _check_server(self, session: Session) -> None:
-        """Refuse a server that would forget commits, and a session that is not this process's alone."""
-        ((pid, fsync, encoding),) = self._select(SERVER)
-        if pid != session.connection.info.backend_pid:
-            raise LedgerError(
-                f"the ledger {self.name} cannot be held through a connection pooler: a lock is a session's",
-                fix="name the address of the database server itself",
-            )
+        """Refuse a server that would forget commits."""
+        ((fsync, encoding),) = self._select(SERVER)
         if fsync != "on":
             raise LedgerError(
                 f"the ledger {self.name} would not survive a power cut: its server runs with fsync = {fsync}",

@@ -178,21 +178,30 @@ def test_a_newer_ledger_is_refused(address: str, ledger: PostgresLedger) -> None
 
 
 @pytest.mark.parametrize(
-    ("pid", "fsync", "encoding", "says"),
+    ("fsync", "encoding", "says"),
     [
-        (1, "on", "UTF8", "cannot be held through a connection pooler"),
-        (0, "off", "UTF8", "would not survive a power cut: its server runs with fsync = off: set fsync = on"),
-        (0, "on", "SQL_ASCII", "its database is in SQL_ASCII: make a database in UTF8"),
+        ("off", "UTF8", "would not survive a power cut: its server runs with fsync = off: set fsync = on"),
+        ("on", "SQL_ASCII", "its database is in SQL_ASCII: make a database in UTF8"),
     ],
 )
 def test_a_server_that_would_forget_is_refused(
-    address: str, pid: int, fsync: str, encoding: str, says: str, monkeypatch: pytest.MonkeyPatch
+    address: str, fsync: str, encoding: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before anything is made there. A pooler gives its clients numbers of its own for their sessions."""
-    query = f"SELECT pg_backend_pid() {pid:+d}, '{fsync}'::text, '{encoding}'::text"
-    monkeypatch.setattr(postgres, "SERVER", query)
+    """Before anything is made there."""
+    monkeypatch.setattr(postgres, "SERVER", f"SELECT '{fsync}'::text, '{encoding}'::text")
     with pytest.raises(LedgerError, match=says):
         opened(address)
+
+
+@pytest.mark.parametrize("what", ["open", "open_to_load", "open_to_read"])
+def test_a_pooler_is_refused(address: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives its clients numbers of its own for their sessions; what is set there would be others' as well."""
+    monkeypatch.setattr(postgres, "SESSION", "SELECT pg_backend_pid() + 1")
+    account = {"provider": PROVIDER, "fingerprint": FINGERPRINT} if what == "open" else {}
+    with pytest.raises(
+        LedgerError, match=r"cannot be used through a connection pooler.*the database server itself"
+    ):
+        getattr(PostgresLedger(address), what)(**account)
 
 
 @pytest.mark.parametrize(("given", "kept"), [("off", "on"), ("local", "on"), ("remote_apply", "remote_apply")])
