@@ -21,13 +21,12 @@ import json
 import os
 import random
 import signal
-import socket
 import tempfile
 import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -38,8 +37,8 @@ from suno_video_async import SunoVideoError, Track, load
 from suno_video_async.ledger.model import LedgerRow, all_rows
 from suno_video_async.ledger.postgres import PostgresReader
 from tests.support.postgres import named
-from tests.support.processes import ServerProcess, child, server_process
-from tests.support.workers import WorkerProcess, workers
+from tests.support.processes import ServerProcess, server_process
+from tests.support.workers import WorkerProcess, receiving, workers
 
 FAULTS = "".join(
     f'[[fault]]\non = "CreateTask"\nkind = "{kind}"\nrate = {rate}\n'
@@ -86,23 +85,6 @@ class Database:
     def close(self) -> None:
         """Stop it, and delete it."""
         self._server.cleanup()
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on at present."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-@contextmanager
-def receiving(database: str) -> Iterator[str]:
-    """Run `suno-video receive`, and yield its URL."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/callbacks"
-    command = ("suno_video_async", "receive", "--callback-url", url, "--callback-port", port)
-    with child(*command, environment={**os.environ, "SUNO_VIDEO_DATABASE": database}):
-        yield url
 
 
 def rows_of(database: str, keys: int) -> Iterator[LedgerRow]:
@@ -163,7 +145,8 @@ def run(arguments: argparse.Namespace, folder: Path, database: Database, server:
         tracks = [track_of(number, row) for row in range(arguments.tracks)]
         asyncio.run(load(tracks, named(database.url, f"key-{number}")))
     environment = {f"CRUN_{number}": key_of(number) for number in range(keys)}
-    with receiving(database.url) if arguments.callbacks else nullcontext() as url, workers() as started:
+    with receiving(database.url) if arguments.callbacks else nullcontext() as receiver, workers() as started:
+        url = None if receiver is None else receiver.url
         options = [*(["--callback-url", url] if url else []), "--time-scale", arguments.time_scale]
         options += [] if url else ["--strict"]  # without callbacks, a charge behind a 500 cannot be found out
 

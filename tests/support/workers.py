@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,8 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from tests.support.processes import ROOT
+from attrs import frozen
+
+from tests.support.processes import ROOT, child
 
 
 class WorkerProcess:
@@ -92,6 +96,40 @@ def workers() -> Iterator[list[WorkerProcess]]:
         for worker in started:
             worker.process.kill()
             worker.end()
+
+
+@frozen
+class Receiver:
+    """A process of `suno-video receive`.
+
+    Attributes:
+        url: where it takes callbacks.
+        process: the process.
+
+    """
+
+    url: str
+    process: subprocess.Popen[str]
+
+
+@contextmanager
+def receiving(database: str, url: str | None = None) -> Iterator[Receiver]:
+    """Run `suno-video receive`, at a URL of this machine or at one that nothing listens on at present."""
+    if url is None:
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{one.getsockname()[1]}/callbacks"
+    command = (
+        "suno_video_async",
+        "receive",
+        "--callback-url",
+        url,
+        "--callback-port",
+        urlsplit(url).port,
+        "--json",
+    )
+    with child(*command, environment={**os.environ, "SUNO_VIDEO_DATABASE": database}) as process:
+        yield Receiver(url, process)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 60) -> float:
