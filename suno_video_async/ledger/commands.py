@@ -8,7 +8,7 @@ import unicodedata
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -337,7 +337,7 @@ class Commands(Queries):
         """
         self._before_intents()
         db, group = self._db, _Group()
-        with self._translated(), self._undone_if_it_fails(db):
+        with self._all_or_nothing(db):
             self._group = group
             try:
                 yield
@@ -359,53 +359,53 @@ class Commands(Queries):
         """Commit the transaction that is open."""
         db.execute("COMMIT")
 
-    @contextmanager
-    def _transaction(self) -> Generator[Connection, None, None]:
+    def _transaction(self) -> AbstractContextManager[Connection]:
         """Commit what the block does, or nothing of it."""
-        db, group = self._db, self._group
         if self._process != os.getpid():
             raise LedgerError(f"the ledger {self.name} was opened before a fork", fix="open it in the child")
-        with self._translated():
-            if group is not None:
-                with self._part_of(group, db):
-                    yield db
-                return
-            with self._undone_if_it_fails(db):
-                db.execute(self._BEGIN)
-                yield db
-                self._commit(db)
+        return self._alone(self._db) if self._group is None else self._part_of(self._group, self._db)
 
     @contextmanager
-    def _part_of(self, group: _Group, db: Connection) -> Generator[None, None, None]:
+    def _alone(self, db: Connection) -> Generator[Connection, None, None]:
+        """Commit what the block does by itself."""
+        with self._all_or_nothing(db):
+            db.execute(self._BEGIN)
+            yield db
+            self._commit(db)
+
+    @contextmanager
+    def _part_of(self, group: _Group, db: Connection) -> Generator[Connection, None, None]:
         """Let what the block does be committed with the others of a group."""
         if group.error is not None:
+            self._translate(group.error)
             raise group.error
-        if not group.begun:
-            try:
-                db.execute(self._BEGIN)
-            except Exception as error:
-                group.error = error  # the others need not wait as long once more
-                raise
-            group.begun = True
         changes = db.total_changes
         try:
-            yield
+            if not group.begun:
+                db.execute(self._BEGIN)
+                group.begun = True
+            yield db
         except BaseException as error:
+            if not group.begun:
+                group.error = error  # the others need not wait as long once more
             # A disk that is full may have undone everything, what others of the group wrote included.
-            if db.total_changes != changes or not db.in_transaction:
+            elif db.total_changes != changes or not db.in_transaction:
                 group.error, group.void = error, True
+            self._translate(error)
             raise
 
     @contextmanager
-    def _undone_if_it_fails(self, db: Connection) -> Generator[None, None, None]:
+    def _all_or_nothing(self, db: Connection) -> Generator[None, None, None]:
         """Undo what the block does where it raises, in the sums too; else count what it submitted."""
         before = self._spent, self._reserved, self._submissions
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             self._spent, self._reserved, self._submissions = before
-            if db.in_transaction:
-                db.execute("ROLLBACK")
+            with self._translated():
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+            self._translate(error)
             raise
         if self._submissions > before[-1]:
             self._after_intents()

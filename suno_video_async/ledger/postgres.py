@@ -365,13 +365,10 @@ class PostgresReader(Queries):
         refuse_foreign(self.name, meta, account, same_account=same_account)
         return True
 
-    @contextmanager
-    def _translated(self) -> Generator[None, None, None]:
-        try:
-            yield
-        except psycopg_().Error as error:
+    def _translate(self, error: BaseException) -> None:
+        if isinstance(error, psycopg_().Error):
             raise self._failure(error) from error
-        except UnicodeError as error:
+        if isinstance(error, UnicodeError):
             raise LedgerError(f"the ledger {self.name} cannot take a value: {error}") from error
 
     def _failure(self, error: psycopg.Error) -> LedgerError:

@@ -6,7 +6,7 @@ import json
 import os
 from abc import abstractmethod
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -82,8 +82,17 @@ class Queries:
         """Where it is kept, for people."""
 
     @abstractmethod
-    def _translated(self) -> AbstractContextManager[None]:
+    def _translate(self, error: BaseException) -> None:
+        """Raise the `LedgerError` for what the database says; return where it is not the database's error."""
+
+    @contextmanager
+    def _translated(self) -> Generator[None, None, None]:
         """Let what the database says become a `LedgerError`."""
+        try:
+            yield
+        except BaseException as error:
+            self._translate(error)
+            raise
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {'open' if self._connection else 'closed'}>"
@@ -240,8 +249,11 @@ class Queries:
         return self._connection
 
     def _select(self, query: str, *values: object) -> list[Any]:
-        with self._translated():
+        try:
             return self._db.execute(query, values).fetchall()
+        except BaseException as error:
+            self._translate(error)
+            raise
 
     def _need(self, row_id: int) -> LedgerRow:
         row = self.row(row_id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from os import PathLike
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from suno_video_async.errors import LedgerError
 from suno_video_async.ledger.copies import doubt_about_content
 from suno_video_async.ledger.lock import held_by
 from suno_video_async.ledger.queries import Queries, no_ledger, sums
-from suno_video_async.ledger.schema import MIGRATIONS, examine, read_only, translated, up_to_date
+from suno_video_async.ledger.schema import MIGRATIONS, examine, read_only, translate, translated, up_to_date
 
 
 class SqliteReader(Queries):
@@ -36,8 +35,8 @@ class SqliteReader(Queries):
         """The file, or that there is none."""
         return str(self.path or "in memory")
 
-    def _translated(self) -> AbstractContextManager[None]:
-        return translated(self.path)
+    def _translate(self, error: BaseException) -> None:
+        translate(self.path, error)
 
     @property
     def newest_schema(self) -> int:

@@ -213,13 +213,20 @@ def translated(path: Path | None) -> Generator[None, None, None]:
     """Let what SQLite and the operating system say become a `LedgerError`."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
-        where = path or "in memory"
+    except Exception as error:
+        translate(path, error)
+        raise
+
+
+def translate(path: Path | None, error: BaseException) -> None:
+    """Raise the `LedgerError` for an error of SQLite or the operating system; return where it is another one."""
+    where = path or "in memory"
+    if isinstance(error, sqlite3.DatabaseError):
         raise LedgerError(f"the ledger {where} cannot be used: {error}", temporary=_is_temporary(error)) from error
-    except OSError as error:
-        raise LedgerError(f"the ledger {path} cannot be read: {error.strerror}") from error
-    except (UnicodeError, OverflowError) as error:
-        raise LedgerError(f"the ledger {path or 'in memory'} cannot take a value: {error}") from error
+    if isinstance(error, OSError):
+        raise LedgerError(f"the ledger {where} cannot be read: {error.strerror}") from error
+    if isinstance(error, UnicodeError | OverflowError):
+        raise LedgerError(f"the ledger {where} cannot take a value: {error}") from error
 
 
 #: Another program has it locked, the disk is full, or a write failed.

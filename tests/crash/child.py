@@ -38,6 +38,7 @@ from suno_video_async.ledger.copies import Counter, Mark, Phase
 from suno_video_async.ledger.group_commit import GroupCommit, _outcome_of
 from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.postgres import PostgresLedger, Session
+from suno_video_async.ledger.queries import Connection
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.protocol.codec import Answer, Operation, Request
@@ -258,9 +259,9 @@ def _arm_group_commit(points: Points) -> None:
             points.reach(name)
 
     @contextmanager
-    def writing(self: Commands, *args: Any) -> Iterator[None]:
-        with part_of(self, *args):
-            yield
+    def writing(self: Commands, *args: Any) -> Iterator[Connection]:
+        with part_of(self, *args) as db:
+            yield db
         points.reach("batch: one write of several")
 
     Commands.one_commit = committing  # type: ignore[method-assign]
