@@ -147,6 +147,17 @@ class Track:
         return _compact(parts)
 
 
+def track_as_kept(task_id: str, suno_id: str, author: str, brand: str, extra: Mapping[str, str]) -> Track:
+    """Return a track from what a ledger keeps of it: values of a `Track`, which are not examined once more."""
+    track = Track.__new__(Track)
+    object.__setattr__(track, "task_id", task_id)
+    object.__setattr__(track, "suno_id", suno_id)
+    object.__setattr__(track, "author", author or None)
+    object.__setattr__(track, "brand", brand or None)
+    object.__setattr__(track, "extra", extra)
+    return track
+
+
 def _http_url(_: object, attribute: Attribute[Any], value: str | None) -> None:
     if value is not None and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
         raise ValueError(f"{attribute.name} must be an http(s) URL, not {value!r}")

@@ -14,7 +14,7 @@ from suno_video_async._util.netaddr import is_uri
 from suno_video_async.errors import AnotherKeyError, LedgerError
 from suno_video_async.ledger.model import Attempt, AttemptTimes, LedgerRow, RowError, Totals
 from suno_video_async.ledger.states import State
-from suno_video_async.models import Track, VideoTaskId
+from suno_video_async.models import Track, VideoTaskId, track_as_kept
 
 COLUMNS = """r.id, r.task_id, r.suno_id, r.author, r.brand, r.extra, r.place, r.state, a.video_task_id, r.url,
     r.path, r.sha256, r.name, r.cost, r.reserved, r.failures, r.since, r.error, r.attempt"""
@@ -298,16 +298,14 @@ def sums(db: Connection) -> tuple[int, int]:
     return int(spent), int(reserved)
 
 
-def row_of(values: Sequence[Any]) -> LedgerRow:
-    """Return the row that `COLUMNS` were read of."""
+def row_of(values: Sequence[Any], track: Track | None = None) -> LedgerRow:
+    """Return the row that `COLUMNS` were read of; with this track, if it is known, and the columns that it has."""
     row_id, task_id, suno_id, author, brand, extra, place, state, video, url, path, *rest = values
     sha256, name, cost, reserved, failures, since, error, attempts = rest
     is_elsewhere = isinstance(path, str) and is_uri(path)
     return LedgerRow(
         id=row_id,
-        track=Track(
-            task_id=task_id, suno_id=suno_id, author=author or None, brand=brand or None, extra=json.loads(extra)
-        ),
+        track=track or track_as_kept(task_id, suno_id, author, brand, json.loads(extra)),
         state=State(state),
         location=place,
         video_task_id=None if video is None else VideoTaskId(video),
