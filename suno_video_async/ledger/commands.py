@@ -16,7 +16,7 @@ from attrs import define, evolve
 
 from suno_video_async.errors import AlreadyBoughtError, BudgetExceeded, LedgerError
 from suno_video_async.ledger.model import MICRO, Added, Claim, LedgerRow, Transition, check_move
-from suno_video_async.ledger.queries import COLUMNS, FROM, Connection, Queries, row_of
+from suno_video_async.ledger.queries import COLUMNS, FROM, Connection, Queries, no_row, row_of
 from suno_video_async.ledger.states import UNSETTLED, Cause, State
 from suno_video_async.models import Track, VideoTaskId
 
@@ -27,6 +27,10 @@ NEW = "key, task_id, suno_id, author, brand, extra, place, since"
 INSERT = f"INSERT INTO rows ({NEW}, run, state)"
 ONE_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, 'planned')"
 UNLESS_THERE = "ON CONFLICT (key) DO NOTHING"
+#: The row of the same song under another author or brand that is bought, or will be in a run, if there is one.
+OTHERWISE = """(SELECT MIN(o.id) FROM rows o
+    WHERE o.suno_id = r.suno_id AND o.task_id = r.task_id AND o.id != r.id
+    AND (o.state NOT IN ('planned', 'refused') OR (o.state = 'planned' AND o.run = ?)))"""
 
 
 @define
@@ -113,23 +117,27 @@ class Commands(Queries):
 
     def claim(self, track: Track, *, location: str, run: int = 0) -> Claim:
         """Find or make the row of a track."""
-        run = run or self._run
+        run, key = run or self._run, track.key
         with self._transaction() as db:
-            found = db.execute(f"SELECT {COLUMNS}, r.run {FROM} WHERE r.key = ?", (track.key,)).fetchone()
-            if found is not None:
-                # As the catalog has it now: the ledger may hold other columns of an earlier one.
-                row = evolve(row_of(found[:-1]), track=track)
-                if found[-1] == run:
-                    return Claim(row=row, repeated=True, changed=self._bought_otherwise(db, row, run))
-                place = _printable(location)
-                db.execute(
-                    "UPDATE rows SET run = ?, place = ?, extra = ? WHERE id = ?",
-                    (run, place, json.dumps(dict(track.extra)), row.id),
-                )
-                row = evolve(row, location=place)
-            else:
-                row = self._insert(db, track, location, run)
-            return Claim(row=row, changed=self._bought_otherwise(db, row, run))
+            query, values = f"SELECT {COLUMNS}, r.run, {OTHERWISE} {FROM} WHERE r.key = ?", (run, key)
+            found = db.execute(query, values).fetchone()
+            if is_new := found is None:
+                # Unless it is being loaded at this very moment.
+                self._inserted(db, [self._values(key, track, location)], run)
+                found = db.execute(query, values).fetchone()
+            *kept, last_run, other = found
+            # As the catalog has it now: the ledger may hold other columns of an earlier one.
+            row, changed = row_of(kept, track), None if other is None else self._need(other)
+            if is_new:
+                return Claim(row=row, changed=changed)
+            if last_run == run:
+                return Claim(row=row, repeated=True, changed=changed)
+            place = _printable(location)
+            db.execute(
+                "UPDATE rows SET run = ?, place = ?, extra = ? WHERE id = ?",
+                (run, place, json.dumps(dict(track.extra)), row.id),
+            )
+            return Claim(row=evolve(row, location=place), changed=changed)
 
     def add(self, rows: Sequence[tuple[Track, str]]) -> Added:
         """Commit that tracks, each with its place in a catalog, are wanted; those that it has stay as they are."""
@@ -168,22 +176,6 @@ class Commands(Queries):
             *(json.dumps(dict(track.extra)), _printable(place), self._now()),
         )
 
-    def _insert(self, db: Connection, track: Track, location: str, run: int) -> LedgerRow:
-        self._inserted(
-            db, [self._values(track.key, track, location)], run
-        )  # unless it is being loaded at this very moment
-        return row_of(db.execute(f"SELECT {COLUMNS} {FROM} WHERE r.key = ?", (track.key,)).fetchone())
-
-    @staticmethod
-    def _bought_otherwise(db: Connection, row: LedgerRow, run: int | None) -> LedgerRow | None:
-        """Return the row of the same song under another author or brand that is bought, or will be in a run."""
-        found = db.execute(
-            f"SELECT {COLUMNS} {FROM} WHERE r.suno_id = ? AND r.task_id = ? AND r.id != ?"
-            " AND (r.state NOT IN ('planned', 'refused') OR (r.state = 'planned' AND r.run = ?)) LIMIT 1",
-            (row.track.suno_id, row.track.task_id, row.id, run),
-        ).fetchone()
-        return None if found is None else row_of(found)
-
     def begin_attempt(
         self, row_id: int, *, nonce: str, at: float, reserve: int, budget: int | None, rebuy_changed: bool = True
     ) -> int:
@@ -192,15 +184,19 @@ class Commands(Queries):
             self._before_intents()
         with self._transaction() as db:
             self._refuse_lost()
-            row = self._need(row_id)
+            # Since it was claimed, another part of this client may have bought the song otherwise.
+            query = f"SELECT {COLUMNS}, {OTHERWISE} {FROM} WHERE r.id = ?"
+            if (found := db.execute(query, (None, row_id)).fetchone()) is None:
+                raise no_row(row_id)
+            *kept, other = found
+            row = row_of(kept)
             if row.state in {State.FAILED, State.REFUSED}:
                 # In one step with the attempt: a row that is not begun must not be left as planned.
                 check_move(row, State.PLANNED, Cause.RUN)
             else:
                 check_move(row, State.SUBMITTING, Cause.RUN)
-            other = None if rebuy_changed else self._bought_otherwise(db, row, None)
-            if other is not None:  # since it was claimed, by another part of this client
-                raise AlreadyBoughtError(row.track, other.track.key)
+            if other is not None and not rebuy_changed:
+                raise AlreadyBoughtError(row.track, self._need(other).track.key)
             self._keep_within(budget, reserve)
             attempt = row.attempts + 1
             db.execute(

@@ -258,7 +258,7 @@ class Queries:
     def _need(self, row_id: int) -> LedgerRow:
         row = self.row(row_id)
         if row is None:
-            raise LedgerError(f"the ledger has no row {row_id}")
+            raise no_row(row_id)
         return row
 
     def _meta(self, name: str) -> str | None:
@@ -321,6 +321,11 @@ def row_of(values: Sequence[Any], track: Track | None = None) -> LedgerRow:
         since=since,
         error=None if error is None else RowError(*json.loads(error)),
     )
+
+
+def no_row(row_id: int) -> LedgerError:
+    """Return the error for a row that does not exist."""
+    return LedgerError(f"the ledger has no row {row_id}")
 
 
 def no_ledger(path: object) -> LedgerError:

@@ -144,7 +144,7 @@ def _around(points: Points, owner: Any, name: str, before: str | None = None, af
 def arm(points: Points) -> None:
     """Put every point into the code that reaches it."""
     _around(points, Commands, "claim", "claim: before", "claim: committed")
-    _around(points, Commands, "_insert", after="claim: written, not committed")
+    _around(points, Commands, "_inserted", after="claim: written, not committed")
     _around(points, Commands, "_recover", after=RECOVERING)
     _around(points, partfile.PartFile, "finish", "download: part whole", "download: renamed")
     _around(points, os, "fsync", after="download: part synced")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -214,10 +215,13 @@ def test_a_claim_that_fails_keeps_nothing(memory: SqliteLedger, monkeypatch: pyt
     """What breaks in the middle of a write is rolled back as a whole."""
     before = everything(memory)
 
-    def broken(*_: object) -> None:
+    inserted = memory._inserted
+
+    def broken(*args: Any) -> None:
+        inserted(*args)
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(memory, "_bought_otherwise", broken)
+    monkeypatch.setattr(memory, "_inserted", broken)
     with pytest.raises(LedgerError, match="in memory cannot be used: disk I/O error"):
         memory.claim(track(), location="")
     assert everything(memory) == before

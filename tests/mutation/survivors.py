@@ -29,7 +29,7 @@ NAMES = (
         for name in ("read_created", "_data", "_envelope", "_refuse", "_broken")
     ),
     *(f"{LEDGER}.commands.*ǁ{name}__mutmut*" for name in ("claim", "begin_attempt", "move", "_recover")),
-    *(f"{LEDGER}.commands.*ǁ{name}__mutmut*" for name in ("_insert", "_bought_otherwise", "_close_attempt")),
+    *(f"{LEDGER}.commands.*ǁ{name}__mutmut*" for name in ("_inserted", "_close_attempt")),
     *(f"{LEDGER}.commands.x_{name}__mutmut*" for name in ("_settled", "_check_whole")),
     *(f"{LEDGER}.queries.x_{name}__mutmut*" for name in ("sums", "row_of")),
 )
