@@ -39,12 +39,14 @@ class _Group:
 
     Attributes:
         begun: whether its transaction has begun.
+        is_ours: whether the ledger was found to be this process's, for the intents in it.
         error: why nothing more can be written in it.
         void: whether all of it is undone, so that its calls have to be made again, each by itself.
 
     """
 
     begun: bool = False
+    is_ours: bool = False
     error: BaseException | None = None
     void: bool = False
 
@@ -183,7 +185,7 @@ class Commands(Queries):
         if self._group is None:
             self._before_intents()
         with self._transaction() as db:
-            self._refuse_lost()
+            self._refuse_lost_once()
             # Since it was claimed, another part of this client may have bought the song otherwise.
             query = f"SELECT {COLUMNS}, {OTHERWISE} {FROM} WHERE r.id = ?"
             if (found := db.execute(query, (None, row_id)).fetchone()) is None:
@@ -343,6 +345,14 @@ class Commands(Queries):
                 raise group.error
             if group.begun:
                 self._commit(db)
+
+    def _refuse_lost_once(self) -> None:
+        """Return if it is still this process's to write; all that becomes one commit looks once."""
+        group = self._group
+        if group is None or not group.is_ours:
+            self._refuse_lost()
+            if group is not None:
+                group.is_ours = True
 
     def _leave_group(self) -> None:
         """Have a call that cannot share a commit made by itself."""
