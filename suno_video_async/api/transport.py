@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import aiohttp
 from aiohttp import hdrs
@@ -117,23 +117,27 @@ class _Deadline:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
-        self._timeout = asyncio.timeout(None)
+        self._given_up = False
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task(self._loop))
+        self._cancellations = self._task.cancelling()
         self._handle: asyncio.Handle = self._loop.call_later(self._seconds, self._give_up_after, LAST_ROUNDS)
-        await self._timeout.__aenter__()
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._handle.cancel()
-        await self._timeout.__aexit__(kind, error, trace)
+        # As `asyncio.timeout` tells its own cancellation from a caller's, which goes on.
+        if self._given_up and self._task.uncancel() <= self._cancellations and kind is asyncio.CancelledError:
+            raise TimeoutError from error
 
     def _give_up_after(self, rounds: int) -> None:
         if rounds:
             self._handle = self._loop.call_soon(self._give_up_after, rounds - 1)
         else:
-            self._timeout.reschedule(self._loop.time())
+            self._given_up = True
+            self._task.cancel()
 
 
 def _close_idle_connections(session: aiohttp.ClientSession, *, all_of_them: bool) -> None:
@@ -237,9 +241,8 @@ class AiohttpTransport:
         part = bytearray()
         _close_idle_connections(self._session, all_of_them=self._drift.noticed())
         try:
-            async with (
-                _Deadline(self._total),
-                self._session.request(
+            with _Deadline(self._total):
+                async with self._session.request(
                     request.method,
                     URL(self._base_url + request.target, encoded=True),
                     data=body,
@@ -253,11 +256,10 @@ class AiohttpTransport:
                     auto_decompress=False,  # a small body could become a huge one
                     max_line_size=MAX_HEAD,
                     max_field_size=MAX_HEAD,
-                ) as response,
-            ):
-                head = (response.status, self._facts(response.headers))
-                content = await _read(response, request, part)
-                return Answer(*head, self._without_key(content))
+                ) as response:
+                    head = (response.status, self._facts(response.headers))
+                    content = await _read(response, request, part)
+                    return Answer(*head, self._without_key(content))
         except MalformedResponseError as error:
             failure: TransportError = error.with_traceback(None)
         except Exception as error:  # aiohttp's, a proxy connector's, a middleware's: anything
