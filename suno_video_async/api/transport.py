@@ -19,7 +19,7 @@ import aiohttp
 from aiohttp import hdrs
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import BytesPayload
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from suno_video_async._util.resolver import ThreadResolver
@@ -206,7 +206,7 @@ class AiohttpTransport:
         self._api_key = api_key.encode()
         self._spellings = _spellings(self._api_key)
         self._lowered = self._api_key.lower()
-        self._fact = lru_cache(maxsize=8)(self._text)  # most answers of a second have the same
+        self._known_facts = lru_cache(maxsize=8)(self._read_facts)  # most answers of a second have the same
         self._headers: Mapping[str, str] = {
             "x-api-key": api_key,
             "User-Agent": USER_AGENT,
@@ -290,7 +290,12 @@ class AiohttpTransport:
 
     def _facts(self, headers: Mapping[str, str]) -> Mapping[str, str]:
         """Return the headers that mean something here, bounded and without the key."""
-        return CIMultiDict([(name, self._fact(headers[name])) for name in FACTS if name in headers])
+        return self._known_facts(*map(headers.get, FACTS))
+
+    def _read_facts(self, *values: str | None) -> Mapping[str, str]:
+        named = zip(FACTS, values, strict=True)
+        facts = CIMultiDict((name, self._text(value)) for name, value in named if value is not None)
+        return CIMultiDictProxy(facts)  # they are kept
 
     def _without_key(self, body: bytes) -> bytes:
         """Take the key out of a body that repeats it, be it spelt with JSON's escapes."""
@@ -355,11 +360,10 @@ async def _read(response: aiohttp.ClientResponse, request: Request, body: bytear
     """Read a whole body into `body`, and give up on one over `MAX_BODY` before it is read, or unpacked, whole."""
     length = int(response.headers.get(hdrs.CONTENT_LENGTH, -1))  # aiohttp's parser lets nothing but digits pass
     if length <= MAX_BODY:
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > MAX_BODY:
-                break
-        else:
+        content = response.content
+        while not content.at_eof() and len(body) <= MAX_BODY:
+            body += await content.readany()
+        if len(body) <= MAX_BODY:
             unpacked = _unpacked(bytes(body), response.headers.get(hdrs.CONTENT_ENCODING, ""))
             if len(unpacked) <= MAX_BODY:
                 return unpacked
