@@ -31,7 +31,7 @@ class Closing:
             APIError: the server is closed: the error that said so.
 
         """
-        for closed in {Lane.ALL, lane}:
+        for closed in {Lane.ALL, lane} if self._closed else ():
             until, error = self._closed.get(closed, (0.0, None))
             if error is not None and self.clock.now() < until:
                 raise error.with_traceback(None)

@@ -218,11 +218,10 @@ class _Window:
 
     def wait(self, now: float) -> float:
         """Return the seconds until a place is free, infinite if a release must come first."""
-        used = self.used(now)
         if self.search is not None:
-            free = self.search.room(used, now) > 0
+            free = self.search.room(self.used(now), now) > 0
         else:
-            free = self.fixed is None or used < self.fixed.requests
+            free = self.fixed is None or self.used(now) < self.fixed.requests
         if free:
             return 0.0
         return self.free_at[0] - now if self.free_at else float("inf")
@@ -322,9 +321,8 @@ class Limiter:
 
     async def acquire(self, lane: Lane = Lane.READ) -> Place:
         """Wait for a place; a cancelled waiter leaves no trace."""
-        create, other = self._waiters.values()
-        if not create and not other and self._wait_for(lane) <= 0:
-            return self._grant(lane)
+        if not self._has_waiters() and self._wait_for(lane, now := self._clock.now()) <= 0:
+            return self._grant(lane, now)
         self._arrivals += 1
         waiter = _Waiter(self._arrivals, lane, asyncio.get_running_loop().create_future())
         self._waiters[lane].append(waiter)
@@ -422,25 +420,28 @@ class Limiter:
         for window in (self._window, self._reads):
             window.fill(self._clock.now())
 
-    def _grant(self, lane: Lane) -> Place:
+    def _has_waiters(self) -> bool:
+        return any(self._waiters.values())
+
+    def _grant(self, lane: Lane, now: float) -> Place:
         place = Place(lane, self._pauses_of(lane))
         for pause in place.probes:
             pause.probe = place
         self._in_flight += 1
-        place.ticket = self._window_of(lane).take(self._clock.now())
+        place.ticket = self._window_of(lane).take(now)
         self._granted += 1
         return place
 
     def _serve(self) -> None:
         """Grant what can be granted now, and set the timer for the moment when more can be."""
-        create, other = self._waiters.values()
-        if not create and not other:
+        if not self._has_waiters():
             return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        now = self._clock.now()
         while heads := [queue[0] for queue in self._waiters.values() if queue]:
-            waits = {waiter.lane: self._wait_for(waiter.lane) for waiter in heads}
+            waits = {waiter.lane: self._wait_for(waiter.lane, now) for waiter in heads}
             ready = [waiter for waiter in heads if waits[waiter.lane] <= 0]
             if not ready:
                 self._set_timer(waits.values())
@@ -448,7 +449,7 @@ class Limiter:
             first = min(ready, key=lambda waiter: waiter.order)
             self._waiters[first.lane].popleft()
             if not first.granted.done():
-                first.granted.set_result(self._grant(first.lane))
+                first.granted.set_result(self._grant(first.lane, now))
 
     def _set_timer(self, waits: Iterable[float]) -> None:
         """Wake up after the shortest of `waits`; an endless one ends with a release, which serves by itself."""
@@ -456,12 +457,11 @@ class Limiter:
         if shortest < float("inf"):
             self._timer = self._clock.call_later(max(shortest, TICK), self._serve)
 
-    def _wait_for(self, lane: Lane) -> float:
+    def _wait_for(self, lane: Lane, now: float) -> float:
         """Return the seconds until a request of `lane` may go, infinite if a release must come first."""
         if self._in_flight >= self.max_connections:
             return float("inf")
-        window, now = self._window_of(lane), self._clock.now()
-        wait = window.wait(now)
+        wait = self._window_of(lane).wait(now)
         for pause in self._pauses_of(lane):
             wait = max(wait, float("inf") if pause.probe else pause.until - now)
         return wait

@@ -111,9 +111,9 @@ def window_from_send() -> Iterator[None]:
     granted: dict[int, float] = {}
     grant, release = Limiter._grant, Limiter.release
 
-    def granting(self: Limiter, lane: Any) -> Place:
-        place = grant(self, lane)
-        granted[id(place)] = self._clock.now()
+    def granting(self: Limiter, lane: Any, now: float) -> Place:
+        place = grant(self, lane, now)
+        granted[id(place)] = now
         return place
 
     def releasing(self: Limiter, place: Place, *, sent: bool = True, answered: bool = True) -> None:
