@@ -373,13 +373,15 @@ def _object(body: bytes) -> Mapping[str, Any]:
 
 def _envelope(answer: Answer, request: Request) -> Mapping[str, Any]:
     """Return the body as an envelope, or `{}` when it is not one; an answer to a question is read leniently."""
-    creating = request.operation is Operation.CREATE_TASK
     envelope = _object(answer.body)
-    if not creating and not _is_envelope(envelope):
-        envelope = {"message": "", **lenient_envelope(answer.body, answer.headers.get("Content-Type", ""))}
-        if not isinstance(envelope["message"], str):
-            envelope["message"] = ""
-    return envelope if _is_envelope(envelope) else {}
+    if _is_envelope(envelope):
+        return envelope
+    if request.operation is Operation.CREATE_TASK:
+        return {}
+    lenient = {"message": "", **lenient_envelope(answer.body, answer.headers.get("Content-Type", ""))}
+    if not isinstance(lenient["message"], str):
+        lenient["message"] = ""
+    return lenient if _is_envelope(lenient) else {}
 
 
 def _is_envelope(envelope: Mapping[str, Any]) -> bool:
