@@ -259,14 +259,17 @@ def test_another_loop_is_told_so() -> None:
     asyncio.run(main())
 
 
-def test_closing_cuts_reads_and_leaves_no_task() -> None:
-    """A read in the air does not hold up the end, and nothing of the client goes on afterwards."""
+async def never(request: Request) -> Any:
+    """Give no answer to a request."""
+    await asyncio.sleep(1e6)
 
-    async def never(request: Request) -> Any:
-        await asyncio.sleep(1e6)
+
+@pytest.mark.parametrize("rate", [RateLimit(20, 10), None])
+def test_closing_cuts_reads_and_leaves_no_task(rate: RateLimit | None) -> None:
+    """A read in flight does not hold up the end, and nothing of the client goes on afterwards."""
 
     async def main() -> None:
-        client, _ = client_of(never)
+        client, _ = client_of(never, rate=rate)
         async with client:
             reader = asyncio.ensure_future(client.balance())
             client.attach("v1")
@@ -275,6 +278,46 @@ def test_closing_cuts_reads_and_leaves_no_task() -> None:
         with pytest.raises(ClientClosedError, match="cut short by the end of the client"):
             await reader
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("cancelled", ["before", "meanwhile"])
+def test_a_caller_that_is_cancelled_while_the_client_closes_stays_cancelled(cancelled: str) -> None:
+    """Without a window both end the same task, and the caller's own end goes on."""
+
+    async def main() -> None:
+        client, _ = client_of(never, rate=None)
+        async with client:
+            reader = asyncio.ensure_future(client.balance())
+            await settle()
+            if cancelled == "before":
+                reader.cancel()
+            closing = asyncio.ensure_future(client.aclose())
+            while not reader.cancelling():
+                await settle(1)
+            if cancelled == "meanwhile":
+                reader.cancel()
+            await closing
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+
+    run_virtual(main())
+
+
+def test_without_a_window_a_cancelled_caller_ends_its_read() -> None:
+    """The connection is free for others at once, since no limit counts what the server still has."""
+
+    async def main() -> None:
+        client, transport = client_of(never, rate=None)
+        async with client:
+            reader = asyncio.ensure_future(client.balance())
+            await settle()
+            reader.cancel()
+            await settle()
+            assert reader.cancelled()
+            assert client._open().calls.limiter.statistics().in_flight == 0
+        assert len(transport.sent) == 1
 
     run_virtual(main())
 

@@ -1,8 +1,9 @@
 """One API call, whole: a place in the window, one physical send, the verdict, the backoff.
 
-A read runs in a task of its own: a cancelled caller stops waiting, but never cuts the send short. A CreateTask
-runs in the task of its submission, which is not cancelled meanwhile. So a place in the window is always held until
-the server is done with its request, and the answer of a submission always reaches the ledger.
+A place in a window is held until the server is done with its request. So a read that takes one runs in a task of
+its own: a cancelled caller stops waiting, but never cuts the send short. Where there is no window, nothing depends
+on it, and a read runs in the task of its caller. A CreateTask runs in the task of its submission, which is not
+cancelled meanwhile: the answer of a submission always reaches the ledger.
 """
 
 from __future__ import annotations
@@ -103,14 +104,19 @@ class Calls:
     closed: bool = False
     closing: Closing = field(init=False)
     _creating: int = field(default=0, init=False)
-    _created: asyncio.Event = field(factory=asyncio.Event, init=False)
-    _reading: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]], init=False)
+    #: The tasks that reads run in, their own or their callers', and whether they have been cut short.
+    _reading: set[asyncio.Task[Any]] = field(factory=set["asyncio.Task[Any]"], init=False)
+    _cut: bool = field(default=False, init=False)
+    #: Set when a read or a CreateTask has ended.
+    _ended: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _has_window: bool = field(init=False)
     _probe: asyncio.Task[None] | None = field(default=None, init=False)
     #: The limits that were reported last.
     _limits: LimitsFound = field(factory=LimitsFound, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.closing = Closing(self.clock)
+        self._has_window = self.limiter.rate is not None or self.limiter.read_rate is not None
 
     async def read(self, request: Request, decode: Callable[[Answer, Request], T]) -> T:
         """Send a call that costs nothing, again if its failure is temporary."""
@@ -184,15 +190,17 @@ class Calls:
         if self._probe is not None:
             self._probe.cancel()
             await asyncio.wait([self._probe])
-        while self._creating:
-            self._created.clear()
-            await self._created.wait()
+        await self._until(lambda: not self._creating)
         await asyncio.sleep(0)  # one that is cancelled before its first step could not tell its caller
-        reading = list(self._reading)
-        for task in reading:
+        self._cut = True
+        for task in self._reading:
             task.cancel()
-        if reading:
-            await asyncio.wait(reading)
+        await self._until(lambda: not self._reading)
+
+    async def _until(self, done: Callable[[], bool]) -> None:
+        while not done():
+            self._ended.clear()
+            await self._ended.wait()
 
     async def _attempt(self, request: Request, decode: Callable[[Answer, Request], T], resend: int = 0) -> T:
         asked = self.clock.now() if self.reporter.hooks else 0.0
@@ -201,6 +209,9 @@ class Calls:
         if self.closed:
             self.limiter.release(place, sent=False, answered=False)
             raise ClientClosedError(f"{request.operation}: the client is closed")
+        trace = self.reporter.trace(resend, since=asked)
+        if not self._has_window:
+            return _value_of(await self._read_in_place(place, request, decode, trace))
         # Its result is a `Result` and never an exception: a future that is not awaited would complain about one.
         ended: asyncio.Future[Result[T]] = asyncio.get_running_loop().create_future()
 
@@ -208,8 +219,29 @@ class Calls:
             if not ended.done():
                 ended.set_result(result)
 
-        self._launch(self._send(place, request, decode, end, self.reporter.trace(resend, since=asked)))
+        self._launch(self._send(place, request, decode, end, trace))
         return _value_of(await ended)
+
+    async def _read_in_place(
+        self,
+        place: Place,
+        request: Request,
+        decode: Callable[[Answer, Request], T],
+        trace: RequestTrace | None,
+    ) -> Result[T]:
+        """Send once, in the task of the caller; the end of the client is told apart from a cancelled caller."""
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        cancellations = task.cancelling()
+        self._reading.add(task)
+        try:
+            return await self._exchange(place, request, decode, trace)
+        except asyncio.CancelledError:
+            if self._cut and task.uncancel() <= cancellations:
+                return Result(None, self._cut_short(request))
+            raise
+        finally:
+            self._reading.discard(task)
+            self._ended.set()
 
     async def create(
         self,
@@ -252,7 +284,7 @@ class Calls:
             result = result or Result(None, self._cut_short(request))
         finally:
             self._creating -= 1
-            self._created.set()
+            self._ended.set()
         return _value_of(result)
 
     def _launch(self, send: Coroutine[Any, Any, None]) -> None:
@@ -276,6 +308,7 @@ class Calls:
         finally:
             end(result or Result(None, self._cut_short(request)))
             self._reading.discard(cast("asyncio.Task[Any]", asyncio.current_task()))
+            self._ended.set()
 
     async def _exchange(
         self,
