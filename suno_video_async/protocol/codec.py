@@ -64,11 +64,11 @@ MAX_KEPT = 64 * 1024
 MAX_DEPTH = 6
 
 _JSON = json.JSONDecoder()
+#: What JSON may have around a value.
+_BLANKS = " \t\n\r"
 _JOB = "/api/v1/client/job/"
 #: Made once: `json.dumps` makes an encoder at each call that has options.
 _json = json.JSONEncoder(ensure_ascii=False).encode
-#: A tuple, since a union would be rebuilt at every call of `isinstance`.
-_NUMBERS = (int, float)
 _TIMES_AND_COST = ("create_at", "complete_at", "duration_s", "credits")
 #: What stands in a URL as it is.
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")
@@ -365,10 +365,11 @@ def _data(answer: Answer, request: Request) -> Mapping[str, Any]:
 def _object(body: bytes) -> Mapping[str, Any]:
     """Return the body as a JSON object, or `{}` when it is none."""
     try:
-        parsed: object = _JSON.decode(body.decode())
+        text = body.decode().strip(_BLANKS)
+        parsed, end = cast("tuple[object, int]", _JSON.raw_decode(text))
     except (ValueError, RecursionError):
         return {}
-    return _mapping(parsed)
+    return _mapping(parsed) if end == len(text) else {}
 
 
 def _envelope(answer: Answer, request: Request) -> Mapping[str, Any]:
@@ -495,7 +496,7 @@ def _beginning(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _number(value: object) -> float | None:
-    if value is None or not isinstance(value, _NUMBERS) or value is True or value is False:
+    if type(value) is not int and type(value) is not float:
         return None
     try:
         return float(value) if math.isfinite(value) else None
