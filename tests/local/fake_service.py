@@ -23,8 +23,8 @@ JOB = "/api/v1/client/job/"
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Return when a condition has come true; real seconds pass, ten at most."""
-    async with asyncio.timeout(10):
+    """Return when a condition has come true; real seconds pass, a minute at most."""
+    async with asyncio.timeout(60):
         while True:
             if condition():
                 return

@@ -174,7 +174,7 @@ async def test_a_doomed_task_is_not_rendered(songs: Path) -> None:
 
 
 async def test_stopping_cancels_renders(songs: Path, own_temporary_folder: Path) -> None:
-    """A stop in the middle of renders is quick, and leaves no thread and no file."""
+    """A stop in the middle of renders does not wait for them, and leaves no thread and no file."""
     async with (
         rendering(songs) as server,
         aiohttp.ClientSession(server.url, headers={"x-api-key": server.api_key}) as session,
@@ -183,8 +183,7 @@ async def test_stopping_cancels_renders(songs: Path, own_temporary_folder: Path)
             await submit(session, "long")
         await until(lambda: statuses(server).count("running") == 2)
         await asyncio.sleep(0.1)
-        begun = asyncio.get_running_loop().time()
-    assert asyncio.get_running_loop().time() - begun < 5
+    assert "success" not in statuses(server), "it waited for their ends"
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("suno-video")]
     assert list(own_temporary_folder.iterdir()) == []
 

@@ -25,7 +25,7 @@ async def test_what_is_in_the_air_is_answered() -> None:
     """A request under way gets its answer, a new one no connection; then the server ends, early."""
     server = quick(faults=[Fault(on="CreateTask", kind="slow:30")])
     await server.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         slow = asyncio.ensure_future(create(server))
         await until(lambda: server.service.stats()["tasks"])
         parts = server._parts
@@ -51,7 +51,7 @@ async def test_an_upload_in_the_air_is_taken() -> None:
     parts = server._parts
     assert parts is not None
     await until(lambda: parts.listener._server.requests_count)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         stopping = asyncio.ensure_future(server.aclose(grace=LONG))
         await asyncio.sleep(0.02)
         writer.write(body[20:])
@@ -66,7 +66,7 @@ async def test_idle_connections_do_not_hold_it_up() -> None:
     """Kept-alive connections without a request are closed, and the server ends early."""
     server = quick()
     await server.start()
-    async with session_of(server) as session, asyncio.timeout(10):
+    async with session_of(server) as session, asyncio.timeout(60):
         async with session.get(BALANCE) as response:
             await response.read()
         await server.aclose(grace=LONG)
@@ -76,7 +76,7 @@ async def test_callbacks_that_are_owed_are_sent(receiver: Receiver) -> None:
     """A video that somebody waits to be called back about is finished, and the call is made."""
     server = quick(render_seconds=30.0)
     await server.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await create(server, callback_url=receiver.url)
         assert server.is_unfinished
         await server.aclose(grace=LONG)
@@ -88,7 +88,7 @@ async def test_what_nobody_waits_for_is_stopped() -> None:
     """A task without a callback is not waited for: nobody could hear of its end."""
     server = quick(render_seconds=1e6)
     await server.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await create(server)
         assert not server.is_unfinished
         await server.aclose(grace=LONG)
@@ -135,7 +135,7 @@ async def test_the_command_finishes_when_told_to(receiver: Receiver) -> None:
     )
     url = (await said.get()).split(" ")[2]
     order = {**ORDER, "callback_url": receiver.url}
-    async with aiohttp.ClientSession(url, headers={"x-api-key": "ak_given"}) as session, asyncio.timeout(10):
+    async with aiohttp.ClientSession(url, headers={"x-api-key": "ak_given"}) as session, asyncio.timeout(60):
         async with session.post(CREATE, json=order) as response:
             assert response.status == 200
         stopping.set()
