@@ -67,7 +67,7 @@ from suno_video_async.polling.poller import Poller
 from suno_video_async.polling.schedule import PollSchedule
 from suno_video_async.protocol import codec
 from suno_video_async.protocol.verdicts import is_absent
-from suno_video_async.ratelimit.limiter import RateLimiter
+from suno_video_async.ratelimit.limiter import Lane, RateLimiter
 from suno_video_async.task import TaskFeed, VideoTask
 
 
@@ -316,7 +316,8 @@ class Engine:
     async def open_ledger(self, ledger: AsyncLedger, must_exist: bool = False) -> None:
         """Open a ledger as this account's, and take from it what bears on the pace.
 
-        The window begins full where another process has just used it; how long tasks take is recalled. That this
+        The window begins full where another process has just used it, and later where that may still be sending,
+        since it has lost the ledger and may not know; how long tasks take is recalled. That this
         process uses it is noted before its first request, for the one after it.
 
         Raises:
@@ -335,9 +336,11 @@ class Engine:
             await ledger.close()
             raise
         self.options.limiter.recall(LimitsFound.load(limits, self.clock.time()))
-        period = self.longest_period
-        if last is not None and period is not None and self.clock.time() - last < 1.5 * period:
+        period, beyond = self.longest_period, ledger.sends_beyond()
+        if last is not None and period is not None and self.clock.time() - last < 1.5 * period + beyond:
             self.options.limiter.assume_used()
+            if beyond:
+                self.options.limiter.pause(Lane.ALL, beyond + period)
         self._durations.recall(durations)
 
     # Buying

@@ -30,6 +30,7 @@ from suno_video_async.errors import (
     BudgetExceeded,
     ClientClosedError,
     LedgerError,
+    LedgerLost,
     MaintenanceError,
     MalformedResponseError,
     RateLimitError,
@@ -410,7 +411,9 @@ class Calls:
                 extra=fields("ledger_failed", operation="CreateTask", task_id=result.value),
             )
             problem = f"{failure} (the submission was sent and {came})"
-            return Result(None, LedgerError(problem, sent=True, task_id=result.value))
+            kind = LedgerLost if isinstance(failure, LedgerLost) else LedgerError
+            temporary = failure.temporary
+            return Result(None, kind(problem, sent=True, task_id=result.value, temporary=temporary))
         return result
 
     async def _record(self, journal: SubmissionJournal, result: Result[Any]) -> None:

@@ -294,6 +294,7 @@ class _Work:
         while True:
             with _unless_lost():
                 await self._take_in()
+                await self._take_word()
                 await self._take_notes()
             await _set_within(EVERY, self._rung)
 
@@ -340,6 +341,11 @@ class _Work:
     async def _take_in(self) -> None:
         while await self.ledger.call(self._shared.take_in, PAGE) == PAGE:
             pass
+
+    async def _take_word(self) -> None:
+        """Follow what an earlier holder has bought whose answer came after it had lost the ledger."""
+        for row in await self.ledger.call(self._shared.take_word):
+            self._group.start_soon(self._convert_again, row.track)
 
     async def _take_notes(self) -> None:
         async with self._taking:

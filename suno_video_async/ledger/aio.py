@@ -135,6 +135,10 @@ class AsyncLedger:
         """Whether it is certain that the ledger is still this process's. Never blocks."""
         return self._holding is None or self._holding.is_fresh()
 
+    def sends_beyond(self) -> float:
+        """Return for how many seconds after it was opened another process may still send with its key."""
+        return self.sync.sends_beyond() if isinstance(self.sync, HeldLedger) else 0.0
+
     async def confirm(self) -> None:
         """Return once it is certain that the ledger is still this process's.
 

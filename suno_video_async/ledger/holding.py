@@ -45,6 +45,13 @@ class HeldLedger(Protocol):
         """End a session that does not answer: what waits for it fails. Never blocks."""
         ...
 
+    def sends_beyond(self) -> float:
+        """Return for how many seconds after this one opened the ledger an earlier holder may still send.
+
+        That is none who has closed it; but one that has lost its session may not know that yet. Never blocks.
+        """
+        ...
+
     def leave(self, nonce: str, task_id: VideoTaskId) -> None:
         """Leave word for the next holder of the task that an attempt has become, after the session's end. Blocks.
 

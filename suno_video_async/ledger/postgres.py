@@ -25,7 +25,7 @@ from suno_video_async._util.words import many
 from suno_video_async.errors import BudgetExceeded, LedgerError, LedgerInUse, LedgerLost, MissingExtraError
 from suno_video_async.ledger.address import LedgerAddress
 from suno_video_async.ledger.commands import INSERT, NEW, UNLESS_THERE
-from suno_video_async.ledger.model import MICRO, Ledger
+from suno_video_async.ledger.model import MICRO, Ledger, LedgerRow
 from suno_video_async.ledger.queries import Connection, Queries, no_ledger, refuse_foreign, sums
 from suno_video_async.ledger.shared import TABLES, TRIGGERS, SharedCommands, leave_note
 from suno_video_async.models import VideoTaskId
@@ -91,8 +91,9 @@ MIGRATIONS = (
     """,
     TRIGGERS,
 )
-#: The name of the schema's version in `meta`, and of the micro-credits that are spent or set aside.
-VERSION, COMMITTED = "schema", "committed"
+#: The names in `meta` of the schema's version, of the micro-credits that are spent or set aside, and of the mark that a
+#: holder has not closed the ledger.
+VERSION, COMMITTED, HELD = "schema", "committed", "held"
 
 #: What the name of a ledger's schema begins with.
 _PREFIX = "suno_video_"
@@ -337,7 +338,7 @@ class PostgresReader(Queries):
                 session.execute(f"SET client_connection_check_interval = '{KEEPALIVES['interval']}s'")
         except psycopg.Error as error:
             session.close()
-            raise LedgerError(f"the ledger {self.name} cannot be used: {_said(error)}") from error
+            raise self._failure(error) from error
         return session
 
     def _refuse_pooler(self, session: Session) -> None:
@@ -498,7 +499,7 @@ class PostgresLedger(SharedCommands, PostgresReader):
         self._kept: int | None = None
         self._now = now
         self._process = os.getpid()
-        self._has_ended_another = False
+        self._has_ended_another = self._is_holder = self._was_left_open = False
 
     def is_same(self, other: Ledger) -> bool:
         """Whether another ledger is this one, or has the same address."""
@@ -614,8 +615,11 @@ class PostgresLedger(SharedCommands, PostgresReader):
             self._take_word(db)
             if self._has_ended_another:  # what it sent last may still be under way: the window begins full
                 self._set_meta("last_place", repr(self._now()))
+            self._was_left_open = self._meta(HELD) is not None
+            self._set_meta(HELD, "yes")
             (self._spent, self._reserved) = sums(db)
             self._kept = -1
+        self._is_holder = True
 
     def _commit(self, db: Connection) -> None:
         """Commit, and with it what other ledgers see that this one has spent and set aside."""
@@ -658,16 +662,25 @@ class PostgresLedger(SharedCommands, PostgresReader):
         )
         return int(self._select(f"SELECT {' + '.join(each)}")[0][0])
 
+    def take_word(self) -> Sequence[LedgerRow]:
+        """Commit what an earlier holder has left since this one opened the ledger; return the rows to confirm."""
+        if not self._select("SELECT EXISTS (SELECT 1 FROM inbox)")[0][0]:
+            return ()
+        with self._transaction() as db:
+            return [self._need(row_id) for row_id in self._take_word(db)]
+
     @staticmethod
-    def _take_word(db: Connection) -> None:
+    def _take_word(db: Connection) -> Sequence[int]:
         """Note what earlier holders have left: the tasks of submissions that are unknown, to be confirmed."""
-        db.execute(
+        found = db.execute(
             "UPDATE attempts SET video_task_id = i.task_id FROM (SELECT nonce, MIN(task_id) FROM inbox"
             " GROUP BY nonce) i (nonce, task_id) WHERE i.nonce = attempts.nonce AND attempts.state = 'unknown'"
             " AND attempts.video_task_id IS NULL"
             " AND NOT EXISTS (SELECT 1 FROM attempts other WHERE other.video_task_id = i.task_id)"
-        )
+            " RETURNING attempts.row_id"
+        ).fetchall()
         db.execute("DELETE FROM inbox")
+        return [int(row_id) for (row_id,) in found]
 
     def _elsewhere(self, keys: Sequence[str]) -> Mapping[str, str]:
         """Return which of these tracks other ledgers of the database have, with their names.
@@ -721,6 +734,19 @@ class PostgresLedger(SharedCommands, PostgresReader):
         """End a session that does not answer: what waits for it fails, and the ledger is lost."""
         if isinstance(self._connection, Session):
             self._connection.cut()
+
+    def sends_beyond(self) -> float:
+        """Return for how many seconds after this one opened the ledger an earlier holder may still send."""
+        return FRESH if self._was_left_open else 0.0
+
+    def close(self) -> None:
+        """Close it, and let others write; harmless if it is not open."""
+        self._leave_group()
+        if self._is_holder:
+            self._is_holder = False
+            with contextlib.suppress(LedgerError), self._transaction() as db:  # one that is lost stays marked
+                db.execute("DELETE FROM meta WHERE name = ?", (HELD,))
+        super().close()
 
     def leave(self, nonce: str, task_id: VideoTaskId) -> None:
         """Leave word, over a session of its own, of the task that an attempt has become."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 from attrs import frozen
 
 from suno_video_async.ledger.commands import Commands
+from suno_video_async.ledger.model import LedgerRow
 from suno_video_async.ledger.queries import Connection
 from suno_video_async.models import Track
 
@@ -72,6 +73,10 @@ class SharedLedger(Protocol):
 
     def has_unclaimed(self) -> bool:
         """Whether there are rows to buy that no run has claimed so far."""
+        ...
+
+    def take_word(self) -> Sequence[LedgerRow]:
+        """Commit what an earlier holder has left since this one opened the ledger; return the rows to confirm."""
         ...
 
     def leave_note(self, kind: str, content: dict[str, Any]) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from suno_video_async import Answer
 from suno_video_async.api.calls import RECORDING, Calls, Result
-from suno_video_async.errors import LedgerError
+from suno_video_async.engines.supervision import Again, when_again
+from suno_video_async.errors import LedgerError, LedgerLost
 from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause
@@ -90,3 +91,23 @@ def test_a_ledger_that_takes_no_result_does_not_hide_what_was_bought(
     assert (error.sent, error.task_id) == (True, "v1" if "v1" in came else None)
     assert f"the disk is full (the submission was sent and {came}" in str(error)
     assert f"a submission was sent and {came}" in caplog.text
+
+
+@pytest.mark.parametrize("failure", [LedgerLost("the session has ended"), LedgerError("busy", temporary=True)])
+def test_why_a_ledger_took_no_result_decides_what_a_supervisor_does(failure: LedgerError) -> None:
+    """A ledger that is lost, or out of reach for a while, is taken again, by whichever part fails first."""
+
+    class Failing(SqliteLedger):
+        def move(self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
+            raise failure
+
+    async def run() -> LedgerError:
+        client, _ = client_of(lambda _: answer({"task_id": "v1"}), ledger=Failing())
+        async with client:
+            with pytest.raises(LedgerError) as caught:
+                await client.submit(TRACK)
+            return caught.value
+
+    error = run_virtual(run())
+    assert (type(error), error.temporary) == (type(failure), failure.temporary)
+    assert when_again(error) is Again.SOON

@@ -37,6 +37,7 @@ class HeldLedger(SqliteLedger):
         self.confirmed = 0.0
         self.left = dict[str, str]()
         self.refuses_results = False
+        self.beyond, self.is_used = 0.0, False
 
     @property
     def at(self) -> float:
@@ -52,6 +53,12 @@ class HeldLedger(SqliteLedger):
 
     def cut(self) -> None:
         self.ends = self.at
+
+    def sends_beyond(self) -> float:
+        return self.beyond
+
+    def last_place(self) -> float | None:
+        return math.inf if self.is_used else super().last_place()
 
     def leave(self, nonce: str, task_id: VideoTaskId) -> None:
         self.left[task_id] = nonce
@@ -108,6 +115,16 @@ def test_nothing_is_sent_until_a_silent_session_has_answered() -> None:
     assert not [at for at in sent if 17.0 <= at < 30.0], "its last answer was older than five seconds"
     assert [at for at in sent if at >= 30.0]
     assert (states, raised) == ({"succeeded": 60}, None)
+
+
+@pytest.mark.parametrize(("beyond", "first"), [(0.0, 10.0), (5.0, 15.0)])
+def test_a_holder_that_may_still_be_sending_is_waited_for(beyond: float, first: float) -> None:
+    """One that has lost the ledger may not know it for seconds: the window begins when its last request is out."""
+    ledger = HeldLedger()
+    ledger.beyond, ledger.is_used = beyond, True
+    states, sent, _ = converted(ledger)
+    assert min(sent) == pytest.approx(first)
+    assert states == {"succeeded": 60}
 
 
 def test_the_loss_of_the_session_ends_all_use_of_the_api() -> None:

@@ -40,6 +40,9 @@ class Session:
     def cut(self) -> None:
         self.cuts += 1
 
+    def sends_beyond(self) -> float:
+        return 0.0
+
     def leave(self, nonce: str, task_id: VideoTaskId) -> None:
         self.ping()
         self.left.append((nonce, task_id))
@@ -167,7 +170,7 @@ class Held(SqliteLedger):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.ping, self.is_fresh, self.cut = session.ping, session.is_fresh, session.cut
-        self.leave = session.leave
+        self.leave, self.sends_beyond = session.leave, session.sends_beyond
 
 
 def opener() -> Callable[[AsyncLedger, bool], Awaitable[None]]:

@@ -158,6 +158,20 @@ async def test_a_decision_beside_a_running_worker(
     assert (await asyncio.to_thread(server.stats))["charged"] == (2 if verb == "resend" else 1)
 
 
+async def test_word_of_an_earlier_holder_is_taken_while_a_worker_runs(database: str, server: VideoServer) -> None:
+    """Its answer came after it had lost the ledger, and the next one had begun by then: the video is finished."""
+    scene = Scene(database, server)
+    await asyncio.to_thread(server.set_faults, LOST)
+    async with scene.working():
+        await load(scene.tracks("a"), scene.address)
+        await scene.until(a="unknown")
+        (task,) = (await asyncio.to_thread(server.tasks))["video"]
+        nonce = await asyncio.to_thread(scene.nonce)
+        await asyncio.to_thread(PostgresLedger(scene.address).leave, nonce, task["task_id"])
+        await scene.until(a="succeeded")
+    assert (await asyncio.to_thread(server.stats))["charged"] == 1
+
+
 async def test_the_worker_looks_as_soon_as_something_is_left(
     database: str, server: VideoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

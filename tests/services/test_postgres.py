@@ -262,6 +262,22 @@ def test_a_session_that_cannot_be_set_up(address: str, monkeypatch: pytest.Monke
         opened(address)
 
 
+def test_a_server_that_goes_while_a_session_is_set_up(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is one that may come back: a worker tries again."""
+    monkeypatch.setattr(postgres, "SETTINGS", {"statement_timeout": "0"})
+    execute = Session.execute
+
+    def ended(self: Session, statement: str, values: Any = (), /) -> Any:
+        self.cut()
+        return execute(self, statement, values)
+
+    monkeypatch.setattr(Session, "execute", ended)
+    with pytest.raises(LedgerError, match="cannot be used") as caught:
+        opened(address)
+    assert caught.value.temporary
+    assert not isinstance(caught.value, LedgerLost)
+
+
 def test_a_schema_that_a_person_made_is_used(database: str) -> None:
     """So a role needs no right to make one."""
     with psycopg.connect(database, autocommit=True) as admin:
@@ -398,6 +414,33 @@ def test_word_that_was_left_is_taken_in_by_the_next_holder(
     with pytest.raises(LedgerError, match="does not exist"):
         found.leave("nonce", VideoTaskId("v"))
     found.close()
+
+
+def test_word_that_is_left_later_is_taken_in_when_asked_for(ledger: PostgresLedger) -> None:
+    """The earlier holder's answer may come after the next one has opened the ledger."""
+    row, _ = row_in(ledger, State.UNKNOWN, "s1"), row_in(ledger, State.UNKNOWN, "s2")
+    nonces = dict(ledger._select("SELECT row_id, nonce FROM attempts"))
+    assert ledger.take_word() == ()
+    ledger.leave(nonces[row.id], VideoTaskId("late"))
+    assert [(one.id, one.state, one.video_task_id) for one in ledger.take_word()] == [
+        (row.id, State.UNKNOWN, "late")
+    ]
+    assert ledger.take_word() == ()
+
+
+def test_a_holder_that_has_not_closed_its_ledger_may_still_send(
+    database: str, address: str, ledger: PostgresLedger
+) -> None:
+    """For as long as an answer of its session counts as fresh; then the next one has the key for itself."""
+    assert ledger.sends_beyond() == 0.0
+    end(database, ledger)
+    ledger.close()
+    taken = opened(address)
+    assert taken.sends_beyond() == FRESH
+    taken.close()
+    again = opened(address)
+    assert again.sends_beyond() == 0.0
+    again.close()
 
 
 def test_an_answer_is_fresh_for_five_seconds(ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch) -> None:
