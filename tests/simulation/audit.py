@@ -284,14 +284,17 @@ class Audit:
         self.say(f"ledger {what} {'/'.join(key)}: {old} -> {new}")
         if old is None and new != "planned":
             raise Violation(f"{key} begins as {new}")
-        moves = _MOVES | _CALLED if self.calling else _MOVES
-        if old is not None and old != new and (old, new) not in moves:
+        if old is not None and old != new and not self.may_move(old, new):
             raise Violation(f"{key} went from {old} to {new}")
         if old != new:
             self._check_reason(key, old, new)
         self.states[key] = new
         self.world.progress_at = self.world.moment
         self.happened("write")
+
+    def may_move(self, old: str, new: str) -> bool:
+        """Whether a run may make a move."""
+        return (old, new) in (_MOVES | _CALLED if self.calling else _MOVES)
 
     def _check_reason(self, key: Key, old: str | None, new: str) -> None:
         """A row leaves `submitting` only for what the client has really seen."""

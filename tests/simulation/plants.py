@@ -9,14 +9,20 @@ from itertools import count
 from typing import Any
 from unittest.mock import patch
 
+import psycopg
+
 from suno_video_async import SunoVideoError, Track, TransportError
 from suno_video_async.api import calls
+from suno_video_async.batch import conversion
 from suno_video_async.batch.budget import Budget
 from suno_video_async.callbacks import Inbox
-from suno_video_async.ledger import copies, group_commit, journal, schema
+from suno_video_async.errors import LedgerError
+from suno_video_async.ledger import copies, group_commit, journal, postgres, schema
+from suno_video_async.ledger.address import LedgerAddress
 from suno_video_async.ledger.copies import Doubt, Facts
 from suno_video_async.ledger.group_commit import GroupCommit
 from suno_video_async.ledger.model import LedgerRow, Transition
+from suno_video_async.ledger.postgres import PostgresLedger, Session
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import RateLimit, TaskSnapshot, VideoTaskId
@@ -242,6 +248,62 @@ def climb_after_refusal() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def second_connection() -> Iterator[None]:
+    """A session that is lost is replaced by another one, as a pool of connections does."""
+
+    def execute(self: Session, statement: str, values: Sequence[Any] = (), /) -> Any:
+        try:
+            return real(self, statement, values)
+        except psycopg.Error:
+            connected = postgres._connected(LedgerAddress.parse("postgresql:///?ledger=one"))
+            if not self.is_lost or isinstance(connected, LedgerError):
+                raise
+            self.connection = connected
+            return real(self, statement, values)
+
+    real = Session.execute
+    with patch.object(Session, "execute", execute):
+        yield
+
+
+@contextmanager
+def no_ping() -> Iterator[None]:
+    """Nothing is asked before a send: the ledger counts as held until its loss is known."""
+    with patch.object(PostgresLedger, "is_fresh", lambda _: True):
+        yield
+
+
+@contextmanager
+def in_flight_last() -> Iterator[None]:
+    """The next holder takes up what is in flight after what is to be bought."""
+    paid, to_buy = conversion._PAID, conversion._TO_BUY
+    with patch.object(conversion, "_PAID", to_buy), patch.object(conversion, "_TO_BUY", paid):
+        yield
+
+
+@contextmanager
+def word_at_opening_only() -> Iterator[None]:
+    """Word that is left once the next holder has begun is not taken in by it."""
+    with patch.object(PostgresLedger, "take_word", lambda _: ()):
+        yield
+
+
+@contextmanager
+def next_at_once() -> Iterator[None]:
+    """The next holder does not wait for one that has lost the ledger and may still be sending."""
+    with patch.object(PostgresLedger, "sends_beyond", lambda _: 0.0):
+        yield
+
+
+#: Of the simulation with a ledger that workers share.
+SHARED_PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
+    "second-connection": second_connection,
+    "no-ping": no_ping,
+    "in-flight-last": in_flight_last,
+    "word-at-opening-only": word_at_opening_only,
+    "next-at-once": next_at_once,
+}
 PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "resend-after-timeout": resend_after_timeout,
     "commit-late": commit_late,
@@ -263,4 +325,4 @@ PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
 
 def planted(name: str | None) -> AbstractContextManager[Any]:
     """Put one bug in, for a while; None puts in nothing."""
-    return ExitStack() if name is None else PLANTS[name]()
+    return ExitStack() if name is None else {**PLANTS, **SHARED_PLANTS}[name]()

@@ -108,6 +108,32 @@ def simulate(seed: int, *, trace: bool = False) -> Report:
     return Report(seed, violation, met, lines, time.perf_counter() - started)
 
 
+def service_of(scenario: Scenario, world: World) -> ApiService:
+    """Return the service that a seed's clients use."""
+    ids = stream(scenario.seed, "ids")
+    producer = SimulatedProducer(
+        world,
+        MediaFile.of_bytes(b"video", "video/mp4", 0.0),
+        scenario.duration,
+        sigma=scenario.sigma,
+        seed=scenario.seed,
+    )
+    return ApiService(
+        clock=world,
+        producer=producer,
+        library=_NoSongs(),
+        keys=[KEY],
+        credits=scenario.credits,
+        cost=2.0,
+        rate=scenario.rate,
+        read_rate=scenario.read_rate,
+        max_running=scenario.max_running,
+        faults=scenario.faults,
+        seed=scenario.seed,
+        make_id=lambda: f"v{ids.getrandbits(64):016x}",
+    )
+
+
 @contextmanager
 def cheap_garbage() -> Iterator[None]:
     """Keep what is loaded already out of the garbage collector's rounds, which each seed then can afford."""
@@ -129,29 +155,7 @@ class Simulation:
         self.scenario = scenario
         self.world = World()
         self.audit = Audit(scenario, self.world, path, trace)
-        ids = stream(scenario.seed, "ids")
-        producer = SimulatedProducer(
-            self.world,
-            MediaFile.of_bytes(b"video", "video/mp4", 0.0),
-            scenario.duration,
-            sigma=scenario.sigma,
-            seed=scenario.seed,
-        )
-        self.service = ApiService(
-            clock=self.world,
-            producer=producer,
-            library=_NoSongs(),
-            keys=[KEY],
-            credits=scenario.credits,
-            cost=2.0,
-            rate=scenario.rate,
-            read_rate=scenario.read_rate,
-            max_running=scenario.max_running,
-            faults=scenario.faults,
-            seed=scenario.seed,
-            make_id=lambda: f"v{ids.getrandbits(64):016x}",
-        )
-        self.audit.service = self.service
+        self.service = self.audit.service = service_of(scenario, self.world)
         self.copies: list[Image] = []
         self.caller = None
         if scenario.calling is not None:

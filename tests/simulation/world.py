@@ -28,9 +28,8 @@ T = TypeVar("T")
 EPOCH = 1_700_000_000.0
 #: Virtual seconds without a request, a ledger write or an outcome after which a run counts as stuck.
 PATIENCE = 4 * 3600.0
-#: Loop steps after which one life counts as running in circles, and how many each virtual second adds: with a
-#: window of a second, the time of the last request alone is noted twice in each, at ten steps a note.
-MOST_STEPS, STEPS_A_SECOND = 300_000, 40
+#: Loop steps after which one life counts as running in circles.
+MOST_STEPS = 300_000
 
 
 class Violation(Exception):  # noqa: N818  it is what the simulation looks for
@@ -200,6 +199,10 @@ class SimLoop(VirtualLoop):
 
     """
 
+    #: How many steps each virtual second adds to what it may take: with a window of a second, the time of the last
+    #: request alone is noted twice in each, at ten steps a note.
+    steps_a_second = 40
+
     def __init__(self, world: World, order: int | None) -> None:
         super().__init__()
         self.world = world
@@ -230,7 +233,7 @@ class SimLoop(VirtualLoop):
             self.at_steps[self.steps]()
         if self.crashing:
             raise Crash
-        if self.steps > MOST_STEPS and self.steps > MOST_STEPS + STEPS_A_SECOND * (self.time() - self._began):
+        if self.steps > MOST_STEPS and self.steps > MOST_STEPS + self.steps_a_second * (self.time() - self._began):
             raise Violation(f"running in circles: {self.steps} steps in one life")
 
     def _run_once(self) -> None:

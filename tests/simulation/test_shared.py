@@ -1,0 +1,66 @@
+"""Workers on one ledger in PostgreSQL, whose sessions are lost, in virtual time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.simulation.plants import planted
+from tests.simulation.run import cheap_garbage
+from tests.simulation.shared import simulate_shared
+
+#: A process that is killed closes nothing, and what it had open says so.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
+
+#: Quick enough for every change; `nox -s simulate -- --shared --seeds 0:2000` runs many.
+SEEDS = range(6)
+#: A seed that finds a planted bug, and what the violation says.
+FOUND_AT = {
+    "second-connection": (2, "which does not hold the ledger"),
+    "no-ping": (24, "which has lost the ledger"),
+    "in-flight-last": (8, "which is in flight"),
+    "word-at-opening-only": (24, "though word of its task was left"),
+    "next-at-once": (155, "requests in one window"),
+}
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_calls() -> None:
+    """Let the store be used in place: in virtual time there is no thread to go to."""
+
+
+@pytest.fixture(autouse=True)
+def quick_rounds_of_the_garbage_collector() -> Iterator[None]:
+    with cheap_garbage():
+        yield
+
+
+def test_nothing_is_lost_and_nothing_is_bought_twice() -> None:
+    """Whoever loses the ledger, at whatever moment, the next holder goes on, and all holders keep to one limit."""
+    met = Counter[str]()
+    for seed in SEEDS:
+        report = simulate_shared(seed)
+        again = f"python -m tests.simulation --shared --seed {seed} --trace"
+        assert report.violation is None, f"{report.violation}: {again}"
+        met += report.met
+    assert met["holders"] > 2 * len(SEEDS)
+    assert met["word left"]
+
+
+def test_a_seed_is_the_same_each_time() -> None:
+    """The same seed gives the same run, to the last line of its trace."""
+    first, again = simulate_shared(2, trace=True), simulate_shared(2, trace=True)
+    assert first.trace == again.trace
+    assert first.trace
+
+
+@pytest.mark.parametrize("name", FOUND_AT)
+def test_a_planted_bug_is_found(name: str) -> None:
+    """The checks see a bug that is put in on purpose, at a seed in which it shows."""
+    seed, says = FOUND_AT[name]
+    with planted(name):
+        assert says in (simulate_shared(seed).violation or "")
