@@ -18,7 +18,7 @@ from suno_video_async.clock import SystemClock
 from suno_video_async.engines import holder
 from suno_video_async.engines.holder import Holder, WorkOptions
 from suno_video_async.ledger.address import LedgerAddress
-from suno_video_async.ledger.model import all_rows
+from suno_video_async.ledger.model import LedgerRow, all_rows
 from suno_video_async.ledger.postgres import Bell
 from suno_video_async.ledger.shared import Note
 from suno_video_async.ledger.sqlite import SqliteLedger
@@ -59,6 +59,9 @@ class Shared(SqliteLedger):
 
     def has_unclaimed(self) -> bool:
         return bool(self._select("SELECT EXISTS (SELECT 1 FROM rows WHERE state = 'planned' AND run = 0)")[0][0])
+
+    def take_word(self) -> Sequence[LedgerRow]:
+        return ()
 
     def notes(self, limit: int = 100) -> Sequence[Note]:
         return [][:limit]

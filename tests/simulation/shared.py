@@ -33,7 +33,8 @@ from suno_video_async.engines.worker import Worker
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger import group_commit, journal, opened
 from suno_video_async.ledger.address import LedgerAddress
-from suno_video_async.ledger.postgres import FRESH, PostgresLedger
+from suno_video_async.ledger.postgres import FRESH, Bell, PostgresLedger
+from suno_video_async.ledger.shared import SharedCommands
 from suno_video_async.local.faults import Fault, FaultPlan
 from suno_video_async.models import RateLimit, VideoTaskId
 from tests.simulation.audit import Audit, Outage
@@ -313,6 +314,8 @@ class WatchedPostgres(PostgresLedger):
     def __init__(self, address: LedgerAddress, audit: SharedAudit, now: Callable[[], float]) -> None:
         super().__init__(address, now=now)
         self._audit = audit
+
+    _insert_many = SharedCommands._insert_many  # there is no COPY here
 
     def _recall(self) -> None:
         self._audit.opening = "yes"
@@ -735,14 +738,18 @@ class SharedSimulation:
         def runner() -> RunBlocking:
             return lambda call: self._process().run_blocking(call)
 
-        def as_ledger(address: LedgerAddress) -> WatchedPostgres:
+        def ledger_at(address: LedgerAddress, **_: object) -> WatchedPostgres:
             return WatchedPostgres(address, self.audit, self.world.time)
+
+        def refuse(_: object) -> int:
+            raise NotImplementedError
 
         with ExitStack() as stack:
             for module in (holder, opened, journal, group_commit):
                 stack.enter_context(patch.object(module, "in_one_thread", runner))
             stack.enter_context(patch.object(holder, "SunoVideoClient", self._client))
-            stack.enter_context(patch.object(holder, "as_ledger", as_ledger))
+            stack.enter_context(patch.object(holder, "PostgresLedger", ledger_at))
+            stack.enter_context(patch.object(Bell, "open", refuse))
             stack.enter_context(patch.object(worker, "CONTEND", self.scenario.contends_every))
             stack.enter_context(patch.object(KeyEntry, "api_key", lambda _: KEY))
             yield
