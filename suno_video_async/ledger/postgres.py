@@ -91,8 +91,8 @@ MIGRATIONS = (
     """,
     TRIGGERS,
 )
-#: The names in `meta` of the schema's version, of the micro-credits that are spent or set aside, and of the mark that
-#: a holder has not closed the ledger.
+#: The names in `meta` of the schema's version, of the micro-credits that are spent or set aside, and of the mark
+#: that a holder has not closed the ledger.
 VERSION, COMMITTED, HELD = "schema", "committed", "held"
 
 #: What the name of a ledger's schema begins with.
