@@ -189,8 +189,12 @@ class RowProcessor:
         """Do what a row needs, when no other part of the client works on it."""
         if claim.repeated:
             return _known(claim.row, "skipped")
-        async with self.ledger.register.working(claim.row.id) as work.claimed:
+        register, row_id = self.ledger.register, claim.row.id
+        work.claimed = await register.begin_when_free(row_id)
+        try:
             return await self._continue(await self._current(claim), work)
+        finally:
+            register.end(row_id)
 
     async def _current(self, claim: Claim) -> Claim:
         """Return a claim with its row as it stands now: another part of the client may have worked on it."""

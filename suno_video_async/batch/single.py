@@ -104,7 +104,7 @@ class SingleSubmissions:
             return end
         if not isinstance(end, BudgetExceeded | ClientClosedError):
             raise end
-        await work.ended.wait()  # the other's budget or end is not this caller's
+        await work.until_ended()  # the other's budget or end is not this caller's
         self._engine.checked()
         return None
 

@@ -8,8 +8,6 @@ says then. So a track is bought once, and no row is mistaken for an interrupted 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 
@@ -17,24 +15,39 @@ class RowWork:
     """The work of one part of a client on one row."""
 
     def __init__(self) -> None:
-        self.ended: asyncio.Event = asyncio.Event()
         self.outcome: asyncio.Future[Any] | None = None
-        self._submits = asyncio.Event()
+        self._has_ended = False
+        self._changed: asyncio.Event | None = None  # made by what waits: few rows are waited for
 
     def submit(self, outcome: asyncio.Future[Any]) -> None:
         """Note that the row is being submitted, and what its outcome will be in."""
         self.outcome = outcome
-        self._submits.set()
+        self._wake()
 
     def end(self) -> None:
         """Wake everything that waits for the submission or for the end."""
-        self._submits.set()
-        self.ended.set()
+        self._has_ended = True
+        self._wake()
 
     async def submission(self) -> asyncio.Future[Any] | None:
         """Wait until the row is being submitted, and return the future outcome; None if the work ends without."""
-        await self._submits.wait()
+        while self.outcome is None and not self._has_ended:
+            await self._change()
         return self.outcome
+
+    async def until_ended(self) -> None:
+        """Wait for the end."""
+        while not self._has_ended:
+            await self._change()
+
+    async def _change(self) -> None:
+        self._changed = self._changed or asyncio.Event()
+        await self._changed.wait()
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, None
+        if changed is not None:
+            changed.set()
 
 
 class WorkRegister:
@@ -66,13 +79,8 @@ class WorkRegister:
         else:
             outcome.add_done_callback(free)
 
-    @asynccontextmanager
-    async def working(self, row_id: int) -> AsyncGenerator[RowWork, None]:
-        """Wait until a row is free, and work on it while the block runs."""
+    async def begin_when_free(self, row_id: int) -> RowWork:
+        """Wait until a row is free, and begin to work on it; `end` must follow."""
         while (other := self.find(row_id)) is not None:
-            await other.ended.wait()
-        work = self.begin(row_id)
-        try:
-            yield work
-        finally:
-            self.end(row_id)
+            await other.until_ended()
+        return self.begin(row_id)

@@ -12,10 +12,11 @@ async def test_the_second_waits_for_the_end_of_the_first() -> None:
     register, order = WorkRegister(), list[str]()
 
     async def work(name: str) -> None:
-        async with register.working(1):
-            order.append(name)
-            await asyncio.sleep(0)
-            order.append(name)
+        await register.begin_when_free(1)
+        order.append(name)
+        await asyncio.sleep(0)
+        order.append(name)
+        register.end(1)
 
     await asyncio.gather(work("a"), work("b"), work("c"))
     assert order == ["a", "a", "b", "b", "c", "c"]
@@ -25,29 +26,33 @@ async def test_the_second_waits_for_the_end_of_the_first() -> None:
 async def test_a_row_is_free_only_when_its_submission_has_an_outcome() -> None:
     """A send that outlives the work on its row keeps the row."""
     register, outcome = WorkRegister(), asyncio.get_running_loop().create_future()
-    async with register.working(1) as work:
-        work.submit(outcome)
+    work = await register.begin_when_free(1)
+    work.submit(outcome)
+    register.end(1)
     assert register.find(1) is work
     assert await work.submission() is outcome
     outcome.set_result(None)
-    await work.ended.wait()
+    await work.until_ended()
     assert register.find(1) is None
 
 
 async def test_work_that_submits_nothing_says_so_at_its_end() -> None:
     """Who waits for its submission goes on then."""
     register = WorkRegister()
-    async with register.working(1) as work:
-        waiting = asyncio.ensure_future(work.submission())
-        await asyncio.sleep(0)
-        assert not waiting.done()
+    work = await register.begin_when_free(1)
+    waiting = asyncio.ensure_future(work.submission())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    register.end(1)
     assert await waiting is None
 
 
 async def test_work_whose_submission_has_ended_ends_at_once() -> None:
     """Nothing is waited for any more."""
     register, outcome = WorkRegister(), asyncio.get_running_loop().create_future()
-    async with register.working(1) as work:
-        work.submit(outcome)
-        outcome.set_result(None)
-    assert work.ended.is_set()
+    work = await register.begin_when_free(1)
+    work.submit(outcome)
+    outcome.set_result(None)
+    register.end(1)
+    assert register.find(1) is None
+    await work.until_ended()
