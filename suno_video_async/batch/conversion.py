@@ -157,8 +157,11 @@ class Conversion:
 
         """
         self._engine.on_own_loop()
+        receiving = self._receiving
         try:
-            return await self._receiving.receive()
+            with contextlib.suppress(anyio.WouldBlock):
+                return receiving.receive_nowait()  # `receive` goes through the loop even if there is one
+            return await receiving.receive()
         except anyio.ClosedResourceError:
             raise ClientClosedError("the conversion was left: it has no more outcomes") from None
         except anyio.EndOfStream:
@@ -390,14 +393,12 @@ class Conversion:
             if self._source is None and isinstance(claim, Claim) and claim.repeated:
                 return  # it was paid for, and has failed or was not bought after all: its outcome says so
             outcome = await self._rows.process(claim, work)
-            await send.send(
-                evolve(
-                    outcome,
-                    location=work.location,
-                    seconds=self._engine.clock.now() - work.started,
-                    requests=work.requests,
-                )
-            )
+            seconds = self._engine.clock.now() - work.started
+            outcome = evolve(outcome, location=work.location, seconds=seconds, requests=work.requests)
+            try:
+                send.send_nowait(outcome)  # `send` goes through the loop even if there is room
+            except anyio.WouldBlock:
+                await send.send(outcome)
         finally:
             self._room.release()
 

@@ -246,7 +246,10 @@ class RowProcessor:
                 return Outcome(track=claim.row.track, state="planned", error=self.stop_signal.reason)
             work.submission = self._submission(claim.row, work)
             work.sends += 1
-            work.task = await work.submission.wait()
+            try:
+                work.task = await work.submission.wait()
+            finally:
+                self.stop_signal.release(work.submission)
             self._witness.accepted(claim.row.id)
         except LedgerError:
             raise

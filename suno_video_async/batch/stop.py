@@ -47,11 +47,17 @@ class StopSignal:
         return list(self._submissions)
 
     def watch(self, submission: Submission) -> None:
-        """Abandon a submission when the conversion is stopped, unless it is finished."""
+        """Abandon a submission when the conversion is stopped, unless it is finished; `release` must follow."""
         self._submissions[submission] = None
-        submission.outcome.add_done_callback(lambda _: self._submissions.pop(submission, None))
         if self.stopping:  # while the ledger was asked
             submission.abandon()
+
+    def release(self, submission: Submission) -> None:
+        """Forget a submission that its row does not wait for any more, once it is finished."""
+        if submission.outcome.done():
+            del self._submissions[submission]
+        else:
+            submission.outcome.add_done_callback(lambda _: self._submissions.pop(submission))
 
     def stop(self) -> None:
         """Submit no more."""
