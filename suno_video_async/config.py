@@ -9,6 +9,7 @@ import re
 import ssl
 import warnings
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from os import PathLike
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -156,9 +157,17 @@ def read_key_file(path: Path) -> Mapping[str, str]:
 
     """
     try:
-        found = dotenv_values(path, interpolate=False)
+        return _with_values(dotenv_values(path, interpolate=False))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the key file cannot be read: {type(error).__name__}") from None
+
+
+def names_in(text: str) -> Mapping[str, str]:
+    """Return the names in the text of a key file that have a value."""
+    return _with_values(dotenv_values(stream=StringIO(text), interpolate=False))
+
+
+def _with_values(found: Mapping[str, str | None]) -> Mapping[str, str]:
     return {name: value for name, value in found.items() if value}
 
 

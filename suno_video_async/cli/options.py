@@ -39,31 +39,40 @@ DEFAULT_OUTPUT_DIR = Path("videos")
 STDIN = Path("-")
 
 
-def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> RateLimit | None:
-    """Read `20/10`, as a click callback."""
+def _rate_or(ctx: click.Context, param: click.Parameter, value: str | None, *words: str) -> RateLimit | str | None:
+    """Read `20/10`, or one of the words that are allowed besides."""
+    if value is None or value in words:
+        return value
     try:
-        return None if value is None else RateLimit.parse(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
+        return RateLimit.parse(value)
+    except ValueError:
+        besides = "".join(f", or {word}" for word in words)
+        problem = f"a rate is REQUESTS/SECONDS, such as 20/10{besides}, not {value!r}"
+        raise click.BadParameter(problem, ctx, param) from None
 
 
-def parse_rate_or_none(ctx: click.Context, param: click.Parameter, value: str) -> RateLimit | None:
+def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> object:
+    """Read `20/10`, as a click callback."""
+    return _rate_or(ctx, param, value)
+
+
+def parse_rate_or_none(ctx: click.Context, param: click.Parameter, value: str) -> object:
     """Read `20/10` or `unlimited`, as a click callback."""
-    return parse_rate(ctx, param, None if value == "unlimited" else value)
+    return _without_limit(_rate_or(ctx, param, value, "unlimited"))
 
 
-def parse_rate_auto_or_none(
-    ctx: click.Context, param: click.Parameter, value: str
-) -> RateLimit | Literal["auto"] | None:
+def parse_rate_auto_or_none(ctx: click.Context, param: click.Parameter, value: str) -> object:
     """Read `20/10`, `auto` or `unlimited`, as a click callback."""
-    return "auto" if value == "auto" else parse_rate_or_none(ctx, param, value)
+    return _without_limit(_rate_or(ctx, param, value, "auto", "unlimited"))
 
 
-def parse_rate_or_auto(
-    ctx: click.Context, param: click.Parameter, value: str | None
-) -> RateLimit | Literal["auto"] | None:
+def parse_rate_or_auto(ctx: click.Context, param: click.Parameter, value: str | None) -> object:
     """Read `20/10` or `auto`, as a click callback."""
-    return "auto" if value == "auto" else parse_rate(ctx, param, value)
+    return _rate_or(ctx, param, value, "auto")
+
+
+def _without_limit(rate: RateLimit | str | None) -> RateLimit | str | None:
+    return None if rate == "unlimited" else rate
 
 
 def public_url(_: click.Context, __: click.Parameter, value: str | None) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from attrs import evolve, fields, frozen
 
 from suno_video_async._util.toml import check_fields, load_tables
-from suno_video_async.config import check_base_url, read_key_file
+from suno_video_async.config import check_base_url, names_in
 from suno_video_async.errors import ConfigurationError
 from suno_video_async.ledger.address import is_name
 from suno_video_async.models import RateLimit
@@ -105,7 +105,7 @@ class KeyEntry:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not text"
             raise ConfigurationError(f"key {self.name}: its file {path} cannot be read: {reason}") from None
-        key = read_key_file(path).get("CRUN_API_KEY", "").strip() if "=" in text else text
+        key = names_in(text).get("CRUN_API_KEY", "").strip() if "=" in text else text
         if not key or len(key.split()) != 1:
             raise ConfigurationError(
                 f"key {self.name}: its file {path} must hold the key alone, or a line CRUN_API_KEY=…"

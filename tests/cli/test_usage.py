@@ -50,7 +50,7 @@ def test_version(home: Home) -> None:
         (["unknown", "lst", "--ledger", "l.db"], "did you mean list?"),
         (["completion", "tcsh"], "bash"),
         (["convert", "c.csv", "--rate", "fast"], "20/10"),
-        (["convert", "c.csv", "--rate", "0/10"], "20/10"),
+        (["convert", "c.csv", "--rate", "0/10"], "such as 20/10, or auto, or unlimited, not '0/10'"),
         (["serve", "--read-rate", "unlimited"], "20/10"),
         (
             ["convert", "c.csv", "--output-dir", "sftp://host/videos"],
