@@ -120,8 +120,10 @@ class Submission:
                 self._log_unclaimed(error or self._unknown)
             if not self.outcome.done():
                 # An error goes first: that of a ledger which could not take the answer has the task's id in it.
-                given_up = ClientClosedError("the submission was given up before it was sent")
-                self.outcome.set_result(error or self._task or self._unknown or given_up)
+                outcome = error or self._task or self._unknown
+                self.outcome.set_result(
+                    outcome or ClientClosedError("the submission was given up before it was sent")
+                )
 
     async def wait(self) -> VideoTask:
         """Wait for the end as the caller; a cancelled caller abandons the submission.
