@@ -242,7 +242,7 @@ class AiohttpTransport:
         _close_idle_connections(self._session, all_of_them=self._drift.noticed())
         try:
             with _Deadline(self._total):
-                async with self._session.request(
+                response = await self._session.request(
                     request.method,
                     URL(self._base_url + request.target, encoded=True),
                     data=body,
@@ -256,10 +256,14 @@ class AiohttpTransport:
                     auto_decompress=False,  # a small body could become a huge one
                     max_line_size=MAX_HEAD,
                     max_field_size=MAX_HEAD,
-                ) as response:
+                )
+                try:
                     head = (response.status, self._facts(response.headers))
                     content = await _read(response, request, part)
-                    return Answer(*head, self._without_key(content))
+                except BaseException:
+                    response.close()  # one that is read to its end has given its connection back by then
+                    raise
+            return Answer(*head, self._without_key(content))
         except MalformedResponseError as error:
             failure: TransportError = error.with_traceback(None)
         except Exception as error:  # aiohttp's, a proxy connector's, a middleware's: anything
@@ -367,7 +371,6 @@ async def _read(response: aiohttp.ClientResponse, request: Request, body: bytear
             unpacked = _unpacked(bytes(body), response.headers.get(hdrs.CONTENT_ENCODING, ""))
             if len(unpacked) <= MAX_BODY:
                 return unpacked
-    response.close()
     raise MalformedResponseError(
         f"{request.operation}: the answer is over {MAX_BODY} bytes", http_status=response.status
     )
