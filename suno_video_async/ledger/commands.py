@@ -149,21 +149,24 @@ class Commands(Queries):
 
     def _added(self, db: Connection, rows: Sequence[tuple[Track, str]]) -> Added:
         keys = [track.key for track, _ in rows]
+        values = [self._values(key, *row) for key, row in zip(keys, rows, strict=True)]
+        self._stage(db, values)
         elsewhere, others = self._elsewhere(keys), defaultdict[str, list[Track]](list)
-        wanted = list[tuple[object, ...]]()
-        for key, (track, place) in zip(keys, rows, strict=True):
+        for key, (track, _) in zip(keys, rows, strict=True):
             if key in elsewhere:
                 others[elsewhere[key]].append(track)
-            else:
-                wanted.append(self._values(key, track, place))
-        return Added(new=self._insert_many(db, wanted), elsewhere=others)
+        return Added(new=self._insert_many(db, values, elsewhere), elsewhere=others)
+
+    def _stage(self, db: Connection, rows: Sequence[tuple[object, ...]]) -> None:
+        """Do what takes long before `_elsewhere` holds up others."""
 
     def _elsewhere(self, keys: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002  a file has no others beside it
         """Return which of these tracks other ledgers of the same database have, with the names of those."""
         return {}
 
-    def _insert_many(self, db: Connection, rows: Sequence[tuple[object, ...]]) -> int:
-        """Insert those of these rows that are not there, given by the values of `NEW`; return how many."""
+    def _insert_many(self, db: Connection, rows: Sequence[tuple[object, ...]], but: Collection[str]) -> int:
+        """Insert rows, given as values of `NEW`, unless they are there; leave some keys out; return how many."""
+        rows = [row for row in rows if row[0] not in but]
         parts = (rows[at : at + INSERTED_AT_ONCE] for at in range(0, len(rows), INSERTED_AT_ONCE))
         return sum(self._inserted(db, part, run=0) for part in parts)
 

@@ -368,7 +368,7 @@ class PostgresReader(Queries):
 
     def _translate(self, error: BaseException) -> None:
         if isinstance(error, psycopg_().Error):
-            raise self._failure(error) from error
+            raise self._failure(cast("psycopg.Error", error)) from error
         if isinstance(error, UnicodeError):
             raise LedgerError(f"the ledger {self.name} cannot take a value: {error}") from error
 
@@ -688,7 +688,6 @@ class PostgresLedger(SharedCommands, PostgresReader):
         Those of another service do not count. Whatever adds tracks waits for its turn, so that none of them gets
         into two ledgers.
         """
-        self._leave_group()  # of two locks, no transaction has more than one: none waits for one that waits for it
         db, found = self._db, dict[str, str]()
         db.execute("SELECT pg_advisory_xact_lock(?::bigint)", (_number("loading", ""),))
         provider = self._meta("provider")
@@ -703,13 +702,16 @@ class PostgresLedger(SharedCommands, PostgresReader):
                 found[key] = schema.removeprefix(_PREFIX)
         return found
 
-    def _insert_many(self, db: Connection, rows: Sequence[tuple[object, ...]]) -> int:
-        session = cast("Session", db)
-        session.execute(STAGING)
-        session.copy_in(f"COPY pg_temp.loading ({NEW}) FROM STDIN", rows)
-        staged = f"SELECT {NEW}, 0, 'planned' FROM pg_temp.loading"  # noqa: S608  constants
-        if new := session.execute(f"{INSERT} {staged} {UNLESS_THERE}").rowcount:
-            session.execute("SELECT pg_notify(?, '')", (self._schema,))
+    def _stage(self, db: Connection, rows: Sequence[tuple[object, ...]]) -> None:
+        self._leave_group()  # of two locks, no transaction has more than one: none waits for one that waits for it
+        db.execute(STAGING)
+        cast("Session", db).copy_in(f"COPY pg_temp.loading ({NEW}) FROM STDIN", rows)
+
+    def _insert_many(self, db: Connection, rows: Sequence[tuple[object, ...]], but: Collection[str]) -> int:
+        del rows  # they are staged
+        staged = f"SELECT {NEW}, 0, 'planned' FROM pg_temp.loading WHERE key != ALL(?)"  # noqa: S608  constants
+        if new := db.execute(f"{INSERT} {staged} {UNLESS_THERE}", (list(but),)).rowcount:
+            db.execute("SELECT pg_notify(?, '')", (self._schema,))
         return new
 
     # Holding

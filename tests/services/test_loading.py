@@ -16,7 +16,7 @@ from suno_video_async import load as load_into
 from suno_video_async.errors import AnotherKeyError, LedgerInUse
 from suno_video_async.ledger import postgres as postgres_module
 from suno_video_async.ledger.model import all_rows
-from suno_video_async.ledger.postgres import PostgresLedger
+from suno_video_async.ledger.postgres import PostgresLedger, Session
 from suno_video_async.ledger.shared import Note, SharedLedger
 from tests.ledger.support import FINGERPRINT, PROVIDER, names_in, track
 from tests.support.postgres import named
@@ -264,3 +264,25 @@ def test_a_value_that_cannot_be_copied_leaves_the_ledger_as_it_was(address: str)
         ledger.add([(one, "line 1"), (other, "line \0")])
     assert ledger.add([(one, "line 1")]).new == 1
     ledger.close()
+
+
+def test_who_stops_in_the_middle_of_a_copy_holds_up_no_other(
+    database: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A load waits for its turn only once its rows are there, and is quick then."""
+    one, other = PostgresLedger(address), PostgresLedger(named(database))
+    for ledger in (one, other):
+        ledger.open_to_load()
+    other._select("SELECT set_config('lock_timeout', '10s', false)")
+    copy, began = Session.copy_in, list[str]()
+
+    def stopped(session: Session, statement: str, rows: Any) -> None:
+        if not began:
+            began.append(statement)
+            assert other.add([(track, "") for track in some("b")]).new == 1
+        copy(session, statement, rows)
+
+    monkeypatch.setattr(Session, "copy_in", stopped)
+    assert one.add([(track, "") for track in some("a")]).new == 1
+    for ledger in (one, other):
+        ledger.close()

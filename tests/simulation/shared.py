@@ -315,7 +315,8 @@ class WatchedPostgres(PostgresLedger):
         super().__init__(address, now=now)
         self._audit = audit
 
-    _insert_many = SharedCommands._insert_many  # there is no COPY here
+    _stage = SharedCommands._stage  # there is no COPY here
+    _insert_many = SharedCommands._insert_many
 
     def _recall(self) -> None:
         self._audit.opening = "yes"
