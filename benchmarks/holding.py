@@ -74,13 +74,12 @@ def measured(
 
 def convert(arguments: argparse.Namespace, folder: Path) -> Run:
     """Run `convert` with a ledger in a file."""
-    catalog = folder / "catalog.csv"
-    write_catalog(catalog, range(arguments.tracks))
-    with server(arguments, 1) as at:
-        command = ["convert", catalog, "--ledger", folder / "ledger.db", "--time-scale", arguments.time_scale]
-        run = measured(at, command, {"CRUN_BASE_URL": at.url, "CRUN_API_KEY": key_of(0)}, arguments.tracks, 1)
-    (folder / "ledger.db").unlink()
-    return run
+    with tempfile.TemporaryDirectory(dir=folder) as name, server(arguments, 1) as at:
+        catalog = Path(name) / "catalog.csv"
+        write_catalog(catalog, range(arguments.tracks))
+        command = ["convert", catalog, "--time-scale", arguments.time_scale]
+        environment = {"CRUN_BASE_URL": at.url, "CRUN_API_KEY": key_of(0)}
+        return measured(at, command, environment, arguments.tracks, 1)
 
 
 def work(arguments: argparse.Namespace, folder: Path, database: Database, keys: int, name: str) -> Run:
