@@ -159,9 +159,10 @@ class Conversion:
         self._engine.on_own_loop()
         receiving = self._receiving
         try:
-            with contextlib.suppress(anyio.WouldBlock):
+            try:
                 return receiving.receive_nowait()  # `receive` goes through the loop even if there is one
-            return await receiving.receive()
+            except anyio.WouldBlock:
+                return await receiving.receive()
         except anyio.ClosedResourceError:
             raise ClientClosedError("the conversion was left: it has no more outcomes") from None
         except anyio.EndOfStream:

@@ -259,8 +259,13 @@ class Commands(Queries):
             self._note_end(db, row, transition)
             self._spent += cost - row.cost
             self._reserved += reserved - row.reserved
-            return evolve(
-                row,
+            return LedgerRow(  # `evolve` takes four times as long
+                id=row.id,
+                track=row.track,
+                location=row.location,
+                name=row.name,
+                attempts=row.attempts,
+                since=row.since,
                 state=transition.state,
                 video_task_id=(_closes_attempt(row, transition) and transition.video_task_id) or row.video_task_id,
                 url=row.url if transition.url is None else transition.url,
