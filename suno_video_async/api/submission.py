@@ -83,6 +83,7 @@ class Submission:
         self._stage: Stage  # while it runs
         self._wanted = True
         self._claimed = True
+        self._caller: asyncio.Future[None] | None = None
         self._in_flight = False
         self.sends: int = 0
         self._cancelled = False
@@ -121,33 +122,40 @@ class Submission:
             if not self.outcome.done():
                 # An error goes first: that of a ledger which could not take the answer has the task's id in it.
                 outcome = error or self._task or self._unknown
-                self.outcome.set_result(
-                    outcome or ClientClosedError("the submission was given up before it was sent")
-                )
+                self._end(outcome or ClientClosedError("the submission was given up before it was sent"))
 
     async def wait(self) -> VideoTask:
-        """Wait for the end as the caller; a cancelled caller abandons the submission.
+        """Wait for the end as its one caller; a cancelled caller abandons the submission.
 
         Raises:
             SunoVideoError: no task came of it.
 
         """
         try:
-            outcome = await asyncio.shield(self.outcome)
+            if not self.outcome.done():  # a future of its own, since a cancellation takes along what is waited for
+                self._caller = asyncio.get_running_loop().create_future()
+                await self._caller
         except asyncio.CancelledError:
             self._claimed = False
             if self.outcome.done():  # in this very turn of the loop: `run` could not know
                 self._log_unclaimed(self.outcome.result())
             self.abandon()
             raise
+        outcome = self.outcome.result()
         if isinstance(outcome, SunoVideoError):
             raise outcome
         return outcome
 
+    def _end(self, outcome: VideoTask | SunoVideoError) -> None:
+        """Give the outcome to the caller, and to whatever else waits for it."""
+        self.outcome.set_result(outcome)
+        if self._caller is not None and not self._caller.done():
+            self._caller.set_result(None)
+
     def break_off(self, reason: SunoVideoError) -> None:
         """Give the caller the reason why this is not sent any more; what is in flight is not touched."""
         if not self._in_flight and not self.outcome.done():
-            self.outcome.set_result(reason)
+            self._end(reason)
             self._cancel()
 
     def abandon(self) -> None:
