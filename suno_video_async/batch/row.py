@@ -244,7 +244,8 @@ class RowProcessor:
                 await self._budget.admit(claim.row)
             if self.stop_signal.stopping:
                 return Outcome(track=claim.row.track, state="planned", error=self.stop_signal.reason)
-            work.submission = self._submission(claim.row, work)
+            journal = self._journal(claim.row, work)
+            work.submission = self._submission(journal, work)
             work.sends += 1
             try:
                 work.task = await work.submission.wait()
@@ -259,7 +260,7 @@ class RowProcessor:
             return await self._resolve_unknown(evolve(claim, row=row), work, error)
         except SunoVideoError as error:
             return self._not_bought(claim.row.track, error)
-        row = evolve(claim.row, state=State.SUBMITTED, video_task_id=work.task.id)
+        row = journal.row
         if self.inbox is not None:
             await self.inbox.catch_up(row)
         return await self._follow(row, work)
@@ -317,9 +318,9 @@ class RowProcessor:
         called = None if row.state is State.PLANNED else await self.inbox.adopt(row, 0.0)
         return called or row
 
-    def _submission(self, row: LedgerRow, work: Work) -> Submission:
+    def _journal(self, row: LedgerRow, work: Work) -> SubmissionJournal:
         budget = self._budget
-        journal = SubmissionJournal(
+        return SubmissionJournal(
             self.ledger,
             row,
             reserve=(lambda: 0) if budget is None else partial(budget.reservation, row.track),
@@ -330,8 +331,13 @@ class RowProcessor:
             callback_url=self.inbox.url if self.inbox is not None else None,
             check_others=None if self.others is None else self.others.check,
         )
+
+    def _submission(self, journal: SubmissionJournal, work: Work) -> Submission:
         submission = self.engine.begin(
-            VideoRequest(track=row.track), refused=self.stop_signal.stop_if_fatal, journal=journal, bulk=True
+            VideoRequest(track=journal.row.track),
+            refused=self.stop_signal.stop_if_fatal,
+            journal=journal,
+            bulk=True,
         )
         if work.claimed is not None:
             work.claimed.submit(submission.outcome)

@@ -137,7 +137,7 @@ class Commands(Queries):
             place = _printable(location)
             db.execute(
                 "UPDATE rows SET run = ?, place = ?, extra = ? WHERE id = ?",
-                (run, place, json.dumps(dict(track.extra)), row.id),
+                (run, place, _columns_of(track), row.id),
             )
             return Claim(row=evolve(row, location=place), changed=changed)
 
@@ -178,7 +178,7 @@ class Commands(Queries):
         """Return the values of the columns `NEW`."""
         return (
             *(key, track.task_id, track.suno_id, track.author or "", track.brand or ""),
-            *(json.dumps(dict(track.extra)), _printable(place), self._now()),
+            *(_columns_of(track), _printable(place), self._now()),
         )
 
     def begin_attempt(
@@ -429,6 +429,10 @@ class Commands(Queries):
             "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (name, value),
         )
+
+
+def _columns_of(track: Track) -> str:
+    return json.dumps(dict(track.extra)) if track.extra else "{}"
 
 
 def _printable(place: str) -> str:

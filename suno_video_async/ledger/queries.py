@@ -307,7 +307,7 @@ def row_of(values: Sequence[Any], track: Track | None = None) -> LedgerRow:
     is_elsewhere = isinstance(path, str) and is_uri(path)
     return LedgerRow(
         id=row_id,
-        track=track or track_as_kept(task_id, suno_id, author, brand, json.loads(extra)),
+        track=track or track_as_kept(task_id, suno_id, author, brand, json.loads(extra) if extra != "{}" else {}),
         state=_STATES[state],
         location=place,
         video_task_id=None if video is None else VideoTaskId(video),
