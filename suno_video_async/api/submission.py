@@ -83,7 +83,8 @@ class Submission:
         self._stage: Stage  # while it runs
         self._wanted = True
         self._claimed = True
-        self._caller: asyncio.Future[None] | None = None
+        #: What its caller waits for: a cancellation takes along what is waited for, and `outcome` has others.
+        self._caller: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._in_flight = False
         self.sends: int = 0
         self._cancelled = False
@@ -132,9 +133,7 @@ class Submission:
 
         """
         try:
-            if not self.outcome.done():  # a future of its own, since a cancellation takes along what is waited for
-                self._caller = asyncio.get_running_loop().create_future()
-                await self._caller
+            await self._caller
         except asyncio.CancelledError:
             self._claimed = False
             if self.outcome.done():  # in this very turn of the loop: `run` could not know
@@ -149,7 +148,7 @@ class Submission:
     def _end(self, outcome: VideoTask | SunoVideoError) -> None:
         """Give the outcome to the caller, and to whatever else waits for it."""
         self.outcome.set_result(outcome)
-        if self._caller is not None and not self._caller.done():
+        if not self._caller.done():
             self._caller.set_result(None)
 
     def break_off(self, reason: SunoVideoError) -> None:

@@ -473,6 +473,16 @@ def test_a_reader_at_one_moment(path: Path, ledger: SqliteLedger) -> None:
     reader.close()
 
 
+def test_one_moment_inside_another_is_refused(memory: SqliteLedger) -> None:
+    """What the database says becomes the library's own error, here too."""
+    with (
+        memory.at_one_moment(),
+        pytest.raises(LedgerError, match="cannot start a transaction within"),
+        memory.at_one_moment(),
+    ):
+        pass
+
+
 def test_times_of_every_attempt(memory: SqliteLedger) -> None:
     """A row that was bought again keeps the times of all its submissions."""
     row = row_in(memory, State.SUBMITTED)

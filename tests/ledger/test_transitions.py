@@ -31,6 +31,14 @@ def test_an_attempt_is_begun_and_not_moved_to(memory: SqliteLedger) -> None:
         memory.move(row.id, Transition(state=State.SUBMITTED))
 
 
+def test_a_row_that_does_not_exist_is_not_begun(memory: SqliteLedger) -> None:
+    """The error has its number, and nothing is written."""
+    row, before = row_in(memory, State.PLANNED), everything(memory)
+    with pytest.raises(LedgerError, match="the ledger has no row 2"):
+        begin(memory, evolve(row, id=2))
+    assert everything(memory) == before
+
+
 @pytest.mark.parametrize(("old", "new", "cause"), [move for move in ALLOWED if move[1] is not State.SUBMITTING])
 def test_an_allowed_move(memory: SqliteLedger, old: State, new: State, cause: Cause) -> None:
     """Every move of the table leads to its state, and the row that is returned is the one that is kept."""
