@@ -677,6 +677,7 @@ class SharedSimulation:
     def _is_done(self) -> bool:
         """Whether nothing is to come any more."""
         resumed = max(max(process.stopped_until, process.machine.cut_off_until) for process in self.processes)
+        resumed = max(resumed, self.database.is_down_until)
         if self.world.moment - max(self.audit.changed_at, resumed) < STILL or not self._is_calm():
             return False
         if self.database.store.execute("SELECT 1 FROM incoming").fetchone() is not None:
