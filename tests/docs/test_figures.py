@@ -25,7 +25,9 @@ SOCKETS: dict[str, Row] = {row["who"]: row for row in FIGURES["sockets"]}
 CATALOG: dict[str, Row] = {row["name"]: row for row in FIGURES["catalog"]}
 OVERHEAD: dict[int, Row] = {row["workers"]: row for row in FIGURES["overhead"]}
 GATE: dict[int, Row] = {
-    row["cap"]: row for row in FIGURES["pacing"]["gate"] if row["who"] == "ours" and row["tracks"] == 1000
+    row["cap"]: row
+    for row in FIGURES["pacing"]["gate"]
+    if row["who"] == "ours" and row["tracks"] == 1000 and "read_rate" not in row
 }
 IMPORTS: dict[str, Row] = FIGURES["imports"]
 NAMES = {"ours": "`suno-video convert`", "handwritten": "the script", "limited": "the same behind aiolimiter"}
