@@ -473,6 +473,13 @@ def test_a_reader_at_one_moment(path: Path, ledger: SqliteLedger) -> None:
     reader.close()
 
 
+def test_a_closed_ledger_has_no_moment(memory: SqliteLedger) -> None:
+    """It says that it is closed, as for any other question."""
+    memory.close()
+    with pytest.raises(LedgerError, match="not open"), memory.at_one_moment():
+        raise AssertionError
+
+
 def test_one_moment_inside_another_is_refused(memory: SqliteLedger) -> None:
     """What the database says becomes the library's own error, here too."""
     with (
