@@ -53,15 +53,17 @@ def growth(target: Target, make: Callable[[int], bytes], *, rounds: int = 60) ->
 
     The input is doubled three times, and the middle of the three counts: once it outgrows a cache, say. It stays
     within the largest answer that is read: beyond that, what is compared is how memory is handed out. On a
-    busy machine it takes many rounds until each input had a moment of its own.
+    busy machine it takes many rounds until each input had a moment of its own, and an input that lies badly in
+    memory is slow in each round: so they are made again in between.
     """
     size = SIZE
     while (one := seconds(target.run, make(size))) < ENOUGH and size < MAX_BODY >> 4:
         size *= 2  # what takes no time cannot be compared
     times = max(1, math.ceil(ENOUGH / max(one, 1e-6)))
-    inputs = [make(size << doubled) for doubled in range(4)]
-    best, found = [math.inf] * 4, math.inf
-    for _ in range(rounds):
+    best, found, inputs = [math.inf] * 4, math.inf, list[bytes]()
+    for number in range(rounds):
+        if number % 10 == 0:
+            inputs = [make(size << doubled) for doubled in range(4)]
         best = [min(known, seconds(target.run, data, times)) for known, data in zip(best, inputs, strict=True)]
         found = sorted(two / one for one, two in pairwise(best))[1]
         if found <= MOST:
