@@ -43,6 +43,13 @@ async def run_to_completion(work: Awaitable[T]) -> T:
     raise cancelled
 
 
+async def wait_at_most(seconds: float, event: asyncio.Event) -> None:
+    """Return when an event is set, or so many seconds have passed."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
 async def stop_listening(server: asyncio.Server) -> None:
     """Stop accepting, then let what was accepted arrive, and only then close.
 

@@ -18,7 +18,7 @@ import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field, frozen
 
-from suno_video_async._util.aio import in_one_thread, run_to_completion
+from suno_video_async._util.aio import in_one_thread, run_to_completion, wait_at_most
 from suno_video_async.batch.conversion import Conversion
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.callbacks import CallbackReceiver
@@ -431,9 +431,7 @@ def _is_unfinished(outcome: Outcome, *, downloads: bool) -> bool:
 
 async def _set_within(seconds: float, event: asyncio.Event) -> None:
     """Return when an event is set, or so many seconds have passed; it can be set again then."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
+    await wait_at_most(seconds, event)
     event.clear()
 
 

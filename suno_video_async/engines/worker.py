@@ -7,13 +7,13 @@ others try again each second. So a key is at work as long as one worker is left,
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from os import PathLike
 
 import anyio
 from attrs import frozen
 
+from suno_video_async._util.aio import wait_at_most
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.clock import Clock
 from suno_video_async.engines.holder import Holder, WorkOptions
@@ -183,7 +183,7 @@ class Worker:
                 waiting = min(2 * waiting, LAST_TRY)
             else:
                 return
-            await self._pause(seconds)
+            await wait_at_most(seconds, self._stopping)
 
     async def _hold(self, entry: KeyEntry) -> None:
         """Hold a key until it is done, or the worker is stopped."""
@@ -197,11 +197,6 @@ class Worker:
                 await holder.run()
             finally:
                 self._holders.remove(holder)
-
-    async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
 
     def _notify(self, entry: KeyEntry, text: str) -> None:
         self._options.notify(f"key {entry.name}: {text}")
