@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import csv
 import json
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from benchmarks.kill_matrix import Database, key_of
+from benchmarks.kill_matrix import Database, key_of, temporary_database
 from suno_video_async import load
 from suno_video_async.ledger.postgres import PostgresLedger
 from suno_video_async.ledger.states import State
@@ -111,13 +110,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--folder", type=Path, help="where the database is; a disk, or its syncs cost nothing")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-        folder = Path(name)
-        database = Database(folder / "data")
-        try:
-            print(json.dumps({"database": run(arguments.rows, folder, database)}))
-        finally:
-            database.close()
+    with temporary_database(arguments.folder) as (folder, database):
+        print(json.dumps({"database": run(arguments.rows, folder, database)}))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from typing import Any
 from attrs import frozen
 
 from benchmarks.catalog import PATIENCE, PER, RATE, write_catalog
-from benchmarks.kill_matrix import Database, key_of, track_of
+from benchmarks.kill_matrix import Database, key_of, temporary_database, track_of
 from suno_video_async import load
 from tests.support.postgres import named
 from tests.support.processes import ServerProcess, server_process
@@ -141,13 +141,8 @@ def main() -> None:
     parser.add_argument("--keys", type=int, nargs="*", default=[4, 16])
     parser.add_argument("--folder", type=Path, help="where the database is; a disk, or its syncs cost nothing")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-        folder = Path(name)
-        database = Database(folder / "data")
-        try:
-            print(json.dumps({"holding": run(arguments, folder, database)}))
-        finally:
-            database.close()
+    with temporary_database(arguments.folder) as (folder, database):
+        print(json.dumps({"holding": run(arguments, folder, database)}))
 
 
 if __name__ == "__main__":

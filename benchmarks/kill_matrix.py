@@ -27,8 +27,8 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,18 @@ class Database:
     def close(self) -> None:
         """Stop it, and delete it."""
         self._server.cleanup()
+
+
+@contextmanager
+def temporary_database(where: str | Path | None) -> Generator[tuple[Path, Database], None, None]:
+    """Yield a folder in another one, or where temporary ones are, and a server whose data is in it."""
+    with tempfile.TemporaryDirectory(dir=where) as name:
+        folder = Path(name)
+        database = Database(folder / "data")
+        try:
+            yield folder, database
+        finally:
+            database.close()
 
 
 def rows_of(database: str, keys: int) -> Iterator[LedgerRow]:
@@ -197,10 +209,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=memory) as name:
-        folder = Path(name)
+    with temporary_database(memory) as (folder, database):
         (folder / "faults.toml").write_text(FAULTS)
-        database = Database(folder / "data")
         options: list[object] = ["--faults", folder / "faults.toml", "--seed", arguments.seed]
         options += ["--time-scale", arguments.time_scale, "--render-seconds", "60:0.35", "--credits", 1_000_000]
         for number in range(arguments.keys):
@@ -210,8 +220,6 @@ def main() -> None:
                 print(json.dumps(run(arguments, folder, database, server)))
         except SunoVideoError as error:
             raise SystemExit(f"the scene broke off: {error}") from error
-        finally:
-            database.close()
 
 
 if __name__ == "__main__":
