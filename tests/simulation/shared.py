@@ -287,7 +287,7 @@ class SharedAudit(Audit):
         """Check the rate over all processes.
 
         What was on its way when its sender lost the ledger counts at the loss, as at the end of one that is
-        killed: how long it still travels is known to nobody.
+        killed: how long it still travels cannot be known.
         """
         for flight in flights:
             if (lost := self.lost.get(flight.life)) is not None:

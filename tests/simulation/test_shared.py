@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
 from tests.simulation.plants import planted
-from tests.simulation.run import cheap_garbage
 from tests.simulation.shared import simulate_shared
 
 #: A process that is killed closes nothing, and what it had open says so.
@@ -28,19 +26,8 @@ FOUND_AT = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_blocking_calls() -> None:
-    """Let the store be used in place: in virtual time there is no thread to go to."""
-
-
-@pytest.fixture(autouse=True)
-def quick_rounds_of_the_garbage_collector() -> Iterator[None]:
-    with cheap_garbage():
-        yield
-
-
 def test_nothing_is_lost_and_nothing_is_bought_twice() -> None:
-    """Whoever loses the ledger, at whatever moment, the next holder goes on, and all holders keep to one limit."""
+    """Whichever holder loses the ledger, at any moment, the next one goes on, and all keep to one limit."""
     met = Counter[str]()
     for seed in SEEDS:
         report = simulate_shared(seed)

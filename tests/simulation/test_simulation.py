@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
 from tests.simulation.plants import planted
-from tests.simulation.run import cheap_garbage, simulate
+from tests.simulation.run import simulate
 from tests.simulation.scenario import MEDDLING
 
 #: A process that is dropped closes nothing, and what it had open says so.
@@ -44,17 +43,6 @@ FOUND_AT = {
     "climb-after-refusal": 17,
 }
 IN_A_ROW = 10
-
-
-@pytest.fixture(autouse=True)
-def no_blocking_calls() -> None:
-    """Let the ledger's file be used in place: in virtual time there is no thread to go to."""
-
-
-@pytest.fixture(autouse=True)
-def quick_rounds_of_the_garbage_collector() -> Iterator[None]:
-    with cheap_garbage():
-        yield
 
 
 @pytest.mark.parametrize(("seeds", "expected"), SEEDS.items(), ids=map(str, SEEDS))
