@@ -425,7 +425,7 @@ class Bell(PostgresReader):
         """Listen, and return the descriptor that can be read when there is something to hear. Blocks.
 
         Raises:
-            LedgerError: there is no session to be had.
+            LedgerError: it cannot connect.
 
         """
         session = self._connection = self._connect({})

@@ -92,7 +92,7 @@ def test_what_is_not_spent_after_all_is_free_for_the_others(both: list[PostgresL
     assert buy_all(other) == 2
 
 
-def test_what_was_spent_before_counts_while_nobody_holds_the_ledger(
+def test_what_was_spent_before_counts_while_the_ledger_is_not_held(
     database: str, names: list[str], both: list[PostgresLedger]
 ) -> None:
     """Also where an older version kept no sum; a ledger that does not exist yet has spent nothing."""

@@ -105,7 +105,7 @@ async def test_decisions_are_carried_out_by_the_worker_that_holds_the_ledger(
         task_of = {task["param"]["input"]["suno_id"]: task["task_id"] for task in server.tasks()}
         assert [line["row"] for line in unknown(address, "list")] == [1, 2, 3]
         unknown(address, "adopt", 1, task_of["s0"])
-        unknown(address, "resend", 2, code=2)  # it could pay twice, and nobody was asked
+        unknown(address, "resend", 2, code=2)  # it could pay twice, and there is no one to confirm that
         unknown(address, "resend", 2, "--yes")
         unknown(address, "drop", 3)
         wait_until(lambda: states(address) == ["succeeded", "succeeded", "failed"])
