@@ -301,7 +301,7 @@ class PollSchedule:
         known = age is not None
         live = _Live(task_id, now - (age or 0.0), interactive, age_known=known, seen=known)
         self._live[task_id] = live
-        self._requeue(live, now, now + SHORTEST if known else now)
+        self._set_level(live, now)
 
     def remove(self, task_id: VideoTaskId) -> None:
         """Stop following a task; does nothing if it is not followed."""

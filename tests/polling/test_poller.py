@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from email.utils import formatdate
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -852,17 +853,21 @@ def test_an_end_from_a_callback_is_not_accepted_if_it_is_another_tracks() -> Non
 def test_a_hint_polls_a_task_at_most_once_in_half_a_minute() -> None:
     """A hint for a task that is not followed is ignored."""
 
-    async def main(client: SunoVideoClient) -> list[int]:
+    async def main(client: SunoVideoClient, *, hinted: bool) -> list[int]:
         task, polls = await client.submit(TRACK), list[int]()
-        for _ in range(3):
-            client.hint(task.id)
-            client.hint(VideoTaskId("not followed"))
-            await asyncio.sleep(1.5)
+        for _ in range(4):
+            if hinted:
+                client.hint(task.id)
+                client.hint(VideoTaskId("not followed"))
+            await asyncio.sleep(1.0)
             polls.append(task.requests - 1)
         return polls
 
-    assert in_client(FakeAPI(seconds=1000), main)[0][0] == 1
-    assert in_client(FakeAPI(seconds=1000), main)[0][-1] <= 2
+    by_hints, by_itself = (
+        in_client(FakeAPI(seconds=1000), partial(main, hinted=hinted))[0] for hinted in (True, False)
+    )
+    assert (by_hints[0], by_itself[0]) == (1, 0)
+    assert by_hints[-1] <= by_itself[-1] + 1
 
 
 def test_callbacks_that_stop_are_warned_about_once(caplog: pytest.LogCaptureFixture) -> None:

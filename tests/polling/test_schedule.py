@@ -54,6 +54,13 @@ def test_without_tasks_there_is_nothing_to_wait_for() -> None:
     assert schedule().decide(0.0, BLOCKED) == Wait(None)
 
 
+def test_a_task_of_a_service_that_takes_no_second_is_first_polled_within_one() -> None:
+    """The least time between two polls does not hold up the first one."""
+    plan = schedule(taught(median=0.1))
+    plan.add(A, 0.0)
+    assert first_poll(plan, NOTHING, step=0.1) < 1.0
+
+
 def test_a_single_task_is_polled_when_it_may_have_ended_and_not_too_often() -> None:
     """A task of about a minute costs under 40 polls and is noticed within two seconds."""
     plan, now, polled = schedule(), 0.0, list[float]()
