@@ -207,10 +207,10 @@ class Poller:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._submit_apart)
                 while True:
-                    await self._until_useful()
-                    # The wait for the place may have changed what is worth a request: decide again.
+                    decision = await self._until_useful()
                     if (place := await self._place(Lane.READ)) is not None:
-                        self._use(place, self._decision())
+                        # A wait for the place may have changed what is worth a request.
+                        self._use(place, decision if place.at_once else self._decision())
         finally:
             listeners.pop(wake, None)
 
@@ -283,7 +283,8 @@ class Poller:
             error = ServiceUnreachable(f"the API is out of reach: it did not come back within {longest:g} s{last}")
             self._submit_queue.expire(error, bulk=bulk, before=now - longest)
 
-    async def _until_useful(self) -> None:
+    async def _until_useful(self) -> Decision:
+        """Return what a place is to be used for, once it is worth one."""
         clock = self.calls.clock
         while isinstance(decision := self._decision(), Wait):
             self._wake.clear()
@@ -295,6 +296,7 @@ class Poller:
             finally:
                 if timer is not None:
                     timer.cancel()
+        return decision
 
     @property
     def _reads_apart(self) -> bool:

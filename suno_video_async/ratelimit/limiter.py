@@ -90,6 +90,7 @@ class Place:
         refused: set by who uses it, if the answer was a 429.
         running: likewise, for a CreateTask: the tasks in flight after its answer.
         in_flight: likewise, for every call.
+        at_once: whether it was granted without a wait, so that nothing has changed since it was asked for.
 
     """
 
@@ -99,6 +100,7 @@ class Place:
     refused: bool = False
     running: int | None = None
     in_flight: int = 0
+    at_once: bool = False
 
 
 @define(eq=False)
@@ -322,7 +324,9 @@ class Limiter:
     async def acquire(self, lane: Lane = Lane.READ) -> Place:
         """Wait for a place; a cancelled waiter leaves no trace."""
         if not self._has_waiters() and self._wait_for(lane, now := self._clock.now()) <= 0:
-            return self._grant(lane, now)
+            place = self._grant(lane, now)
+            place.at_once = True
+            return place
         self._arrivals += 1
         waiter = _Waiter(self._arrivals, lane, asyncio.get_running_loop().create_future())
         self._waiters[lane].append(waiter)
