@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext, suppress
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar, Token
 from types import TracebackType
 
 from attrs import define, field
@@ -125,10 +125,16 @@ class Reporter:
             _current.reset(token)
 
     def begin(
-        self, name: str, *, via: str | None = None, track: Track | None = None, task_id: VideoTaskId | None = None
+        self,
+        name: str,
+        *,
+        via: str | None = None,
+        parent: Stage | None = None,
+        track: Track | None = None,
+        task_id: VideoTaskId | None = None,
     ) -> Stage:
-        """Begin a stage, as a part of the running one."""
-        parent = _current.get()
+        """Begin a stage, as a part of `parent`, or else of the running one."""
+        parent = parent or _current.get()
         if name == "follow" and parent is not None and parent.name == "submit":
             parent = parent.parent  # it begins with the answer of the submission, and outlives it
         stage = Stage(
@@ -157,40 +163,19 @@ class Reporter:
             whole.task_id = stage.task_id
             self.end(whole, error)
 
-    @contextmanager
     def stage(
         self, name: str, *, via: str | None = None, track: Track | None = None, task_id: VideoTaskId | None = None
-    ) -> Generator[Stage, None, None]:
-        """Make a block, and the tasks that it starts, a stage."""
-        stage = self.begin(name, via=via, track=track, task_id=task_id)
-        with within(stage):
-            try:
-                yield stage
-            except BaseException as error:
-                stage.error = error
-                raise
-            finally:
-                self.end(stage)
+    ) -> StageBlock:
+        """Begin a stage that is a block, with the tasks that it starts."""
+        return StageBlock(self, self.begin(name, via=via, track=track, task_id=task_id))
 
-    @contextmanager
-    def submitting(self, track: Track) -> Generator[Stage, None, None]:
-        """Make a block the submission of a track; outside a `track` stage, start one.
+    def submitting(self, track: Track) -> StageBlock:
+        """Begin the submission of a track, which is a block; outside a `track` stage, begin that one, too.
 
         Set the stage's `task_id` if it is accepted: the `track` stage then ends with the following.
         """
         whole = None if _current.get() is not None else self.begin("track", via="submit", track=track)
-        with nullcontext() if whole is None else within(whole):
-            stage = self.begin("submit", track=track)
-            with within(stage):
-                try:
-                    yield stage
-                except BaseException as error:
-                    stage.error = error
-                    raise
-                finally:
-                    self.end(stage)
-                    if whole is not None and stage.task_id is None:
-                        self.end(whole, stage.error)
+        return StageBlock(self, self.begin("submit", parent=whole, track=track), whole)
 
     def trace(
         self, resend: int = 0, *, since: float | None = None, stage: Stage | None = None
@@ -217,14 +202,32 @@ def _complain(hook: Hooks, error: BaseException) -> None:
         )
 
 
-@contextmanager
-def within(stage: Stage) -> Generator[None, None, None]:
-    """Make a block a part of a stage."""
-    token = _current.set(stage)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+@define(eq=False)
+class StageBlock:
+    """A block that is a stage; a class, because each track has two.
+
+    Attributes:
+        stage: the stage; it ends with the block.
+        whole: what else ends then, unless the stage has got a task by which it is followed.
+
+    """
+
+    _reporter: Reporter
+    stage: Stage
+    whole: Stage | None = None
+    _token: Token[Stage | None] = field(init=False)
+
+    def __enter__(self) -> Stage:
+        self._token = _current.set(self.stage)
+        return self.stage
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _current.reset(self._token)
+        self._reporter.end(self.stage, error)
+        if self.whole is not None and self.stage.task_id is None:
+            self._reporter.end(self.whole, self.stage.error)
 
 
 @define(eq=False)
