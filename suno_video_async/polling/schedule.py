@@ -557,14 +557,11 @@ class PollSchedule:
 
     def _review(self, now: float) -> None:
         self._model_version, self._polled_since_review = self.durations.version, 0
-        waiting = [entry for entry in self._promotions if self._is_waiting(entry, now)]
-        self._promotions = waiting
-        heapq.heapify(waiting)
+        self._promotions.clear()
         for live in self._live.values():
-            if not live.being_polled and live.level < URGENT and live.not_before <= now:
+            if live.being_polled:
+                continue
+            if now < live.not_before:  # not polled yet, whatever the model says
+                heapq.heappush(self._promotions, (live.not_before, live.ticket, live.task_id))
+            elif live.level < URGENT:
                 self._set_level(live, now)
-
-    def _is_waiting(self, entry: tuple[float, int, VideoTaskId], now: float) -> bool:
-        """Whether an entry is of a task that is not polled yet, whatever the model says."""
-        live = self._live.get(entry[2])
-        return live is not None and live.ticket == entry[1] and now < live.not_before
