@@ -261,17 +261,22 @@ class Conversion:
 
     async def _read_after_outages(self) -> None:
         """Read the balance whenever the brake has opened again."""
-        brake, changed, held = self._engine.options.limiter.brake, asyncio.Event(), False
-        brake.listeners[changed.set] = None
+        brake, opened, held = self._engine.options.limiter.brake, asyncio.Event(), False
+
+        def note() -> None:
+            nonlocal held
+            was_held, held = held, brake.phase is not Phase.RELEASED
+            if was_held and not held:
+                opened.set()
+
+        brake.listeners[note] = None
         try:
             while True:
-                await changed.wait()
-                changed.clear()
-                if held and brake.phase is Phase.RELEASED:
-                    await self._rows.read_balance()
-                held = brake.phase is not Phase.RELEASED
+                await opened.wait()
+                opened.clear()
+                await self._rows.read_balance()
         finally:
-            del brake.listeners[changed.set]
+            del brake.listeners[note]
 
     async def _testify(self) -> None:
         """Write down what the balance says about the rows that this run leaves unknown."""
