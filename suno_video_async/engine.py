@@ -358,32 +358,30 @@ class Engine:
         Those with `bulk` let interactive ones go first, and their tasks are polled when a poll is likely to pay.
         """
         self.checked()
-        submission = Submission(
+        return Submission(
             self.calls,
             request,
             slots=self._slots,
             submit_place=partial(self.poller.submit_place, bulk=bulk),
-            accepted=partial(self._accepted, request, bulk),
+            accepted=self._accepted,
             bought=partial(self.emit_submit, request),
             refused=refused,
+            unfinished=self._submissions,
             journal=journal,
             bulk=bulk,
         )
-        self._submissions[submission] = None
-        submission.running.add_done_callback(lambda _: self._submissions.pop(submission, None))
-        return submission
 
-    def _accepted(self, request: VideoRequest, bulk: bool, task_id: VideoTaskId, sends: int) -> VideoTask:
+    def _accepted(self, submission: Submission, task_id: VideoTaskId) -> VideoTask:
         """Follow the task that a submission has become."""
         if self.poller.find(task_id) is not None:
             raise MalformedResponseError(
                 f"CreateTask: task {task_id} is another submission's already", http_status=200
             )
-        feed = TaskFeed(task_id, clock=self.clock, track=request.track)
-        feed.requests = sends
+        feed = TaskFeed(task_id, clock=self.clock, track=submission.request.track)
+        feed.requests = submission.sends
         # A new task is pending, by the contract: its first update needs no question.
         feed.publish(TaskUpdate(snapshot=TaskSnapshot(task_id=task_id, status="pending"), elapsed=0.0))
-        self.poller.follow(feed, own=True, new=True, bulk=bulk, on_end=self._slots.release)
+        self.poller.follow(feed, own=True, new=True, bulk=submission.bulk, on_end=self._slots.release)
         return feed.task
 
     def emit_submit(self, request: VideoRequest, task_id: VideoTaskId) -> None:

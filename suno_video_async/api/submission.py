@@ -46,6 +46,7 @@ class Submission:
         accepted: makes the handle of the new task and begins to follow it.
         bought: notified of the new task once it is in the ledger.
         refused: notified of each refusal, before anything else is sent.
+        unfinished: all that have not ended, in their order; it is among them until its end.
         journal: records it in the ledger.
         bulk: whether interactive submissions go first.
 
@@ -58,22 +59,24 @@ class Submission:
         *,
         slots: anyio.Semaphore,
         submit_place: Callable[[], Awaitable[tuple[Place, Pass]]],
-        accepted: Callable[[VideoTaskId, int], VideoTask],
+        accepted: Callable[[Submission, VideoTaskId], VideoTask],
         bought: Callable[[VideoTaskId], None],
         refused: Callable[[APIError], None],
+        unfinished: dict[Submission, None],
         journal: SubmissionJournal | None = None,
         bulk: bool = False,
     ) -> None:
         self.request = request
+        self.bulk = bulk
         self.outcome: asyncio.Future[VideoTask | SunoVideoError] = asyncio.get_running_loop().create_future()
         self._calls = calls
         self._accepted = accepted
         self._bought = bought
         self._refused = refused
+        self._unfinished = unfinished
         self._slots = slots
         self._submit_place = submit_place
         self._journal = journal
-        self._bulk = bulk
         self._call = codec.create_task(request)
         self._strict = calls.policy.strict if journal is None else journal.unknown_after_500
         self._after_500 = journal is not None and journal.sent_before
@@ -89,6 +92,7 @@ class Submission:
         self.sends: int = 0
         self._cancelled = False
         self._begun = False
+        unfinished[self] = None
         #: The task that it runs in; it ends even if no caller waits for it.
         self.running: asyncio.Task[None] = asyncio.get_running_loop().create_task(self._run())
 
@@ -124,6 +128,7 @@ class Submission:
                 # An error goes first: that of a ledger which could not take the answer has the task's id in it.
                 outcome = error or self._task or self._unknown
                 self._end(outcome or ClientClosedError("the submission was given up before it was sent"))
+            del self._unfinished[self]
 
     async def wait(self) -> VideoTask:
         """Wait for the end as its one caller; a cancelled caller abandons the submission.
@@ -197,7 +202,7 @@ class Submission:
             else:
                 return
             policy = self._calls.policy
-            horizon = policy.maintenance_horizon if self._bulk else policy.horizon
+            horizon = policy.maintenance_horizon if self.bulk else policy.horizon
             await self._calls.retry(
                 *(first, Operation.CREATE_TASK, self._attempt, self._may_go_again),
                 unsent_horizon=horizon,
@@ -223,7 +228,7 @@ class Submission:
         if problem is not None:
             return problem
         try:
-            self._task = self._accepted(task_id, self.sends)
+            self._task = self._accepted(self, task_id)
         except MalformedResponseError as error:
             return str(error)
         self._stage.task_id = task_id
@@ -272,7 +277,7 @@ class Submission:
             self._calls.date(error)
             self._refused(error)
             raise
-        self._task = self._accepted(task_id, self.sends)
+        self._task = self._accepted(self, task_id)
         self._stage.task_id = task_id
         return task_id
 
