@@ -10,11 +10,13 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
+from types import FrameType
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -31,7 +33,8 @@ from suno_video_async import (
     Track,
     WaitTimeout,
 )
-from suno_video_async._util.loop_thread import Caller, _Errand
+from suno_video_async._util import loop_thread
+from suno_video_async._util.loop_thread import Caller, LoopThread, _Errand
 from suno_video_async.blocking import SunoVideoClient
 from suno_video_async.testing import VideoServer, assert_charged_once, assert_not_charged
 from tests.docs.examples import ROOT
@@ -287,14 +290,84 @@ def test_after_a_fork(server: VideoServer) -> None:
         assert opened.balance() > 0
 
 
-def test_a_row_that_is_asked_for_as_soon_as_the_last_one_is_there_is_read() -> None:
+@pytest.fixture
+def loop() -> Iterator[LoopThread]:
+    """A loop in a thread of its own."""
+    loop = LoopThread("a-loop", nullcontext())
+    yield loop
+    loop.stop()
+
+
+def test_a_row_that_is_asked_for_as_soon_as_the_last_one_is_there_is_read(loop: LoopThread) -> None:
     """The loop may ask for the next row before the thread that read the last one goes on."""
-    caller, ended = Caller(), Future[str]()
-    second = _Errand(partial(ended.set_result, "all read"))
-    first = _Errand(lambda: "a row")
-    first.answer.add_done_callback(lambda _: setattr(caller, "_errand", second))
-    caller._errand = first
-    assert caller.wait(ended) == "all read"
+    caller, asked = Caller(), threading.Event()
+
+    async def two_rows() -> list[int]:
+        first = await caller._ask(lambda: 1)
+        second = asyncio.ensure_future(caller._ask(lambda: 2))
+        await asyncio.sleep(0)
+        asked.set()
+        return [first, await second]
+
+    class Slow(_Errand):
+        def _send(self, answer: Callable[[], None]) -> None:
+            super()._send(answer)
+            assert asked.wait(60)
+
+    with mock.patch.object(loop_thread, "_Errand", Slow):
+        assert caller.wait(loop.start(two_rows)) == [1, 2]
+
+
+def test_an_interruption_at_any_step_of_the_reading_is_raised_and_ends_it(loop: LoopThread) -> None:
+    """It is never swallowed, and the loop never waits for a row that is not coming."""
+    steps, interrupted = 0, True
+    while interrupted:
+        interrupted, rows = read_with_an_interruption(loop, steps)
+        assert rows == list(range(len(rows)))
+        steps += 1
+    assert rows == [0, 1, 2]
+    assert steps > 100
+
+
+def read_with_an_interruption(loop: LoopThread, step: int) -> tuple[bool, list[int]]:
+    """Read three rows in a thread, with an interruption before one step; return whether it came, and the rows."""
+    caller, left, raised = Caller(), step, False
+
+    async def reading() -> list[int]:
+        return [row async for row in caller.read(range(3))]
+
+    def trace(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+        nonlocal left
+        # In threading a lock of Python's would stay taken; what the garbage collector calls loses its exceptions.
+        if frame.f_globals["__name__"].partition(".")[0] not in {"suno_video_async", "asyncio", "concurrent"}:
+            return None
+        if (event == "line") == (frame.f_code.co_filename == loop_thread.__file__):
+            left -= 1
+            if left == -1:
+                raise KeyboardInterrupt
+        return trace
+
+    def work() -> tuple[bool, list[int]]:
+        nonlocal raised
+        before = sys.gettrace()
+        future = loop.start(reading)
+        try:
+            sys.settrace(trace)
+            rows = caller.wait(future)
+        except KeyboardInterrupt:
+            raised = True
+            sys.settrace(before)
+            rows = caller.wait(future)
+        finally:
+            sys.settrace(before)
+        assert raised == (left < 0)
+        return raised, rows
+
+    threads = ThreadPoolExecutor(1)
+    try:
+        return threads.submit(work).result(60)
+    finally:
+        threads.shutdown(wait=False)
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
@@ -359,6 +432,8 @@ def interrupted(server: VideoServer, folder: Path, scale: float, again: str) -> 
     )
     assert program.stdout is not None
     assert program.stderr is not None
+    guard = threading.Timer(60, program.kill)  # a lost interruption would be found after an hour
+    guard.start()
     with program:
         for _ in range(3):
             assert program.stdout.readline() == "bought\n"
@@ -367,6 +442,7 @@ def interrupted(server: VideoServer, folder: Path, scale: float, again: str) -> 
             assert again in program.stderr.readline()
             program.send_signal(signal.SIGINT)
         said = program.stdout.read().splitlines()[-1].split()
+    guard.cancel()
     assert said[0] == "interrupted"
     return int(said[1]), int(said[2])
 

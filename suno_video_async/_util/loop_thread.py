@@ -7,15 +7,20 @@ import os
 import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from concurrent.futures import CancelledError, Future, InvalidStateError
+from concurrent.futures import CancelledError, Future
 from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from itertools import islice
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
 
 from attrs import define, field
 
 T = TypeVar("T")
+
+#: Seconds after which a thread that waits looks up. A signal that arrives just before it falls asleep does not
+#: wake it, nor does any on Windows: the interruption would come with the next news, which may be an hour away.
+_LOOKS_UP = 1.0
 
 
 class LoopEndedError(Exception):
@@ -138,20 +143,36 @@ class _ReadingEnded(Exception):  # noqa: N818  no error: what ended it is raised
 
 @define(eq=False)
 class _Errand:
-    """Something to be read in the thread that waits."""
+    """Something to be read in the thread that waits.
+
+    An interruption may come at any step of it: it is raised, and the loop is answered all the same.
+    """
 
     read: Callable[[], Any]
-    answer: Future[Any] = field(factory=Future[Any])
+    answer: asyncio.Future[Any]
+    has_run: bool = field(default=False, init=False)
 
     def run(self) -> None:
-        with suppress(InvalidStateError):  # the call was cancelled meanwhile
-            try:
-                self.answer.set_result(self.read())
-            except Exception as error:
-                self.answer.set_exception(error)
-            except BaseException:  # such as an interruption: what was read so far is all
-                self.answer.set_exception(_ReadingEnded())
-                raise
+        try:
+            self.has_run = True
+            self._send(self._answer())
+        except BaseException:  # such as an interruption: what was read so far is all
+            self._send(partial(self.answer.set_exception, _ReadingEnded()))
+            raise
+
+    def _answer(self) -> Callable[[], None]:
+        try:
+            return partial(self.answer.set_result, self.read())
+        except Exception as error:
+            return partial(self.answer.set_exception, error)
+
+    def _send(self, answer: Callable[[], None]) -> None:
+        def give() -> None:
+            if not self.answer.done():  # nor was the call cancelled meanwhile
+                answer()
+
+        with suppress(RuntimeError):  # the loop has ended
+            self.answer.get_loop().call_soon_threadsafe(give)
 
 
 class Caller:
@@ -176,8 +197,9 @@ class Caller:
             # Kept until the next one, which the loop may send as soon as this one is answered; and an interruption
             # may come at any time.
             errand = self._errand
-            if errand is None or errand.answer.done():
-                self._news.get()
+            if errand is None or errand.has_run:
+                with suppress(Empty):
+                    self._news.get(timeout=_LOOKS_UP)
             else:
                 errand.run()
         try:
@@ -193,9 +215,9 @@ class Caller:
                 yield found[0]
 
     async def _ask(self, read: Callable[[], T]) -> T:
-        errand = self._errand = _Errand(read)
+        errand = self._errand = _Errand(read, asyncio.get_running_loop().create_future())
         self._news.put(None)
-        return cast("T", await asyncio.wrap_future(errand.answer))
+        return cast("T", await errand.answer)
 
 
 #: Those that are to be stopped when the program ends, and the process whose thread sees to it.
