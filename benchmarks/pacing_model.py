@@ -35,7 +35,7 @@ from suno_video_async.batch.conversion import Conversion
 from suno_video_async.batch.options import Options
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.local.accounts import RateWindow
-from suno_video_async.polling.durations import DurationModel
+from suno_video_async.polling.durations import DurationModel, HazardCurve
 from suno_video_async.polling.schedule import Backlog, Decision, Poll, PollSchedule, Submit, Wait
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.ratelimit.limiter import Lane
@@ -204,12 +204,13 @@ class Oracle(DurationModel):
         self._use(self.models[0])
 
     def _use(self, model: DurationModel) -> None:
-        if model._hazard is not self._hazard:
-            self._hazard, self._pace, self.ends = model._hazard, None, model.ends
+        if model.curve() is not self._curve:
+            self._curve, self.ends = model.curve(), model.ends
             self.version += 1
 
-    def _table(self) -> list[float]:
-        return self._hazard
+    def curve(self) -> HazardCurve:
+        """Return the true one."""
+        return self._curve
 
     def ended(self, since: float, age: float) -> None:  # noqa: ARG002  it is known already
         """Switch to the second model once most unfinished tasks follow it."""
@@ -231,7 +232,7 @@ def known(distribution: str, part: int) -> DurationModel:
             0.0, DISTRIBUTIONS[ORACLE_INSTEAD.get(distribution, distribution)](rng, number + 5000 * part, 10_000)
         )
         durations._weight = 1.0
-    durations.hazard(1.0)
+    durations.curve()
     return durations
 
 

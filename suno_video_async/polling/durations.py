@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 
 from attrs import define, field, frozen
@@ -77,6 +78,59 @@ def _prior() -> list[float]:
 _PRIOR = _prior()
 
 
+@frozen(eq=False)
+class HazardCurve:
+    """A cumulative hazard over ages; what follows from it is worked out once.
+
+    Attributes:
+        hazards: its value at the beginning of each step, and at the end of the last.
+
+    """
+
+    hazards: Sequence[float]
+
+    def hazard(self, age: float) -> float:
+        """Return the cumulative hazard up to an age."""
+        if age <= FIRST_AGE:
+            return 0.0
+        place = math.log(age / FIRST_AGE) / STEP
+        step = min(int(place), STEPS - 1)
+        here = self.hazards[step]
+        return here + (place - step) * (self.hazards[step + 1] - here)
+
+    def age_at(self, hazard: float) -> float:
+        """Return the age at which the cumulative hazard reaches a value: the inverse of `hazard`."""
+        step = min(bisect_right(self.hazards, hazard) - 1, STEPS - 1)
+        here = self.hazards[step]
+        place = step + (hazard - here) / (self.hazards[step + 1] - here)
+        return FIRST_AGE * math.exp(min(place * STEP, 30.0))
+
+    def quantile(self, share: float, since: float = 0.0) -> float:
+        """Return the age by which a `share` of the tasks that were unfinished at age `since` have ended."""
+        return self.age_at(self.hazard(since) - math.log1p(-share))
+
+    @cached_property
+    def longest(self) -> float:
+        """The age from which a task counts as stuck."""
+        return min(self.quantile(ALMOST_ALL), STUCK * self.quantile(MOST))
+
+    def expected_share(self, age: float) -> float:
+        """Return the mean of age / duration over the tasks that outlast `age`."""
+        survival, sums = self._paces
+        step = _step(age)
+        return age * sums[step] / survival[step]
+
+    @cached_property
+    def _paces(self) -> tuple[list[float], list[float]]:
+        """For each step the share of tasks that reach it, and the sum of 1 / duration over those."""
+        survival = [math.exp(-hazard) for hazard in self.hazards]
+        sums = [0.0] * (STEPS + 1)
+        for step in reversed(range(STEPS)):
+            middle = FIRST_AGE * math.exp(STEP * (step + 0.5))
+            sums[step] = sums[step + 1] + (survival[step] - survival[step + 1]) / middle
+        return survival, sums
+
+
 @define(eq=False)
 class DurationModel:
     """What is known of how long tasks take; ages and durations in seconds."""
@@ -85,9 +139,7 @@ class DurationModel:
     _ended: list[float] = field(factory=lambda: [0.0] * STEPS, init=False, repr=False)
     _weight: float = field(default=1.0, init=False, repr=False)
     _stale: float = field(default=1.0, init=False, repr=False)
-    _hazard: list[float] = field(factory=list[float], init=False, repr=False)
-    _pace: tuple[list[float], list[float]] | None = field(default=None, init=False, repr=False)
-    _longest: float | None = field(default=None, init=False, repr=False)
+    _curve: HazardCurve = field(factory=lambda: HazardCurve(()), init=False, repr=False)
     #: The number of ends seen.
     ends: int = field(default=0, init=False)
     #: How many of them were recalled from earlier runs; they have little weight.
@@ -136,21 +188,24 @@ class DurationModel:
                 self.ended(0.0, seconds)
             self._weight, self.recalled = 1.0, self.ends
 
+    def curve(self) -> HazardCurve:
+        """Return the model as it is now; computed again only after enough observations."""
+        if self._stale * 50 <= min(self.ends, 1 / FADING):
+            return self._curve
+        self._stale = 0.0
+        hazards, total, prior = [0.0], 0.0, PRIOR_WEIGHT * self._weight
+        for exposed, ended, chance in zip(self._exposed, self._ended, _PRIOR, strict=True):
+            share = (ended + prior * chance) / (exposed + prior)
+            hazard = -math.log1p(-share) if share < _MOST_SURE else _SUREST
+            total += max(hazard, _LEAST)
+            hazards.append(total)
+        self._curve = HazardCurve(hazards)
+        self.version += 1
+        return self._curve
+
     def hazard(self, age: float) -> float:
         """Return the cumulative hazard up to an age."""
-        table = self._table()
-        if age <= FIRST_AGE:
-            return 0.0
-        place = math.log(age / FIRST_AGE) / STEP
-        step = min(int(place), STEPS - 1)
-        return table[step] + (place - step) * (table[step + 1] - table[step])
-
-    def age_at(self, hazard: float) -> float:
-        """Return the age at which the cumulative hazard reaches a value: the inverse of `hazard`."""
-        table = self._table()
-        step = min(bisect_right(table, hazard) - 1, STEPS - 1)
-        place = step + (hazard - table[step]) / (table[step + 1] - table[step])
-        return FIRST_AGE * math.exp(min(place * STEP, 30.0))
+        return self.curve().hazard(age)
 
     def chance(self, since: float, age: float) -> float:
         """Return the probability that a task that was unfinished at age `since` has ended by `age`."""
@@ -158,55 +213,19 @@ class DurationModel:
 
     def quantile(self, share: float, since: float = 0.0) -> float:
         """Return the age by which a `share` of the tasks that were unfinished at age `since` have ended."""
-        return self.age_at(self.hazard(since) - math.log1p(-share))
+        return self.curve().quantile(share, since)
 
     def longest(self) -> float:
         """Return the age from which a task counts as stuck."""
-        self._table()
-        if self._longest is None:
-            self._longest = min(self.quantile(ALMOST_ALL), STUCK * self.quantile(MOST))
-        return self._longest
+        return self.curve().longest
 
     def remaining(self, age: float) -> Remaining | None:
         """Return an estimate for a task that is unfinished at `age`; None while too little is known."""
         if self.ends < ENOUGH:
             return None
-        eta = self.quantile(0.5, age) - age
-        return Remaining(min(self._expected_share(age), 1.0), max(eta, 0.0))
-
-    def _expected_share(self, age: float) -> float:
-        """Return the mean of age / duration over the tasks that outlast `age`."""
-        self._table()
-        if self._pace is None:
-            self._pace = self._paces()
-        survival, sums = self._pace
-        step = _step(age)
-        return age * sums[step] / survival[step]
-
-    def _paces(self) -> tuple[list[float], list[float]]:
-        """Return for each step the share of tasks that reach it, and the sum of 1 / duration over those."""
-        survival = [math.exp(-hazard) for hazard in self._hazard]
-        sums = [0.0] * (STEPS + 1)
-        for step in reversed(range(STEPS)):
-            middle = FIRST_AGE * math.exp(STEP * (step + 0.5))
-            sums[step] = sums[step + 1] + (survival[step] - survival[step + 1]) / middle
-        return survival, sums
-
-    def _table(self) -> list[float]:
-        """Return the cumulative hazard at the beginning of each step; recomputed after enough observations."""
-        if self._stale * 50 <= min(self.ends, 1 / FADING):
-            return self._hazard
-        self._stale = 0.0
-        table, total, prior = [0.0], 0.0, PRIOR_WEIGHT * self._weight
-        for exposed, ended, chance in zip(self._exposed, self._ended, _PRIOR, strict=True):
-            share = (ended + prior * chance) / (exposed + prior)
-            hazard = -math.log1p(-share) if share < _MOST_SURE else _SUREST
-            total += max(hazard, _LEAST)
-            table.append(total)
-        self._hazard = table
-        self._pace = self._longest = None
-        self.version += 1
-        return table
+        curve = self.curve()
+        eta = curve.quantile(0.5, age) - age
+        return Remaining(min(curve.expected_share(age), 1.0), max(eta, 0.0))
 
 
 def _step(age: float) -> int:

@@ -214,11 +214,10 @@ class _PriorityLevels:
     levels: list[dict[VideoTaskId, None]] = field(factory=lambda: [{} for _ in range(URGENT + 1)])
 
     def put(self, live: _Live, level: int) -> None:
-        if level != live.level:
-            self.drop(live)
-            live.level = level
-            if level >= 0:
-                self.levels[level][live.task_id] = None
+        self.drop(live)
+        live.level = level
+        if level >= 0:
+            self.levels[level][live.task_id] = None
 
     def drop(self, live: _Live) -> None:
         if live.level >= 0:
@@ -515,14 +514,16 @@ class PollSchedule:
             level, at = URGENT, math.inf
         else:
             level, at = self._level_by_model(live, now)
-        self._levels_of(live).put(live, level)
+        if level != live.level:
+            self._levels_of(live).put(live, level)
         live.ticket = next(self._tickets)
         if at < math.inf:
             heapq.heappush(self._promotions, (at, live.ticket, live.task_id))
 
     def _level_by_model(self, live: _Live, now: float) -> tuple[int, float]:
         """Return a task's current level by the model, and when it reaches the next one."""
-        model, longest = self.durations, self.durations.longest()
+        curve = self.durations.curve()
+        longest = curve.longest
         # Whatever the model says, a task is polled by the time its age has doubled since the last poll.
         latest = live.born + max(longest, live.seen_age + min(live.seen_age, LONGEST_WAIT))
         if live.due < math.inf:
@@ -532,12 +533,12 @@ class PollSchedule:
             return URGENT, math.inf
         if self._called_back:
             return -1, latest
-        seen = model.hazard(live.seen_age)
-        level = bisect_right(_LEVEL_HAZARDS, model.hazard(now - live.born) - seen + _ROUNDING) - 1
+        seen = curve.hazard(live.seen_age)
+        level = bisect_right(_LEVEL_HAZARDS, curve.hazard(now - live.born) - seen + _ROUNDING) - 1
         if level == NEAR_CERTAIN:
             live.due = now
             return level, now + STARVED_AFTER * longest
-        return level, min(live.born + model.age_at(seen + _LEVEL_HAZARDS[level + 1]), latest)
+        return level, min(live.born + curve.age_at(seen + _LEVEL_HAZARDS[level + 1]), latest)
 
     def _promote(self, now: float) -> None:
         """Promote the tasks that are due; compute all levels again if the model has changed."""

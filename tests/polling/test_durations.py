@@ -98,7 +98,7 @@ def test_a_few_stuck_tasks_do_not_move_the_rest() -> None:
 def test_age_at_is_the_inverse_of_hazard(age: float) -> None:
     """This holds for a taught model and for the prior."""
     for model in (DurationModel(), MODEL):
-        assert model.age_at(model.hazard(age)) == pytest.approx(age, rel=1e-6)
+        assert model.curve().age_at(model.hazard(age)) == pytest.approx(age, rel=1e-6)
 
 
 @given(ages, st.floats(0.01, 0.99))
@@ -116,8 +116,8 @@ def test_extreme_ages_are_handled() -> None:
     model.ended(0.0, 0.0)
     model.unfinished(0.0, 1e15)
     assert model.hazard(-5.0) == model.hazard(0.0) == 0.0
-    assert model.age_at(0.0) == FIRST_AGE
-    assert math.isfinite(model.age_at(1e9))
+    assert model.curve().age_at(0.0) == FIRST_AGE
+    assert math.isfinite(model.curve().age_at(1e9))
 
 
 def test_progress_is_calibrated() -> None:
