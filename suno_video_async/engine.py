@@ -377,12 +377,13 @@ class Engine:
             raise MalformedResponseError(
                 f"CreateTask: task {task_id} is another submission's already", http_status=200
             )
-        feed = TaskFeed(task_id, clock=self.clock, track=submission.request.track)
+        feed = TaskFeed(self.clock)
         feed.requests = submission.sends
         # A new task is pending, by the contract: its first update needs no question.
         feed.publish(TaskUpdate(snapshot=TaskSnapshot(task_id=task_id, status="pending"), elapsed=0.0))
-        self.poller.follow(feed, own=True, new=True, bulk=submission.bulk, on_end=self._slots.release)
-        return feed.task
+        task = VideoTask(task_id, feed, submission.request.track)
+        self.poller.follow(task, feed, own=True, new=True, bulk=submission.bulk, on_end=self._slots.release)
+        return task
 
     def emit_submit(self, request: VideoRequest, task_id: VideoTaskId) -> None:
         """Notify the hooks that a video was bought."""
@@ -402,9 +403,10 @@ class Engine:
         self.checked()
         if (task := self.poller.find(task_id)) is not None:
             return task
-        feed = TaskFeed(task_id, clock=self.clock, track=track)
-        self.poller.follow(feed, own=own, bulk=bulk)
-        return feed.task
+        feed = TaskFeed(self.clock)
+        task = VideoTask(task_id, feed, track)
+        self.poller.follow(task, feed, own=own, bulk=bulk)
+        return task
 
     def forget(self, task: VideoTask, error: SunoVideoError) -> None:
         """Stop following a task; its consumers get `error`. It goes on at the provider."""

@@ -62,7 +62,7 @@ class VideoTask:
     @property
     def done(self) -> bool:
         """Whether the task has ended, or can no longer be followed."""
-        return self._feed.error is not None or (self._feed.latest is not None and self._feed.latest.is_final)
+        return self._feed.done
 
     def __aiter__(self) -> AsyncIterator[TaskUpdate]:
         """Yield the newest state at once, then each change; the final one comes last."""
@@ -124,9 +124,13 @@ class VideoTask:
 
 
 class TaskFeed:
-    """The writing end of a `VideoTask`: what the poller learns goes in here, and the task's consumers get it."""
+    """The writing end of a `VideoTask`: what the poller learns goes in here, and the task's consumers get it.
 
-    def __init__(self, task_id: VideoTaskId, *, clock: Clock, track: Track | None = None) -> None:
+    It does not know its task: the two would keep each other, and all that was answered, until the next collection
+    of garbage.
+    """
+
+    def __init__(self, clock: Clock) -> None:
         self.latest: TaskUpdate | None = None
         self.error: Exception | None = None
         self.requests = 0
@@ -136,7 +140,11 @@ class TaskFeed:
         self._own_loop = OwnLoop("VideoTask")
         self._version = 0
         self._changed = dict[asyncio.Future[None], None]()  # in the order in which they began to wait
-        self.task: VideoTask = VideoTask(task_id, self, track)
+
+    @property
+    def done(self) -> bool:
+        """Whether the task has ended, or can no longer be followed."""
+        return self.error is not None or (self.latest is not None and self.latest.is_final)
 
     def publish(self, update: TaskUpdate) -> None:
         """Take a newer state; consumers are woken when the status changed, or the video has come."""
@@ -146,7 +154,7 @@ class TaskFeed:
 
     def fail(self, error: Exception) -> None:
         """End the following of this task for all consumers."""
-        if not self.task.done:
+        if not self.done:
             self.error = error
             self._announce()
 

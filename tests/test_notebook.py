@@ -56,27 +56,20 @@ class Page(HTMLParser):
         return next((given["src"] for tag, given in self.tags if tag == "video"), None)
 
 
-def task() -> TaskFeed:
-    """A task that is running, of an author with a hostile name."""
-    running = TaskFeed(
-        VideoTaskId("v<1>"), clock=SystemClock(), track=Track(task_id="m", suno_id="s", author=HOSTILE)
-    )
-    snapshot = TaskSnapshot(task_id=running.task.id, status="running")
-    running.publish(TaskUpdate(snapshot=snapshot, elapsed=12.5, progress=0.25, eta=30.0))
-    return running
-
-
-def failed() -> VideoTask:
-    """A task that can no longer be followed."""
-    lost = task()
-    lost.fail(APIError(HOSTILE, code=404, http_status=404, operation="TaskInfo"))
-    return lost.task
+def task(error: Exception | None = None) -> VideoTask:
+    """A task of an author with a hostile name; it runs, or can no longer be followed."""
+    feed, task_id = TaskFeed(SystemClock()), VideoTaskId("v<1>")
+    snapshot = TaskSnapshot(task_id=task_id, status="running")
+    feed.publish(TaskUpdate(snapshot=snapshot, elapsed=12.5, progress=0.25, eta=30.0))
+    if error is not None:
+        feed.fail(error)
+    return VideoTask(task_id, feed, Track(task_id="m", suno_id="s", author=HOSTILE))
 
 
 VALUES: dict[str, Any] = {
-    "task": task().task,
-    "failed task": failed(),
-    "new task": TaskFeed(VideoTaskId("v"), clock=SystemClock()).task,
+    "task": task(),
+    "failed task": task(APIError(HOSTILE, code=404, http_status=404, operation="TaskInfo")),
+    "new task": VideoTask(VideoTaskId("v"), TaskFeed(SystemClock()), None),
     "update": TaskUpdate(snapshot=SNAPSHOT, elapsed=3.0, progress=1.0, eta=0.0),
     "snapshot": SNAPSHOT,
     "video": Video(task_id=VideoTaskId("v"), url=URL, suno_id=HOSTILE, snapshot=SNAPSHOT),

@@ -54,6 +54,7 @@ ANSWERED = 1.0
 
 @define(eq=False)
 class _Followed:
+    task: VideoTask
     feed: TaskFeed
     since: float
     own: bool
@@ -77,10 +78,6 @@ class _Followed:
 
     def age(self, now: float) -> float:
         return now - self.since + (self.age_before or 0.0)
-
-    @property
-    def task(self) -> VideoTask:
-        return self.feed.task
 
 
 @define(eq=False)
@@ -138,6 +135,7 @@ class Poller:
 
     def follow(
         self,
+        task: VideoTask,
         feed: TaskFeed,
         *,
         own: bool,
@@ -148,6 +146,7 @@ class Poller:
         """Begin to follow a task.
 
         Args:
+            task: its handle.
             feed: what goes to its consumers.
             own: whether it certainly belongs to this account: then a 404 soon after its creation is retried.
             new: whether this client has just created it; the age of other tasks is unknown until they are polled.
@@ -156,10 +155,10 @@ class Poller:
                 for `VIDEO_WAIT`.
 
         """
-        task, now = feed.task, self.calls.clock.now()
+        now = self.calls.clock.now()
         stage = self.calls.reporter.begin("follow", track=task.track, task_id=task.id)
         before = 0.0 if new else None
-        followed = _Followed(feed, now, own, new, bulk, on_end, stage, age_before=before)
+        followed = _Followed(task, feed, now, own, new, bulk, on_end, stage, age_before=before)
         self._followed[task.id] = followed
         feed.as_of_now = partial(self._as_of_now, followed)
         self.schedule.add(task.id, now, age=0.0 if new else None, interactive=not bulk)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import weakref
 from collections.abc import Callable, Coroutine
 from email.utils import formatdate
 from functools import partial
@@ -130,6 +132,24 @@ def test_many_consumers_cost_no_more_than_one() -> None:
         return len(transport.sent)
 
     assert run(100) == run(1)
+
+
+def test_a_task_that_has_ended_is_forgotten_without_a_collection_of_garbage() -> None:
+    """With thousands of tracks, what waits for the collector would be most of what it has to look at."""
+
+    async def main(client: SunoVideoClient) -> None:
+        task = await client.submit(TRACK)
+        await task.result()
+        await asyncio.sleep(1)
+        kept = weakref.ref(task)
+        del task
+        assert kept() is None
+
+    gc.disable()
+    try:
+        in_client(FakeAPI(), main)
+    finally:
+        gc.enable()
 
 
 def test_leaving_or_cancelling_a_stream_does_not_affect_others() -> None:
