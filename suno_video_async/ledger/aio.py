@@ -179,7 +179,7 @@ class AsyncLedger:
 
     async def move(self, row: LedgerRow, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
         """Commit a transition of a row."""
-        return await self.call(self.sync.move, row.id, transition, cause=cause)
+        return await self.call(self.sync.move, row.id, transition, cause=cause, known=row)
 
     async def settle(self, row: LedgerRow, transition: Transition) -> LedgerRow:
         """Commit how the task of a row ended; where another part of the client has done so, leave it at that."""
@@ -187,7 +187,7 @@ class AsyncLedger:
 
     def _settle(self, row: LedgerRow, transition: Transition) -> LedgerRow:
         try:
-            return self.sync.move(row.id, transition)
+            return self.sync.move(row.id, transition, known=row)
         except LedgerError:
             known = self.sync.row(row.id)
             ended = known is not None and known.state in _ENDED and known.video_task_id == row.video_task_id

@@ -17,7 +17,7 @@ from attrs import define, evolve
 from suno_video_async.errors import AlreadyBoughtError, BudgetExceeded, LedgerError
 from suno_video_async.ledger.model import MICRO, Added, Claim, LedgerRow, Transition, check_move
 from suno_video_async.ledger.queries import COLUMNS, FROM, Connection, Queries, no_row, row_of
-from suno_video_async.ledger.states import UNSETTLED, Cause, State
+from suno_video_async.ledger.states import UNSETTLED, Cause, State, may_move
 from suno_video_async.models import Track, VideoTaskId
 
 #: Rows that one statement inserts: SQLite takes at most 32,766 values.
@@ -31,6 +31,19 @@ UNLESS_THERE = "ON CONFLICT (key) DO NOTHING"
 OTHERWISE = """(SELECT MIN(o.id) FROM rows o
     WHERE o.suno_id = r.suno_id AND o.task_id = r.task_id AND o.id != r.id
     AND (o.state NOT IN ('planned', 'refused') OR (o.state = 'planned' AND o.run = ?)))"""
+
+
+#: Begins a row that is as it is known, unless its song is bought under another author or brand.
+BEGIN_ROW = """UPDATE rows SET state = 'submitting', attempt = ?, reserved = ?, since = ?
+    WHERE id = ? AND state = ? AND attempt = ? AND (? OR NOT EXISTS (SELECT 1 FROM rows o
+    WHERE o.suno_id = rows.suno_id AND o.task_id = rows.task_id AND o.id != rows.id
+    AND o.state NOT IN ('planned', 'refused')))"""
+#: Moves a row that is as it is known, in what follows from it.
+MOVE_ROW = """UPDATE rows SET state = ?, url = COALESCE(?, url), path = COALESCE(?, path),
+    sha256 = COALESCE(?, sha256), cost = ?, reserved = ?, failures = ?, error = ?
+    WHERE id = ? AND state = ? AND attempt = ? AND cost = ? AND reserved = ? AND failures = ?"""
+#: Only the run moves a row on from these, and nothing else of it changes meanwhile but what `MOVE_ROW` compares.
+_RUNS = frozenset({State.SUBMITTING, State.SUBMITTED})
 
 
 @define
@@ -182,40 +195,64 @@ class Commands(Queries):
         )
 
     def begin_attempt(
-        self, row_id: int, *, nonce: str, at: float, reserve: int, budget: int | None, rebuy_changed: bool = True
+        self,
+        row_id: int,
+        *,
+        nonce: str,
+        at: float,
+        reserve: int,
+        budget: int | None,
+        rebuy_changed: bool = True,
+        known: LedgerRow | None = None,
     ) -> int:
         """Commit that a row's CreateTask is about to be sent, and return the attempt's number."""
         if self._group is None:
             self._before_intents()
         with self._transaction() as db:
             self._refuse_lost_once()
-            # Since it was claimed, another part of this client may have bought the song otherwise.
-            query = f"SELECT {COLUMNS}, {OTHERWISE} {FROM} WHERE r.id = ?"
-            if (found := db.execute(query, (None, row_id)).fetchone()) is None:
-                raise no_row(row_id)
-            *kept, other = found
-            row = row_of(kept)
-            if row.state in {State.FAILED, State.REFUSED}:
-                # In one step with the attempt: a row that is not begun must not be left as planned.
-                check_move(row, State.PLANNED, Cause.RUN)
-            else:
-                check_move(row, State.SUBMITTING, Cause.RUN)
-            if other is not None and not rebuy_changed:
-                raise AlreadyBoughtError(row.track, self._need(other).track.key)
             self._keep_within(budget, reserve)
+            row = known
+            if (
+                row is None
+                or row.state is not State.PLANNED
+                or not self._is_begun(db, row, at=at, reserve=reserve, rebuy_changed=rebuy_changed)
+            ):
+                row = self._row_to_begin(db, row_id, rebuy_changed=rebuy_changed)
+                self._is_begun(db, row, at=at, reserve=reserve, rebuy_changed=True)
             attempt = row.attempts + 1
             db.execute(
                 "INSERT INTO attempts (row_id, n, nonce, state, at) VALUES (?, ?, ?, 'submitting', ?)",
                 (row_id, attempt, nonce, at),
             )
-            db.execute(
-                "UPDATE rows SET state = 'submitting', attempt = ?, reserved = ?, since = ? WHERE id = ?",
-                (attempt, reserve, at, row_id),
-            )
             self._set_meta("last_place", repr(at))
             self._submissions += 1
             self._reserved += reserve
             return attempt
+
+    @staticmethod
+    def _is_begun(db: Connection, row: LedgerRow, *, at: float, reserve: int, rebuy_changed: bool) -> bool:
+        """Make a row `submitting` if it is as it is known; return whether it was.
+
+        Since it was claimed, another part of this client may have bought the song otherwise.
+        """
+        values = (row.attempts + 1, reserve, at, row.id, row.state.value, row.attempts, rebuy_changed)
+        return db.execute(BEGIN_ROW, values).rowcount > 0
+
+    def _row_to_begin(self, db: Connection, row_id: int, *, rebuy_changed: bool) -> LedgerRow:
+        """Return a row that may be submitted, as it stands."""
+        query = f"SELECT {COLUMNS}, {OTHERWISE} {FROM} WHERE r.id = ?"
+        if (found := db.execute(query, (None, row_id)).fetchone()) is None:
+            raise no_row(row_id)
+        *kept, other = found
+        row = row_of(kept)
+        if row.state in {State.FAILED, State.REFUSED}:
+            # In one step with the attempt: a row that is not begun must not be left as planned.
+            check_move(row, State.PLANNED, Cause.RUN)
+        else:
+            check_move(row, State.SUBMITTING, Cause.RUN)
+        if other is not None and not rebuy_changed:
+            raise AlreadyBoughtError(row.track, self._need(other).track.key)
+        return row
 
     def _keep_within(self, budget: int | None, reserve: int) -> None:
         """Refuse a purchase that would be over a budget, in the transaction that its intent is committed in."""
@@ -234,49 +271,44 @@ class Commands(Queries):
                     db.execute("UPDATE rows SET reserved = ? WHERE id = ?", (amount, row_id))
                     self._reserved += amount - row.reserved
 
-    def move(self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
+    def move(
+        self,
+        row_id: int,
+        transition: Transition,
+        *,
+        cause: Cause = Cause.RUN,
+        known: LedgerRow | None = None,
+    ) -> LedgerRow:
         """Commit how a row goes on, by the table of moves, and return it."""
         with self._transaction() as db:
-            row = self._need(row_id)
-            check_move(row, transition.state, cause)
-            _check_whole(row, transition)
-            if cause is Cause.SILENCE and self.candidate(row_id) is not None:
-                return row
-            cost, reserved = _settled(row, transition, cause)
-            failures = row.failures + (transition.state is State.FAILED and cause is Cause.RUN)
-            is_moved = transition.path is not None or transition.uri is not None
-            db.execute(
-                "UPDATE rows SET state = ?, url = COALESCE(?, url), path = COALESCE(?, path),"
-                " sha256 = COALESCE(?, sha256), cost = ?, reserved = ?, failures = ?, error = ?"
-                " WHERE id = ?",
-                (
-                    *(transition.state.value, transition.url, self._kept_place(transition), transition.sha256),
-                    *(cost, reserved, failures),
-                    *(None if transition.error is None else json.dumps(transition.error), row_id),
-                ),
-            )
+            row = known
+            if (
+                row is None
+                or not _may_move_as_known(row, transition, cause)
+                or not self._is_moved(db, row, moved := _moved(row, transition, cause), transition)
+            ):
+                row = self._need(row_id)
+                check_move(row, transition.state, cause)
+                _check_whole(row, transition)
+                if cause is Cause.SILENCE and self.candidate(row_id) is not None:
+                    return row
+                moved = _moved(row, transition, cause)
+                self._is_moved(db, row, moved, transition)
             self._close_attempt(db, row, transition)
             self._note_end(db, row, transition)
-            self._spent += cost - row.cost
-            self._reserved += reserved - row.reserved
-            return LedgerRow(  # `evolve` takes four times as long
-                id=row.id,
-                track=row.track,
-                location=row.location,
-                name=row.name,
-                attempts=row.attempts,
-                since=row.since,
-                state=transition.state,
-                video_task_id=(_closes_attempt(row, transition) and transition.video_task_id) or row.video_task_id,
-                url=row.url if transition.url is None else transition.url,
-                path=transition.path if is_moved else row.path,
-                uri=(None if transition.path else transition.uri) if is_moved else row.uri,
-                sha256=row.sha256 if transition.sha256 is None else transition.sha256,
-                cost=cost,
-                reserved=reserved,
-                failures=failures,
-                error=transition.error,
-            )
+            self._spent += moved.cost - row.cost
+            self._reserved += moved.reserved - row.reserved
+            return moved
+
+    def _is_moved(self, db: Connection, row: LedgerRow, moved: LedgerRow, transition: Transition) -> bool:
+        """Move a row on if it is as it is known; return whether it was."""
+        place, error = self._kept_place(transition), transition.error
+        values = (
+            *(moved.state.value, transition.url, place, transition.sha256, moved.cost, moved.reserved),
+            *(moved.failures, None if error is None else json.dumps(error)),
+            *(row.id, row.state.value, row.attempts, row.cost, row.reserved, row.failures),
+        )
+        return db.execute(MOVE_ROW, values).rowcount > 0
 
     def take_name(self, row_id: int, name: str) -> bool:
         """Commit the name of a row's file; False if another row has it, but for case."""
@@ -450,6 +482,36 @@ def _check_whole(row: LedgerRow, transition: Transition) -> None:
 def _closes_attempt(row: LedgerRow, transition: Transition) -> bool:
     """Whether a move says what a row's last attempt came to."""
     return row.state in {State.SUBMITTING, State.UNKNOWN} or transition.state is State.UNKNOWN
+
+
+def _may_move_as_known(row: LedgerRow, transition: Transition, cause: Cause) -> bool:
+    """Whether a row need not be read again before a move, if it is as it is known."""
+    whole = transition.state is not State.SUBMITTED or transition.video_task_id is not None
+    return whole and cause is Cause.RUN and row.state in _RUNS and may_move(row.state, transition.state)
+
+
+def _moved(row: LedgerRow, transition: Transition, cause: Cause) -> LedgerRow:
+    """Return a row as it is after a move."""
+    cost, reserved = _settled(row, transition, cause)
+    is_placed = transition.path is not None or transition.uri is not None
+    return LedgerRow(  # `evolve` takes four times as long
+        id=row.id,
+        track=row.track,
+        location=row.location,
+        name=row.name,
+        attempts=row.attempts,
+        since=row.since,
+        state=transition.state,
+        video_task_id=(_closes_attempt(row, transition) and transition.video_task_id) or row.video_task_id,
+        url=row.url if transition.url is None else transition.url,
+        path=transition.path if is_placed else row.path,
+        uri=(None if transition.path else transition.uri) if is_placed else row.uri,
+        sha256=row.sha256 if transition.sha256 is None else transition.sha256,
+        cost=cost,
+        reserved=reserved,
+        failures=row.failures + (transition.state is State.FAILED and cause is Cause.RUN),
+        error=transition.error,
+    )
 
 
 def _settled(row: LedgerRow, transition: Transition, cause: Cause) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from suno_video_async.errors import (
 )
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.holding import leave_word
-from suno_video_async.ledger.model import AWAITED, MICRO, LedgerRow, RowError, Transition
+from suno_video_async.ledger.model import AWAITED, MICRO, LedgerRow, RowError, Transition, begun
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import Track, Video, VideoTaskId
 from suno_video_async.protocol.codec import Operation
@@ -74,16 +74,19 @@ class SubmissionJournal:
             LedgerError: the ledger cannot be written.
 
         """
-        nonce = self._nonce = secrets.token_hex(16)
-        await self.ledger.call(
+        nonce, reserve = secrets.token_hex(16), self.reserve()
+        self._nonce = nonce
+        attempt = await self.ledger.call(
             self.ledger.sync.begin_attempt,
             self.row.id,
             nonce=nonce,
             at=at,
-            reserve=self.reserve(),
+            reserve=reserve,
             budget=self.budget,
             rebuy_changed=self.rebuy_changed,
+            known=self.row,
         )
+        self.row = begun(self.row, attempt=attempt, at=at, reserve=reserve)
         if self.check_others is not None:
             try:
                 await self.check_others(self.row.track)

@@ -64,7 +64,9 @@ async def test_it_is_not_tried_again(temporary: bool, closed: bool) -> None:
 class Full(SqliteLedger):
     """A ledger that takes intents and no results."""
 
-    def move(self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
+    def move(
+        self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN, known: LedgerRow | None = None
+    ) -> LedgerRow:
         raise LedgerError("the disk is full")
 
 
@@ -98,7 +100,9 @@ def test_why_a_ledger_took_no_result_decides_what_a_supervisor_does(failure: Led
     """A ledger that is lost, or out of reach for a while, is taken again, by whichever part fails first."""
 
     class Failing(SqliteLedger):
-        def move(self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
+        def move(
+            self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN, known: LedgerRow | None = None
+        ) -> LedgerRow:
             raise failure
 
     async def run() -> LedgerError:

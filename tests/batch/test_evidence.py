@@ -160,10 +160,10 @@ async def test_a_ledger_that_breaks_then_says_what_was_bought(
     api, path = API(NAMED, info=found()), tmp_path / "l.db"
     move = SqliteLedger.move
 
-    def full(self: SqliteLedger, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
+    def full(self: SqliteLedger, row_id: int, transition: Transition, *, cause: Cause, **how: Any) -> LedgerRow:
         if cause is Cause.EVIDENCE:
             raise LedgerError("the disk is full")
-        return move(self, row_id, transition, cause=cause)
+        return move(self, row_id, transition, cause=cause, **how)
 
     with monkeypatch.context() as patched:
         patched.setattr(SqliteLedger, "move", full)

@@ -63,10 +63,12 @@ class HeldLedger(SqliteLedger):
     def leave(self, nonce: str, task_id: VideoTaskId) -> None:
         self.left[task_id] = nonce
 
-    def move(self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
+    def move(
+        self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN, known: LedgerRow | None = None
+    ) -> LedgerRow:
         if self.refuses_results:
             raise LedgerLost("the session has ended")
-        return super().move(row_id, transition, cause=cause)
+        return super().move(row_id, transition, cause=cause, known=known)
 
     async def run(self, call: Callable[[], T]) -> T:
         """Run a call once the session answers again."""

@@ -252,10 +252,10 @@ async def test_a_ledger_that_breaks_while_a_task_ends_leaves_it_submitted(
     api, path = FakeAPI(seconds=0), tmp_path / "l.db"
     move = SqliteLedger.move
 
-    def broken(self: SqliteLedger, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
+    def broken(self: SqliteLedger, row_id: int, transition: Transition, **how: Any) -> LedgerRow:
         if transition.state is State.SUCCEEDED:
             raise LedgerError("the disk is full")
-        return move(self, row_id, transition, cause=cause)
+        return move(self, row_id, transition, **how)
 
     monkeypatch.setattr(SqliteLedger, "move", broken)
     async with client_on(path, api) as client:

@@ -29,8 +29,14 @@ NAMES = (
         for name in ("read_created", "_data", "_envelope", "_refuse", "_broken")
     ),
     *(f"{LEDGER}.commands.*ǁ{name}__mutmut*" for name in ("claim", "begin_attempt", "move", "_recover")),
-    *(f"{LEDGER}.commands.*ǁ{name}__mutmut*" for name in ("_inserted", "_close_attempt")),
-    *(f"{LEDGER}.commands.x_{name}__mutmut*" for name in ("_settled", "_check_whole")),
+    *(
+        f"{LEDGER}.commands.*ǁ{name}__mutmut*"
+        for name in ("_inserted", "_is_begun", "_row_to_begin", "_is_moved", "_close_attempt")
+    ),
+    *(
+        f"{LEDGER}.commands.x_{name}__mutmut*"
+        for name in ("_settled", "_check_whole", "_may_move_as_known", "_moved")
+    ),
     *(f"{LEDGER}.queries.x_{name}__mutmut*" for name in ("sums", "row_of")),
 )
 #: mutmut's exit codes; every other one is a test that failed, broke or ran too long.

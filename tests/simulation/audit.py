@@ -101,18 +101,28 @@ class WatchedLedger(SqliteLedger):
         return claim
 
     def begin_attempt(
-        self, row_id: int, *, nonce: str, at: float, reserve: int, budget: int | None, rebuy_changed: bool = True
+        self,
+        row_id: int,
+        *,
+        nonce: str,
+        at: float,
+        reserve: int,
+        budget: int | None,
+        rebuy_changed: bool = True,
+        known: LedgerRow | None = None,
     ) -> int:
         number = super().begin_attempt(
-            row_id, nonce=nonce, at=at, reserve=reserve, budget=budget, rebuy_changed=rebuy_changed
+            row_id, nonce=nonce, at=at, reserve=reserve, budget=budget, rebuy_changed=rebuy_changed, known=known
         )
         row = self.row(row_id)
         assert row is not None
         self._written("begin", row.track)
         return number
 
-    def move(self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
-        row = super().move(row_id, transition, cause=cause)
+    def move(
+        self, row_id: int, transition: Transition, *, cause: Cause = Cause.RUN, known: LedgerRow | None = None
+    ) -> LedgerRow:
+        row = super().move(row_id, transition, cause=cause, known=known)
         self._written("move", row.track)
         return row
 
