@@ -73,6 +73,8 @@ class Commands(Queries):
     _now: Callable[[], float]
     _process: int
     _submissions = 0
+    #: The time of the newest request that the open transaction notes.
+    _newest_place: float | None = None
     _group: _Group | None = None
 
     # What differs with the place
@@ -224,7 +226,7 @@ class Commands(Queries):
                 "INSERT INTO attempts (row_id, n, nonce, state, at) VALUES (?, ?, ?, 'submitting', ?)",
                 (row_id, attempt, nonce, at),
             )
-            self._set_meta("last_place", repr(at))
+            self._newest_place = at
             self._submissions += 1
             self._reserved += reserve
             return attempt
@@ -359,7 +361,7 @@ class Commands(Queries):
         """Note that a request is being sent."""
         with self._transaction():
             self._refuse_lost()
-            self._set_meta("last_place", repr(at))
+            self._newest_place = at
 
     # Beneath
 
@@ -384,7 +386,7 @@ class Commands(Queries):
             if group.void and group.error is not None:
                 raise group.error
             if group.begun:
-                self._commit(db)
+                self._note_and_commit(db)
 
     def _refuse_lost_once(self) -> None:
         """Return if it is still this process's to write; all that becomes one commit looks once."""
@@ -400,6 +402,12 @@ class Commands(Queries):
             self._group.void = True
             self._group.error = LedgerError("this cannot share a commit with other calls")
             raise self._group.error
+
+    def _note_and_commit(self, db: Connection) -> None:
+        """Commit the transaction that is open, with the time of the newest of its requests."""
+        if self._newest_place is not None:
+            self._set_meta("last_place", repr(self._newest_place))
+        self._commit(db)
 
     def _commit(self, db: Connection) -> None:
         """Commit the transaction that is open."""
@@ -417,7 +425,7 @@ class Commands(Queries):
         with self._all_or_nothing(db):
             db.execute(self._BEGIN)
             yield db
-            self._commit(db)
+            self._note_and_commit(db)
 
     @contextmanager
     def _part_of(self, group: _Group, db: Connection) -> Generator[Connection, None, None]:
@@ -453,6 +461,8 @@ class Commands(Queries):
                     db.execute("ROLLBACK")
             self._translate(error)
             raise
+        finally:
+            self._newest_place = None
         if self._submissions > before[-1]:
             self._after_intents()
 

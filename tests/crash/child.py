@@ -173,7 +173,6 @@ def _arm_ledger(points: Points) -> None:
         points.reach("submitting: before")
         beginning = True
         number = begin(self, row_id, **more)
-        beginning = False
         points.is_submitting = True
         points.reach("submitting: committed")
         return number
@@ -190,8 +189,10 @@ def _arm_ledger(points: Points) -> None:
         points.reach(f"{transition.state}: written, not committed")
 
     def setting_meta(self: Commands, name: str, value: str) -> None:
+        nonlocal beginning
         set_meta(self, name, value)
-        if beginning:
+        if beginning and name == "last_place":  # the last that is written before an intent is committed
+            beginning = False
             points.reach("submitting: written, not committed")
 
     Commands.begin_attempt = beginning_attempt  # type: ignore[method-assign]
