@@ -41,7 +41,7 @@ def with_servers(session: nox.Session) -> None:
 MONEY = ["protocol/*", "ratelimit/*", "ledger/*", "polling/*", "api/*"]
 #: What speaks to a server of others alone is tested with that server, and so measured by `services`: of the rules,
 #: and what Temporal runs, which a run of other tests must not import.
-RULES_BY_SERVICES = "suno_video_async/ledger/postgres.py,suno_video_async/ledger/shared.py"
+RULES_BY_SERVICES = "suno_video_async/ledger/postgres/*,suno_video_async/ledger/shared.py"
 BY_SERVICES = (
     f"{RULES_BY_SERVICES},suno_video_async/engines/activity.py,suno_video_async/engines/temporal.py,"
     "suno_video_async/engines/temporal_worker.py"

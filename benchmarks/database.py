@@ -23,7 +23,7 @@ import psycopg
 
 from benchmarks.kill_matrix import Database, key_of, temporary_database
 from suno_video_async import load
-from suno_video_async.ledger.postgres import PostgresLedger
+from suno_video_async.ledger.postgres.ledger import PostgresLedger
 from suno_video_async.ledger.states import State
 from tests.support.postgres import named
 from tests.support.processes import server_process

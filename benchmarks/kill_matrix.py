@@ -37,7 +37,7 @@ import psycopg
 
 from suno_video_async import SunoVideoError, Track, load
 from suno_video_async.ledger.model import LedgerRow, all_rows
-from suno_video_async.ledger.postgres import PostgresReader
+from suno_video_async.ledger.postgres.reader import PostgresReader
 from tests.support.postgres import named
 from tests.support.processes import ServerProcess, server_process
 from tests.support.workers import WorkerProcess, receiving, workers

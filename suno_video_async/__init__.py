@@ -69,7 +69,7 @@ if TYPE_CHECKING:
         SubmitEvent,
     )
     from suno_video_async.ledger.model import NO_LEDGER, Ledger, LedgerRow
-    from suno_video_async.ledger.postgres import PostgresLedger
+    from suno_video_async.ledger.postgres.ledger import PostgresLedger
     from suno_video_async.ledger.sqlite import SqliteLedger
     from suno_video_async.models import (
         Estimate,
@@ -147,7 +147,7 @@ else:  # hidden from type checkers, to which a name that is misspelt stays an er
         "OutcomeState": "models",
         "PauseEvent": "hooks",
         "Plan": "batch.plan",
-        "PostgresLedger": "ledger.postgres",
+        "PostgresLedger": "ledger.postgres.ledger",
         "PriceEvent": "hooks",
         "RateLimit": "models",
         "RateLimiter": "ratelimit.limiter",

@@ -32,7 +32,8 @@ from suno_video_async.ledger.address import LedgerAddress
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.journal import micro
 from suno_video_async.ledger.model import LedgerRow
-from suno_video_async.ledger.postgres import Bell, PostgresLedger, SharedBudget
+from suno_video_async.ledger.postgres.ledger import PostgresLedger, SharedBudget
+from suno_video_async.ledger.postgres.notes import Bell
 from suno_video_async.ledger.shared import Note, SharedLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import RetryPolicy, Timeout, Track

@@ -11,7 +11,7 @@ from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.clock import Clock, SystemClock
 from suno_video_async.errors import CallbackRejected
 from suno_video_async.ledger.address import LedgerAddress
-from suno_video_async.ledger.postgres import PostgresNotes
+from suno_video_async.ledger.postgres.notes import PostgresNotes
 from suno_video_async.models import TaskSnapshot, VideoTaskId
 
 

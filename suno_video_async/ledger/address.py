@@ -130,6 +130,6 @@ def ledger_at(
         from suno_video_async.ledger.sqlite import SqliteLedger  # noqa: PLC0415  a client opens none at import
 
         return SqliteLedger(place, accept=accept, same_account=same_account)
-    from suno_video_async.ledger.postgres import PostgresLedger  # noqa: PLC0415  files do without it
+    from suno_video_async.ledger.postgres.ledger import PostgresLedger  # noqa: PLC0415  files do without it
 
     return PostgresLedger(place, same_account=same_account)

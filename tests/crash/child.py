@@ -37,7 +37,8 @@ from suno_video_async.ledger.commands import Commands
 from suno_video_async.ledger.copies import Counter, Mark, Phase
 from suno_video_async.ledger.group_commit import GroupCommit, _outcome_of
 from suno_video_async.ledger.model import LedgerRow, Transition
-from suno_video_async.ledger.postgres import PostgresLedger, Session
+from suno_video_async.ledger.postgres.ledger import PostgresLedger
+from suno_video_async.ledger.postgres.session import Session
 from suno_video_async.ledger.queries import Connection
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State

@@ -20,7 +20,8 @@ import suno_video_async
 from suno_video_async.config import Settings
 from suno_video_async.ledger.address import as_ledger
 from suno_video_async.ledger.model import LedgerRow, Transition
-from suno_video_async.ledger.postgres import PostgresLedger, PostgresReader
+from suno_video_async.ledger.postgres.ledger import PostgresLedger
+from suno_video_async.ledger.postgres.reader import PostgresReader
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import VideoTaskId
 from tests.crash.child import ENDS, LOST, SCALE, Job, as_line

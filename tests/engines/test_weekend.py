@@ -19,7 +19,7 @@ from suno_video_async.engines import holder
 from suno_video_async.engines.holder import Holder, WorkOptions
 from suno_video_async.ledger.address import LedgerAddress
 from suno_video_async.ledger.model import LedgerRow, all_rows
-from suno_video_async.ledger.postgres import Bell
+from suno_video_async.ledger.postgres.notes import Bell
 from suno_video_async.ledger.shared import Note
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.protocol.codec import Answer, Operation, Request

@@ -12,7 +12,7 @@ import pytest
 
 from suno_video_async.ledger.commands import Commands
 from suno_video_async.ledger.model import LedgerReader, LedgerRow, Transition, all_rows
-from suno_video_async.ledger.postgres import PostgresLedger
+from suno_video_async.ledger.postgres.ledger import PostgresLedger
 from suno_video_async.ledger.schema import APPLICATION_ID, MIGRATIONS
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from suno_video_async.errors import LedgerError, MissingExtraError
-from suno_video_async.ledger import postgres
 from suno_video_async.ledger.address import (
     LedgerAddress,
     as_ledger,
@@ -18,7 +17,8 @@ from suno_video_async.ledger.address import (
     shown_word,
     without_passwords,
 )
-from suno_video_async.ledger.postgres import PostgresLedger
+from suno_video_async.ledger.postgres import session
+from suno_video_async.ledger.postgres.ledger import PostgresLedger
 from suno_video_async.ledger.sqlite import SqliteLedger
 
 SECRET = "S3cret-Passw0rd"
@@ -133,4 +133,4 @@ def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
     """A ledger in PostgreSQL says what to install."""
     monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'suno-video-async\[postgres\]'"):
-        postgres.psycopg_()
+        session.load_driver()

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from suno_video_async.ledger.postgres import PostgresLedger
+from suno_video_async.ledger.postgres.ledger import PostgresLedger
 from tests.ledger.support import FINGERPRINT, PROVIDER
 from tests.support import postgres
 

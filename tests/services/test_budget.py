@@ -15,9 +15,10 @@ import pytest
 
 from suno_video_async import Track, load
 from suno_video_async.errors import BudgetExceeded, LedgerLost
-from suno_video_async.ledger import postgres
 from suno_video_async.ledger.model import MICRO, Transition
-from suno_video_async.ledger.postgres import PostgresLedger, SharedBudget
+from suno_video_async.ledger.postgres import ledger as ledger_module
+from suno_video_async.ledger.postgres import tables
+from suno_video_async.ledger.postgres.ledger import PostgresLedger, SharedBudget
 from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
 from tests.ledger.support import PROVIDER, track
@@ -102,7 +103,7 @@ def test_what_was_spent_before_counts_while_the_ledger_is_not_held(
     with pytest.raises(BudgetExceeded):
         buy(other)
     with psycopg.connect(database, autocommit=True) as session:
-        session.execute(f'DELETE FROM "{one._schema}".meta WHERE name = %s', (postgres.COMMITTED,))
+        session.execute(f'DELETE FROM "{one._schema}".meta WHERE name = %s', (tables.COMMITTED,))
     with pytest.raises(BudgetExceeded):
         buy(other)
     other.shared_budget = SharedBudget(BUDGET, frozenset({names[1], "not-there-yet"}))
@@ -148,9 +149,9 @@ def test_a_holder_that_stops_in_the_middle_holds_up_the_others_for_a_while_only(
     database: str, names: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server ends a session that leaves a transaction open, long before the others take theirs for lost."""
-    assert postgres.WRITER == {"idle_in_transaction_session_timeout": "20000"}
+    assert ledger_module.WRITER == {"idle_in_transaction_session_timeout": "20000"}
     with ExitStack() as stack:
-        monkeypatch.setitem(postgres.WRITER, "idle_in_transaction_session_timeout", "200")
+        monkeypatch.setitem(ledger_module.WRITER, "idle_in_transaction_session_timeout", "200")
         stopped = opened(database, names[0], names, stack)
         other = opened(database, names[1], names, stack)
         with pytest.raises(LedgerLost), stopped.one_commit():

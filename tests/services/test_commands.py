@@ -18,7 +18,7 @@ import pytest
 
 from suno_video_async import Track, load
 from suno_video_async.ledger.model import LedgerRow, all_rows
-from suno_video_async.ledger.postgres import PostgresReader
+from suno_video_async.ledger.postgres.reader import PostgresReader
 from tests.support.keys import KEY
 from tests.support.postgres import named
 from tests.support.processes import ROOT, ServerProcess, server_process

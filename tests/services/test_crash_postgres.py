@@ -10,7 +10,7 @@ import pytest
 
 from suno_video_async.config import Settings
 from suno_video_async.errors import LedgerError
-from suno_video_async.ledger.postgres import PostgresLedger
+from suno_video_async.ledger.postgres.ledger import PostgresLedger
 from tests.crash.__main__ import is_right
 from tests.crash.points import HELD, WITHOUT_FILE, Point
 from tests.crash.scene import Scene, Stage

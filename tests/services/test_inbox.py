@@ -23,7 +23,9 @@ from suno_video_async.engines import holder
 from suno_video_async.engines.receiver import NotesReceiver
 from suno_video_async.ledger.address import LedgerAddress
 from suno_video_async.ledger.model import LedgerRow, all_rows
-from suno_video_async.ledger.postgres import Bell, PostgresLedger, PostgresNotes, PostgresReader
+from suno_video_async.ledger.postgres.ledger import PostgresLedger
+from suno_video_async.ledger.postgres.notes import Bell, PostgresNotes
+from suno_video_async.ledger.postgres.reader import PostgresReader
 from suno_video_async.local import Fault
 from suno_video_async.testing import VideoServer, serve
 from tests.support.postgres import named

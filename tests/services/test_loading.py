@@ -14,9 +14,11 @@ from attrs import evolve
 from suno_video_async import CatalogError, LedgerError, Loaded, Track
 from suno_video_async import load as load_into
 from suno_video_async.errors import AnotherKeyError, LedgerInUse
-from suno_video_async.ledger import postgres as postgres_module
 from suno_video_async.ledger.model import all_rows
-from suno_video_async.ledger.postgres import PostgresLedger, Session
+from suno_video_async.ledger.postgres import ledger as ledger_module
+from suno_video_async.ledger.postgres import reader, tables
+from suno_video_async.ledger.postgres.ledger import PostgresLedger
+from suno_video_async.ledger.postgres.session import Session
 from suno_video_async.ledger.shared import Note, SharedLedger
 from tests.ledger.support import FINGERPRINT, PROVIDER, names_in, track
 from tests.support.postgres import named
@@ -228,7 +230,8 @@ def test_a_ledger_is_opened_once(address: str, ledger: PostgresLedger) -> None:
 def test_an_old_ledger_is_brought_up_to_date_by_a_load(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless a program holds it that may not know the new tables."""
     with monkeypatch.context() as patch:
-        patch.setattr(postgres_module, "MIGRATIONS", postgres_module.MIGRATIONS[:1])
+        for module in (reader, ledger_module):
+            patch.setattr(module, "MIGRATIONS", tables.MIGRATIONS[:1])
         old = PostgresLedger(address)
         old.open(provider=PROVIDER, fingerprint=FINGERPRINT)
         old.claim(track(), location="")

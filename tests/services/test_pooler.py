@@ -12,7 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from suno_video_async import LedgerError, Track, load
-from suno_video_async.ledger.postgres import PostgresLedger, PostgresReader
+from suno_video_async.ledger.postgres.ledger import PostgresLedger
+from suno_video_async.ledger.postgres.reader import PostgresReader
 from tests.ledger.support import FINGERPRINT, PROVIDER
 from tests.support.postgres import named
 from tests.support.workers import wait_until

@@ -16,9 +16,11 @@ import psycopg
 import pytest
 
 from suno_video_async.errors import AnotherKeyError, LedgerError, LedgerLost, MissingExtraError
-from suno_video_async.ledger import postgres
 from suno_video_async.ledger.model import Transition
-from suno_video_async.ledger.postgres import FRESH, PostgresLedger, Session
+from suno_video_async.ledger.postgres import ledger as ledger_module
+from suno_video_async.ledger.postgres import locks, reader, session, tables
+from suno_video_async.ledger.postgres.ledger import FRESH, PostgresLedger
+from suno_video_async.ledger.postgres.session import Session
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
@@ -89,7 +91,8 @@ def test_a_lock_may_be_free_again_by_the_time_its_holder_is_looked_for(
     ledger: PostgresLedger, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The refusal stays one."""
-    monkeypatch.setattr(postgres, "_HOLDER", postgres._HOLDER + " AND false")
+    for module in (locks, ledger_module):
+        monkeypatch.setattr(module, "HOLDER", locks.HOLDER + " AND false")
     with pytest.raises(LedgerError, match="is being written by another process"):
         opened(address, "another key")
 
@@ -98,11 +101,11 @@ def test_a_holder_whose_loop_stands_still_is_ended_by_the_next(
     address: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that was stopped keeps its session and asks it nothing; the next one waits out a period."""
-    assert postgres.STALE == 45.0
+    assert locks.STALE == 45.0
     stopped = opened(address)
     with pytest.raises(LedgerError, match="is being written by"):
         opened(address, "another key")
-    monkeypatch.setattr(postgres, "STALE", -1.0)
+    monkeypatch.setattr(ledger_module, "STALE", -1.0)
     ledger = opened(address)
     assert abs((ledger.last_place() or 0.0) - time.time()) < 60
     with pytest.raises(LedgerLost):
@@ -118,7 +121,7 @@ def test_a_holder_that_comes_back_first_keeps_its_ledger(
     address: str, ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where another one had the lock by the time that the silent one was ended."""
-    monkeypatch.setattr(postgres, "STALE", -1.0)
+    monkeypatch.setattr(ledger_module, "STALE", -1.0)
     select = PostgresLedger._select
 
     def too_late(self: PostgresLedger, query: str, *values: object) -> list[Any]:
@@ -170,7 +173,7 @@ def test_a_ledger_that_does_not_exist(address: str) -> None:
 
 def test_a_newer_ledger_is_refused(address: str, ledger: PostgresLedger) -> None:
     """It may hold what this version does not understand."""
-    assert ledger.schema_version() == ledger.newest_schema == len(postgres.MIGRATIONS)
+    assert ledger.schema_version() == ledger.newest_schema == len(tables.MIGRATIONS)
     ledger._set_meta("schema", "99")
     ledger.close()
     with pytest.raises(LedgerError, match=r"is of a newer version of this program \(99\): update it"):
@@ -188,7 +191,7 @@ def test_a_server_that_would_forget_is_refused(
     address: str, fsync: str, encoding: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before anything is made there."""
-    monkeypatch.setattr(postgres, "SERVER", f"SELECT '{fsync}'::text, '{encoding}'::text")
+    monkeypatch.setattr(ledger_module, "SERVER", f"SELECT '{fsync}'::text, '{encoding}'::text")
     with pytest.raises(LedgerError, match=says):
         opened(address)
 
@@ -196,7 +199,7 @@ def test_a_server_that_would_forget_is_refused(
 @pytest.mark.parametrize("what", ["open", "open_to_load", "open_to_read"])
 def test_a_pooler_is_refused(address: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It gives its clients numbers of its own for their sessions; what is set there would be others' as well."""
-    monkeypatch.setattr(postgres, "SESSION", "SELECT pg_backend_pid() + 1")
+    monkeypatch.setattr(reader, "SESSION", "SELECT pg_backend_pid() + 1")
     account = {"provider": PROVIDER, "fingerprint": FINGERPRINT} if what == "open" else {}
     with pytest.raises(
         LedgerError, match=r"cannot be used through a connection pooler.*the database server itself"
@@ -217,7 +220,7 @@ def test_a_session_has_no_timeouts_of_the_servers(database: str) -> None:
     ledger = opened(named(f"{database}&options=-cstatement_timeout%3D5000"))
     for name in ("statement_timeout", "lock_timeout", "idle_session_timeout"):
         assert ledger._select(f"SHOW {name}") == [("0",)]
-    assert postgres.DEAD_AFTER == 25
+    assert session.DEAD_AFTER == 25
     ledger.close()
 
 
@@ -257,14 +260,14 @@ def test_an_address_that_libpq_cannot_read(address: str) -> None:
 
 def test_a_session_that_cannot_be_set_up(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is ended, and its error says which ledger."""
-    monkeypatch.setattr(postgres, "SETTINGS", {"statement_timeout": "soon"})
+    monkeypatch.setattr(reader, "SETTINGS", {"statement_timeout": "soon"})
     with pytest.raises(LedgerError, match='cannot be used: invalid value for parameter "statement_timeout"'):
         opened(address)
 
 
 def test_a_server_that_goes_while_a_session_is_set_up(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is one that may come back: a worker tries again."""
-    monkeypatch.setattr(postgres, "SETTINGS", {"statement_timeout": "0"})
+    monkeypatch.setattr(reader, "SETTINGS", {"statement_timeout": "0"})
     execute = Session.execute
 
     def ended(self: Session, statement: str, values: Any = (), /) -> Any:
@@ -451,7 +454,7 @@ def test_an_answer_is_fresh_for_five_seconds(ledger: PostgresLedger, monkeypatch
     monkeypatch.setattr(PostgresLedger, "_now_here", staticmethod(lambda: now + FRESH))
     assert not ledger.is_fresh()
     ledger.ping()
-    monkeypatch.setattr(PostgresLedger, "_now_here", staticmethod(lambda: postgres.since_boot() + 1.0))
+    monkeypatch.setattr(PostgresLedger, "_now_here", staticmethod(lambda: session.since_boot() + 1.0))
     assert ledger.is_fresh()
     ledger.close()
     assert not ledger.is_fresh()
@@ -469,7 +472,7 @@ def test_a_session_that_does_not_answer_can_be_cut(
         ledger.cut()
         with pytest.raises(LedgerLost):
             waiting.result(20)
-    monkeypatch.setattr(postgres, "STALE", -1.0)
+    monkeypatch.setattr(ledger_module, "STALE", -1.0)
     opened(address).close()
 
 

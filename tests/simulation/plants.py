@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import count
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import psycopg
@@ -17,12 +17,14 @@ from suno_video_async.batch import conversion
 from suno_video_async.batch.budget import Budget
 from suno_video_async.callbacks import Inbox
 from suno_video_async.errors import LedgerError
-from suno_video_async.ledger import copies, group_commit, journal, postgres, schema
+from suno_video_async.ledger import copies, group_commit, journal, schema
 from suno_video_async.ledger.address import LedgerAddress
 from suno_video_async.ledger.copies import Doubt, Facts
 from suno_video_async.ledger.group_commit import GroupCommit
 from suno_video_async.ledger.model import LedgerRow, Transition
-from suno_video_async.ledger.postgres import PostgresLedger, Session
+from suno_video_async.ledger.postgres import reader
+from suno_video_async.ledger.postgres.ledger import PostgresLedger
+from suno_video_async.ledger.postgres.session import Session
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import RateLimit, TaskSnapshot, VideoTaskId
@@ -256,7 +258,7 @@ def second_connection() -> Iterator[None]:
         try:
             return real(self, statement, values)
         except psycopg.Error:
-            connected = postgres._connected(LedgerAddress.parse("postgresql:///?ledger=one"))
+            connected = cast("Any", reader).connect(LedgerAddress.parse("postgresql:///?ledger=one"))
             if not self.is_lost or isinstance(connected, LedgerError):
                 raise
             self.connection = connected

@@ -1,6 +1,6 @@
 """PostgreSQL as far as a ledger uses it, in virtual time: sessions that hold locks, over one store in memory.
 
-It takes the place of psycopg's connections, so all of `ledger/postgres.py` is the real code. A session can end
+It takes the place of psycopg's connections, so all of `ledger/postgres/` is the real code. A session can end
 before or after any statement, and its client then learns of it at once, or not before it has waited in vain.
 """
 
@@ -18,7 +18,7 @@ import psycopg
 from attrs import define, field, frozen
 
 from suno_video_async.errors import LedgerError
-from suno_video_async.ledger import postgres
+from suno_video_async.ledger.postgres import ledger, reader
 from tests.simulation.world import World
 
 #: Seconds after which the server takes a machine for dead that does not answer, and the other way round.
@@ -220,8 +220,8 @@ class Database:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Let ledgers find it wherever they connect."""
-        here = patch.object(postgres.PostgresReader, "_now_here", staticmethod(self.now))
-        with here, patch.object(postgres, "_connected", self._connect), closing(self.store):
+        here = patch.object(reader.PostgresReader, "_now_here", staticmethod(self.now))
+        with here, patch.object(reader, "connect", self._connect), closing(self.store):
             yield
 
     def now(self) -> float:
@@ -306,9 +306,9 @@ class Database:
 
     def _answer(self, session: Backend, text: str, values: Sequence[Any]) -> Sequence[tuple[Any, ...]] | None:
         """Return what the store is not asked for."""
-        if text == postgres.SERVER:
+        if text == ledger.SERVER:
             return [("on", "UTF8")]
-        if text == postgres.SESSION:
+        if text == reader.SESSION:
             return [(session.backend_pid,)]
         if text == "SHOW synchronous_commit":
             return [("on",)]

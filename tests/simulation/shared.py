@@ -33,7 +33,8 @@ from suno_video_async.engines.worker import Worker
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger import group_commit, journal, opened
 from suno_video_async.ledger.address import LedgerAddress
-from suno_video_async.ledger.postgres import FRESH, Bell, PostgresLedger
+from suno_video_async.ledger.postgres.ledger import FRESH, PostgresLedger
+from suno_video_async.ledger.postgres.notes import Bell
 from suno_video_async.ledger.shared import SharedCommands
 from suno_video_async.local.faults import Fault, FaultPlan
 from suno_video_async.models import RateLimit, VideoTaskId
