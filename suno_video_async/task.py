@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from typing import cast
 
 from suno_video_async._util.aio import OwnLoop
 from suno_video_async.clock import Clock
@@ -133,6 +134,8 @@ class TaskFeed:
     def __init__(self, clock: Clock) -> None:
         self.latest: TaskUpdate | None = None
         self.error: Exception | None = None
+        #: Whether the task has ended, or can no longer be followed.
+        self.done = False
         self.requests = 0
         self.clock = clock
         #: Brings an update up to the present; set by what follows the task.
@@ -141,21 +144,16 @@ class TaskFeed:
         self._version = 0
         self._changed = dict[asyncio.Future[None], None]()  # in the order in which they began to wait
 
-    @property
-    def done(self) -> bool:
-        """Whether the task has ended, or can no longer be followed."""
-        return self.error is not None or (self.latest is not None and self.latest.is_final)
-
     def publish(self, update: TaskUpdate) -> None:
         """Take a newer state; consumers are woken when the status changed, or the video has come."""
-        before, self.latest = self.latest, update
+        before, self.latest, self.done = self.latest, update, update.is_final
         if before is None or _shown(before) != _shown(update):
             self._announce()
 
     def fail(self, error: Exception) -> None:
         """End the following of this task for all consumers."""
         if not self.done:
-            self.error = error
+            self.error, self.done = error, True
             self._announce()
 
     def _announce(self) -> None:
@@ -235,16 +233,12 @@ def video_of(snapshot: TaskSnapshot, track: Track | None = None) -> Video:
         VideoNotReady: there is no video yet.
 
     """
-    if snapshot.is_failed:
-        raise TaskFailed(snapshot)
-    if not snapshot.is_final:
-        raise VideoNotReady(snapshot)
-    if (url := snapshot.video_url) is None:
-        raise TaskEndUnknown(snapshot)
+    if (error := failure_of(snapshot)) is not None:
+        raise error
     said = snapshot.input.get("suno_id")
     return Video(
         task_id=snapshot.task_id,
-        url=url,
+        url=cast("str", snapshot.video_url),
         suno_id=track.suno_id if track else said if isinstance(said, str) else None,
         credits=snapshot.credits,
         took=snapshot.took,
@@ -254,8 +248,8 @@ def video_of(snapshot: TaskSnapshot, track: Track | None = None) -> Video:
 
 def failure_of(snapshot: TaskSnapshot) -> SunoVideoError | None:
     """Return why a task has no video; None if it has one."""
-    try:
-        video_of(snapshot)
-    except SunoVideoError as error:
-        return error
-    return None
+    if snapshot.is_failed:
+        return TaskFailed(snapshot)
+    if not snapshot.is_final:
+        return VideoNotReady(snapshot)
+    return TaskEndUnknown(snapshot) if snapshot.video_url is None else None

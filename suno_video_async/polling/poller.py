@@ -356,7 +356,7 @@ class Poller:
         followed = self._followed.get(snapshot.task_id)
         if followed is None:
             return
-        followed.failures, followed.absence = 0, Absence()
+        followed.failures = followed.absence.answers = 0
         now = self.calls.clock.now()
         if (error := self._other_origin(followed, snapshot)) is not None:
             self._end(followed, error)
