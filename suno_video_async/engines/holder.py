@@ -1,16 +1,14 @@
 """`Holder`: one key at work, on its ledger in PostgreSQL, for as long as this process holds both.
 
-It converts what the ledger wants, in rounds, and takes what other processes leave for it: tracks that are loaded,
-callbacks, and decisions about unknown rows. With each it does what a client does with its own.
+It converts what the ledger wants, in rounds, and takes what other processes leave for it; see `inbox`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from os import PathLike
 from typing import Any, cast
 
@@ -18,33 +16,23 @@ import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field, frozen
 
-from suno_video_async._util.aio import in_one_thread, run_to_completion, wait_at_most
+from suno_video_async._util.aio import in_one_thread
 from suno_video_async.batch.conversion import Conversion
 from suno_video_async.batch.outcome import Outcome
 from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.client import SunoVideoClient
 from suno_video_async.clock import Clock
+from suno_video_async.engines.inbox import EVERY, Inbox, set_within
 from suno_video_async.engines.keys import KeyEntry
 from suno_video_async.engines.supervision import Again, closed_for, wait_after, when_again
-from suno_video_async.errors import LedgerError, LedgerLost, SunoVideoError
+from suno_video_async.errors import LedgerLost, SunoVideoError
 from suno_video_async.hooks import Hooks
 from suno_video_async.ledger.address import LedgerAddress
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.journal import micro
-from suno_video_async.ledger.model import LedgerRow
 from suno_video_async.ledger.postgres.ledger import PostgresLedger, SharedBudget
-from suno_video_async.ledger.postgres.notes import Bell
-from suno_video_async.ledger.shared import Note, SharedLedger
-from suno_video_async.ledger.states import State
 from suno_video_async.models import RetryPolicy, Timeout, Track
-from suno_video_async.observability.log import fields, logger
-
-#: Real seconds between two looks at what other processes have left, where no `NOTIFY` came.
-EVERY = 1.0
-#: Real seconds after which it listens again, if that cannot be done or has ended.
-LISTEN_AGAIN = 15.0
-#: Rows that are taken in at a time.
-PAGE = 500
+from suno_video_async.observability.log import logger
 
 
 @frozen(kw_only=True)
@@ -122,6 +110,11 @@ class Holder:
     woken: asyncio.Event = field(factory=asyncio.Event, init=False)
     conversions: list[Conversion] = field(factory=list[Conversion], init=False)
 
+    @property
+    def address(self) -> LedgerAddress:
+        """The ledger's address."""
+        return self.database.named(self.entry.ledger)
+
     def stop(self) -> None:
         """Buy no more; `run` returns when what is submitted is finished."""
         self.stopping = True
@@ -141,9 +134,7 @@ class Holder:
 
         """
         key = await in_one_thread()(self.entry.api_key)
-        ledger = AsyncLedger(
-            PostgresLedger(self.database.named(self.entry.ledger), shared_budget=self._shared_budget())
-        )
+        ledger = AsyncLedger(PostgresLedger(self.address, shared_budget=self._shared_budget()))
         client = SunoVideoClient(
             api_key=key,
             base_url=self.entry.base_url,
@@ -176,7 +167,7 @@ class Holder:
 
 @define(eq=False)
 class _Work:
-    """What a holder does while it holds its ledger."""
+    """Converts what a ledger wants, while its holder has it."""
 
     holder: Holder
     client: SunoVideoClient
@@ -185,14 +176,21 @@ class _Work:
     _open: int = field(default=0, init=False)
     _stops: int = field(default=0, init=False)
     _rounds_done: int = field(default=0, init=False)
-    _taking: anyio.Lock = field(factory=anyio.Lock, init=False)
-    _rung: asyncio.Event = field(factory=asyncio.Event, init=False)
     _lost: LedgerLost | None = field(default=None, init=False)
     _group: TaskGroup = field(init=False)
+    _inbox: Inbox = field(init=False)
 
-    @property
-    def _shared(self) -> SharedLedger:
-        return cast("SharedLedger", self.ledger.sync)
+    def __attrs_post_init__(self) -> None:
+        self._inbox = Inbox(
+            address=self.holder.address,
+            ledger=self.ledger,
+            client=self.client,
+            receiver=self.receiver,
+            takes_callbacks=lambda: bool(self._open),
+            go_on=lambda track: self._group.start_soon(self._convert_again, track),
+            woken=self.holder.woken,
+            notify=self._notify,
+        )
 
     @property
     def _options(self) -> WorkOptions:
@@ -201,10 +199,10 @@ class _Work:
     async def run(self) -> None:
         """Convert in rounds; take what others leave beside them."""
         self.ledger.on_lost[self._lose] = None
-        await self._take_in()
+        await self._inbox.take_in()
         failures = list[Exception]()
         async with anyio.create_task_group() as self._group:
-            for part in (self._rounds, self._take_all, self._listen):
+            for part in (self._rounds, self._inbox.run, self._inbox.listen):
                 self._group.start_soon(self._until_it_ends, part, failures)
         if failures:
             raise failures[0]
@@ -223,8 +221,8 @@ class _Work:
             if self.holder.stopping:
                 return
             if done and self.holder.until_done:
-                await self._take_in()
-                if not await self._is_wanted():
+                await self._inbox.take_in()
+                if not await self._inbox.has_work():
                     return
             await self._wait_for_work(None if done else wait_after(max(1, self._stops)))
 
@@ -234,7 +232,7 @@ class _Work:
         failure: SunoVideoError | None = None
         try:
             async with self._converting(None) as outcomes:
-                await self._take_notes()  # callbacks can be taken now
+                await self._inbox.take_notes()  # callbacks can be taken now
                 async for outcome in outcomes:
                     bought += outcome.video_task_id is not None and outcome.state != "skipped"
                     left += _is_unfinished(outcome, downloads=self._options.output_dir is not None)
@@ -265,18 +263,10 @@ class _Work:
     async def _wait_for_work(self, at_most: float | None) -> None:
         """Return when there is something to buy, a callback to take, or so many seconds have passed."""
         began = self.client.clock.now()
-        while not self.holder.stopping and not await self._is_wanted():
+        while not self.holder.stopping and not await self._inbox.has_work():
             if at_most is not None and self.client.clock.now() - began >= at_most:
                 return
             await self._pause()
-
-    async def _is_wanted(self) -> bool:
-        with _unless_lost():
-            if await self.ledger.call(self._shared.has_unclaimed):
-                return True
-            notes = await self.ledger.call(self._shared.notes, 1)
-            return bool(notes)
-        return False
 
     async def _sleep(self, seconds: float) -> None:
         """Wait so many seconds of the client's clock, unless the holder is stopped."""
@@ -285,118 +275,9 @@ class _Work:
             await self._pause(until - self.client.clock.now())
 
     async def _pause(self, seconds: float = math.inf) -> None:
-        await _set_within(min(seconds, EVERY), self.holder.woken)
+        await set_within(min(seconds, EVERY), self.holder.woken)
         if self._lost is not None:
             raise self._lost
-
-    # What others leave
-
-    async def _take_all(self) -> None:
-        while True:
-            with _unless_lost():
-                await self._take_in()
-                await self._take_word()
-                await self._take_notes()
-            await _set_within(EVERY, self._rung)
-
-    async def _listen(self) -> None:
-        """Look at once when another process has left something; what is not heard is found in time, too."""
-        with contextlib.suppress(NotImplementedError):  # a loop that waits for no sockets but its own
-            while True:
-                with contextlib.suppress(LedgerError):
-                    await self._hear()
-                await asyncio.sleep(LISTEN_AGAIN)
-        await anyio.sleep_forever()
-
-    async def _hear(self) -> None:
-        bell, run_blocking = Bell(self.holder.database.named(self.holder.entry.ledger)), in_one_thread()
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
-
-        def hear() -> None:
-            try:
-                if bell.heard():
-                    self._ring()
-            except LedgerError:
-                loop.remove_reader(descriptor)
-                ended.set()
-
-        try:
-            descriptor = await run_blocking(bell.open)
-            loop.add_reader(descriptor, hear)
-            try:
-                self._ring()  # for what came before
-                await ended.wait()
-            finally:
-                loop.remove_reader(descriptor)
-        finally:
-            await run_to_completion(run_blocking(bell.close))
-
-    def _ring(self) -> None:
-        self._rung.set()
-        self.holder.woken.set()
-
-    def _lose(self, error: LedgerLost) -> None:
-        self._lost = error
-        self.holder.woken.set()
-
-    async def _take_in(self) -> None:
-        while await self.ledger.call(self._shared.take_in, PAGE) == PAGE:
-            pass
-
-    async def _take_word(self) -> None:
-        """Follow what an earlier holder has bought whose answer came after it had lost the ledger."""
-        for row in await self.ledger.call(self._shared.take_word):
-            self._group.start_soon(self._convert_again, row.track)
-
-    async def _take_notes(self) -> None:
-        async with self._taking:
-            for note in await self.ledger.call(self._shared.notes):
-                if note.kind == "callback" and not self._open:
-                    continue  # the next round takes it
-                row = await self._take(note)
-                await self.ledger.call(self._shared.settle_note, note.id)
-                if row is not None and not self.holder.stopping:
-                    self._group.start_soon(self._convert_again, row.track)
-
-    async def _take(self, note: Note) -> LedgerRow | None:
-        """Do what a note says; return the row that it has set going again."""
-        try:
-            if note.kind == "callback":
-                return await self._call_back(note.content)
-            if note.kind == "decision":
-                return await self._decide(note.content)
-            problem: object = f"a note of a kind that this version does not know: {note.kind}"
-        except (LedgerLost, asyncio.CancelledError):
-            raise
-        except (SunoVideoError, ValueError, KeyError, TypeError) as error:
-            problem = error
-        self._notify(f"a {note.kind} was not taken: {problem}")
-        return None
-
-    async def _call_back(self, content: Mapping[str, Any]) -> LedgerRow | None:
-        """Hand on a callback as if it had come here, and say which unknown row it may settle."""
-        nonce, task_id = str(content["nonce"]), str(content["task_id"])
-        if self.receiver is None:
-            return None
-        body = json.dumps({"task_id": task_id, "status": "pending"}).encode()
-        await self.receiver.handle(nonce, lambda: _value(body))
-        attempt = await self.ledger.call(self.ledger.sync.attempt, nonce)
-        return attempt.row if attempt is not None and attempt.row.state is State.UNKNOWN else None
-
-    async def _decide(self, content: Mapping[str, Any]) -> LedgerRow | None:
-        """Carry out what a person has decided about an unknown row."""
-        row_id = int(content["row"])
-        async with self.client.unknowns(self.ledger.sync) as unknowns:
-            match content["verb"]:
-                case "adopt":
-                    return await unknowns.adopt(row_id, str(content["task_id"]))
-                case "resend":
-                    return (await unknowns.resend(row_id))[0]
-                case "drop":
-                    await unknowns.drop(row_id)
-                case verb:
-                    raise ValueError(f"this version does not know {verb!r}")
-        return None
 
     async def _convert_again(self, track: Track) -> None:
         """Go on with one row, in a conversion of its own: the present round has been past it."""
@@ -404,6 +285,10 @@ class _Work:
             async with self._converting([track]) as outcomes:
                 async for outcome in outcomes:
                     self._options.on_outcome(self.holder.entry, outcome)
+
+    def _lose(self, error: LedgerLost) -> None:
+        self._lost = error
+        self.holder.woken.set()
 
     @contextlib.asynccontextmanager
     async def _converting(self, source: Sequence[Track] | None) -> AsyncGenerator[Conversion, None]:
@@ -428,24 +313,3 @@ class _Work:
 def _is_unfinished(outcome: Outcome, *, downloads: bool) -> bool:
     """Whether a later round is to go on with a row."""
     return outcome.state in {"planned", "submitted"} or (downloads and outcome.state == "succeeded")
-
-
-async def _set_within(seconds: float, event: asyncio.Event) -> None:
-    """Return when an event is set, or so many seconds have passed; it can be set again then."""
-    await wait_at_most(seconds, event)
-    event.clear()
-
-
-async def _value(body: bytes) -> bytes:
-    return body
-
-
-@contextlib.contextmanager
-def _unless_lost() -> Generator[None, None, None]:
-    """Let pass what the ledger cannot do at the moment; what is lost is lost."""
-    try:
-        yield
-    except LedgerLost:
-        raise
-    except LedgerError as error:
-        logger.warning("what others have left cannot be taken: %s", error, extra=fields("ledger_failed"))

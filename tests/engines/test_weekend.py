@@ -15,7 +15,7 @@ import pytest
 from suno_video_async import KeyEntry, LedgerError, RateLimit, SunoVideoClient, Track
 from suno_video_async._util.aio import in_place
 from suno_video_async.clock import SystemClock
-from suno_video_async.engines import holder
+from suno_video_async.engines import holder, inbox
 from suno_video_async.engines.holder import Holder, WorkOptions
 from suno_video_async.ledger.address import LedgerAddress
 from suno_video_async.ledger.model import LedgerRow, all_rows
@@ -86,10 +86,11 @@ def states_after(world: World, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Let a holder work through an outage, and return the states of its rows."""
     ledger = Shared()
     monkeypatch.setenv("CRUN_LABEL", KEY)
-    monkeypatch.setattr(holder, "EVERY", 300.0)
-    monkeypatch.setattr(holder, "LISTEN_AGAIN", WEEKEND)
+    for module in (holder, inbox):
+        monkeypatch.setattr(module, "EVERY", 300.0)
+        monkeypatch.setattr(module, "in_one_thread", lambda: in_place)
+    monkeypatch.setattr(inbox, "LISTEN_AGAIN", WEEKEND)
     monkeypatch.setattr(holder, "PostgresLedger", lambda *_, **__: ledger)
-    monkeypatch.setattr(holder, "in_one_thread", lambda: in_place)
     monkeypatch.setattr(holder, "SunoVideoClient", partial(SunoVideoClient, transport=FakeTransport(world)))
     monkeypatch.setattr(Bell, "open", refuse)
     entry = KeyEntry(

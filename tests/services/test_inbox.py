@@ -19,7 +19,7 @@ import pytest
 from suno_video_async import KeyEntry, LedgerError, Outcome, Track, Worker, load
 from suno_video_async.batch.reconcile import leave_decisions
 from suno_video_async.clock import SystemClock
-from suno_video_async.engines import holder
+from suno_video_async.engines import inbox
 from suno_video_async.engines.receiver import NotesReceiver
 from suno_video_async.ledger.address import LedgerAddress
 from suno_video_async.ledger.model import LedgerRow, all_rows
@@ -178,7 +178,7 @@ async def test_the_worker_looks_as_soon_as_something_is_left(
     database: str, server: VideoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is loaded, inserted and decided is announced: the next look by itself would come in an hour."""
-    monkeypatch.setattr(holder, "EVERY", 3600.0)
+    monkeypatch.setattr(inbox, "EVERY", 3600.0)
     scene = Scene(database, server)
     await asyncio.to_thread(server.set_faults, LOST)
     async with scene.working():
@@ -194,8 +194,8 @@ async def test_the_worker_listens_again_where_that_has_ended(
     database: str, server: VideoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And looks then for what it has not heard meanwhile."""
-    monkeypatch.setattr(holder, "EVERY", 3600.0)
-    monkeypatch.setattr(holder, "LISTEN_AGAIN", 0.05)
+    monkeypatch.setattr(inbox, "EVERY", 3600.0)
+    monkeypatch.setattr(inbox, "LISTEN_AGAIN", 0.05)
     scene = Scene(database, server)
     async with scene.working():
         await until(lambda: scene.listening() == 1)
@@ -213,7 +213,7 @@ async def test_what_cannot_be_heard_is_found_nevertheless(
         raise LedgerError("no session is left")
 
     monkeypatch.setattr(Bell, "open", refuse)
-    monkeypatch.setattr(holder, "EVERY", 0.05)
+    monkeypatch.setattr(inbox, "EVERY", 0.05)
     scene = Scene(database, server)
     async with scene.working():
         await load(scene.tracks("a"), scene.address)
@@ -231,7 +231,7 @@ async def test_a_loop_that_waits_for_no_sockets_of_others(
         raise NotImplementedError
 
     monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", refuse, raising=False)
-    monkeypatch.setattr(holder, "EVERY", 0.05)
+    monkeypatch.setattr(inbox, "EVERY", 0.05)
     scene = Scene(database, server)
     async with scene.working():
         await load(scene.tracks("a"), scene.address)

@@ -27,7 +27,7 @@ from attrs import define, evolve, field, frozen
 
 from suno_video_async import SunoVideoClient, Track
 from suno_video_async._util.aio import RunBlocking, run_to_completion
-from suno_video_async.engines import holder, worker
+from suno_video_async.engines import holder, inbox, worker
 from suno_video_async.engines.keys import KeyEntry
 from suno_video_async.engines.worker import Worker
 from suno_video_async.errors import LedgerError
@@ -748,7 +748,7 @@ class SharedSimulation:
             raise NotImplementedError
 
         with ExitStack() as stack:
-            for module in (holder, opened, journal, group_commit):
+            for module in (holder, inbox, opened, journal, group_commit):
                 stack.enter_context(patch.object(module, "in_one_thread", runner))
             stack.enter_context(patch.object(holder, "SunoVideoClient", self._client))
             stack.enter_context(patch.object(holder, "PostgresLedger", ledger_at))
