@@ -406,7 +406,7 @@ class Commands(Queries):
     def _note_and_commit(self, db: Connection) -> None:
         """Commit the transaction that is open, with the time of the newest of its requests."""
         if self._newest_place is not None:
-            self._set_meta("last_place", repr(self._newest_place))
+            self._set_meta("last_place", repr(self._newest_place + self._ahead))
         self._commit(db)
 
     def _commit(self, db: Connection) -> None:

@@ -77,6 +77,8 @@ class Queries:
         self._run = 0
         self._spent: int = 0
         self._reserved: int = 0
+        #: Seconds by which the clock that it keeps times by is ahead of this process's.
+        self._ahead: float = 0.0
 
     @property
     @abstractmethod
@@ -227,7 +229,7 @@ class Queries:
     def last_place(self) -> float | None:
         """Return the Unix seconds of the last request known to have been sent, or None."""
         value = self._meta("last_place")
-        return None if value is None else float(value)
+        return None if value is None else float(value) - self._ahead
 
     def durations(self, limit: int) -> Sequence[float]:
         """Return the seconds that the tasks of the last rows took, the newest last; at most so many."""

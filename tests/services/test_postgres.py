@@ -446,6 +446,21 @@ def test_a_holder_that_has_not_closed_its_ledger_may_still_send(
     again.close()
 
 
+@pytest.mark.parametrize("wrong", [-86400.0, 3600.0])
+def test_the_last_use_of_a_key_is_noted_by_the_clock_of_the_database(address: str, wrong: float) -> None:
+    """Clocks of machines may differ by any time, and be set while they work: the next holder keeps the window."""
+    error = 0.0
+    one = PostgresLedger(address, now=lambda: time.time() + error)
+    one.open(provider=PROVIDER, fingerprint=FINGERPRINT)
+    error = wrong
+    one.ping()
+    one.note_place(time.time() + wrong)
+    one.close()
+    other = opened(address)
+    assert abs((other.last_place() or 0.0) - time.time()) < 60
+    other.close()
+
+
 def test_an_answer_is_fresh_for_five_seconds(ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that goes on while the machine sleeps; what counts is when the question was sent."""
     now = session_of(ledger).confirmed

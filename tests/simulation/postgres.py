@@ -308,6 +308,8 @@ class Database:
         """Return what the store is not asked for."""
         if text == ledger.SERVER:
             return [("on", "UTF8")]
+        if text == ledger.CLOCK:
+            return [(self.world.time(),)]
         if text == reader.SESSION:
             return [(session.backend_pid,)]
         if text == "SHOW synchronous_commit":

@@ -38,6 +38,8 @@ FRESH: Final = 5.0
 #: What the session of a writer is set to besides. One that was stopped in the middle of a transaction has locks
 #: that others wait for, and those must go on before they take their own sessions for lost.
 WRITER = {"idle_in_transaction_session_timeout": "20000"}
+#: Asks what time it is.
+CLOCK = "SELECT EXTRACT(EPOCH FROM clock_timestamp())"
 #: What a server is asked before a ledger is kept there.
 SERVER = "SELECT current_setting('fsync'), current_setting('server_encoding')"
 
@@ -138,6 +140,7 @@ class PostgresLedger(SharedCommands, PostgresReader):
         try:
             with self._translated():
                 self._check_server(session)
+                self.ping()
                 yield session
         except BaseException:
             self.close()
@@ -201,7 +204,7 @@ class PostgresLedger(SharedCommands, PostgresReader):
             self._recover(db)
             self._take_word(db)
             if self._has_ended_another:  # what it sent last may still be under way: the window begins full
-                self._set_meta("last_place", repr(self._now()))
+                self._newest_place = self._now()
             self._was_left_open = self._meta(HELD) is not None
             self._set_meta(HELD, "yes")
             (self._spent, self._reserved) = sums(db)
@@ -304,13 +307,14 @@ class PostgresLedger(SharedCommands, PostgresReader):
     # Holding
 
     def ping(self) -> None:
-        """Ask the session for an answer.
+        """Ask the session for an answer: what time it is, by a clock that all machines share.
 
         Raises:
             LedgerLost: it has ended.
 
         """
-        self._select("SELECT 1")
+        ((there,),) = self._select(CLOCK)
+        self._ahead = float(there) - self._now()
 
     def is_fresh(self) -> bool:
         """Whether the session has answered so lately that it still has its locks. Never blocks."""
