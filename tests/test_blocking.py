@@ -226,10 +226,10 @@ def test_closing_ends_the_waits_of_other_threads(server: VideoServer) -> None:
     client = client_of(server, hooks=[Seen()], clock=SystemClock())
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(client.generate, TRACK)
-        assert submitted.wait(10)
+        assert submitted.wait(60)
         client.close()
         with pytest.raises(ClientClosedError):
-            waiting.result(10)
+            waiting.result(60)
     assert_charged_once(server, [TRACK])
 
 
@@ -258,7 +258,7 @@ def test_one_that_was_never_closed_warns(server: VideoServer) -> None:
     gc.collect()
     for thread in threading.enumerate():
         if thread.name == "suno-video-client":
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
 
 

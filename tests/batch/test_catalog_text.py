@@ -344,7 +344,7 @@ async def test_a_pipe_is_read_as_it_comes(tmp_path: Path) -> None:
         with (tmp_path / "pipe").open("w") as pipe:
             pipe.write('{"task_id": "m", "suno_id": "s1"}\n')
             pipe.flush()
-            go_on.wait(20)
+            go_on.wait(60)
             pipe.write('{"task_id": "m", "suno_id": "s2"}\n')
 
     thread = threading.Thread(target=feed)

@@ -33,7 +33,7 @@ class OnTerminal:
             pass  # how Linux tells that the other end is closed
         finally:
             os.close(self.ours)
-        return self.process.wait(20), said.decode()
+        return self.process.wait(60), said.decode()
 
 
 def start(home: Home, *arguments: object, columns: int = 80, rows: int = 24, **environment: str) -> OnTerminal:

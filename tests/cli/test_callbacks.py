@@ -53,7 +53,7 @@ def test_listen_finishes_what_an_earlier_run_left(home: Home, unused_port: int) 
         with home.child("convert", home.catalog("s1"), *url, *reach) as process:
             server.wait_for(lambda stats: stats["charged"] == 1)
             process.send_signal(signal.SIGKILL)
-            process.wait(20)
+            process.wait(60)
         ran = home.run("listen", "catalog.ledger.db", *url, *reach)
         charged = server.stats()["charged"]
     assert [line["state"] for line in ran.outcomes()] == ["succeeded"], ran.err

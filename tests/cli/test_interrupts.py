@@ -32,7 +32,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, list[dict[str, Any]], str]:
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert "Traceback" not in err, err
     return process.returncode, [json.loads(line) for line in out.splitlines()], err
 
@@ -146,7 +146,7 @@ def test_a_closed_terminal_leaves_in_order(home: Home) -> None:
             server.wait_for(lambda stats: stats["tasks"] == 2)
             os.close(master)
             try:
-                code = process.wait(20)
+                code = process.wait(60)
             finally:
                 process.kill()
         ids = {task["task_id"] for task in server.tasks()["video"]}
@@ -192,7 +192,7 @@ def test_a_reader_who_leaves_loses_nothing(home: Home) -> None:
             process.stdout.close()
             assert process.stderr is not None
             err = process.stderr.read()
-            code = process.wait(20)
+            code = process.wait(60)
         ids = [task["task_id"] for task in server.tasks()["video"]]
     assert code == 4
     assert 1 < len(ids) < 20
@@ -209,9 +209,9 @@ def test_the_server_stops_on_ctrl_c(home: Home) -> None:
         assert words[:2] == ["listening", "on"]
         assert words[3:5] == ["api", "key"]
         with home.child("balance", "--base-url", words[2], CRUN_API_KEY=words[5]) as asked:
-            assert json.loads(asked.communicate(timeout=20)[0]) == {"balance": 1000.0}
+            assert json.loads(asked.communicate(timeout=60)[0]) == {"balance": 1000.0}
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -229,13 +229,13 @@ def test_a_second_signal_stops_the_server_at_once(home: Home, number: signal.Sig
         body = json.dumps({**order, "callback_url": "http://127.0.0.1:1/"}).encode()
         request = Request(f"{line[2]}/api/v1/client/job/CreateTask", body, {"x-api-key": KEY})
         request.add_header("Content-Type", "application/json")
-        with urlopen(request, timeout=20) as answer:
+        with urlopen(request, timeout=60) as answer:
             assert json.load(answer)["code"] == 200
         assert list(temporary.iterdir())
         process.send_signal(number)
         read_until(process, "stopping: callbacks are still to be sent, for at most 1000 s")
         process.send_signal(number)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
     assert list(temporary.iterdir()) == []

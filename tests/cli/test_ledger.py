@@ -92,7 +92,7 @@ def test_a_killed_run_goes_on(home: Home) -> None:
         with home.child(*arguments, *reach(server)) as process:
             server.wait_for(lambda _: states(home.folder / LEDGER).get(State.SUBMITTED) == 2)
             process.send_signal(signal.SIGKILL)
-            assert process.wait(20) == -signal.SIGKILL
+            assert process.wait(60) == -signal.SIGKILL
         again = convert(home, server, *arguments[1:])
         charged = server.stats()["charged_by_track"]
     assert again.code == 0
@@ -107,7 +107,7 @@ def test_a_run_killed_while_it_submits_leaves_that_unknown(home: Home) -> None:
         with home.child("convert", catalog, *reach(server)) as process:
             server.wait_for(lambda stats: stats["tasks"] == 1)
             process.send_signal(signal.SIGKILL)
-            process.wait(20)
+            process.wait(60)
         before = unknown(home, "list")
         again = convert(home, server, catalog)
         after = unknown(home, "list")
@@ -540,7 +540,7 @@ def test_resending_asks_on_a_terminal(home: Home, answer: str, code: int, state:
         ) as process:
             os.close(theirs)
             os.write(ours, f"{answer}\n".encode())
-            _, err = process.communicate(timeout=20)
+            _, err = process.communicate(timeout=60)
             os.close(ours)
     assert process.returncode == code
     assert "m1 s1" in err

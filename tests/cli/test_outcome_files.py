@@ -68,6 +68,6 @@ def test_outcomes_can_go_into_a_pipe(tmp_path: Path, name: str) -> None:
     reader = threading.Thread(target=lambda: read.append(path.read_text()), daemon=True)
     reader.start()
     written(OutcomeFiles(outcomes=path))
-    reader.join(10)
+    reader.join(60)
     (text,) = read
     assert "m,s" in text if name == "o.csv" else json.loads(text)["state"] == "planned"

@@ -7,7 +7,7 @@ import itertools
 import os
 import signal
 import subprocess
-import time
+import threading
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -157,12 +157,11 @@ class Scene:
         one_by_one = self.connections == 1 and (point is not None or "lose" in more)
         return self.runs.run(evolve(self.job(), point=point, nth=nth, one_by_one=one_by_one, **more))
 
-    def take_over(self, others: Runs) -> int:
+    def take_over(self, others: Runs, gone: threading.Event) -> int:
         """Convert the catalog to its end in another process, as soon as the one that holds the ledger ends."""
         ledger = PostgresLedger(str(self.address))
-        until = time.monotonic() + 2
-        while ledger.writer() is None and time.monotonic() < until:  # or the first one would be refused
-            time.sleep(0.01)
+        while ledger.writer() is None and not gone.wait(0.01):  # or the first one would be refused
+            pass
         return others.run(evolve(self.job(), waits=True))
 
     def rows(self) -> Sequence[LedgerRow]:
@@ -336,7 +335,11 @@ class Stage:
         if point.loses or point.lost_at is not None:
             more["lose"] = point.name if point.loses else point.lost_at
         with ThreadPoolExecutor(1) as pool:
-            taking = pool.submit(scene.take_over, cast("Runs", self._others)) if another else None
-            died = scene.run(name, point.nth, **more) == ends
+            gone = threading.Event()
+            taking = pool.submit(scene.take_over, cast("Runs", self._others), gone) if another else None
+            try:
+                died = scene.run(name, point.nth, **more) == ends
+            finally:
+                gone.set()
             assert taking is None or taking.result(60) == 0
         return scene.finish(died)

@@ -138,7 +138,7 @@ async def test_a_download_that_is_cancelled_leaves_no_step_behind(
     def slow(part: Any, *arguments: Any) -> Any:
         calls.append("begun")
         under_way.set()
-        go_on.wait(10)
+        go_on.wait(60)
         try:
             return original(part, *arguments)
         finally:
@@ -147,7 +147,7 @@ async def test_a_download_that_is_cancelled_leaves_no_step_behind(
     monkeypatch.setattr(partial.PartFile, step, slow)
     async with raw_server(cdn) as server:
         first = asyncio.create_task(fetch(server, path))
-        await asyncio.to_thread(under_way.wait, 10)
+        await asyncio.to_thread(under_way.wait, 60)
         first.cancel()
         await settle()
         assert not first.done()

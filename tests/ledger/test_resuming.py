@@ -52,7 +52,7 @@ async def test_a_run_that_is_cancelled_while_it_begins(tmp_path: Path, monkeypat
 
     def slow_open(self: SqliteLedger, **account: Any) -> None:
         loop.call_soon_threadsafe(opening.set)
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         really_open(self, **account)
         loop.call_soon_threadsafe(opened.set)
 

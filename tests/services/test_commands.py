@@ -130,7 +130,7 @@ async def test_a_callback_that_comes_while_no_worker_runs_is_not_lost(
             started.append(worker(database, name, server, tmp_path, *options, "--until-done"))
             assert started[1].process.wait(60) == 0
             again.process.send_signal(signal.SIGINT)
-            said, _ = again.process.communicate(timeout=30)
+            said, _ = again.process.communicate(timeout=60)
     assert states(address) == ["succeeded"]
     assert server.stats()["charged"] == 1
     assert json.loads(said) == {"summary": {"accepted": 0, "refused": 0}}

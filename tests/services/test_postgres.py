@@ -486,7 +486,7 @@ def test_a_session_that_does_not_answer_can_be_cut(
             pass
         ledger.cut()
         with pytest.raises(LedgerLost):
-            waiting.result(20)
+            waiting.result(60)
     monkeypatch.setattr(ledger_module, "STALE", -1.0)
     opened(address).close()
 
