@@ -162,7 +162,8 @@ def _descriptor(connection: Any) -> int | None:
     """Return the number of an open connection's socket."""
     transport = getattr(connection, "transport", None)
     socket = None if transport is None or transport.is_closing() else transport.get_extra_info("socket")
-    return None if socket is None or socket.fileno() < 0 else int(socket.fileno())
+    number = -1 if socket is None else int(socket.fileno())
+    return number if number >= 0 else None
 
 
 def _readable(number: int | None) -> bool:
