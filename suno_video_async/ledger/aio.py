@@ -35,10 +35,11 @@ def last_bought(reader: LedgerReader) -> LedgerRow | None:
 
 
 def _runner_of(ledger: Ledger) -> RunBlocking:
-    """Return how the calls of a ledger leave the event loop."""
-    if isinstance(ledger, SqliteLedger) and ledger.path is None:
-        return in_place
-    return GroupCommit(ledger.one_commit) if isinstance(ledger, Commands) else in_one_thread()
+    """Return how the calls of a ledger leave the event loop; those of one in memory share commits in place."""
+    if not isinstance(ledger, Commands):
+        return in_one_thread()
+    in_memory = isinstance(ledger, SqliteLedger) and ledger.path is None
+    return GroupCommit(ledger.one_commit, in_place if in_memory else None)
 
 
 #: A task has ended for a row in one of these.

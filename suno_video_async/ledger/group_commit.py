@@ -1,7 +1,8 @@
 """Group commit: calls that wait for the ledger at the same time share one transaction and one sync.
 
 A sync takes milliseconds, and with hundreds of rows in flight many more calls come to wait meanwhile. So one
-thread does all writing, and takes all that waits at once:
+thread does all writing, and takes all that waits at once. A ledger in memory is written in the same way in the
+event loop itself, which spares each call a transaction of its own:
 
     waiting  ->  made in one transaction, in their order  ->  committed and synced  ->  answered, all together
 

@@ -34,7 +34,7 @@ from suno_video_async import (
 )
 from suno_video_async.protocol.codec import Operation
 from tests.support.clients import FakeAPI, client_of
-from tests.support.fakes import Script, answer, settle, task_data
+from tests.support.fakes import Script, answer, task_data
 from tests.support.virtual import run_virtual
 
 
@@ -373,7 +373,7 @@ def test_closing_the_client_under_a_conversion_is_an_error() -> None:
         async with client:
             conversion = client.convert(tracks(3), ledger=NO_LEDGER)
             await conversion.__aenter__()
-            await settle()
+            await asyncio.sleep(1)  # all are submitted by then
         with pytest.raises(ClientClosedError, match="while it converted"):
             await anext(aiter(conversion))
         await conversion.__aexit__(None, None, None)
