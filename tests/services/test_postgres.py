@@ -19,8 +19,8 @@ from suno_video_async.errors import AnotherKeyError, LedgerError, LedgerLost, Mi
 from suno_video_async.ledger.model import Transition
 from suno_video_async.ledger.postgres import ledger as ledger_module
 from suno_video_async.ledger.postgres import locks, reader, session, tables
-from suno_video_async.ledger.postgres.ledger import FRESH, PostgresLedger
-from suno_video_async.ledger.postgres.session import Session
+from suno_video_async.ledger.postgres.ledger import PostgresLedger
+from suno_video_async.ledger.postgres.session import FRESH, Session
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
@@ -474,6 +474,18 @@ def test_an_answer_is_fresh_for_five_seconds(ledger: PostgresLedger, monkeypatch
     ledger.close()
     assert not ledger.is_fresh()
     ledger.cut()
+
+
+def test_the_end_of_a_silence_is_noted_before_anything_is_sent(ledger: PostgresLedger) -> None:
+    """Nothing was noted meanwhile, and the next holder must not take what is sent now for older than it is."""
+    ledger.note_place(1.0)
+    session_of(ledger).confirmed -= FRESH
+    assert ledger.row(1) is None
+    assert not ledger.is_fresh()
+    assert ledger.last_place() == 1.0
+    ledger.ping()
+    assert ledger.is_fresh()
+    assert (ledger.last_place() or 0.0) > 1.0
 
 
 def test_a_session_that_does_not_answer_can_be_cut(

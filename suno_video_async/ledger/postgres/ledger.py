@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 from attrs import frozen
 
@@ -24,7 +24,7 @@ from suno_video_async.ledger.commands import INSERT, NEW, UNLESS_THERE
 from suno_video_async.ledger.model import MICRO, Ledger, LedgerRow
 from suno_video_async.ledger.postgres.locks import HOLDER, STALE, holder_of, lock_number
 from suno_video_async.ledger.postgres.reader import PostgresReader
-from suno_video_async.ledger.postgres.session import Session, said
+from suno_video_async.ledger.postgres.session import FRESH, Session, said
 from suno_video_async.ledger.postgres.tables import COMMITTED, HELD, MIGRATIONS, PREFIX, STAGING, VERSION
 from suno_video_async.ledger.queries import Connection, sums
 from suno_video_async.ledger.shared import SharedCommands
@@ -33,8 +33,6 @@ from suno_video_async.models import VideoTaskId
 if TYPE_CHECKING:
     import psycopg
 
-#: Seconds for which an answer of the session shows that the locks are still held.
-FRESH: Final = 5.0
 #: What the session of a writer is set to besides. One that was stopped in the middle of a transaction has locks
 #: that others wait for, and those must go on before they take their own sessions for lost.
 WRITER = {"idle_in_transaction_session_timeout": "20000"}
@@ -309,19 +307,30 @@ class PostgresLedger(SharedCommands, PostgresReader):
     def ping(self) -> None:
         """Ask the session for an answer: what time it is, by a clock that all machines share.
 
+        The first one after a silence notes that requests are sent again: during the silence nothing could be
+        noted, and the next holder must not take what is sent now for older than it is.
+
         Raises:
             LedgerLost: it has ended.
 
         """
+        asked = self._now()  # before: however long the answer takes, no note looks older than it is
         ((there,),) = self._select(CLOCK)
-        self._ahead = float(there) - self._now()
+        self._ahead = float(there) - asked
+        session = cast("Session", self._db)
+        if session.was_silent and self._is_holder:
+            self._leave_group()
+            self.note_place(self._now())
+            session.was_silent = False
 
     def is_fresh(self) -> bool:
-        """Whether the session has answered so lately that it still has its locks. Never blocks."""
+        """Whether the session has answered so lately that it still has its locks. Never blocks.
+
+        After a silence it is not before that was noted: see `ping`.
+        """
         session = self._connection
-        return (
-            isinstance(session, Session) and not session.is_lost and self._now_here() - session.confirmed < FRESH
-        )
+        is_held = isinstance(session, Session) and not session.is_lost and not session.was_silent
+        return is_held and self._now_here() - cast("Session", session).confirmed < FRESH
 
     def cut(self) -> None:
         """End a session that does not answer: what waits for it fails, and the ledger is lost."""

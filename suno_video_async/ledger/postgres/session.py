@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from suno_video_async.errors import LedgerError, MissingExtraError
 from suno_video_async.ledger.address import LedgerAddress
@@ -18,6 +18,8 @@ from suno_video_async.ledger.address import LedgerAddress
 if TYPE_CHECKING:
     import psycopg
 
+#: Seconds for which an answer of the session shows that the locks are still held.
+FRESH: Final = 5.0
 #: Seconds after which the server takes a machine for dead that does not answer, and frees its locks; here as the
 #: parameters of libpq, which notices a dead server likewise.
 KEEPALIVES = {"idle": 10, "interval": 5, "count": 3}
@@ -63,6 +65,7 @@ class Session:
 
     Attributes:
         confirmed: when the statement was sent that the server answered last.
+        was_silent: whether it was, for so long that the locks were no longer certain; for its user to reset.
         total_changes: how many rows were changed.
 
     """
@@ -70,7 +73,7 @@ class Session:
     def __init__(self, connection: psycopg.Connection[Any], now: Callable[[], float]) -> None:
         self.connection = connection
         self.confirmed: float = now()
-        self._began = self.confirmed
+        self.was_silent: bool = False
         self.total_changes: int = 0
         self._now = now
 
@@ -110,6 +113,7 @@ class Session:
                 with contextlib.suppress(load_driver().Error):
                     self.connection.execute("ROLLBACK")
             raise
+        self.was_silent |= began - self.confirmed >= FRESH
         self.confirmed = began
 
     def cut(self) -> None:
