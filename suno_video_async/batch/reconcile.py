@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Literal, Protocol
@@ -42,7 +42,8 @@ class Unknowns:
     """The unknown rows of a ledger, open to be settled.
 
     Use it as `async with client.unknowns("catalog.ledger.db") as unknowns:`; no other client can write the ledger
-    meanwhile. What an interrupted run was just sending is unknown from then on.
+    meanwhile. What an interrupted run was just sending is unknown from then on. Where this client works on a row
+    itself, such as one whose callback it waits for, that is refused until it has finished.
 
     Args:
         client: whose account it is.
@@ -85,7 +86,7 @@ class Unknowns:
         """Return the unknown rows in their order."""
         return [row async for row in self._ledger.rows(State.UNKNOWN)]
 
-    async def adopt(self, row_id: int, task_id: VideoTaskId | str) -> LedgerRow:
+    async def adopt(self, row_id: int, task_id: VideoTaskId | str, *, attempt: int | None = None) -> LedgerRow:
         """Take a video task as the one that an unknown row bought; the next conversion follows it.
 
         The service is asked first: the task must be made from exactly what the row says. If it is the id that the
@@ -94,52 +95,86 @@ class Unknowns:
         Args:
             row_id: the row's number.
             task_id: the **video** task's id.
+            attempt: which submission of the row this is about (`LedgerRow.attempts`); None for its last one.
 
         Raises:
             ValueError: this cannot be a task's id.
-            LedgerError: the row is not unknown, the task is not its, or belongs to another row; nothing changed.
+            LedgerError: the row is not unknown, or is being worked on; the task is not its, or belongs to another
+                row; nothing changed.
             NotFoundError: the account has no such task; nothing changed.
             APIError: the question was refused; nothing changed.
             TransportError: no readable answer came; nothing changed.
 
         """
         known = video_task_id(task_id)
-        row = await self._unknown(row_id)
-        snapshot = await self._client.status(known)
-        # The id that stood in the row's own answer needs less than one that a person has found.
-        own = known == row.video_task_id
-        if problem := disagreement(snapshot, row.track) if own else origin_problem(snapshot, row):
-            raise LedgerError(problem)
-        return await self._move(row, Transition(state=State.SUBMITTED, video_task_id=known))
+        with self._alone_with(row_id):
+            row = await self._unknown(row_id, attempt)
+            snapshot = await self._client.status(known)
+            # The id that stood in the row's own answer needs less than one that a person has found.
+            own = known == row.video_task_id
+            if problem := disagreement(snapshot, row.track) if own else origin_problem(snapshot, row):
+                raise LedgerError(problem)
+            return await self._move(row, Transition(state=State.SUBMITTED, video_task_id=known))
 
-    async def resend(self, *row_ids: int) -> list[LedgerRow]:
+    async def resend(self, *row_ids: int, attempt: int | None = None) -> list[LedgerRow]:
         """Let the next conversion buy these rows again, which may be for the second time.
 
+        Args:
+            row_ids: the rows' numbers.
+            attempt: as for `adopt`.
+
         Raises:
-            LedgerError: one of them is not unknown; nothing changed.
+            LedgerError: one of them is not unknown, or is being worked on; nothing changed.
 
         """
-        return await self._move_all(row_ids, Transition(state=State.PLANNED))
+        return await self._move_all(row_ids, attempt, Transition(state=State.PLANNED))
 
-    async def drop(self, *row_ids: int) -> list[LedgerRow]:
+    async def drop(self, *row_ids: int, attempt: int | None = None) -> list[LedgerRow]:
         """Give these rows up: they count as failed from now on.
 
+        Args:
+            row_ids: the rows' numbers.
+            attempt: as for `adopt`.
+
         Raises:
-            LedgerError: one of them is not unknown; nothing changed.
+            LedgerError: one of them is not unknown, or is being worked on; nothing changed.
 
         """
-        return await self._move_all(row_ids, Transition(state=State.FAILED, error=GIVEN_UP))
+        return await self._move_all(row_ids, attempt, Transition(state=State.FAILED, error=GIVEN_UP))
 
-    async def _move_all(self, row_ids: Sequence[int], transition: Transition) -> list[LedgerRow]:
-        rows = [await self._unknown(row_id) for row_id in dict.fromkeys(row_ids)]
-        return [await self._move(row, transition) for row in rows]
+    async def _move_all(
+        self, row_ids: Sequence[int], attempt: int | None, transition: Transition
+    ) -> list[LedgerRow]:
+        with self._alone_with(*dict.fromkeys(row_ids)):
+            rows = [await self._unknown(row_id, attempt) for row_id in dict.fromkeys(row_ids)]
+            return [await self._move(row, transition) for row in rows]
 
-    async def _unknown(self, row_id: int) -> LedgerRow:
+    @contextmanager
+    def _alone_with(self, *row_ids: int) -> Generator[None, None, None]:
+        """Keep the rest of the client from the rows, while one of them is settled."""
+        register = self._ledger.register
+        if busy := [row_id for row_id in row_ids if register.find(row_id) is not None]:
+            raise LedgerError(
+                f"row {busy[0]} is being worked on and may be settled by that",
+                fix="decide once it has ended",
+                temporary=True,
+            )
+        for row_id in row_ids:
+            register.begin(row_id)
+        try:
+            yield
+        finally:
+            for row_id in row_ids:
+                register.end(row_id)
+
+    async def _unknown(self, row_id: int, attempt: int | None) -> LedgerRow:
         row = await self._ledger.call(self._ledger.sync.row, row_id)
         if row is None:
             raise LedgerError(f"the ledger has no row {row_id}")
         if row.state is not State.UNKNOWN:
             raise LedgerError(f"row {row_id} ({row.track.suno_id}) is not unknown but {row.state}")
+        if attempt not in {None, row.attempts}:
+            raise LedgerError(f"row {row_id} ({row.track.suno_id}) was submitted again since that was decided")
         return row
 
     async def _move(self, row: LedgerRow, transition: Transition) -> LedgerRow:
@@ -165,6 +200,9 @@ async def leave_decisions(
 ) -> list[LedgerRow]:
     """Leave decisions about unknown rows for the process that holds a ledger; it carries them out within seconds.
 
+    Where it works on such a row, or waits for its callback, it does so once that has ended. A decision is about
+    the submission that was lost when it was made: it is not carried out on a later one of the same row.
+
     Raises:
         LedgerError: one of the rows is not unknown, and nothing was left; or the ledger has no holder that takes
             decisions, since it is a file.
@@ -185,7 +223,8 @@ def _leave(ledger: Ledger, verb: str, row_ids: Sequence[int], task_id: str | Non
         ledger.open_to_load()
         for row_id in row_ids:
             named = {} if task_id is None else {"task_id": task_id}
-            ledger.leave_note("decision", {"verb": verb, "row": row_id, **named})
+            about = {"row": row_id, "attempt": found[row_id].attempts}
+            ledger.leave_note("decision", {"verb": verb, **about, **named})
     return [found[row_id] for row_id in row_ids]
 
 

@@ -22,6 +22,7 @@ from suno_video_async.ledger.address import LedgerAddress
 from suno_video_async.ledger.aio import AsyncLedger
 from suno_video_async.ledger.model import LedgerRow
 from suno_video_async.ledger.postgres.notes import Bell
+from suno_video_async.ledger.register import RowWork
 from suno_video_async.ledger.shared import Note, SharedLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import Track
@@ -127,13 +128,27 @@ class Inbox:
             for note in await self.ledger.call(self._shared.notes):
                 if note.kind == "callback" and not self.takes_callbacks():
                     continue  # the next round takes it
-                row = await self._take(note)
+                try:
+                    row = await self._take(note)
+                except _Later:
+                    self._look_again(note)
+                    continue
                 await self.ledger.call(self._shared.settle_note, note.id)
                 if row is not None:
                     self.go_on(row.track)
 
+    def _look_again(self, note: Note) -> None:
+        """Look as soon as the row is free that a decision is about."""
+        if (work := self._work_on_row_of(note)) is not None:
+            work.on_end(self._ring)
+
     async def _take(self, note: Note) -> LedgerRow | None:
-        """Do what a note says; return the row that it has set going again."""
+        """Do what a note says; return the row that it has set going again.
+
+        Raises:
+            _Later: it cannot be done now, such as while the row is being worked on.
+
+        """
         try:
             if note.kind == "callback":
                 return await self._call_back(note.content)
@@ -143,6 +158,8 @@ class Inbox:
         except (LedgerLost, asyncio.CancelledError):
             raise
         except (SunoVideoError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, LedgerError) and error.temporary:
+                raise _Later from error
             problem = error
         self.notify(f"a {note.kind} was not taken: {problem}")
         return None
@@ -160,14 +177,15 @@ class Inbox:
     async def _decide(self, content: Mapping[str, Any]) -> LedgerRow | None:
         """Carry out what a person has decided about an unknown row."""
         row_id = int(content["row"])
+        attempt = content.get("attempt")  # an older version leaves none
         async with self.client.unknowns(self.ledger.sync) as unknowns:
             match content["verb"]:
                 case "adopt":
-                    return await unknowns.adopt(row_id, str(content["task_id"]))
+                    return await unknowns.adopt(row_id, str(content["task_id"]), attempt=attempt)
                 case "resend":
-                    return (await unknowns.resend(row_id))[0]
+                    return (await unknowns.resend(row_id, attempt=attempt))[0]
                 case "drop":
-                    await unknowns.drop(row_id)
+                    await unknowns.drop(row_id, attempt=attempt)
                 case verb:
                     raise ValueError(f"this version does not know {verb!r}")
         return None
@@ -177,9 +195,18 @@ class Inbox:
         with _unless_lost():
             if await self.ledger.call(self._shared.has_unclaimed):
                 return True
-            notes = await self.ledger.call(self._shared.notes, 1)
-            return bool(notes)
+            notes = await self.ledger.call(self._shared.notes)
+            return any(self._work_on_row_of(note) is None for note in notes)
         return False
+
+    def _work_on_row_of(self, note: Note) -> RowWork | None:
+        """Return the work on the row that a decision is about, if there is any."""
+        row_id = note.content.get("row")
+        return self.ledger.register.find(row_id) if isinstance(row_id, int) else None
+
+
+class _Later(Exception):  # noqa: N818  it is no error
+    """A note stays where it is for now."""
 
 
 async def set_within(seconds: float, event: asyncio.Event) -> None:

@@ -8,6 +8,7 @@ says then. So a track is bought once, and no row is mistaken for an interrupted 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -18,6 +19,7 @@ class RowWork:
         self.outcome: asyncio.Future[Any] | None = None
         self._has_ended = False
         self._changed: asyncio.Event | None = None  # made by what waits: few rows are waited for
+        self._calls: Mapping[Callable[[], object], None] = {}
 
     def submit(self, outcome: asyncio.Future[Any]) -> None:
         """Note that the row is being submitted, and what its outcome will be in."""
@@ -28,6 +30,12 @@ class RowWork:
         """Wake everything that waits for the submission or for the end."""
         self._has_ended = True
         self._wake()
+        for call in self._calls:
+            call()
+
+    def on_end(self, call: Callable[[], object]) -> None:
+        """Have something called at the end; twice is once."""
+        self._calls = {**self._calls, call: None}
 
     async def submission(self) -> asyncio.Future[Any] | None:
         """Wait until the row is being submitted, and return the future outcome; None if the work ends without."""

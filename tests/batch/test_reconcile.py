@@ -172,6 +172,29 @@ async def test_one_wrong_row_changes_none(path: Path) -> None:
     assert await rows_of(path) == before
 
 
+async def test_a_row_that_the_client_works_on_is_left_alone(path: Path) -> None:
+    """Such as one whose callback it waits for: that may settle it, and would meet a row that has moved."""
+    async with Unknowns(Service({"v1": SUBMITTED}), path) as unknowns:
+        register = unknowns._ledger.register
+        register.begin(1)
+        for decide in (unknowns.adopt(1, "v1"), unknowns.resend(2, 1), unknowns.drop(1)):
+            with pytest.raises(LedgerError, match="row 1 is being worked on") as raised:
+                await decide
+            assert raised.value.temporary
+        register.end(1)
+        await unknowns.resend(2, 1)
+    assert {row.state for row in (await rows_of(path)).values()} == {State.PLANNED, State.SUBMITTED}
+
+
+async def test_a_decision_is_about_one_submission(path: Path) -> None:
+    """One that was made before the row was submitted again is not carried out: that would buy a third video."""
+    async with Unknowns(Service(), path) as unknowns:
+        with pytest.raises(LedgerError, match=r"row 1 \(s1\) was submitted again since"):
+            await unknowns.resend(1, attempt=2)
+        await unknowns.resend(1, attempt=1)
+    assert (await rows_of(path))[1].state is State.PLANNED
+
+
 async def test_one_at_a_time(path: Path) -> None:
     """While one holds the ledger another is refused with the pid, but can list; afterwards it is free."""
     async with Unknowns(Service(), path):

@@ -56,3 +56,18 @@ async def test_work_whose_submission_has_ended_ends_at_once() -> None:
     register.end(1)
     assert register.find(1) is None
     await work.until_ended()
+
+
+async def test_what_is_to_be_called_at_the_end_of_work_is_called_once() -> None:
+    """However often that was asked for."""
+    register, called = WorkRegister(), list[int]()
+    work = register.begin(1)
+
+    def call() -> None:
+        called.append(1)
+
+    work.on_end(call)
+    work.on_end(call)
+    assert not called
+    register.end(1)
+    assert called == [1]
