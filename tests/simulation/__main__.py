@@ -12,7 +12,8 @@ from multiprocessing import get_context
 from tests.simulation.plants import PLANTS, SHARED_PLANTS, planted
 from tests.simulation.run import Report, cheap_garbage, simulate
 from tests.simulation.scenario import Scenario
-from tests.simulation.shared import SharedScenario, simulate_shared
+from tests.simulation.shared import simulate_shared
+from tests.simulation.shared_scenario import SharedScenario
 
 
 def main() -> int:

@@ -34,6 +34,7 @@ class Flight:
         created: the id of the task that it made at the server.
         named: the id that the client was told.
         from_api: whether what came back looks like an answer of the API.
+        api_key: whose request it is.
         closings: how often the audit's outage brake had closed when it was sent; -1 where that cannot be told.
         over: whether the server refused it because of its rate.
 
@@ -51,6 +52,7 @@ class Flight:
     named: str | None = None
     struck: str | None = None
     from_api: bool = False
+    api_key: str = ""
     closings: int = 0
     over: bool = False
 
@@ -77,9 +79,9 @@ class Network:
     def __attrs_post_init__(self) -> None:
         self._rng = stream(self.scenario.seed, "network")
 
-    def transport(self, life: int) -> LifeTransport:
+    def transport(self, life: int, api_key: str | None = None) -> LifeTransport:
         """Return what one life of the client sends over."""
-        return LifeTransport(self, life)
+        return LifeTransport(self, life, api_key or self.api_key)
 
     def travel(self) -> float:
         """Return the seconds of one way; some requests are many times slower than others."""
@@ -99,7 +101,8 @@ class Network:
 
     def _is_full(self, flight: Flight) -> bool:
         """Whether the window of a request is full."""
-        account = self.service._accounts.opened[0]
+        account = self.service._accounts.find(flight.api_key)
+        assert account is not None
         window = account.window if flight.key is not None else account.reads or account.window
         return window.limit is not None and window.in_use(self.world.moment) >= window.limit
 
@@ -109,7 +112,7 @@ class Network:
         full = self._is_full(flight)
         before = len(self.service._videos)
         struck = dict(self._struck())
-        reply = self.service.handle(_as_seen_by_the_server(flight.request, self.api_key))
+        reply = self.service.handle(_as_seen_by_the_server(flight.request, flight.api_key))
         flight.struck = next(
             (kind for kind, count in self.service._counts.total.faults.items() if struck.get(kind, 0) != count),
             None,
@@ -144,6 +147,7 @@ class LifeTransport:
 
     network: Network
     life: int
+    api_key: str = field(repr=False)
     in_flight: int = 0
     over: bool = False
     _open: set[Flight] = field(factory=set[Flight])
@@ -154,7 +158,9 @@ class LifeTransport:
             raise Violation(f"{request.operation} is sent by a client that is closed")
         network = self.network
         key = key_in(request.body or b"") if request.operation is Operation.CREATE_TASK else None
-        flight = Flight(len(network.flights) + 1, self.life, request, network.world.moment, key)
+        flight = Flight(
+            len(network.flights) + 1, self.life, request, network.world.moment, key, api_key=self.api_key
+        )
         network.flights.append(flight)
         self._open.add(flight)
         self.in_flight += 1

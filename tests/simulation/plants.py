@@ -16,6 +16,7 @@ from suno_video_async.api import calls
 from suno_video_async.batch import conversion
 from suno_video_async.batch.budget import Budget
 from suno_video_async.callbacks import Inbox
+from suno_video_async.engines import inbox
 from suno_video_async.errors import LedgerError
 from suno_video_async.ledger import copies, group_commit, journal, schema
 from suno_video_async.ledger.address import LedgerAddress
@@ -25,6 +26,7 @@ from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.postgres import reader
 from suno_video_async.ledger.postgres.ledger import PostgresLedger
 from suno_video_async.ledger.postgres.session import Session
+from suno_video_async.ledger.shared import Note
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import RateLimit, TaskSnapshot, VideoTaskId
@@ -298,6 +300,64 @@ def next_at_once() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def unnoted_after_silence() -> Iterator[None]:
+    """Requests are sent again after a silence of the session, and that is not noted for the next holder."""
+
+    def ping(self: PostgresLedger) -> None:
+        self._select("SELECT 1")
+        cast("Session", self._db).was_silent = False
+
+    with patch.object(PostgresLedger, "ping", ping):
+        yield
+
+
+@contextmanager
+def settled_first() -> Iterator[None]:
+    """What others have left is taken out before what comes of it is committed."""
+    real = inbox.Inbox._take
+
+    async def take(self: inbox.Inbox, note: Note) -> LedgerRow | None:
+        await self.ledger.call(self._shared.settle_note, note.id)
+        return await real(self, note)
+
+    with patch.object(inbox.Inbox, "_take", take):
+        yield
+
+
+@contextmanager
+def decided_for_ever() -> Iterator[None]:
+    """A decision is carried out on whatever submission of its row is unknown by then."""
+    real = inbox.Inbox._decide
+
+    async def decide(self: inbox.Inbox, content: Mapping[str, Any]) -> LedgerRow | None:
+        return await real(self, {name: content[name] for name in content if name != "attempt"})
+
+    with patch.object(inbox.Inbox, "_decide", decide):
+        yield
+
+
+@contextmanager
+def bell_alone() -> Iterator[None]:
+    """The holder looks only when it is rung for."""
+    with patch.object(inbox, "EVERY", 1e6):
+        yield
+
+
+@contextmanager
+def each_for_itself() -> Iterator[None]:
+    """A ledger takes in what another one of the database has."""
+    with patch.object(PostgresLedger, "_elsewhere", lambda *_: {}):
+        yield
+
+
+@contextmanager
+def budgets_apart() -> Iterator[None]:
+    """Each ledger keeps to the budget as if it were alone with it."""
+    with patch.object(PostgresLedger, "_committed_by", lambda *_: 0):
+        yield
+
+
 #: Of the simulation with a ledger that workers share.
 SHARED_PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "second-connection": second_connection,
@@ -305,6 +365,12 @@ SHARED_PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "in-flight-last": in_flight_last,
     "word-at-opening-only": word_at_opening_only,
     "next-at-once": next_at_once,
+    "unnoted-after-silence": unnoted_after_silence,
+    "settled-first": settled_first,
+    "decided-for-ever": decided_for_ever,
+    "bell-alone": bell_alone,
+    "each-for-itself": each_for_itself,
+    "budgets-apart": budgets_apart,
 }
 PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "resend-after-timeout": resend_after_timeout,

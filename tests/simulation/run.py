@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -108,7 +108,7 @@ def simulate(seed: int, *, trace: bool = False) -> Report:
     return Report(seed, violation, met, lines, time.perf_counter() - started)
 
 
-def service_of(scenario: Scenario, world: World) -> ApiService:
+def service_of(scenario: Scenario, world: World, keys: Sequence[str] = (KEY,)) -> ApiService:
     """Return the service that a seed's clients use."""
     ids = stream(scenario.seed, "ids")
     producer = SimulatedProducer(
@@ -122,7 +122,7 @@ def service_of(scenario: Scenario, world: World) -> ApiService:
         clock=world,
         producer=producer,
         library=_NoSongs(),
-        keys=[KEY],
+        keys=keys,
         credits=scenario.credits,
         cost=2.0,
         rate=scenario.rate,
