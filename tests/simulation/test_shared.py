@@ -24,8 +24,8 @@ MET = {
 }
 #: A seed that finds a planted bug, and what the violation says.
 FOUND_AT = {
-    "second-connection": (23, "which has lost the ledger"),
-    "no-ping": (11, "which has lost the ledger"),
+    "second-connection": (4, "which has lost the ledger"),
+    "no-ping": (24, "which has lost the ledger"),
     "in-flight-last": (23, "which is in flight"),
     "word-at-opening-only": (23, "though word of its task was left"),
     "next-at-once": (232, "requests in one window"),
