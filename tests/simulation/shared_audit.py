@@ -244,8 +244,9 @@ class SharedAudit(Audit):
             if verb == "adopt":
                 self._check_found(key, new)
             elif verb == "resend":
-                self._released |= set(self.bought.get(key, ()))
+                self._released |= {*self.bought.get(key, ()), self.latest[key]}
             else:
+                self._released.add(self.latest[key])
                 self._dropped.add(key)
             return True
         return False
@@ -255,6 +256,14 @@ class SharedAudit(Audit):
             self.met["charged again, as a person has decided"] += 1
             return True
         return super()._may_be_repeated(flight)
+
+    def _check_charge(self, flight: Flight, key: Key) -> None:
+        if flight not in self._released:
+            super()._check_charge(flight, key)
+            return
+        self.met["charged by what was still in flight when a person decided"] += 1
+        self.bought.setdefault(key, []).append(flight)
+        self._check_budget()
 
     def _is_risk_by_design(self, flight: Flight) -> bool:
         return flight in self._released or super()._is_risk_by_design(flight)
