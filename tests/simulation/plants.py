@@ -338,6 +338,13 @@ def decided_for_ever() -> Iterator[None]:
 
 
 @contextmanager
+def own_clocks() -> Iterator[None]:
+    """Each machine notes the last use of a key by its own clock."""
+    with patch.object(PostgresLedger, "_ahead", property(lambda _: 0.0, lambda *_: None), create=True):
+        yield
+
+
+@contextmanager
 def bell_alone() -> Iterator[None]:
     """The holder looks only when it is rung for."""
     with patch.object(inbox, "EVERY", 1e6):
@@ -368,6 +375,7 @@ SHARED_PLANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "unnoted-after-silence": unnoted_after_silence,
     "settled-first": settled_first,
     "decided-for-ever": decided_for_ever,
+    "own-clocks": own_clocks,
     "bell-alone": bell_alone,
     "each-for-itself": each_for_itself,
     "budgets-apart": budgets_apart,

@@ -239,6 +239,7 @@ class Process:
 class WorkerProcess(Process):
     """A worker."""
 
+    clock: ClientClock = field(kw_only=True)
     worker: Worker | None = field(default=None, init=False)
     clients: list[SunoVideoClient] = field(factory=list[SunoVideoClient], init=False)
     transports: list[LifeTransport] = field(factory=list[LifeTransport], init=False)
@@ -264,7 +265,7 @@ class WorkerProcess(Process):
             callback_url=None if base.calling is None else CALLBACKS,
             max_credits=None if budget is None else budget.together,
             strict=base.strict,
-            clock=ClientClock(self.simulation.world),
+            clock=self.clock,
             notify=lambda text: audit.notified(self.machine, text),
         )
         self.main = cast("asyncio.Task[None]", loop.create_task(self.worker.run()))

@@ -48,7 +48,7 @@ from tests.simulation.processes import (
 from tests.simulation.run import Report, service_of
 from tests.simulation.shared_audit import PREFIX, SharedAudit, WatchedPostgres
 from tests.simulation.shared_scenario import Blow, Inserted, Person, SharedScenario
-from tests.simulation.world import Violation, World, silence, stream
+from tests.simulation.world import ClientClock, Violation, World, silence, stream
 from tests.support.keys import KEY, OTHER_KEY
 
 #: The keys, by the names of their ledgers.
@@ -93,8 +93,10 @@ class SharedSimulation:
             api_key=KEY,
         )
         self.workers = [
-            WorkerProcess(self, number, hop, order)
-            for number, (hop, order) in enumerate(zip(scenario.hops, scenario.orders, strict=True))
+            WorkerProcess(self, number, hop, order, clock=ClientClock(self.world, wrong_by))
+            for number, (hop, order, wrong_by) in enumerate(
+                zip(scenario.hops, scenario.orders, scenario.wrong_clocks, strict=True)
+            )
         ]
         first = len(self.workers)
         self.loads = [
@@ -379,8 +381,11 @@ class SharedSimulation:
     def _process(self) -> Process:
         return next(process for process in self.processes if process.machine is self.database.machine)
 
+    def _worker(self) -> WorkerProcess:
+        return cast("WorkerProcess", self._process())
+
     def _client(self, **options: Any) -> SunoVideoClient:
-        process, number = cast("WorkerProcess", self._process()), len(self._owner)
+        process, number = self._worker(), len(self._owner)
         self._owner[number] = process
         ledger = cast("AsyncLedger", options["ledger"]).sync
         self.audit.ledger_of[number] = cast("PostgresLedger", ledger)._schema
@@ -402,7 +407,7 @@ class SharedSimulation:
             return Thread(self._process())
 
         def ledger_at(address: LedgerAddress, shared_budget: SharedBudget | None = None) -> WatchedPostgres:
-            return WatchedPostgres(address, self.audit, self.world.time, shared_budget)
+            return WatchedPostgres(address, self.audit, self._worker().clock.time, shared_budget)
 
         def refuse(_: object) -> int:
             raise NotImplementedError

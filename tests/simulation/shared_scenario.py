@@ -106,6 +106,7 @@ class SharedScenario:
         ledgers: each is worked with a key of its own.
         most_keys: the most keys that a worker holds.
         ringing: None listens to nothing.
+        wrong_clocks: seconds by which the clock of each worker's machine is ahead of the others.
 
     """
 
@@ -120,6 +121,7 @@ class SharedScenario:
     starts: tuple[float, ...]
     hops: tuple[float, ...]
     orders: tuple[int, ...]
+    wrong_clocks: tuple[float, ...]
     blows: tuple[Blow, ...]
     contends_every: float
 
@@ -178,6 +180,7 @@ class SharedScenario:
             base = evolve(base, calling=calling, lost=beside.choice([base.lost, 0.05, 0.1]), called=(True,) * 100)
         else:
             base = evolve(base, calling=None)
+        clocks = stream(seed, "clocks of machines")
         apart = stream(seed, "blows beside")
         others = len(loads) + (calling is not None)
         for _ in range(apart.choice([0, 1, 2]) if others else 0):
@@ -194,6 +197,7 @@ class SharedScenario:
             starts=starts,
             hops=hops,
             orders=orders,
+            wrong_clocks=tuple(clocks.choice([0.0, 0.0, 20.0, -20.0, 3600.0, -86400.0]) for _ in hops),
             contends_every=contends_every,
             blows=tuple(blows),
         )

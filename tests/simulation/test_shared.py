@@ -30,6 +30,7 @@ FOUND_AT = {
     "word-at-opening-only": (23, "though word of its task was left"),
     "next-at-once": (232, "requests in one window"),
     "settled-first": (834, "though a person has decided to adopt it"),
+    "own-clocks": (24, "requests in one window"),
     "bell-alone": (252, "waits for 30 s beside the holder"),
     "each-for-itself": (0, "has rows in suno_video_one and in suno_video_two"),
     "budgets-apart": (85, "is spent and set aside, of a budget of"),
