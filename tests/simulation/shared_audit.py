@@ -244,9 +244,9 @@ class SharedAudit(Audit):
             if verb == "adopt":
                 self._check_found(key, new)
             elif verb == "resend":
-                self._released |= {*self.bought.get(key, ()), self.latest[key]}
+                self._released |= {*self.bought.get(key, ()), *self._sent_last(key)}
             else:
-                self._released.add(self.latest[key])
+                self._released |= self._sent_last(key)
                 self._dropped.add(key)
             return True
         return False
@@ -256,6 +256,10 @@ class SharedAudit(Audit):
             self.met["charged again, as a person has decided"] += 1
             return True
         return super()._may_be_repeated(flight)
+
+    def _sent_last(self, key: Key) -> set[Flight]:
+        """Return the last CreateTask of a row, unless its sender was gone before it was sent."""
+        return {self.latest[key]} if key in self.latest else set()
 
     def _check_charge(self, flight: Flight, key: Key) -> None:
         if flight not in self._released:
