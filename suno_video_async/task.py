@@ -204,6 +204,7 @@ class _Updates:
             raise StopAsyncIteration
         self._seen = await self._feed.changed(self._seen, self._next) or self._seen
         if self._feed.error is not None:
+            self._over = True  # nothing comes after it, so one that asks again must not wait
             raise self._feed.error
         update = self._feed.latest
         if update is None:

@@ -670,6 +670,22 @@ def test_ticks_end_with_the_error_that_ends_the_following() -> None:
     in_client(FakeAPI(), main)
 
 
+@pytest.mark.parametrize("every", [None, 1.0])
+def test_updates_are_over_after_their_error(every: float | None) -> None:
+    """A consumer that takes the error for one of many, and asks for the next update, does not wait for ever."""
+
+    async def main(client: SunoVideoClient) -> list[TaskUpdate]:
+        task = await client.submit(TRACK)
+        updates = aiter(task) if every is None else task.updates(every)
+        await anext(updates)
+        await client.aclose()
+        with pytest.raises(ClientClosedError):
+            await anext(updates)
+        return [update async for update in updates]
+
+    assert in_client(FakeAPI(), main)[0] == []
+
+
 @pytest.mark.parametrize("every", [0, -1, float("inf"), float("nan")])
 def test_ticks_have_a_period(every: float) -> None:
     """Zero would never let anything else run, and without an end there would be none."""
