@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from os import PathLike
+from weakref import WeakKeyDictionary
 
 import anyio
 from attrs import evolve
@@ -43,7 +44,8 @@ class SingleSubmissions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._one_claim = anyio.Lock()
-        self._settled = dict[VideoTaskId, asyncio.Future[LedgerRow]]()
+        #: By the handle: what is kept of a task goes with the last one that the caller keeps.
+        self._settled = WeakKeyDictionary[VideoTask, asyncio.Future[LedgerRow]]()
 
     async def submit(self, request: VideoRequest) -> VideoTask:
         """Buy a video, or return the task of the one that is bought.
@@ -148,31 +150,31 @@ class SingleSubmissions:
     def _submitted(self, outcome: asyncio.Future[VideoTask | SunoVideoError]) -> None:
         task = outcome.result()
         if isinstance(task, VideoTask):
-            self._settled.setdefault(task.id, asyncio.get_running_loop().create_future())
+            self._settled.setdefault(task, asyncio.get_running_loop().create_future())
 
     async def _settle_what_is_bought(self, ledger: AsyncLedger, row: LedgerRow, submission: Submission) -> None:
         """Settle what was bought, even for a caller who is gone."""
         await asyncio.wait([submission.outcome])
         task = submission.outcome.result()
-        if isinstance(task, VideoTask) and not self._settled[task.id].done():
+        if isinstance(task, VideoTask) and not self._settled[task].done():
             await self._settle_at_the_end(ledger, row, task)
 
     def _resumed(self, ledger: AsyncLedger, row: LedgerRow) -> VideoTask:
         task = self._engine.follow(task_of(row), row.track)
         if row.state is State.SUBMITTED:
             self._settle(ledger, row, task)
-        elif task.id not in self._settled:
-            self._settled[task.id] = asyncio.get_running_loop().create_future()
-            self._settled[task.id].set_result(row)
+        elif task not in self._settled:
+            self._settled[task] = asyncio.get_running_loop().create_future()
+            self._settled[task].set_result(row)
         return task
 
     def _settle(self, ledger: AsyncLedger, row: LedgerRow, task: VideoTask) -> None:
-        if task.id not in self._settled:
-            self._settled[task.id] = asyncio.get_running_loop().create_future()
+        if task not in self._settled:
+            self._settled[task] = asyncio.get_running_loop().create_future()
             self._engine.start_soon(partial(self._settle_at_the_end, ledger, row, task))
 
     async def _settle_at_the_end(self, ledger: AsyncLedger, row: LedgerRow, task: VideoTask) -> None:
-        settled = self._settled[task.id]
+        settled = self._settled[task]
         try:
             transition = transition_of(await _end_of(task), now=self._engine.clock.time())
             row = evolve(row, video_task_id=task.id)
@@ -189,11 +191,11 @@ class SingleSubmissions:
         finally:
             if not settled.done():
                 settled.cancel()
-                del self._settled[task.id]
+                del self._settled[task]
 
     async def _settled_row(self, task: VideoTask) -> LedgerRow | None:
         """Wait until the end of a task is written down; None where it could not be."""
-        settled = self._settled.get(task.id)
+        settled = self._settled.get(task)
         if settled is None:
             return None
         await asyncio.wait([settled])
@@ -204,8 +206,8 @@ class SingleSubmissions:
         row = await self._settled_row(task)
         if row is not None and row.state is State.SUCCEEDED:
             row = await ledger.settle(row, Transition(state=State.DOWNLOADED, path=saved.path, uri=saved.uri))
-            self._settled[task.id] = asyncio.get_running_loop().create_future()
-            self._settled[task.id].set_result(row)
+            self._settled[task] = asyncio.get_running_loop().create_future()
+            self._settled[task].set_result(row)
 
 
 async def _end_of(task: VideoTask) -> Video | SunoVideoError:

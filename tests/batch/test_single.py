@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -36,6 +37,7 @@ from tests.support.clients import TRACK, FakeAPI, client_of
 from tests.support.fakes import MP4, Script, answer, task_data
 from tests.support.keys import KEY
 from tests.support.raw import http, raw_server, says
+from tests.support.virtual import run_virtual
 
 ACCOUNT = ("127.0.0.1", SunoVideoClient(api_key=KEY, base_url="http://127.0.0.1:1").account[1])
 
@@ -278,3 +280,25 @@ async def test_a_download_is_noted(tmp_path: Path) -> None:
         again = await client.generate(TRACK, output_dir=tmp_path)
     assert video.path == again.path == tmp_path / "s1.mp4"
     assert [(row.state, row.path) for row in await rows(path)] == [(State.DOWNLOADED, video.path)]
+
+
+def test_nothing_is_kept_of_tasks_that_no_caller_keeps() -> None:
+    """A service that submits tracks for months does not grow with each of them."""
+
+    async def main() -> list[int]:
+        client, _ = client_of(FakeAPI(), ledger=SqliteLedger(None))
+        counts = list[int]()
+        async with client:
+            for number in range(30):
+                await client.generate(Track(task_id="m1", suno_id=f"s{number}"))
+                counts.append(kept())
+        return counts
+
+    counts = run_virtual(main())
+    assert counts[-1] <= counts[9]
+
+
+def kept() -> int:
+    """Return how many rows of ledgers are in memory."""
+    gc.collect()
+    return sum(isinstance(one, LedgerRow) for one in gc.get_objects())
