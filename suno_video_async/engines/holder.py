@@ -187,7 +187,7 @@ class _Work:
             client=self.client,
             receiver=self.receiver,
             takes_callbacks=lambda: bool(self._open),
-            go_on=lambda track: self._group.start_soon(self._convert_again, track),
+            go_on=lambda track, end: self._group.start_soon(self._convert_again, track, end),
             woken=self.holder.woken,
             notify=self._notify,
         )
@@ -279,9 +279,11 @@ class _Work:
         if self._lost is not None:
             raise self._lost
 
-    async def _convert_again(self, track: Track) -> None:
+    async def _convert_again(self, track: Track, end: Callable[[], None]) -> None:
         """Go on with one row, in a conversion of its own: the present round has been past it."""
-        with contextlib.suppress(SunoVideoError):  # the round meets it, too
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.suppress(SunoVideoError))  # the round meets it, too
+            stack.callback(end)
             async with self._converting([track]) as outcomes:
                 async for outcome in outcomes:
                     self._options.on_outcome(self.holder.entry, outcome)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, cast
 
@@ -46,7 +47,7 @@ class Inbox:
         client: works with it.
         receiver: takes callbacks; None if there are none.
         takes_callbacks: whether a conversion is running that hears of them.
-        go_on: called with the track of a row that was set going again.
+        go_on: called with the track of a row that was set going again, and with what to call once it has ended.
         woken: set when something may have come.
         notify: called with what a person should know.
 
@@ -57,9 +58,11 @@ class Inbox:
     client: SunoVideoClient
     receiver: CallbackReceiver | None
     takes_callbacks: Callable[[], bool]
-    go_on: Callable[[Track], object]
+    go_on: Callable[[Track, Callable[[], None]], object]
     woken: asyncio.Event
     notify: Callable[[str], object]
+    #: How often each row was set going that has not ended so far.
+    _going: Counter[int] = field(factory=Counter[int], init=False)
     _taking: anyio.Lock = field(factory=anyio.Lock, init=False)
     _rung: asyncio.Event = field(factory=asyncio.Event, init=False)
 
@@ -120,22 +123,42 @@ class Inbox:
     async def _take_word(self) -> None:
         """Follow what an earlier holder has bought whose answer came after it had lost the ledger."""
         for row in await self.ledger.call(self._shared.take_word):
-            self.go_on(row.track)
+            self._set_going(row)
 
     async def take_notes(self) -> None:
-        """Take callbacks, if they can be taken now, and decisions."""
+        """Take callbacks, if they can be taken now, and decisions.
+
+        A decision about a row waits while a callback for it does, or while it goes on because of one: its
+        submission may be found, and a row that was found must not be bought again.
+        """
         async with self._taking:
-            for note in await self.ledger.call(self._shared.notes):
-                if note.kind == "callback" and not self.takes_callbacks():
-                    continue  # the next round takes it
-                try:
-                    row = await self._take(note)
-                except _Later:
-                    self._look_again(note)
-                    continue
-                await self.ledger.call(self._shared.settle_note, note.id)
-                if row is not None:
-                    self.go_on(row.track)
+            called, after = set[int](), 0
+            while notes := await self.ledger.call(self._shared.notes, after=after):
+                after = notes[-1].id
+                for note in notes:
+                    if note.kind == "callback" and not self.takes_callbacks():  # the next round takes it
+                        attempt = await self.ledger.call(self.ledger.sync.attempt, str(note.content.get("nonce")))
+                        called.update(() if attempt is None else (attempt.row.id,))
+                    elif (row_id := _row_of(note)) not in called and row_id not in self._going:
+                        await self._take_now(note)
+
+    async def _take_now(self, note: Note) -> None:
+        try:
+            row = await self._take(note)
+        except _Later:
+            self._look_again(note)
+            return
+        await self.ledger.call(self._shared.settle_note, note.id)
+        if row is not None:
+            self._set_going(row)
+
+    def _set_going(self, row: LedgerRow) -> None:
+        def end() -> None:
+            self._going -= Counter([row.id])
+            self._ring()
+
+        self._going[row.id] += 1
+        self.go_on(row.track, end)
 
     def _look_again(self, note: Note) -> None:
         """Look as soon as the row is free that a decision is about."""
@@ -195,14 +218,24 @@ class Inbox:
         with _unless_lost():
             if await self.ledger.call(self._shared.has_unclaimed):
                 return True
-            notes = await self.ledger.call(self._shared.notes)
-            return any(self._work_on_row_of(note) is None for note in notes)
+            after = 0
+            while notes := await self.ledger.call(self._shared.notes, after=after):
+                after = notes[-1].id
+                for note in notes:
+                    if _row_of(note) not in self._going and self._work_on_row_of(note) is None:
+                        return True
         return False
 
     def _work_on_row_of(self, note: Note) -> RowWork | None:
         """Return the work on the row that a decision is about, if there is any."""
-        row_id = note.content.get("row")
-        return self.ledger.register.find(row_id) if isinstance(row_id, int) else None
+        row_id = _row_of(note)
+        return None if row_id is None else self.ledger.register.find(row_id)
+
+
+def _row_of(note: Note) -> int | None:
+    """Return the number of the row that a decision is about."""
+    row_id = note.content.get("row")
+    return row_id if isinstance(row_id, int) else None
 
 
 class _Later(Exception):  # noqa: N818  it is no error

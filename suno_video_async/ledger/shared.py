@@ -83,8 +83,8 @@ class SharedLedger(Protocol):
         """Commit a note for the holder; the same one twice is one."""
         ...
 
-    def notes(self, limit: int = 100) -> Sequence[Note]:
-        """Return the oldest notes."""
+    def notes(self, *, after: int = 0, limit: int = 100) -> Sequence[Note]:
+        """Return the oldest notes with ids above `after`."""
         ...
 
     def settle_note(self, note_id: int) -> None:
@@ -137,9 +137,9 @@ class SharedCommands(Commands):
         with self._transaction() as db:
             leave_note(db, kind, content)
 
-    def notes(self, limit: int = 100) -> Sequence[Note]:
-        """Return the oldest notes."""
-        found = self._select("SELECT id, kind, content FROM notes ORDER BY id LIMIT ?", limit)
+    def notes(self, *, after: int = 0, limit: int = 100) -> Sequence[Note]:
+        """Return the oldest notes with ids above `after`."""
+        found = self._select("SELECT id, kind, content FROM notes WHERE id > ? ORDER BY id LIMIT ?", after, limit)
         return [Note(number, kind, json.loads(content)) for number, kind, content in found]
 
     def settle_note(self, note_id: int) -> None:

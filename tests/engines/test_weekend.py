@@ -63,7 +63,7 @@ class Shared(SqliteLedger):
     def take_word(self) -> Sequence[LedgerRow]:
         return ()
 
-    def notes(self, limit: int = 100) -> Sequence[Note]:
+    def notes(self, *, after: int = 0, limit: int = 100) -> Sequence[Note]:
         return [][:limit]
 
     def close(self) -> None:
