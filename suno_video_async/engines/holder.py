@@ -218,13 +218,20 @@ class _Work:
     async def _rounds(self) -> None:
         while not self.holder.stopping:
             done = await self._round()
-            if self.holder.stopping:
-                return
-            if done and self.holder.until_done:
-                await self._inbox.take_in()
-                if not await self._inbox.has_work():
-                    return
+            if done and self.holder.until_done and await self._is_nothing_left():
+                break
             await self._wait_for_work(None if done else wait_after(max(1, self._stops)))
+        while self._inbox.is_going:
+            await self._pause()
+
+    async def _is_nothing_left(self) -> bool:
+        """Whether there is nothing more to do, once what was set going again has ended."""
+        await self._inbox.take_in()
+        while not await self._inbox.has_work():
+            if not self._inbox.is_going:
+                return True
+            await self._pause()
+        return False
 
     async def _round(self) -> bool:
         """Convert all that the ledger wants; return whether that is everything for now."""

@@ -67,6 +67,11 @@ class Inbox:
     _rung: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     @property
+    def is_going(self) -> bool:
+        """Whether a row goes on that was set going again."""
+        return bool(self._going)
+
+    @property
     def _shared(self) -> SharedLedger:
         return cast("SharedLedger", self.ledger.sync)
 

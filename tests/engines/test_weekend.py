@@ -1,4 +1,4 @@
-"""A service that is out of reach for a weekend, and the holder that waits for it, in virtual time."""
+"""The holder in virtual time: it waits for a service that is out of reach, and for what it has set going."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from suno_video_async.ledger.model import LedgerRow, all_rows
 from suno_video_async.ledger.postgres.notes import Bell
 from suno_video_async.ledger.shared import Note
 from suno_video_async.ledger.sqlite import SqliteLedger
+from suno_video_async.ledger.states import State
 from suno_video_async.protocol.codec import Answer, Operation, Request
 from suno_video_async.ratelimit.brake import LIMIT
-from tests.support.fakes import FakeTransport
+from tests.support.clients import FakeAPI
+from tests.support.fakes import FakeTransport, Script, answer
 from tests.support.keys import KEY
 from tests.support.outage import TRAVEL, World
 from tests.support.virtual import run_virtual
@@ -51,10 +53,11 @@ class Shared(SqliteLedger):
     """A ledger in memory, for which others have inserted tracks; it remembers how its rows ended."""
 
     states: Counter[str]
+    tracks = ROWS
 
     def take_in(self, limit: int = 500) -> int:
         if self.row(1) is None:
-            self.add([(Track(task_id="m1", suno_id=f"s{number}"), "") for number in range(ROWS)])
+            self.add([(Track(task_id="m1", suno_id=f"s{number}"), "") for number in range(self.tracks)])
         return 0
 
     def has_unclaimed(self) -> bool:
@@ -82,16 +85,16 @@ def refuse(_: Bell) -> NoReturn:
     raise LedgerError("nothing can be heard")
 
 
-def states_after(world: World, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Let a holder work through an outage, and return the states of its rows."""
-    ledger = Shared()
+def states_after(script: Script, monkeypatch: pytest.MonkeyPatch, ledger: Shared | None = None) -> Counter[str]:
+    """Let a holder work until it is done, as through an outage, and return the states of its rows."""
+    ledger = ledger or Shared()
     monkeypatch.setenv("CRUN_LABEL", KEY)
     for module in (holder, inbox):
         monkeypatch.setattr(module, "EVERY", 300.0)
         monkeypatch.setattr(module, "in_one_thread", lambda: in_place)
     monkeypatch.setattr(inbox, "LISTEN_AGAIN", WEEKEND)
     monkeypatch.setattr(holder, "PostgresLedger", lambda *_, **__: ledger)
-    monkeypatch.setattr(holder, "SunoVideoClient", partial(SunoVideoClient, transport=FakeTransport(world)))
+    monkeypatch.setattr(holder, "SunoVideoClient", partial(SunoVideoClient, transport=FakeTransport(script)))
     monkeypatch.setattr(Bell, "open", refuse)
     entry = KeyEntry(
         name="label", api_key_env="CRUN_LABEL", base_url="http://127.0.0.1:1", rate=RateLimit(20, 1000)
@@ -111,6 +114,33 @@ def test_a_weekend_out_of_reach_costs_few_rows(kind: str, monkeypatch: pytest.Mo
     assert 0 < states["unknown"] <= LIMIT
     assert states["succeeded"] == ROWS - states["unknown"]
     assert charged_once(world)
+
+
+class Decided(Shared):
+    """A ledger of two tracks; once the first is unknown, it is decided to buy it again."""
+
+    tracks = 2
+    left = 1
+
+    def notes(self, *, after: int = 0, limit: int = 100) -> Sequence[Note]:
+        row = self.row(1)
+        is_left = self.left > after and row is not None and row.state is State.UNKNOWN
+        return [Note(1, "decision", {"verb": "resend", "row": 1})][: limit * is_left]
+
+    def settle_note(self, note_id: int) -> None:
+        self.left -= note_id
+
+
+def test_a_holder_ends_what_a_decision_has_set_going(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not done when its round is: the row began later, and is followed to its end."""
+    api = FakeAPI(seconds=1000)
+
+    def lose_first(request: Request) -> Answer:
+        said = api(request)
+        is_first = request.operation is Operation.CREATE_TASK and len(api.created) == 1
+        return answer({}) if is_first else said
+
+    assert states_after(lose_first, monkeypatch, Decided()) == {"succeeded": 2}
 
 
 def charged_once(world: World) -> bool:
