@@ -374,9 +374,14 @@ class Engine:
     def _accepted(self, submission: Submission, task_id: VideoTaskId) -> VideoTask:
         """Follow the task that a submission has become."""
         if self.poller.find(task_id) is not None:
-            raise MalformedResponseError(
-                f"CreateTask: task {task_id} is another submission's already", http_status=200
+            task = self.poller.take_over(
+                task_id, submission.request.track, sends=submission.sends, on_end=self._slots.release
             )
+            if task is None:
+                raise MalformedResponseError(
+                    f"CreateTask: task {task_id} is another submission's already", http_status=200
+                )
+            return task
         feed = TaskFeed(self.clock)
         feed.requests = submission.sends
         # A new task is pending, by the contract: its first update needs no question.

@@ -30,7 +30,7 @@ from suno_video_async.errors import (
     VideoNotReady,
 )
 from suno_video_async.hooks import SpendEvent, Stage
-from suno_video_async.models import TaskSnapshot, TaskUpdate, VideoTaskId
+from suno_video_async.models import TaskSnapshot, TaskUpdate, Track, VideoTaskId
 from suno_video_async.observability.log import fields, logger
 from suno_video_async.polling.age import age_of
 from suno_video_async.polling.schedule import HINTED_AGAIN, Backlog, Decision, Poll, PollSchedule, Submit, Wait
@@ -163,6 +163,22 @@ class Poller:
         feed.as_of_now = partial(self._as_of_now, followed)
         self.schedule.add(task.id, now, age=0.0 if new else None, interactive=not bulk)
         self._wake.set()
+
+    def take_over(
+        self, task_id: VideoTaskId, track: Track, *, sends: int, on_end: Callable[[], None]
+    ) -> VideoTask | None:
+        """Return a followed task as this client's own from now on; None if it was before.
+
+        A caller may have attached it by its callback, which came before the answer of its submission.
+        """
+        followed = self._followed[task_id]
+        if followed.own:
+            return None
+        followed.own, followed.new, followed.on_end, followed.task.track = True, True, on_end, track
+        followed.feed.requests += sends
+        self.calls.reporter.end(followed.stage)
+        followed.stage = self.calls.reporter.begin("follow", track=track, task_id=task_id)  # of the submission
+        return followed.task
 
     def hint(self, task_id: VideoTaskId) -> None:
         """Poll a task soon: a callback says that it has ended."""

@@ -29,6 +29,7 @@ from suno_video_async import (
     SunoVideoError,
     SystemClock,
     TaskFailed,
+    Track,
     TransportError,
     VideoRequest,
     VideoTaskId,
@@ -480,6 +481,29 @@ def test_an_id_that_another_submission_follows_is_not_taken_twice() -> None:
         assert caught.value.task_id == "v1"
 
     in_client(in_turn, main)
+
+
+def test_a_task_that_a_caller_attached_before_the_answer_is_the_submissions() -> None:
+    """As an application does whose own callback comes first: what was bought is not lost sight of."""
+    api, hooks = FakeAPI(), RecordingHooks()
+
+    async def answer_late(request: Request) -> Answer:
+        said = api(request)
+        await asyncio.sleep(5 if request.operation is Operation.CREATE_TASK else 0)
+        return said
+
+    async def main(client: SunoVideoClient) -> None:
+        for number in range(3):
+            submitting = asyncio.ensure_future(client.submit(Track(task_id="m", suno_id=f"s{number}")))
+            await asyncio.sleep(1)
+            attached = client.attach(f"v{number + 1}")
+            task = await submitting
+            assert task is attached
+            assert (await task.result()).suno_id == f"s{number}"
+
+    in_client(answer_late, main, max_in_flight=1, hooks=[hooks])
+    assert len(hooks.begun) == len(hooks.ended)
+    assert [event.new for event in hooks.spends] == [True] * 3
 
 
 def test_a_caller_who_leaves_does_not_end_the_question() -> None:
