@@ -124,7 +124,8 @@ class Unknowns:
             attempt: as for `adopt`.
 
         Raises:
-            LedgerError: one of them is not unknown, or is being worked on; nothing changed.
+            LedgerError: one of them is not unknown, is being worked on, or has a callback that waits for a worker;
+                nothing changed.
 
         """
         return await self._move_all(row_ids, attempt, Transition(state=State.PLANNED))
@@ -137,7 +138,7 @@ class Unknowns:
             attempt: as for `adopt`.
 
         Raises:
-            LedgerError: one of them is not unknown, or is being worked on; nothing changed.
+            LedgerError: as for `resend`.
 
         """
         return await self._move_all(row_ids, attempt, Transition(state=State.FAILED, error=GIVEN_UP))
@@ -147,7 +148,25 @@ class Unknowns:
     ) -> list[LedgerRow]:
         with self._alone_with(*dict.fromkeys(row_ids)):
             rows = [await self._unknown(row_id, attempt) for row_id in dict.fromkeys(row_ids)]
+            await self._refuse_called(row_ids)
             return [await self._move(row, transition) for row in rows]
+
+    async def _refuse_called(self, row_ids: Sequence[int]) -> None:
+        """Refuse to decide about a row whose callback has come and waits for a worker: it is bought."""
+        ledger, after = self._ledger.sync, 0
+        if not isinstance(ledger, SharedLedger):
+            return
+        while notes := await self._ledger.call(ledger.notes, after=after):
+            after = notes[-1].id
+            for note in notes:
+                nonce, task_id = note.content.get("nonce"), note.content.get("task_id")
+                attempt = await self._ledger.call(ledger.attempt, str(nonce)) if note.kind == "callback" else None
+                if attempt is not None and attempt.row.id in row_ids:
+                    raise LedgerError(
+                        f"row {attempt.row.id}: a callback has named the task {task_id}, and waits for a worker",
+                        fix="let one go on with this ledger, or adopt that task",
+                        temporary=True,
+                    )
 
     @contextmanager
     def _alone_with(self, *row_ids: int) -> Generator[None, None, None]:

@@ -75,7 +75,7 @@ def states(address: str) -> list[str]:
     return [row.state.value for row in rows(address)]
 
 
-def unknown(address: str, *words: object, code: int = 0) -> list[dict[str, Any]]:
+def unknown(address: str, *words: object, code: int = 0, says: str = "") -> list[dict[str, Any]]:
     """Run `suno-video unknown`, and return the lines that it printed."""
     command = [
         sys.executable,
@@ -91,6 +91,7 @@ def unknown(address: str, *words: object, code: int = 0) -> list[dict[str, Any]]
     options: dict[str, Any] = {"env": environment, "stdin": subprocess.DEVNULL, "capture_output": True}
     done = subprocess.run(command, **options, text=True, check=False)
     assert done.returncode == code, done.stderr
+    assert says in done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -126,6 +127,8 @@ async def test_a_callback_that_comes_while_no_worker_runs_is_not_lost(
         started[0].send(signal.SIGKILL)
         wait_until(lambda: _notes(database, name) == 1)
         receiver.process.kill()
+        for decision in (("resend", 1, "--yes"), ("drop", 1)):  # it is bought, as the callback shows
+            unknown(address, *decision, "--base-url", server.url, code=2, says="a callback has named the task")
         with receiving(database, receiver.url) as again:
             started.append(worker(database, name, server, tmp_path, *options, "--until-done"))
             assert started[1].process.wait(60) == 0
