@@ -135,7 +135,7 @@ class TaskFeed:
         self.latest: TaskUpdate | None = None
         self.error: Exception | None = None
         #: Whether the task has ended, or can no longer be followed.
-        self.done = False
+        self.done: bool = False
         self.requests = 0
         self.clock = clock
         #: Brings an update up to the present; set by what follows the task.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, closing
 from typing import Any, cast
+
+import pytest
 
 from suno_video_async import SqliteLedger, Track
 from suno_video_async.engines.inbox import Inbox
@@ -18,6 +20,13 @@ from tests.ledger.support import FINGERPRINT, PROVIDER
 from tests.support.virtual import run_virtual
 
 NONCE = "0" * 32
+
+
+@pytest.fixture
+def leave() -> Iterator[Callable[..., Left]]:
+    """Make ledgers in which something was left, and close them in the end."""
+    with ExitStack() as stack:
+        yield lambda *notes: stack.enter_context(closing(Left(*notes)))
 
 
 class Left(SqliteLedger):
@@ -78,17 +87,17 @@ CALLBACK = ("callback", {"nonce": NONCE, "task_id": "v"})
 RESEND = ("decision", {"verb": "resend", "row": 1})
 
 
-def test_a_decision_waits_for_the_callback_about_its_row() -> None:
+def test_a_decision_waits_for_the_callback_about_its_row(leave: Callable[..., Left]) -> None:
     """The callback may find what was bought, which would be bought again."""
-    ledger = Left(CALLBACK, RESEND)
+    ledger = leave(CALLBACK, RESEND)
     others = Others(ledger)
     run_virtual(others.inbox.take_notes())
     assert (others.resent, len(ledger.left)) == ([], 2)
 
 
-def test_a_decision_waits_until_its_row_has_gone_on_by_a_callback() -> None:
+def test_a_decision_waits_until_its_row_has_gone_on_by_a_callback(leave: Callable[..., Left]) -> None:
     """Then it is known whether there is something left to decide."""
-    ledger = Left(CALLBACK, RESEND)
+    ledger = leave(CALLBACK, RESEND)
     others = Others(ledger)
     others.listens = True
 
@@ -106,16 +115,18 @@ def test_a_decision_waits_until_its_row_has_gone_on_by_a_callback() -> None:
     run_virtual(main())
 
 
-def test_what_waits_holds_up_no_other_row() -> None:
+def test_what_waits_holds_up_no_other_row(leave: Callable[..., Left]) -> None:
     """However many callbacks wait for the next round."""
-    ledger = Left(*[("callback", {"nonce": f"{number:032x}", "task_id": "v"}) for number in range(1, 251)], RESEND)
+    ledger = leave(
+        *[("callback", {"nonce": f"{number:032x}", "task_id": "v"}) for number in range(1, 251)], RESEND
+    )
     others = Others(ledger)
     run_virtual(others.inbox.take_notes())
     assert (others.resent, len(ledger.left)) == ([1], 250)
 
 
-def test_a_decision_about_no_row_is_not_waited_with() -> None:
+def test_a_decision_about_no_row_is_not_waited_with(leave: Callable[..., Left]) -> None:
     """It is reported, and gone."""
-    ledger = Left(("decision", {"verb": "resend", "row": ["?"]}), ("decision", {}))
+    ledger = leave(("decision", {"verb": "resend", "row": ["?"]}), ("decision", {}))
     run_virtual(Others(ledger).inbox.take_notes())
     assert not ledger.left
