@@ -315,8 +315,8 @@ class Poller:
 
     @property
     def _reads_apart(self) -> bool:
-        """Whether reads have a window of their own, so that submissions never wait for polls."""
-        return self.schedule.read_rate is not None
+        """Whether submissions and polls share no window, so that neither waits for the other."""
+        return self.schedule.shared_rate is None
 
     def _wake_both(self) -> None:
         self._wake.set()
@@ -324,7 +324,7 @@ class Poller:
             self._apart.set()
 
     async def _submit_apart(self) -> None:
-        """Send submissions beside the polls: always with a window of their own, or while CreateTask is paused.
+        """Send submissions beside the polls: always if they share no window, or while CreateTask is paused.
 
         The limiter decides when the next may go.
         """

@@ -61,7 +61,8 @@ from suno_video_async.polling.durations import DurationModel
 # with ceil(N / 20) periods of submissions. Polls compete with polls alone. So every place of that window may be
 # used, evenly spaced, by the task with the highest P; what a poll costs is only a request. The floor is the lowest
 # while submissions wait for a video to end, or if the tasks are no more than the places in a window; otherwise it
-# is `READS_OF_MANY`, below which a poll hardly ever pays.
+# is `READS_OF_MANY`, below which a poll hardly ever pays. Without any limit it is the same, with places that are
+# always free.
 #
 # Levels. Comparing P of all tasks for every place would take time proportional to their number. So P is cut into
 # `LEVELS`. The schedule computes when a task reaches the next one, and keeps these times in a heap: a decision
@@ -276,6 +277,11 @@ class PollSchedule:
         return task_id in self._live
 
     @property
+    def shared_rate(self) -> RateLimit | None:
+        """The window for which submissions and polls compete; None if there is none, or reads have their own."""
+        return self.rate if self.read_rate is None else None
+
+    @property
     def called_back(self) -> bool:
         """Whether callbacks work, so that only late tasks are polled."""
         return self._called_back
@@ -384,15 +390,15 @@ class PollSchedule:
     def decide(self, now: float, backlog: Backlog) -> Decision:
         """Return the best use of a place in the window now; record it with `polling` or `submitting`.
 
-        If reads have a window of their own, it is about a place in that: it is never used for a submission.
+        Unless reads share a window with submissions, it is about a read: it is never a submission.
         """
         self._promote(now)
-        if self.read_rate is not None:
+        if (shared := self.shared_rate) is None:
             return self._spare(now, self.read_rate, self._reads_floor(backlog))
         if not backlog.ready:
             self._drain_until = None
-            return self._without_submissions(now, backlog)
-        if (task_id := self._worthwhile(now, backlog) or self._interactive_due()) is not None:
+            return self._without_submissions(now, backlog, shared)
+        if (task_id := self._worthwhile(now, backlog, shared) or self._interactive_due()) is not None:
             return Poll(task_id)
         return Submit()
 
@@ -419,19 +425,17 @@ class PollSchedule:
             return SPARE
         return READS_OF_MANY
 
-    def _without_submissions(self, now: float, backlog: Backlog) -> Decision:
+    def _without_submissions(self, now: float, backlog: Backlog, rate: RateLimit) -> Decision:
         """Use a place that no submission can use, because none waits or all wait for a video to end."""
         if backlog.blocked and self._highest(SURE) is None and (due := self._interactive_due()) is not None:
             return Poll(due)
-        return self._spare(now, self.rate, self._floor(backlog))
+        return self._spare(now, rate, self._floor(backlog, rate))
 
-    def _floor(self, backlog: Backlog) -> int:
+    def _floor(self, backlog: Backlog, rate: RateLimit) -> int:
         """Return the floor of polls that compete with other polls alone, in a window for all calls."""
-        if self.rate is None:
-            return SPARE
         if backlog.blocked:
             return CAPPED
-        return SPARE_OF_MANY if len(self._live) > self.rate.requests else SPARE
+        return SPARE_OF_MANY if len(self._live) > rate.requests else SPARE
 
     def _spare(self, now: float, rate: RateLimit | None, floor: int) -> Decision:
         """Use spare places for polls at even intervals, which keeps places for the rest of the period.
@@ -446,9 +450,9 @@ class PollSchedule:
         at = self._polled_at + _spacing(rate)
         return Poll(task_id) if now >= at else Wait(at)
 
-    def _worthwhile(self, now: float, backlog: Backlog) -> VideoTaskId | None:
+    def _worthwhile(self, now: float, backlog: Backlog, rate: RateLimit) -> VideoTaskId | None:
         """Return the task whose poll is worth a place while submissions wait for one, if any."""
-        if backlog.blocked or self._is_draining(now, backlog):
+        if backlog.blocked or self._is_draining(now, backlog, rate):
             return None
         if self.durations.ends >= KNOWN:
             return self._highest(NEAR_CERTAIN if self.durations.ends >= WELL_KNOWN else CONTENDED_EARLY)
@@ -467,21 +471,19 @@ class PollSchedule:
         top = self._interactive.highest(INTERACTIVE) if self._since_interactive >= INTERACTIVE_SHARE - 1 else None
         return top[1] if top is not None else None
 
-    def _is_draining(self, now: float, backlog: Backlog) -> bool:
+    def _is_draining(self, now: float, backlog: Backlog, rate: RateLimit) -> bool:
         """Whether all remaining polls fit into the time that the track submitted last takes anyway.
 
         Of a catalog that cannot be counted, only the rows read so far are known. If more follow, this was not the
         end, and the phase ends after the time that it was planned to last.
         """
-        if self.rate is None:
-            return False
         # Durations recalled from earlier runs do not count as ends seen.
         seen = self.durations.ends - self.durations.recalled
         planned_for = next(share for ends, share in DRAIN_SHARES if seen >= ends)
         left = len(self._live) + backlog.ready + backlog.blocked + backlog.unread
         # A few stuck tasks do not make the drain phase longer.
         seconds = min(self.durations.quantile(planned_for), self.durations.longest())
-        if left * self.rate.per >= self.rate.requests * seconds:
+        if left * rate.per >= rate.requests * seconds:
             self._drain_until = None
             return False
         if self._drain_until is None:

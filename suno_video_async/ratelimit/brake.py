@@ -18,6 +18,8 @@ costs nothing finds out when the API is back. This is a circuit breaker with two
 - A server that hangs is silent for as long as the timeout is. So at most `AHEAD` submissions begin without an
   answer to one of them. Each answer lets as many begin again: a burst is as quick as a few round trips. `AHEAD`
   is below `LIMIT`, so that an outage that passes does not end the buying.
+- Where no window paces the submissions, answers come in a stream, and several at once count as one by that rule.
+  So each answer in a row lets one more be in flight: the stream gets as wide as there are connections.
 """
 
 from __future__ import annotations
@@ -65,22 +67,26 @@ class Brake:
     """The state of the brake; it has no clock, and is shared by all who share a limiter.
 
     Attributes:
+        paced: whether a window paces the submissions.
         phase: what it does now.
         unknown: unknown outcomes in a row.
         closings: how often it has closed.
         ahead: submissions that have begun since one was answered.
         answers: how many were answered.
+        in_a_row: how many of them since a failure.
         accepted: how many of them were accepted.
         reason: the last failure, for messages.
         listeners: called after every change.
 
     """
 
+    paced: bool = True
     phase: Phase = Phase.RELEASED
     unknown: int = 0
     closings: int = 0
     ahead: int = 0
     answers: int = 0
+    in_a_row: int = 0
     accepted: int = 0
     reason: str = ""
     listeners: dict[Callable[[], None], None] = field(factory=dict["Callable[[], None]", None], init=False)
@@ -103,7 +109,10 @@ class Brake:
         """Whether a submission may begin now."""
         if self.phase is Phase.TRIAL:
             return self._trial is None
-        return self.phase is Phase.RELEASED and (self.ahead < AHEAD or not self._in_flight)
+        if self.phase is Phase.HELD:
+            return False
+        streams = not self.paced and self.sending < AHEAD + self.in_a_row
+        return streams or self.ahead < AHEAD or not self._in_flight
 
     def begin(self) -> Pass | None:
         """Return the right to send one CreateTask, or None if it has to wait."""
@@ -128,6 +137,7 @@ class Brake:
         self._end(given)
         self.ahead = 0
         self.answers += 1
+        self.in_a_row += 1
         if accepted:
             self.accepted += 1
             self.unknown = 0
@@ -141,7 +151,7 @@ class Brake:
         One that was certainly not sent closes the brake as well, and is not counted: nothing is lost by it.
         """
         self._end(given)
-        self.reason = reason
+        self.reason, self.in_a_row = reason, 0
         if given.answers == self.answers:
             self.unknown += unknown
         if given.closings == self.closings:
@@ -165,7 +175,7 @@ class Brake:
     def read_failed(self, reason: str) -> None:
         """Note that a read brought nothing of the API."""
         self._failed_reads += 1
-        self.reason = reason
+        self.reason, self.in_a_row = reason, 0
         if self._failed_reads >= FAILED_READS and self.phase is Phase.RELEASED:
             self.phase = Phase.HELD
         self._changed()

@@ -279,7 +279,7 @@ class Limiter:
             raise ValueError(f"max_connections must be at least 1, not {max_connections}")
         self.max_connections = max_connections
         self._clock = clock or SystemClock()
-        self.brake: Brake = Brake()
+        self.brake: Brake = Brake(paced=rate is not None)
         self._in_flight = 0
         self._window = _Window.of(rate)
         self._reads = self._window if read_rate is None else _Window.of(read_rate)

@@ -996,6 +996,25 @@ def test_submissions_behind_the_brake_go_on_when_it_opens() -> None:
     assert len(creations) == 3
 
 
+def test_without_a_limit_the_connections_are_what_bounds_a_catalog() -> None:
+    """Submissions go as answers come, also where those come together, and polls do not wait for submissions."""
+    api = FakeAPI(10.0)
+
+    async def answered(request: Request) -> Answer:
+        await asyncio.sleep(1.0)
+        return api(request)
+
+    async def main(client: SunoVideoClient) -> float:
+        rows = [Track(task_id="m", suno_id=f"s{number}") for number in range(400)]
+        async with client.convert(rows, ledger=NO_LEDGER) as outcomes:
+            assert [outcome.state async for outcome in outcomes] == ["succeeded"] * 400
+        return now()
+
+    took, transport = in_client(answered, main, rate=None, max_in_flight=400, max_connections=20)
+    assert len(transport.sent) < 2.1 * 400
+    assert took < 1.2 * len(transport.sent) / 20  # seconds, at one a connection
+
+
 def test_both_windows_of_a_client_can_be_seen() -> None:
     """Its rates are those it was made with; without `read_rate` there is one window."""
 

@@ -342,7 +342,7 @@ def test_an_end_is_recorded_and_its_task_removed() -> None:
 
 
 def test_without_a_rate_no_poll_is_held_back() -> None:
-    """No places need to be kept free; a task is still polled at most once a second."""
+    """No places need to be kept free, nor for submissions; a task is still polled at most once a second."""
     plan = PollSchedule(None, taught())
     plan.add(A, 0.0)
     assert first_poll(plan, BLOCKED) < 45
@@ -350,7 +350,7 @@ def test_without_a_rate_no_poll_is_held_back() -> None:
     plan.unfinished(A, 45.0)
     assert isinstance(plan.decide(45.5, NOTHING), Wait)
     assert isinstance(plan.decide(60.0, NOTHING), Poll)
-    assert plan.decide(60.0, Backlog(ready=1)) == Submit()
+    assert plan.decide(60.0, Backlog(ready=1)) == Poll(A)
 
 
 @pytest.mark.parametrize(("cap", "makespan", "requests"), [(300, 1.15, 2.3), (60, 1.85, 3.0)])

@@ -128,6 +128,21 @@ def test_few_begin_without_an_answer_between_them() -> None:
     assert begun(brake)
 
 
+def test_a_stream_without_a_window_is_as_wide_as_it_was_answered() -> None:
+    """Answers that come together count one by one there; a failure makes it narrow again."""
+    brake = Brake(paced=False)
+    for _ in range(4):
+        given = [begun(brake) for _ in range(AHEAD)]
+        for one in given:
+            brake.created(one, accepted=True)
+    wide = [begun(brake) for _ in range(5 * AHEAD)]
+    assert brake.begin() is None
+    for one in wide:
+        brake.give_back(one)
+    brake.read_failed("HTTP 502")
+    assert [brake.begin() is None for _ in range(AHEAD + 1)] == [False] * AHEAD + [True]
+
+
 def test_what_began_and_is_over_without_an_answer_blocks_nothing() -> None:
     """Where nothing is in flight that could be answered, one more may begin."""
     brake = Brake()
