@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import aclosing, closing, contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Literal, Protocol
@@ -153,17 +153,13 @@ class Unknowns:
 
     async def _refuse_called(self, row_ids: Sequence[int]) -> None:
         """Refuse to decide about a row whose callback has come and waits for a worker: it is bought."""
-        ledger, after = self._ledger.sync, 0
-        if not isinstance(ledger, SharedLedger):
-            return
-        while notes := await self._ledger.call(ledger.notes, after=after):
-            after = notes[-1].id
-            for note in notes:
-                nonce, task_id = note.content.get("nonce"), note.content.get("task_id")
-                attempt = await self._ledger.call(ledger.attempt, str(nonce)) if note.kind == "callback" else None
-                if attempt is not None and attempt.row.id in row_ids:
+        async with aclosing(self._ledger.notes()) as notes:
+            async for note in notes:
+                row_id = await self._ledger.called_row(note)
+                if row_id in row_ids:
                     raise LedgerError(
-                        f"row {attempt.row.id}: a callback has named the task {task_id}, and waits for a worker",
+                        f"row {row_id}: a callback has named the task {note.content.get('task_id')}, and waits for"
+                        " a worker",
                         fix="let one go on with this ledger, or adopt that task",
                         temporary=True,
                     )

@@ -136,16 +136,13 @@ class Inbox:
         A decision about a row waits while a callback for it does, or while it goes on because of one: its
         submission may be found, and a row that was found must not be bought again.
         """
-        async with self._taking:
-            called, after = set[int](), 0
-            while notes := await self.ledger.call(self._shared.notes, after=after):
-                after = notes[-1].id
-                for note in notes:
-                    if note.kind == "callback" and not self.takes_callbacks():  # the next round takes it
-                        attempt = await self.ledger.call(self.ledger.sync.attempt, str(note.content.get("nonce")))
-                        called.update(() if attempt is None else (attempt.row.id,))
-                    elif (row_id := _row_of(note)) not in called and row_id not in self._going:
-                        await self._take_now(note)
+        called = set[int | None]()
+        async with self._taking, contextlib.aclosing(self.ledger.notes()) as notes:
+            async for note in notes:
+                if note.kind == "callback" and not self.takes_callbacks():  # the next round takes it
+                    called.add(await self.ledger.called_row(note))
+                elif (row_id := _row_of(note)) is None or (row_id not in called and row_id not in self._going):
+                    await self._take_now(note)
 
     async def _take_now(self, note: Note) -> None:
         try:
@@ -223,10 +220,8 @@ class Inbox:
         with _unless_lost():
             if await self.ledger.call(self._shared.has_unclaimed):
                 return True
-            after = 0
-            while notes := await self.ledger.call(self._shared.notes, after=after):
-                after = notes[-1].id
-                for note in notes:
+            async with contextlib.aclosing(self.ledger.notes()) as notes:
+                async for note in notes:
                     if _row_of(note) not in self._going and self._work_on_row_of(note) is None:
                         return True
         return False

@@ -16,6 +16,7 @@ from suno_video_async.ledger.holding import HeldLedger, Holding
 from suno_video_async.ledger.model import Ledger, LedgerReader, LedgerRow, Transition, task_of
 from suno_video_async.ledger.origin import origin_problem
 from suno_video_async.ledger.register import WorkRegister
+from suno_video_async.ledger.shared import Note, SharedLedger
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State, may_move
 from suno_video_async.models import LimitsFound, TaskSnapshot, VideoTaskId
@@ -211,6 +212,23 @@ class AsyncLedger:
             for row in page:
                 yield row
             after = page[-1].id
+
+    async def notes(self) -> AsyncGenerator[Note, None]:
+        """Yield what other processes have left in it, oldest first, read in pages; in a file there is nothing."""
+        ledger, after = self.sync, 0
+        if not isinstance(ledger, SharedLedger):
+            return
+        while page := await self.call(ledger.notes, after=after):
+            for note in page:
+                yield note
+            after = page[-1].id
+
+    async def called_row(self, note: Note) -> int | None:
+        """Return the number of the row that a note is about, if it is a callback and there is such a row."""
+        if note.kind != "callback":
+            return None
+        attempt = await self.call(self.sync.attempt, str(note.content.get("nonce")))
+        return None if attempt is None else attempt.row.id
 
     async def keep_places(
         self, clock: Clock, per: float, limits: Callable[[], LimitsFound | None] = lambda: None

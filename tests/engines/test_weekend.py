@@ -17,11 +17,11 @@ from suno_video_async._util.aio import in_place
 from suno_video_async.clock import SystemClock
 from suno_video_async.engines import holder, inbox
 from suno_video_async.engines.holder import Holder, WorkOptions
+from suno_video_async.ledger import opened
 from suno_video_async.ledger.address import LedgerAddress
-from suno_video_async.ledger.model import LedgerRow, all_rows
+from suno_video_async.ledger.model import all_rows
 from suno_video_async.ledger.postgres.notes import Bell
 from suno_video_async.ledger.shared import Note
-from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.protocol.codec import Answer, Operation, Request
 from suno_video_async.ratelimit.brake import LIMIT
@@ -29,11 +29,14 @@ from tests.support.clients import FakeAPI
 from tests.support.fakes import FakeTransport, Script, answer
 from tests.support.keys import KEY
 from tests.support.outage import TRAVEL, World
+from tests.support.shared_ledger import SharedInMemory
 from tests.support.virtual import run_virtual
 
 #: From Friday evening to Monday morning.
 WEEKEND = 62 * 3600.0
 ROWS = 60
+#: Seconds between two looks of a holder at what others have left.
+EVERY = 300.0
 
 
 class Weekend(World):
@@ -49,7 +52,7 @@ class Weekend(World):
         return await super().__call__(request)
 
 
-class Shared(SqliteLedger):
+class Shared(SharedInMemory):
     """A ledger in memory, for which others have inserted tracks; it remembers how its rows ended."""
 
     states: Counter[str]
@@ -59,15 +62,6 @@ class Shared(SqliteLedger):
         if self.row(1) is None:
             self.add([(Track(task_id="m1", suno_id=f"s{number}"), "") for number in range(self.tracks)])
         return 0
-
-    def has_unclaimed(self) -> bool:
-        return bool(self._select("SELECT EXISTS (SELECT 1 FROM rows WHERE state = 'planned' AND run = 0)")[0][0])
-
-    def take_word(self) -> Sequence[LedgerRow]:
-        return ()
-
-    def notes(self, *, after: int = 0, limit: int = 100) -> Sequence[Note]:
-        return [][:limit]
 
     def close(self) -> None:
         self.states = Counter(row.state.value for row in all_rows(self))
@@ -85,12 +79,15 @@ def refuse(_: Bell) -> NoReturn:
     raise LedgerError("nothing can be heard")
 
 
-def states_after(script: Script, monkeypatch: pytest.MonkeyPatch, ledger: Shared | None = None) -> Counter[str]:
+def states_after(
+    script: Script, monkeypatch: pytest.MonkeyPatch, ledger: Shared | None = None, callback_url: str | None = None
+) -> Counter[str]:
     """Let a holder work until it is done, as through an outage, and return the states of its rows."""
     ledger = ledger or Shared()
     monkeypatch.setenv("CRUN_LABEL", KEY)
     for module in (holder, inbox):
-        monkeypatch.setattr(module, "EVERY", 300.0)
+        monkeypatch.setattr(module, "EVERY", EVERY)
+    for module in (holder, inbox, opened):  # no time passes while a thread is waited for
         monkeypatch.setattr(module, "in_one_thread", lambda: in_place)
     monkeypatch.setattr(inbox, "LISTEN_AGAIN", WEEKEND)
     monkeypatch.setattr(holder, "PostgresLedger", lambda *_, **__: ledger)
@@ -100,9 +97,8 @@ def states_after(script: Script, monkeypatch: pytest.MonkeyPatch, ledger: Shared
         name="label", api_key_env="CRUN_LABEL", base_url="http://127.0.0.1:1", rate=RateLimit(20, 1000)
     )
     database = LedgerAddress.parse("postgresql://h/d")
-    run_virtual(
-        Holder(entry, database, WorkOptions(notify=lambda _: None, clock=OneTime()), until_done=True).run()
-    )
+    options = WorkOptions(notify=lambda _: None, clock=OneTime(), callback_url=callback_url)
+    run_virtual(Holder(entry, database, options, until_done=True).run())
     return ledger.states
 
 
