@@ -270,6 +270,8 @@ class _Work:
     async def _wait_for_work(self, at_most: float | None) -> None:
         """Return when there is something to buy, a callback to take, or so many seconds have passed."""
         began = self.client.clock.now()
+        if self._inbox.was_refused:  # what is left would be refused again at once
+            await self._pause()
         while not self.holder.stopping and not await self._inbox.has_work():
             if at_most is not None and self.client.clock.now() - began >= at_most:
                 return

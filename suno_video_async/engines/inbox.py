@@ -33,6 +33,8 @@ from suno_video_async.observability.log import fields, logger
 EVERY = 1.0
 #: Real seconds after which it listens again, if that cannot be done or has ended.
 LISTEN_AGAIN = 15.0
+#: What a receiver answers to a callback that the ledger cannot take, which may be taken later.
+NOT_NOW = 503
 #: Rows that are taken in at a time.
 PAGE = 500
 
@@ -50,6 +52,7 @@ class Inbox:
         go_on: called with the track of a row that was set going again, and with what to call once it has ended.
         woken: set when something may have come.
         notify: called with what a person should know.
+        was_refused: whether the ledger could not take a note when it was looked at last.
 
     """
 
@@ -61,6 +64,7 @@ class Inbox:
     go_on: Callable[[Track, Callable[[], None]], object]
     woken: asyncio.Event
     notify: Callable[[str], object]
+    was_refused: bool = field(default=False, init=False)
     #: How often each row was set going that has not ended so far.
     _going: Counter[int] = field(factory=Counter[int], init=False)
     _taking: anyio.Lock = field(factory=anyio.Lock, init=False)
@@ -138,6 +142,7 @@ class Inbox:
         """
         called = set[int | None]()
         async with self._taking, contextlib.aclosing(self.ledger.notes()) as notes:
+            self.was_refused = False
             async for note in notes:
                 if note.kind == "callback" and not self.takes_callbacks():  # the next round takes it
                     called.add(await self.ledger.called_row(note))
@@ -163,9 +168,11 @@ class Inbox:
         self.go_on(row.track, end)
 
     def _look_again(self, note: Note) -> None:
-        """Look as soon as the row is free that a decision is about."""
+        """Look as soon as the row is free that a decision is about; where none is, after a while."""
         if (work := self._work_on_row_of(note)) is not None:
             work.on_end(self._ring)
+        else:
+            self.was_refused = True
 
     async def _take(self, note: Note) -> LedgerRow | None:
         """Do what a note says; return the row that it has set going again.
@@ -195,7 +202,8 @@ class Inbox:
         if self.receiver is None:
             return None
         body = json.dumps({"task_id": task_id, "status": "pending"}).encode()
-        await self.receiver.handle(nonce, lambda: _value(body))
+        if await self.receiver.handle(nonce, lambda: _value(body)) == NOT_NOW:
+            raise _Later
         attempt = await self.ledger.call(self.ledger.sync.attempt, nonce)
         return attempt.row if attempt is not None and attempt.row.state is State.UNKNOWN else None
 

@@ -152,3 +152,14 @@ async def test_a_decision_about_no_row_is_not_waited_with(leave: Leave) -> None:
     others = Others(await leave(unknown, ("decision", {"verb": "resend", "row": ["?"]}), ("decision", {})))
     await others.inbox.take_notes()
     assert await others.left() == 1
+
+
+async def test_a_callback_that_the_ledger_cannot_take_is_kept(leave: Leave) -> None:
+    """It is settled once it was taken, or refused for what it says."""
+    others = Others(await leave(CALLBACK))
+    others.listens, others.status = True, 503
+    await others.inbox.take_notes()
+    assert await others.left() == 1
+    others.status = 409
+    await others.inbox.take_notes()
+    assert await others.left() == 0

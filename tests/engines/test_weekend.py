@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NoReturn
 
+import anyio
 import pytest
 
 from suno_video_async import KeyEntry, LedgerError, RateLimit, SunoVideoClient, Track
@@ -17,9 +18,10 @@ from suno_video_async._util.aio import in_place
 from suno_video_async.clock import SystemClock
 from suno_video_async.engines import holder, inbox
 from suno_video_async.engines.holder import Holder, WorkOptions
+from suno_video_async.engines.inbox import Inbox
 from suno_video_async.ledger import opened
 from suno_video_async.ledger.address import LedgerAddress
-from suno_video_async.ledger.model import all_rows
+from suno_video_async.ledger.model import Attempt, all_rows
 from suno_video_async.ledger.postgres.notes import Bell
 from suno_video_async.ledger.shared import Note
 from suno_video_async.ledger.states import State
@@ -37,6 +39,8 @@ WEEKEND = 62 * 3600.0
 ROWS = 60
 #: Seconds between two looks of a holder at what others have left.
 EVERY = 300.0
+#: Seconds for which a database takes no callback; not a multiple of those.
+BUSY = 3610.0
 
 
 class Weekend(World):
@@ -137,6 +141,54 @@ def test_a_holder_ends_what_a_decision_has_set_going(monkeypatch: pytest.MonkeyP
         return answer({}) if is_first else said
 
     assert states_after(lose_first, monkeypatch, Decided()) == {"succeeded": 2}
+
+
+class Busy(Shared):
+    """A ledger without tracks, and with a callback that its database cannot take for long."""
+
+    tracks = 0
+    rounds = 0
+    ended = math.inf
+
+    def open(self, *, provider: str, fingerprint: str, must_exist: bool = False, proven: bool = False) -> None:
+        super().open(provider=provider, fingerprint=fingerprint, must_exist=must_exist, proven=proven)
+        self.leave_note("callback", {"nonce": "0" * 32, "task_id": "v"})
+
+    def begin_run(self) -> int:
+        self.rounds += 1
+        assert self.rounds < 100, "one round follows the other"
+        return super().begin_run()
+
+    def attempt(self, nonce: str) -> Attempt | None:
+        if asyncio.get_running_loop().time() < BUSY:
+            raise LedgerError("the database is busy", temporary=True)
+        return super().attempt(nonce)
+
+    def close(self) -> None:
+        self.ended = asyncio.get_running_loop().time()
+        super().close()
+
+
+def test_a_holder_waits_with_a_callback_that_its_ledger_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks again at its usual times, and is not done before the callback was taken."""
+    ledger = Busy()
+    states_after(FakeAPI(), monkeypatch, ledger, "https://hooks.example")
+    assert ledger.ended >= BUSY
+    assert ledger.rounds <= BUSY / EVERY + 2
+
+
+def test_a_bell_wakes_a_holder_that_waits_with_a_callback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not wait for its next usual look."""
+
+    async def listen(self: Inbox) -> None:
+        await asyncio.sleep(BUSY)
+        self._ring()
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(Inbox, "listen", listen)
+    ledger = Busy()
+    states_after(FakeAPI(), monkeypatch, ledger, "https://hooks.example")
+    assert ledger.ended == BUSY
 
 
 def charged_once(world: World) -> bool:
