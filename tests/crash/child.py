@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import importlib
 import json
 import os
 import signal
@@ -47,6 +48,11 @@ from tests.crash.points import RECOVERING
 
 #: Model seconds in a real one, for the server and the client alike.
 SCALE = 400.0
+#: What a run imports late: five times the work of the rest of it, which each fork would do again.
+LATE = (
+    *("anyio._backends._asyncio", "encodings.ascii"),
+    *("suno_video_async.batch.conversion", "suno_video_async.engine", "suno_video_async.batch.single"),
+)
 #: As a point: whichever is reached.
 ANY = "any"
 #: How a run ends whose ledger was lost.
@@ -481,6 +487,8 @@ def _fork(job: Job) -> int:
 
 def main() -> None:
     """Fork for each job on stdin."""
+    for late in LATE:
+        importlib.import_module(late)
     for line in sys.stdin:
         print(_fork(Job(**json.loads(line))), flush=True)
 
