@@ -182,7 +182,7 @@ def test_a_link_to_a_catalog_has_the_ledger_of_the_file(tmp_path: Path, monkeypa
 
 async def test_a_catalog_and_a_link_to_it_in_another_folder_pay_once(catalog: Path, tmp_path: Path) -> None:
     """One ledger serves both names."""
-    api, link = FakeAPI(), tmp_path / "elsewhere" / "link.csv"
+    api, link = FakeAPI(seconds=0), tmp_path / "elsewhere" / "link.csv"
     link.parent.mkdir()
     link.symlink_to(catalog)
     client, _ = client_of(api, clock=SystemClock(1000))

@@ -30,8 +30,8 @@ from tests.support.fakes import answer
 from tests.support.outage import PAGE, World
 from tests.support.virtual import run_virtual
 
-#: Rows of a catalog: of those in the middle of which an outage begins, half are not submitted yet.
-ROWS = 130
+#: Rows of a catalog: of those in the middle of which an outage begins, many are not submitted yet.
+ROWS = 100
 
 
 @frozen
@@ -95,7 +95,7 @@ def outage(
 
 
 @pytest.mark.parametrize("kind", ["502", "403 page", "cut", "hang", "refused"])
-@pytest.mark.parametrize("seconds", [10.0, 60.0, 600.0])
+@pytest.mark.parametrize("seconds", [10.0, 600.0])
 def test_an_outage_in_the_middle_costs_few_rows_and_the_rest_is_done(kind: str, seconds: float) -> None:
     """Unknown are those in flight and at most five more; nothing is bought twice."""
     came = outage(kind, 30.0, seconds)
@@ -144,7 +144,7 @@ def test_the_question_before_the_first_purchase_is_asked_for_all_rows(kind: str,
 
 def test_submissions_alone_broken_end_the_buying_soon() -> None:
     """Reads work, so each release is tried with one submission: five of them, and no more."""
-    came = outage("502", 60.0, 1e9, on=frozenset({Operation.CREATE_TASK}))
+    came = outage("502", 30.0, 1e9, on=frozenset({Operation.CREATE_TASK}))
     assert came.states["unknown"] <= came.in_flight + LIMIT
     assert isinstance(came.stopped_by, ServiceUnreachable)
     assert "unknown outcomes in a row" in str(came.stopped_by)

@@ -20,27 +20,28 @@ MEDDLED = {f"ledger {how}: refused" for how in MEDDLING}
 ROWS = {f"rows {state}" for state in ("planned", "submitted", "succeeded", "failed", "unknown")}
 CALLED = {"unknown submitted by callback", "unknown planned by silence"}
 #: Enough to meet every fault, and quick enough for every change; in parts, that they may be run side by side.
+#: `nox -s simulate` runs many.
 SEEDS = {
-    range(110): EVENTS | ROWS | MEDDLED | {"unknown submitted by callback", "windows of reads", "limits changed"},
-    range(110, 200): EVENTS | CALLED,
+    range(50): EVENTS | ROWS | MEDDLED | {"unknown submitted by callback", "windows of reads", "limits changed"},
+    range(90, 130): EVENTS | CALLED,
 }
 #: Seeds that find a planted bug, and how many of them in a row it may take.
 FOUND_AT = {
     "resend-after-timeout": 0,
-    "commit-late": 0,
-    "one-too-many": 0,
-    "reads-unbounded": 10,
-    "adopt-unchecked": 140,
-    "window-from-send": 0,
+    "commit-late": 1,
+    "one-too-many": 8,
+    "reads-unbounded": 14,
+    "adopt-unchecked": 146,
+    "window-from-send": 8,
     "absent-differs": 0,
-    "forget-interrupted": 0,
+    "forget-interrupted": 6,
     "ignore-evidence": 50,
     "reopen-for-all": 119,
     "late-url-failed": 10,
     "log-not-missed": 6,
-    "ignore-rise": 550,
-    "answered-too-early": 0,
-    "climb-after-refusal": 17,
+    "ignore-rise": 553,
+    "answered-too-early": 4,
+    "climb-after-refusal": 25,
 }
 IN_A_ROW = 10
 
@@ -60,7 +61,7 @@ def test_nothing_is_lost_and_nothing_is_bought_twice(seeds: range, expected: set
 
 def test_a_seed_is_the_same_each_time() -> None:
     """The same seed gives the same run, to the last line of its trace."""
-    for seed in (*range(3, 12), 13, 31, 48):  # the last ones have several submissions to abandon
+    for seed in (*range(3, 8), 13, 31, 48):  # the last ones have several submissions to abandon
         first, again = simulate(seed, trace=True), simulate(seed, trace=True)
         assert first.trace == again.trace
         assert first.trace
