@@ -29,7 +29,8 @@ from suno_video_async import (
 from suno_video_async.cli.app import run
 from suno_video_async.config import Settings
 from tests.cli.conftest import Home, home  # noqa: F401  # pyright: ignore[reportUnusedImport]  a fixture
-from tests.support.raw import http, raw_server, served_raw
+from tests.support.raw import http, no_tls, raw_server, served_raw
+from tests.support.virtual import jump
 
 KEY = "ak_" + "S3cretKey4Sweep" * 2 + "Zz"
 #: Enough of the key to make a leak of it.
@@ -193,7 +194,7 @@ async def outcome_of(url: str, folder: Path, call: Call, *, session: aiohttp.Cli
     client = SunoVideoClient(
         api_key=KEY,
         base_url=url,
-        timeout=Timeout(connect=1, total=2),
+        timeout=Timeout(connect=30, total=60),
         retry=RetryPolicy(attempts=2, horizon=5, maintenance_horizon=5),
         rate=None,
         ledger=folder / "l.db",
@@ -236,6 +237,7 @@ async def reset(head: bytes, reader: asyncio.StreamReader, writer: asyncio.Strea
 
 
 async def never(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    jump(60)
     await reader.read()
 
 
@@ -247,10 +249,10 @@ async def test_a_connection_that_fails(how: str, call: Call, tmp_path: Path, rec
     async def breaks(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         raise aiohttp.ClientError(f"{request.headers}")
 
-    async with raw_server(never if how == "silent" else reset) as server:
+    async with raw_server(never if how == "silent" else reset) as server, no_tls() as tls:
         urls = {
             "refused": "http://127.0.0.1:9",
-            "tls": server.url.replace("http:", "https:"),
+            "tls": tls,
             "name": "https://no-such-name.invalid",
         }
         if how == "middleware":
@@ -300,7 +302,7 @@ def test_the_command_line(
     with served_raw(PLACES[place]) as url:
         for arguments in (["balance"], ["status", "v1"], ["submit", "m1", "s2"], ["convert", "catalog.csv"]):
             for more in ([], ["--json"]):
-                run(["--debug", *arguments, "--base-url", url, "--time-scale", "500", "--timeout", "2", *more])
+                run(["--debug", *arguments, "--base-url", url, "--time-scale", "100000", "--timeout", "60", *more])
     said = capsys.readouterr()
     assert_no_key(said.out + said.err)
     assert "balance" in said.err

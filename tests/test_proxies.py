@@ -243,7 +243,7 @@ def client_of(network: Network, ca_file: Path | None, **options: Any) -> SunoVid
         api_key=KEY,
         base_url=f"https://{HOST}",
         ca_file=ca_file,
-        timeout=Timeout(connect=5, total=10),
+        timeout=Timeout(connect=30, total=60),
         retry=RetryPolicy(attempts=1),
         **options,
     )
@@ -284,7 +284,7 @@ async def test_a_certificate_that_is_not_trusted_is_not_sent_to(network: Network
 
 async def test_the_check_before_a_conversion_takes_the_same_way(network: Network, certificate: Path) -> None:
     """It goes through the proxy, checks the certificate behind it, and says what the proxy answers."""
-    timeout, url = Timeout(connect=5, total=10), f"https://{HOST}"
+    timeout, url = Timeout(connect=30, total=60), f"https://{HOST}"
     connected = await connect(url, timeout, Route(Proxies(network.proxy), certificate))
     assert connected.certificate is not None
     with pytest.raises(ssl.SSLCertVerificationError):

@@ -21,7 +21,7 @@ from tests.support.raw import http, raw_server, says
 READ = codec.task_info(VideoTaskId("v1"))
 CREATE = codec.create_task(VideoRequest(track=Track(task_id="m", suno_id="s")))
 #: Real seconds in which a thread of this test has to answer another one.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class StoppableLoop(asyncio.SelectorEventLoop):

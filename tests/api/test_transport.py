@@ -33,7 +33,8 @@ from suno_video_async.api.transport import AiohttpTransport, _Body, _readable, _
 from suno_video_async.protocol import codec
 from suno_video_async.protocol.codec import MAX_BODY
 from tests.support.keys import KEY
-from tests.support.raw import http, raw_server, says
+from tests.support.raw import http, no_tls, raw_server, says
+from tests.support.virtual import jump
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
@@ -45,7 +46,7 @@ CREATE = codec.create_task(VideoRequest(track=Track(task_id="m", suno_id="s")))
 
 async def send(url: str, request: Request = READ, *, timeout: Timeout | None = None) -> Answer:
     async with make_session() as session:
-        transport = AiohttpTransport(url, KEY, timeout=timeout or Timeout(connect=2, total=5), session=session)
+        transport = AiohttpTransport(url, KEY, timeout=timeout or Timeout(connect=30, total=60), session=session)
         assert KEY not in repr(transport)
         return await transport.send(request)
 
@@ -95,9 +96,15 @@ async def test_an_id_in_the_part_of_an_answer_that_arrived_is_kept(
     """The connection breaks, or goes silent, behind the id of a task that is paid for."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = head + (b"%x\r\n" % (len(part) + 9) + part if part else b"")
-    async with raw_server(says(answer, then_close=then_close)) as server:
+
+    async def go_silent(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        await writer.drain()
+        jump(60)
+
+    async with raw_server(says(answer, then_close=True) if then_close else go_silent) as server:
         with pytest.raises(TransportError) as caught:
-            await send(server.url, CREATE, timeout=Timeout(connect=1, total=1.5))
+            await send(server.url, CREATE)
     assert caught.value.sent
     assert getattr(caught.value, "task_id", None) == task_id
     assert (type(caught.value) is MalformedResponseError) is (task_id is not None or "over" in str(caught.value))
@@ -209,9 +216,9 @@ async def test_no_connection_is_not_sent(url: str) -> None:
 
 async def test_a_tls_failure_is_not_sent() -> None:
     """A handshake that fails ends before the request begins."""
-    async with raw_server(says(b"this is no TLS\r\n\r\n", then_close=True)) as server:
-        with pytest.raises(TransportError) as caught:
-            await send(server.url.replace("http:", "https:"), CREATE)
+    async with no_tls() as url:
+        with pytest.raises(TransportError, match="TLS failed") as caught:
+            await send(url, CREATE)
     assert not caught.value.sent
 
 
@@ -269,6 +276,7 @@ def hang(before: bytes) -> Callable[[bytes, asyncio.StreamReader, asyncio.Stream
     async def behave(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(before)
         await writer.drain()
+        jump(60)
         await reader.read()
 
     return behave
@@ -279,7 +287,7 @@ async def test_a_silent_server_is_a_timeout_after_the_send(before: bytes) -> Non
     """Whatever was answered so far, the request was sent and its outcome is unknown."""
     async with raw_server(hang(before)) as server:
         with pytest.raises(APITimeoutError, match="no answer in time") as caught:
-            await send(server.url, CREATE, timeout=Timeout(connect=1.9, total=2))
+            await send(server.url, CREATE)
     assert caught.value.sent
     assert isinstance(caught.value, TimeoutError)
 
@@ -446,7 +454,7 @@ async def test_an_injected_session_is_used_and_not_closed() -> None:
 
 
 async def over(session: aiohttp.ClientSession, url: str, request: Request = CREATE) -> Answer:
-    transport = AiohttpTransport(url, KEY, timeout=Timeout(connect=2, total=5), session=session)
+    transport = AiohttpTransport(url, KEY, timeout=Timeout(connect=30, total=60), session=session)
     return await transport.send(request)
 
 

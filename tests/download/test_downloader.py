@@ -14,10 +14,11 @@ from suno_video_async.api.transport import make_session
 from suno_video_async.download.downloader import _room
 from suno_video_async.download.fetch import DOWNLOADS, MediaFetcher
 from suno_video_async.download.filenames import file_name, marked
-from tests.support.fakes import MP4
+from tests.support.fakes import MP4, settle
 from tests.support.keys import KEY
 from tests.support.mp4 import box, path_of
 from tests.support.raw import http, raw_server, says
+from tests.support.virtual import jump
 
 
 def video_at(url: str, suno_id: str) -> Video:
@@ -27,7 +28,7 @@ def video_at(url: str, suno_id: str) -> Video:
 
 async def fetch(url: str, path: Path, *, local: bool = True) -> Path:
     async with make_session() as session:
-        server = MediaFetcher(session, Timeout(connect=1, total=2), local=local)
+        server = MediaFetcher(session, Timeout(connect=30, total=60), local=local)
         return path_of(await server.download(url, path))
 
 
@@ -164,18 +165,25 @@ async def test_two_videos_of_one_name_are_downloaded_at_once(tmp_path: Path) -> 
 
 async def test_a_download_waits_for_its_turn_before_its_connect_timeout_begins(tmp_path: Path) -> None:
     """A healthy but slow media server fails no download, however many there are; ours are eight at a time."""
-    here = most = 0
+    here, asked, most = list[asyncio.Event](), 0, 0
 
     async def behave(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal here, most
-        here, most = here + 1, max(most, here + 1)
-        await asyncio.sleep(0.3)
-        here -= 1
+        nonlocal asked, most
+        asked, go_on = asked + 1, asyncio.Event()
+        here.append(go_on)
+        if len(here) == DOWNLOADS or asked % 20 == 0:  # as many as there may be, or the last ones
+            await settle(200)
+            most = max(most, len(here))
+            jump(40)  # more than one may take to connect
+            for waiting in here:
+                waiting.set()
+            here.clear()
+        await go_on.wait()
         writer.write(http(MP4))
 
     async with raw_server(behave) as server, aiohttp.ClientSession() as session:
         for own in (None, session):
-            options: Any = {"timeout": Timeout(connect=0.2, total=5), "session": own}
+            options: Any = {"timeout": Timeout(connect=30, total=1000), "session": own}
             async with SunoVideoClient(api_key=KEY, base_url=server.url, **options) as client:
                 videos = [video_at(f"{server.url}/{number}.mp4", f"s{number}") for number in range(20)]
                 folder_of = tmp_path / str(own is None)

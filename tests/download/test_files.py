@@ -25,7 +25,7 @@ OTHER = movie(b"e" * len(MP4))
 
 async def download(path: Path, content: bytes = MP4, mark: str = "task", **headers: str) -> Path:
     async with raw_server(says(http(content, **headers))) as server, make_session() as session:
-        media = MediaFetcher(session, Timeout(connect=1, total=2), local=True)
+        media = MediaFetcher(session, Timeout(connect=30, total=60), local=True)
         return path_of(await media.download(server.url + "/v.mp4", path, mark=mark))
 
 
@@ -147,7 +147,7 @@ async def test_what_is_planted_in_place_of_the_part_is_not_touched(
     with pytest.raises(
         DownloadError, match=r"song\.mp4\.part is not a plain file of its own: move it away"
     ) as error:
-        await asyncio.wait_for(download(folder / "song.mp4"), 10)
+        await asyncio.wait_for(download(folder / "song.mp4"), 60)
     assert not error.value.temporary
     assert (victim.read_bytes(), names(folder)) == (b"precious", ["song.mp4.part"])
 

@@ -81,7 +81,7 @@ class Cdn:
 
 async def fetch(server: RawServer, path: Path, **options: Any) -> Saved:
     async with make_session() as session:
-        media = MediaFetcher(session, Timeout(connect=1, total=2), local=True)
+        media = MediaFetcher(session, Timeout(connect=30, total=60), local=True)
         return await media.download(server.url + "/v.mp4?signature=1", path, **options)
 
 
@@ -362,7 +362,7 @@ async def test_a_video_that_comes_compressed_is_refused(tmp_path: Path) -> None:
 async def test_a_private_address_is_not_asked(tmp_path: Path, host: str) -> None:
     """A media URL never leads into the user's own network, unless the API itself is there."""
     async with make_session() as session:
-        media = MediaFetcher(session, Timeout(connect=1, total=2))
+        media = MediaFetcher(session, Timeout(connect=30, total=60))
         with pytest.raises(DownloadError, match="public address"):
             await media.download(f"https://{host}/v.mp4", tmp_path / "s.mp4")
 
@@ -375,7 +375,7 @@ async def test_a_name_of_a_private_address_is_not_asked(tmp_path: Path, monkeypa
 
     monkeypatch.setattr("suno_video_async._util.resolver.ThreadResolver.resolve", resolve)
     async with fetching.make_media_session(local=False) as session:
-        media = MediaFetcher(session, Timeout(connect=1, total=2))
+        media = MediaFetcher(session, Timeout(connect=30, total=60))
         with pytest.raises(DownloadError, match=r"media\.test, which has no public address") as caught:
             await media.download("https://media.test/v.mp4", tmp_path / "s.mp4")
     assert not caught.value.temporary

@@ -81,7 +81,7 @@ class Media(Hooks):
     async def _download(self, server: RawServer, folder: Path) -> Path:
         downloads = Downloads(
             session=None,
-            timeout=Timeout(connect=1, total=2),
+            timeout=Timeout(connect=30, total=60),
             local=True,
             clock=self.clock,
             longest=60,

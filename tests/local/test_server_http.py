@@ -14,6 +14,8 @@ import pytest
 
 from suno_video_async.local import Fault, LocalServer
 from suno_video_async.models import RateLimit
+from suno_video_async.testing import FakeClock
+from tests.local.fake_service import until
 from tests.local.serving import CREATE, ORDER, quick, session_of
 from tests.support.mp4 import problem_of
 
@@ -121,14 +123,15 @@ async def test_ids_come_percent_encoded(session: aiohttp.ClientSession) -> None:
 
 async def test_a_429_says_when_to_come_back() -> None:
     """Over the limit the answer has Retry-After, and the window is the server's own clock's."""
-    async with quick(rate=RateLimit(2, per=10), time_scale=50) as server, session_of(server) as session:
+    clock = FakeClock()
+    async with quick(rate=RateLimit(2, per=10), clock=clock) as server, session_of(server) as session:
         for _ in range(2):
             assert (await read(session.post(CREATE, json=ORDER)))[1]["code"] == 200
         async with session.post(CREATE, json=ORDER) as response:
             assert (response.status, (await response.json())["code"]) == (200, 429)
             wait = float(response.headers["Retry-After"])
         assert 1 <= wait <= 10
-        await asyncio.sleep(wait / 50)
+        clock.move(wait)
         assert (await read(session.post(CREATE, json=ORDER)))[1]["code"] == 200
 
 
@@ -234,16 +237,17 @@ async def test_media_can_be_far_too_long() -> None:
 
 
 async def test_a_slow_answer_takes_the_servers_time() -> None:
-    """A minute at scale 100 is 0.6 s; the others are answered meanwhile."""
-    async with quick(faults=[Fault(on="CreateTask", kind="slow:60")]) as server, session_of(server) as session:
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
+    """It comes once a minute of the server's clock has passed; the others are answered meanwhile."""
+    clock, faults = FakeClock(), [Fault(on="CreateTask", kind="slow:60")]
+    async with quick(faults=faults, clock=clock) as server, session_of(server) as session:
+        before = clock.waiting
         slow = asyncio.ensure_future(read(session.post(CREATE, json=ORDER)))
-        await asyncio.sleep(0.02)
+        await until(lambda: clock.waiting > before)
+        clock.move(59)
         assert (await read(session.get(INFO, params={"task_id": "x"})))[1]["code"] == 404
         assert not slow.done()
+        clock.move(1)
         assert (await slow)[1]["code"] == 200
-        assert loop.time() - begun >= 0.6
 
 
 async def test_faults_are_read_from_a_file(tmp_path: Path) -> None:

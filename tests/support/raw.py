@@ -43,6 +43,18 @@ async def raw_server(behaviour: Behaviour) -> AsyncIterator[RawServer]:
         yield raw
 
 
+@asynccontextmanager
+async def no_tls() -> AsyncIterator[str]:
+    """Answer a handshake with what is no TLS."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"this is no TLS\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
 def says(answer: bytes, *, then_close: bool = False) -> Behaviour:
     """Answer every request with the same bytes."""
 

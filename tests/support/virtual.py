@@ -47,6 +47,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual.now
 
 
+def jump(seconds: float) -> None:
+    """Let the time of the running loop jump: a real one, in which something has to take too long."""
+    loop = asyncio.get_running_loop()
+    time = loop.time
+    loop.time = lambda: time() + seconds  # type: ignore[method-assign]
+
+
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
