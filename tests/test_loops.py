@@ -100,7 +100,7 @@ def test_eager_tasks_leave_nothing_behind() -> None:
             await client.balance()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    eagerly(lambda: asyncio.wait_for(main(), 10))
+    eagerly(lambda: asyncio.wait_for(main(), 60))
 
 
 def test_trio_is_refused_with_a_reason() -> None:

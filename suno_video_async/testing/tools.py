@@ -38,7 +38,7 @@ RENDER_SECONDS = 30.0
 #: Maximum tracks that a failed assertion shows.
 _SHOWN = 20
 #: Real seconds that the server's thread may take to answer a question, and that `wait_for` waits.
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 #: Real seconds between two looks at the server's books.
 _LOOK = 0.005
 

@@ -22,7 +22,7 @@ FLAGS = (
     "--autoplay-policy=no-user-gesture-required",
 )
 #: Seconds that a page may need for anything.
-PATIENCE = 30
+PATIENCE = 60
 
 
 def missing() -> str | None:

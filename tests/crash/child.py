@@ -452,7 +452,7 @@ async def _convert(job: Job) -> None:
         api_key=job.key,
         base_url=job.url,
         clock=SystemClock(SCALE),
-        timeout=Timeout(connect=10, total=20),
+        timeout=Timeout(connect=30, total=60),
         max_connections=job.connections,
         hooks=[Notes(Path(job.notes or f"{job.folder}.notes"))],
     )

@@ -279,10 +279,10 @@ async def test_a_new_song_can_be_ordered_while_the_server_runs(
     await asyncio.to_thread(write_song, tmp_path / "task" / "song")
     async with LocalServer(library=tmp_path, render_seconds=0.0) as server:
         await asyncio.to_thread(write_song, tmp_path / "later" / "song")
-        await asyncio.wait_for(seen.wait(), 30)
+        await asyncio.wait_for(seen.wait(), 60)
         while len(server.service.tasks()["music"]) < 2:  # it was seen without its sound first
             seen.clear()
-            await asyncio.wait_for(seen.wait(), 30)
+            await asyncio.wait_for(seen.wait(), 60)
         names = [task["task_id"] for task in server.service.tasks()["music"]]
     assert sorted(names) == ["later", "task"]
 
@@ -329,6 +329,6 @@ async def test_a_watch_outlives_a_broken_disk(
 
     monkeypatch.setattr(library, "refresh", refresh)
     watch = LibraryWatch(library, looked.set)
-    await asyncio.wait_for(looked.wait(), 30)
+    await asyncio.wait_for(looked.wait(), 60)
     await watch.aclose()
     assert "cannot be read" in caplog.text

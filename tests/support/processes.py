@@ -63,7 +63,7 @@ def child(*arguments: object, environment: Mapping[str, str] = os.environ) -> It
         finally:
             process.terminate()
             try:
-                process.wait(5)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
 

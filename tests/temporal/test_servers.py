@@ -146,7 +146,7 @@ def test_a_catalog_is_bought_once_whatever_temporal_forgets(site: Site) -> None:
     assert site.convert(catalog) == {"succeeded": 12}
     assert site.bought() == site.server.stats()["charged"] == 12
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(30) == 0, site.log()
+    assert worker.wait(60) == 0, site.log()
 
 
 @pytest.mark.matrix
