@@ -179,13 +179,13 @@ class AsyncLedger:
         """Note that a run has ended: what it leaves is for the others."""
         self._runs.remove(run)
 
-    async def move(self, row: LedgerRow, transition: Transition, *, cause: Cause = Cause.RUN) -> LedgerRow:
+    def move(self, row: LedgerRow, transition: Transition, *, cause: Cause = Cause.RUN) -> Awaitable[LedgerRow]:
         """Commit a transition of a row."""
-        return await self.call(self.sync.move, row.id, transition, cause=cause, known=row)
+        return self.call(self.sync.move, row.id, transition, cause=cause, known=row)
 
-    async def settle(self, row: LedgerRow, transition: Transition) -> LedgerRow:
+    def settle(self, row: LedgerRow, transition: Transition) -> Awaitable[LedgerRow]:
         """Commit how the task of a row ended; where another part of the client has done so, leave it at that."""
-        return await self.call(self._settle, row, transition)
+        return self.call(self._settle, row, transition)
 
     def _settle(self, row: LedgerRow, transition: Transition) -> LedgerRow:
         try:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import ClassVar
 
 from attrs import define, evolve
@@ -31,7 +32,9 @@ UNLESS_THERE = "ON CONFLICT (key) DO NOTHING"
 OTHERWISE = """(SELECT MIN(o.id) FROM rows o
     WHERE o.suno_id = r.suno_id AND o.task_id = r.task_id AND o.id != r.id
     AND (o.state NOT IN ('planned', 'refused') OR (o.state = 'planned' AND o.run = ?)))"""
-
+#: What the ledger has of a track, and what it has of one that was not there before.
+CLAIMED = f"SELECT {COLUMNS}, r.run, {OTHERWISE} {FROM} WHERE r.key = ?"
+NEW_ROW = f"SELECT r.id, r.place, r.since, {OTHERWISE} FROM rows r WHERE r.key = ?"  # noqa: S608  constants
 
 #: Begins a row that is as it is known, unless its song is bought under another author or brand.
 BEGIN_ROW = """UPDATE rows SET state = 'submitting', attempt = ?, reserved = ?, since = ?
@@ -46,11 +49,14 @@ MOVE_ROW = """UPDATE rows SET state = ?, url = COALESCE(?, url), path = COALESCE
 _RUNS = frozenset({State.SUBMITTING, State.SUBMITTED})
 
 
-@define
+@define(eq=False)
 class _Group:
-    """The writes that are to be one commit.
+    """The writes that are to be one commit; each of its calls writes in a block of it.
 
     Attributes:
+        db: where they are written.
+        begin: begins a transaction that writes.
+        translate: raises the `LedgerError` for what the database says.
         begun: whether its transaction has begun.
         is_ours: whether the ledger was found to be this process's, for the intents in it.
         error: why nothing more can be written in it.
@@ -58,10 +64,36 @@ class _Group:
 
     """
 
+    db: Connection
+    begin: str
+    translate: Callable[[BaseException], None]
     begun: bool = False
     is_ours: bool = False
     error: BaseException | None = None
     void: bool = False
+    _changes: int = 0
+
+    def __enter__(self) -> Connection:
+        if self.error is None and not self.begun:
+            try:
+                self.db.execute(self.begin)
+                self.begun = True
+            except BaseException as error:
+                self.error = error  # the others need not wait as long once more
+        if self.error is not None:
+            self.translate(self.error)
+            raise self.error
+        self._changes = self.db.total_changes
+        return self.db
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            # A disk that is full may have undone everything, what others of the group wrote included.
+            if self.db.total_changes != self._changes or not self.db.in_transaction:
+                self.error, self.void = error, True
+            self.translate(error)
 
 
 class Commands(Queries):
@@ -136,17 +168,16 @@ class Commands(Queries):
         """Find or make the row of a track."""
         run, key = run or self._run, track.key
         with self._transaction() as db:
-            query, values = f"SELECT {COLUMNS}, r.run, {OTHERWISE} {FROM} WHERE r.key = ?", (run, key)
-            found = db.execute(query, values).fetchone()
-            if is_new := found is None:
+            found = db.execute(CLAIMED, (run, key)).fetchone()
+            if found is None:
                 # Unless it is being loaded at this very moment.
                 self._inserted(db, [self._values(key, track, location)], run)
-                found = db.execute(query, values).fetchone()
+                row_id, place, since, other = db.execute(NEW_ROW, (run, key)).fetchone()
+                row = LedgerRow(id=row_id, track=track, state=State.PLANNED, location=place, since=since)
+                return Claim(row=row, changed=None if other is None else self._need(other))
             *kept, last_run, other = found
             # As the catalog has it now: the ledger may hold other columns of an earlier one.
             row, changed = row_of(kept, track), None if other is None else self._need(other)
-            if is_new:
-                return Claim(row=row, changed=changed)
             if last_run == run:
                 return Claim(row=row, repeated=True, changed=changed)
             place = _printable(location)
@@ -376,7 +407,8 @@ class Commands(Queries):
 
         """
         self._before_intents()
-        db, group = self._db, _Group()
+        db = self._db
+        group = _Group(db, self._BEGIN, self._translate)
         with self._all_or_nothing(db):
             self._group = group
             try:
@@ -417,7 +449,7 @@ class Commands(Queries):
         """Commit what the block does, or nothing of it."""
         if self._process != os.getpid():
             raise LedgerError(f"the ledger {self.name} was opened before a fork", fix="open it in the child")
-        return self._alone(self._db) if self._group is None else self._part_of(self._group, self._db)
+        return self._group or self._alone(self._db)
 
     @contextmanager
     def _alone(self, db: Connection) -> Generator[Connection, None, None]:
@@ -426,27 +458,6 @@ class Commands(Queries):
             db.execute(self._BEGIN)
             yield db
             self._note_and_commit(db)
-
-    @contextmanager
-    def _part_of(self, group: _Group, db: Connection) -> Generator[Connection, None, None]:
-        """Let what the block does be committed with the others of a group."""
-        if group.error is not None:
-            self._translate(group.error)
-            raise group.error
-        changes = db.total_changes
-        try:
-            if not group.begun:
-                db.execute(self._BEGIN)
-                group.begun = True
-            yield db
-        except BaseException as error:
-            if not group.begun:
-                group.error = error  # the others need not wait as long once more
-            # A disk that is full may have undone everything, what others of the group wrote included.
-            elif db.total_changes != changes or not db.in_transaction:
-                group.error, group.void = error, True
-            self._translate(error)
-            raise
 
     @contextmanager
     def _all_or_nothing(self, db: Connection) -> Generator[None, None, None]:

@@ -67,13 +67,10 @@ class Call(Generic[T]):
     _ended: asyncio.Future[None] | None = field(default=None, init=False)
 
     def __await__(self) -> Generator[Any, None, T]:
-        return self._wait().__await__()
-
-    async def _wait(self) -> T:
         try:
-            await self._ends()
+            yield from self._ends()
         except asyncio.CancelledError:
-            await run_to_completion(self._ends())
+            yield from run_to_completion(self._ends()).__await__()
             raise
         return cast("T", cast("Outcome", self.outcome).get())
 

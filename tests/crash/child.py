@@ -33,14 +33,13 @@ from suno_video_async.clock import SystemClock
 from suno_video_async.download.places import StorePath
 from suno_video_async.download.store import Found, Stores
 from suno_video_async.errors import LedgerInUse, LedgerLost
-from suno_video_async.ledger import files, sqlite
+from suno_video_async.ledger import commands, files, sqlite
 from suno_video_async.ledger.commands import Commands
 from suno_video_async.ledger.copies import Counter, Mark, Phase
 from suno_video_async.ledger.group_commit import GroupCommit, _outcome_of
 from suno_video_async.ledger.model import LedgerRow, Transition
 from suno_video_async.ledger.postgres.ledger import PostgresLedger
 from suno_video_async.ledger.postgres.session import Session
-from suno_video_async.ledger.queries import Connection
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.protocol.codec import Answer, Operation, Request
@@ -260,7 +259,7 @@ def _arm_session(points: Points) -> None:
 
 def _arm_group_commit(points: Points) -> None:
     """Put in the points at which several writes become one commit."""
-    one_commit, part_of = Commands.one_commit, Commands._part_of
+    one_commit, end_write = Commands.one_commit, commands._Group.__exit__
 
     @contextmanager
     def committing(self: Commands) -> Iterator[None]:
@@ -273,14 +272,13 @@ def _arm_group_commit(points: Points) -> None:
         for name in waiting:
             points.reach(name)
 
-    @contextmanager
-    def writing(self: Commands, *args: Any) -> Iterator[Connection]:
-        with part_of(self, *args) as db:
-            yield db
-        points.reach("batch: one write of several")
+    def written(self: commands._Group, kind: Any, error: BaseException | None, trace: Any) -> None:
+        end_write(self, kind, error, trace)
+        if error is None:
+            points.reach("batch: one write of several")
 
     Commands.one_commit = committing  # type: ignore[method-assign]
-    Commands._part_of = writing  # type: ignore[method-assign, assignment]
+    commands._Group.__exit__ = written  # type: ignore[method-assign]
 
 
 def _arm_ledger_files(points: Points) -> None:
