@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from suno_video_async.cli import demo
 from suno_video_async.cli.app import app
 from suno_video_async.cli.demo import next_steps, program
 from suno_video_async.cli.group import whole
@@ -37,6 +38,7 @@ def test_the_demo_makes_checked_videos(home: Home, monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("CRUN_API_KEY")
     monkeypatch.setenv("CRUN_BASE_URL", "https://nowhere.invalid")
     monkeypatch.setattr(library, "BuiltinLibrary", _TwoSongs)
+    monkeypatch.setitem(demo._SIZES, "small", (160, 96))
     ran = home.run("demo", "--size", "small")
     videos = [Path(line["path"]) for line in ran.outcomes()]
     assert ran.code == 0
