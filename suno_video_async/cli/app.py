@@ -35,7 +35,7 @@ _VERBS = {
     "watch": ("single", "Print each change of a video's state until it is finished."),
     "wait": ("single", "Wait for videos submitted earlier."),
     "download": ("single", "Download a finished video."),
-    "tracks": ("single", "List the tracks of finished music tasks."),
+    "tracks": ("tracks", "List the tracks of finished music tasks."),
     "balance": ("single", "Print the account's credits."),
     "doctor": ("doctor.command", "Check key, network, clock, disk and ledger."),
     "render": ("render", "Make videos of your own songs, without a server."),
