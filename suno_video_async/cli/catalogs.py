@@ -1,4 +1,4 @@
-"""Options that say how a catalog is to be read."""
+"""Where a catalog comes from, and the options that say how it is to be read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any, cast
 import click
 
 from suno_video_async.cli.exits import UsageProblem
-from suno_video_async.cli.options import Command, catalog_source
+from suno_video_async.cli.options import Command
 from suno_video_async.cli.output import say
 
+#: The catalog's name that means stdin.
+STDIN = Path("-")
 _OPTIONS = (
     click.option(
         "--delimiter",
@@ -80,3 +82,15 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals:
         raise ValueError(f"--map takes COLUMN=FIELD, such as artist=author, not {text!r}")
     return column, name
+
+
+def is_stream(catalog: Path) -> bool:
+    """Whether a catalog is not a file of its own: stdin, a pipe, a device."""
+    from suno_video_async.batch import ledgers  # noqa: PLC0415  help and mistakes do without it
+
+    return catalog == STDIN or ledgers.is_stream(catalog)
+
+
+def catalog_source(catalog: Path) -> Path:
+    """Return where a catalog is read from; `-` is stdin."""
+    return Path("/dev/stdin") if catalog == STDIN else catalog

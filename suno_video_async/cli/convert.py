@@ -9,33 +9,32 @@ from typing import TYPE_CHECKING, Literal
 import click
 from attrs import evolve
 
-from suno_video_async.cli.catalogs import catalog_options
+from suno_video_async.cli.catalogs import catalog_options, is_stream
 from suno_video_async.cli.exits import UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
+from suno_video_async.cli.ledger_options import (
+    LedgerChoice,
+    Trust,
+    ledger_of,
+    ledger_options,
+    other_ledgers_option,
+    trust_options,
+)
 from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import (
     Connection,
     Downloads,
-    LedgerChoice,
-    Trust,
     callback_port_option,
     check_writable,
     client_options,
     download_options,
-    is_stream,
-    ledger_of,
-    ledger_options,
-    not_negative,
-    other_ledgers_option,
-    parse_in_flight,
-    public_url,
     rate_or_auto_options,
     task_timeout_option,
-    trust_options,
 )
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.plan import dry_run_option, quote_catalog
 from suno_video_async.cli.purchases import Purchases
+from suno_video_async.cli.values import not_negative, parse_in_flight, public_url
 from suno_video_async.clock import SystemClock
 from suno_video_async.ledger.decision import Buying
 from suno_video_async.models import RateLimit, RetryPolicy

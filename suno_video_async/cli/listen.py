@@ -8,26 +8,21 @@ import click
 
 from suno_video_async.cli.exits import UsageProblem
 from suno_video_async.cli.interrupts import run_interruptible
+from suno_video_async.cli.ledger_options import LedgerChoice, LedgerPath, Trust, there_is, trust_options
 from suno_video_async.cli.live.state import LiveState
 from suno_video_async.cli.options import (
     Connection,
     Downloads,
-    LedgerChoice,
-    LedgerPath,
-    Trust,
     callback_port_option,
     check_writable,
     client_options,
     download_options,
-    not_negative,
-    public_url,
     rate_or_auto_options,
     task_timeout_option,
-    there_is,
-    trust_options,
 )
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.purchases import Purchases
+from suno_video_async.cli.values import not_negative, public_url
 from suno_video_async.models import UNKNOWN_GRACE
 from suno_video_async.ratelimit.limiter import GivenRate
 

@@ -12,7 +12,8 @@ from suno_video_async._util.words import many
 from suno_video_async.cli.catalogs import catalog_options
 from suno_video_async.cli.exits import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import LedgerChoice, LedgerPath, output_options
+from suno_video_async.cli.ledger_options import LedgerChoice, LedgerPath
+from suno_video_async.cli.options import output_options
 from suno_video_async.cli.output import Output
 
 if TYPE_CHECKING:

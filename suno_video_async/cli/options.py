@@ -2,126 +2,45 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 import os
 import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 from attrs import field, frozen
 
 from suno_video_async.cli.exits import UsageProblem
 from suno_video_async.cli.output import Output, keep_stored_secret
+from suno_video_async.cli.values import (
+    above_zero,
+    parse_rate,
+    parse_rate_auto_or_none,
+    parse_rate_or_auto,
+    parse_rate_or_none,
+    read_size,
+    read_template,
+    read_time_scale,
+)
 from suno_video_async.clock import SystemClock
-from suno_video_async.download.filenames import DEFAULT_TEMPLATE, NameTemplate
+from suno_video_async.download.filenames import DEFAULT_TEMPLATE
 from suno_video_async.download.places import Folder, folder_of
 from suno_video_async.errors import MissingExtraError
 from suno_video_async.hooks import Hooks
-from suno_video_async.ledger.address import LedgerAddress, as_ledger, is_address, ledger_at
-from suno_video_async.models import DEFAULT_TASK_TIMEOUT, RateLimit, RetryPolicy, Timeout
+from suno_video_async.models import DEFAULT_TASK_TIMEOUT, RetryPolicy, Timeout
 from suno_video_async.ratelimit.limiter import DEFAULT_RATE, GivenRate, RateLimiter
 
 if TYPE_CHECKING:
     from suno_video_async.cli.probe import Route
     from suno_video_async.client import SunoVideoClient
-    from suno_video_async.ledger.model import Ledger
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 #: Where videos go unless the user says otherwise.
 DEFAULT_OUTPUT_DIR = Path("videos")
-#: The catalog's name that means stdin.
-STDIN = Path("-")
-
-
-def _rate_or(ctx: click.Context, param: click.Parameter, value: str | None, *words: str) -> RateLimit | str | None:
-    """Read `20/10`, or one of the words that are allowed besides."""
-    if value is None or value in words:
-        return value
-    try:
-        return RateLimit.parse(value)
-    except ValueError:
-        besides = "".join(f", or {word}" for word in words)
-        problem = f"a rate is REQUESTS/SECONDS, such as 20/10{besides}, not {value!r}"
-        raise click.BadParameter(problem, ctx, param) from None
-
-
-def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> object:
-    """Read `20/10`, as a click callback."""
-    return _rate_or(ctx, param, value)
-
-
-def parse_rate_or_none(ctx: click.Context, param: click.Parameter, value: str) -> object:
-    """Read `20/10` or `unlimited`, as a click callback."""
-    return _without_limit(_rate_or(ctx, param, value, "unlimited"))
-
-
-def parse_rate_auto_or_none(ctx: click.Context, param: click.Parameter, value: str) -> object:
-    """Read `20/10`, `auto` or `unlimited`, as a click callback."""
-    return _without_limit(_rate_or(ctx, param, value, "auto", "unlimited"))
-
-
-def parse_rate_or_auto(ctx: click.Context, param: click.Parameter, value: str | None) -> object:
-    """Read `20/10` or `auto`, as a click callback."""
-    return _rate_or(ctx, param, value, "auto")
-
-
-def _without_limit(rate: RateLimit | str | None) -> RateLimit | str | None:
-    return None if rate == "unlimited" else rate
-
-
-def public_url(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """Read a URL for callbacks, as a click callback."""
-    if value is None:
-        return None
-    from suno_video_async.callbacks import checked_public_url  # noqa: PLC0415  few commands are given one
-
-    try:
-        return checked_public_url(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-def above_zero(ctx: click.Context, param: click.Parameter, value: str | float | None) -> float | None:
-    """Read a number above 0, as a click callback."""
-    if value is None:
-        return None
-    number = _number(value)
-    if not (number > 0 and math.isfinite(number)):
-        raise click.BadParameter(f"expected a number above 0, not {str(value)!r}", ctx, param)
-    return number
-
-
-def not_negative(ctx: click.Context, param: click.Parameter, value: str | float | None) -> float | None:
-    """Read a number that is 0 or more, as a click callback."""
-    if value is None:
-        return None
-    number = _number(value)
-    if not (number >= 0 and math.isfinite(number)):
-        raise click.BadParameter(f"expected 0 or a number above it, not {str(value)!r}", ctx, param)
-    return number
-
-
-def _number(value: str | float) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        return math.nan
-
-
-def read_time_scale(ctx: click.Context, param: click.Parameter, value: str | float) -> float:
-    """Read a scale that a clock can have, as a click callback."""
-    number = above_zero(ctx, param, value) or 1.0
-    try:
-        SystemClock(number)
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-    return number
 
 
 @frozen(kw_only=True)
@@ -254,7 +173,7 @@ def connection_options(*names: str) -> Callable[[Command], Command]:
             given = {name: options.pop(name) for name in names}
             return command(*arguments, connection=Connection(**given), **options)
 
-        return _decorated(cast("Command", with_connection), *(_CONNECTION[name] for name in names), output_options)
+        return decorated(cast("Command", with_connection), *(_CONNECTION[name] for name in names), output_options)
 
     return decorate
 
@@ -264,125 +183,11 @@ def client_options(command: Command) -> Command:
     return connection_options(*_CONNECTION)(command)
 
 
-def _decorated(command: Command, *options: Callable[[Command], Command]) -> Command:
+def decorated(command: Command, *options: Callable[[Command], Command]) -> Command:
     """Give a command options, listed in this order."""
     for option in reversed(options):
         command = option(command)
     return command
-
-
-#: The place of a ledger: a file or an address.
-LedgerChoice: TypeAlias = "Path | LedgerAddress"
-
-
-class LedgerPath(click.Path):
-    """Reads the place of a ledger: a path, or an address."""
-
-    def __init__(self, *, dir_okay: bool = True) -> None:
-        super().__init__(path_type=Path, dir_okay=dir_okay)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the place."""
-        return LedgerAddress.parse(value) if is_address(value) else super().convert(value, param, ctx)
-
-
-def there_is(ledger: LedgerChoice) -> bool:
-    """Whether there is a ledger at a place. Blocks."""
-    if isinstance(ledger, Path):
-        return ledger.exists()
-    with contextlib.closing(as_ledger(ledger).reader()) as reader:
-        return reader.open_to_read()
-
-
-@frozen(kw_only=True)
-class Trust:
-    """In spite of what a ledger is written; see `SqliteLedger`."""
-
-    accept: bool = False
-    same_account: bool = False
-
-    def ledger(self, place: LedgerChoice) -> Ledger:
-        """Return a ledger that is not open yet."""
-        return ledger_at(place, accept=self.accept, same_account=self.same_account)
-
-
-def trust_options(command: Command) -> Command:
-    """Give a command that buys the switches that take a ledger in spite of a doubt, as `trust`."""
-
-    @wraps(command)
-    def with_trust(*arguments: Any, accept_ledger: bool, same_account: bool, **options: Any) -> Any:
-        return command(*arguments, trust=Trust(accept=accept_ledger, same_account=same_account), **options)
-
-    return _decorated(
-        cast("Command", with_trust),
-        accept_ledger_option,
-        click.option(
-            "--same-account",
-            is_flag=True,
-            help="Go on with the ledger of an earlier key of this account, if one of its tasks is found with this"
-            " key.",
-        ),
-    )
-
-
-def accept_ledger_option(command: Command) -> Command:
-    """Give a command `--accept-ledger`."""
-    says = "Take a ledger that was refused as it is, once you have checked what the refusal says."
-    return click.option("--accept-ledger", is_flag=True, help=says)(command)
-
-
-def ledger_options(command: Command) -> Command:
-    """Give a command `--ledger` and `--no-ledger`."""
-    return _decorated(
-        command,
-        click.option(
-            "--ledger",
-            type=LedgerPath(dir_okay=False),
-            metavar="FILE|URL",
-            help="What remembers what was bought: a file, or postgresql://…?ledger=NAME; without it, a file beside"
-            " the catalog: catalog.ledger.db for catalog.csv.",
-        ),
-        click.option("--no-ledger", is_flag=True, help="Keep no ledger: every run buys everything again."),
-    )
-
-
-def other_ledgers_option(command: Command) -> Command:
-    """Give a command `--ignore-other-ledgers`."""
-    says = "Buy tracks though another ledger in the catalog's folder holds them as bought or unknown."
-    return click.option("--ignore-other-ledgers", is_flag=True, help=says)(command)
-
-
-def ledger_of(catalog: Path, ledger: LedgerChoice | None, *, no_ledger: bool) -> LedgerChoice | None:
-    """Return the ledger's place, or None where none is wanted.
-
-    Raises:
-        UsageProblem: both are asked for, or there is no place for a ledger beside the catalog.
-
-    """
-    if ledger is not None and no_ledger:
-        raise UsageProblem("--ledger and --no-ledger exclude each other")
-    if ledger is not None or no_ledger:
-        return ledger
-    if is_stream(catalog):
-        raise UsageProblem(
-            f"{catalog} is read from a pipe, and there is no place for a ledger beside it: name one with --ledger"
-            " FILE to pay only once however often you run this, or say --no-ledger"
-        )
-    from suno_video_async.batch.ledgers import ledger_beside  # noqa: PLC0415  likewise
-
-    return ledger_beside(catalog)
-
-
-def is_stream(catalog: Path) -> bool:
-    """Whether a catalog is not a file of its own: stdin, a pipe, a device."""
-    from suno_video_async.batch import ledgers  # noqa: PLC0415  likewise
-
-    return catalog == STDIN or ledgers.is_stream(catalog)
-
-
-def catalog_source(catalog: Path) -> Path:
-    """Return where a catalog is read from; `-` is stdin."""
-    return Path("/dev/stdin") if catalog == STDIN else catalog
 
 
 def rate_options(command: Command) -> Command:
@@ -402,7 +207,7 @@ def rate_or_auto_options(command: Command) -> Command:
 def _rate_options(
     command: Command, rate: Callable[..., Any], read_rate: Callable[..., Any], or_auto: str = "", of_auto: str = ""
 ) -> Command:
-    return _decorated(
+    return decorated(
         command,
         click.option(
             "--rate",
@@ -420,11 +225,6 @@ def _rate_options(
             " alone.",
         ),
     )
-
-
-def parse_in_flight(ctx: click.Context, param: click.Parameter, value: str) -> int | Literal["auto"]:
-    """Read a number of videos, or `auto`, as a click callback."""
-    return "auto" if value == "auto" else int(click.IntRange(min=1)(value, param, ctx))
 
 
 def font_option(command: Command) -> Command:
@@ -450,16 +250,6 @@ def size_option(command: Command) -> Command:
         help="The size of the videos: landscape (1280x720), portrait (1080x1920), square (1080x1080), or such as"
         " 1920x1080; a song's track.toml overrides it.",
     )(command)
-
-
-def read_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
-    """Read `portrait` or `1080x1920`, as a click callback."""
-    from suno_video_async.lyricvideo.sizes import SIZES_IN_WORDS, size_of  # noqa: PLC0415  few commands need it
-
-    pair = size_of(value)
-    if pair is None:
-        raise click.BadParameter(f"expected {SIZES_IN_WORDS}, not {value!r}", ctx, param)
-    return pair
 
 
 def callback_port_option(command: Command) -> Command:
@@ -501,7 +291,7 @@ def download_options(command: Command) -> Command:
         downloads = Downloads(output_dir=folder, file_name=file_name, sha256=sha256)
         return command(*arguments, downloads=downloads, **options)
 
-    return _decorated(
+    return decorated(
         cast("Command", with_downloads),
         output_dir_option(says="The folder for the videos, {suno_id}.mp4 each."),
         click.option(
@@ -529,14 +319,6 @@ def task_timeout_option(command: Command) -> Command:
         metavar="S",
         help="Leave a video that takes longer than S seconds as submitted.",
     )(command)
-
-
-def read_template(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    """Read a template of file names, as a click callback."""
-    try:
-        return NameTemplate(value).text
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
 
 
 class _Folder(click.Path):

@@ -16,16 +16,14 @@ from suno_video_async._util.words import many
 from suno_video_async.cli.catalogs import catalog_options
 from suno_video_async.cli.exits import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import (
-    Command,
-    Connection,
+from suno_video_async.cli.ledger_options import (
     LedgerChoice,
-    client_options,
     ledger_of,
     ledger_options,
     other_ledgers_option,
     there_is,
 )
+from suno_video_async.cli.options import Command, Connection, client_options
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.session import with_client
 from suno_video_async.config import Settings

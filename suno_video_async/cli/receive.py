@@ -11,8 +11,9 @@ import click
 from suno_video_async._util.words import many
 from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import callback_port_option, output_options, public_url
+from suno_video_async.cli.options import callback_port_option, output_options
 from suno_video_async.cli.output import Output
+from suno_video_async.cli.values import public_url
 from suno_video_async.cli.work import database_option
 from suno_video_async.ledger.address import LedgerAddress
 

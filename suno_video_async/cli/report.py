@@ -14,8 +14,10 @@ from attrs import define, field
 
 from suno_video_async._util.words import many
 from suno_video_async.cli.exits import Exit, UsageProblem
-from suno_video_async.cli.options import LedgerChoice, LedgerPath, above_zero, rate_options
+from suno_video_async.cli.ledger_options import LedgerChoice, LedgerPath
+from suno_video_async.cli.options import rate_options
 from suno_video_async.cli.output import Output, redacted
+from suno_video_async.cli.values import above_zero
 from suno_video_async.config import DEFAULT_BASE_URL
 from suno_video_async.models import RateLimit
 

@@ -22,9 +22,10 @@ from suno_video_async.callbacks import CallbackReceiver
 from suno_video_async.cli import errors
 from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts
+from suno_video_async.cli.ledger_options import LedgerChoice, Trust
 from suno_video_async.cli.live.display import Progress, shown
 from suno_video_async.cli.live.state import LiveState, problem_line
-from suno_video_async.cli.options import Connection, Downloads, LedgerChoice, Trust
+from suno_video_async.cli.options import Connection, Downloads
 from suno_video_async.cli.outcome_files import OutcomeFiles
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.cli.probe import check_reachable

@@ -12,7 +12,8 @@ import click
 
 from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import above_zero, font_option, not_negative, rate_options, size_option
+from suno_video_async.cli.options import font_option, rate_options, size_option
+from suno_video_async.cli.values import above_zero, not_negative
 
 #: `"real"`, the seconds of every render, or their median and sigma.
 RenderSeconds: TypeAlias = "Literal['real'] | float | tuple[float, float]"

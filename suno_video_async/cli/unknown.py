@@ -13,17 +13,8 @@ import click
 from suno_video_async.cli.exits import Exit, UsageProblem
 from suno_video_async.cli.group import Verbs
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import (
-    Command,
-    Connection,
-    LedgerChoice,
-    LedgerPath,
-    Trust,
-    accept_ledger_option,
-    client_options,
-    connection_options,
-    output_options,
-)
+from suno_video_async.cli.ledger_options import LedgerChoice, LedgerPath, Trust, accept_ledger_option
+from suno_video_async.cli.options import Command, Connection, client_options, connection_options, output_options
 from suno_video_async.cli.output import Output
 from suno_video_async.cli.plan import dry_run_option, quote_tracks
 from suno_video_async.cli.session import with_client

@@ -16,19 +16,17 @@ from attrs import fields, frozen
 from suno_video_async._util.words import many
 from suno_video_async.cli.exits import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
+from suno_video_async.cli.ledger_options import LedgerChoice, LedgerPath
 from suno_video_async.cli.options import (
     Command,
     Connection,
     Downloads,
-    LedgerChoice,
-    LedgerPath,
     connection_options,
     download_options,
-    not_negative,
-    public_url,
     task_timeout_option,
 )
 from suno_video_async.cli.output import Output, keep_secret
+from suno_video_async.cli.values import not_negative, public_url
 from suno_video_async.clock import SystemClock
 from suno_video_async.errors import ConfigurationError
 from suno_video_async.ledger.address import LedgerAddress

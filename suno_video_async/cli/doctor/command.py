@@ -13,13 +13,8 @@ from rich.text import Text
 
 from suno_video_async.cli.exits import Exit
 from suno_video_async.cli.interrupts import Interrupts, run_interruptible
-from suno_video_async.cli.options import (
-    Connection,
-    LedgerChoice,
-    LedgerPath,
-    connection_options,
-    output_dir_option,
-)
+from suno_video_async.cli.ledger_options import LedgerChoice, LedgerPath
+from suno_video_async.cli.options import Connection, connection_options, output_dir_option
 from suno_video_async.cli.output import Output, plain
 from suno_video_async.config import Settings
 from suno_video_async.download.places import Folder

@@ -19,7 +19,7 @@ from attrs import frozen
 
 from suno_video_async._util.filesystem import network_file_system
 from suno_video_async.cli import errors
-from suno_video_async.cli.options import LedgerChoice
+from suno_video_async.cli.ledger_options import LedgerChoice
 from suno_video_async.config import Settings, default_key_file, has_usual_shape, is_secret
 from suno_video_async.download.places import Folder
 from suno_video_async.errors import ConfigurationError, LedgerError, MissingExtraError, MissingKeyError
