@@ -51,8 +51,9 @@ from suno_video_async.models import RateLimit
 # tasks in flight is tested now and then, too, and rises in steps that double. It counts the tasks that the client
 # takes to be running. Those are never fewer than the server counts, as an end is noticed later than it happens.
 #
-# What it costs. At most 1 % of the requests are refused: while a limit holds, one of `PROBE_REQUESTS`, and a
-# handful in the climb. In return a change is noticed within a minute, if that many requests are admitted in it.
+# What it costs. At most 1 % of the requests are refused: while a limit holds, one of `PROBE_REQUESTS`. In return a
+# change is noticed within a minute, if that many requests are admitted in it. The climb costs a handful more. For
+# each refusal that was no test, as in a fall or at the cap, one later probe comes after twice as many requests.
 #
 # Where the constants come from. `python -m benchmarks.auto`: 2,000 tracks against a server with a hidden limit,
 # beside the same client that knows it.
@@ -151,6 +152,8 @@ class AdaptiveWindow:
     _wait: float = FIRST_PROBE
     _probe_at: float = 0.0
     _since: int = 0
+    #: Refusals that were no test's, and have not put off a probe so far.
+    _owed: int = 0
     _fall: _Fall | None = None
     _rate: RateLimit | None = field(default=None, repr=False)
 
@@ -187,6 +190,8 @@ class AdaptiveWindow:
         ticket = Ticket(used + 1, self._decision, beyond=used >= self.held)
         if ticket.beyond:
             self._tests.add(ticket)
+            if not self.climbing and self._wait >= LAST_PROBE:
+                self._owed = max(0, self._owed - 1)
         return ticket
 
     def unsent(self, ticket: Ticket) -> None:
@@ -198,6 +203,11 @@ class AdaptiveWindow:
         if ticket in self._tests and not self.climbing:
             self._probe_at = now + self.per
         self._tests.discard(ticket)
+
+    def refused_by_cap(self, ticket: Ticket, now: float) -> None:
+        """Record a 429 that was because of the cap on running tasks: it says nothing of the window."""
+        self.unanswered(ticket, now)
+        self._owed += 1
 
     def admitted(self, ticket: Ticket, now: float, running: int | None = None) -> int | None:
         """Record that a request was admitted.
@@ -241,6 +251,7 @@ class AdaptiveWindow:
 
         """
         self._tests.discard(ticket)
+        self._owed += not ticket.beyond
         if ticket.decision != self._decision:
             return None
         self._decision += 1
@@ -319,7 +330,7 @@ class AdaptiveWindow:
 
     def _is_probe_due(self, now: float) -> bool:
         often = self.held * 60.0 / self.per >= PROBE_REQUESTS
-        requests = PROBE_REQUESTS if often else RARE_PROBE_REQUESTS
+        requests = (PROBE_REQUESTS if often else RARE_PROBE_REQUESTS) * (2 if self._owed else 1)
         return now >= self._probe_at and (self._since >= requests or self._wait < LAST_PROBE)
 
     def _count(self, now: float) -> int:
@@ -353,7 +364,7 @@ class AdaptiveWindow:
         fall = state["_fall"]
         window = cls(max(0, int(state["held"])), found=bool(state["found"]), climbing=bool(state["climbing"]))
         window.held = max(window.held, int(window.found))
-        for name in ("_proven", "_base", "_decision", "_last", "_since"):
+        for name in ("_proven", "_base", "_decision", "_last", "_since", "_owed"):
             setattr(window, name, int(state[name]))
         window._measured = bool(state["_measured"])
         window._wait = min(max(float(state["_wait"]), FIRST_PROBE), LAST_PROBE)
@@ -477,7 +488,7 @@ def learn(
         at_cap = search.admitted(ticket, now, running if exact else None)
         cap.admitted(running, now)
     elif running and cap.explains(running, is_test=ticket.beyond):
-        search.unanswered(ticket, now)
+        search.refused_by_cap(ticket, now)
         at_cap = running
     else:
         at_cap = search.refused(ticket, now, running)

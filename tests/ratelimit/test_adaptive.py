@@ -274,6 +274,17 @@ def test_a_probe_waits_for_its_number_of_requests() -> None:
     assert len(world.server.refused) == since
 
 
+def test_a_refusal_that_was_no_test_puts_one_probe_off() -> None:
+    """What a fall or the cap costs is saved at the probes."""
+    at_cap, usual = (World(Server(20)).run(200.0) for _ in range(2))
+    at_cap.search.refused_by_cap(at_cap.search.sent(0), at_cap.now)
+    (late, *others), (early, *as_many) = (
+        [at for at in world.run(600.0).server.refused if at > 200.0] for world in (at_cap, usual)
+    )
+    assert late - early == pytest.approx(PERIOD * PROBE_REQUESTS / 20, rel=0.1)
+    assert len(others) == len(as_many) - 1
+
+
 # The cap on running tasks
 
 
