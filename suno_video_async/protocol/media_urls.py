@@ -20,14 +20,15 @@ def usable_url(value: object) -> str | None:
 
     What is percent-encoded already stays untouched, so that a signature in the URL keeps its meaning.
     """
-    if not isinstance(value, str) or len(value) > MAX_URL or _FORBIDDEN.search(value):
-        return None
-    return _usable(value.strip())
+    return _usable(value) if isinstance(value, str) and len(value) <= MAX_URL else None
 
 
 @lru_cache(maxsize=64)
 def _usable(text: str) -> str | None:
     """Do so with text that is short enough; a task is asked about many times."""
+    if _FORBIDDEN.search(text):
+        return None
+    text = text.strip()
     try:
         parts = urlsplit(text)
         host = parts.hostname
