@@ -177,7 +177,7 @@ class VideoRequest:
     callback_url: str | None = field(default=None, validator=_http_url)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # with slots, it takes three times as long to make, and to read what is cached
 class TaskSnapshot:
     """What TaskInfo said about a task at one moment.
 
