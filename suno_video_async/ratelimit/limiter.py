@@ -180,6 +180,7 @@ class _Window:
     """A sliding window, with the places in it.
 
     Attributes:
+        clock: the time that it is measured in.
         rate: its size, or None for no bound.
         in_flight: places that are held.
         free_at: when the others in use are free again, in order.
@@ -187,6 +188,7 @@ class _Window:
 
     """
 
+    clock: Clock
     fixed: RateLimit | None
     in_flight: int = 0
     free_at: deque[float] = field(factory=deque[float])
@@ -194,9 +196,9 @@ class _Window:
     search: AdaptiveWindow | None = None
 
     @classmethod
-    def of(cls, rate: GivenRate) -> _Window:
+    def of(cls, rate: GivenRate, clock: Clock) -> _Window:
         """Return a window of this size."""
-        return cls(None, search=AdaptiveWindow()) if rate == "auto" else cls(rate)
+        return cls(clock, None, search=AdaptiveWindow()) if rate == "auto" else cls(clock, rate)
 
     @property
     def rate(self) -> RateLimit | None:
@@ -208,49 +210,51 @@ class _Window:
         """Whether its size was found by being refused."""
         return self.search is not None and self.search.found
 
-    def recall(self, rate: RateLimit | None, now: float) -> None:
+    def recall(self, rate: RateLimit | None) -> None:
         """Begin with a size that an earlier run found, if it is to be found."""
         if self.search is not None and rate is not None:
-            self.search = AdaptiveWindow.holding(rate.requests, now)
+            self.search = AdaptiveWindow.holding(rate.requests, self.clock.now())
 
-    def used(self, now: float) -> int:
+    def used(self) -> int:
         """Return how many places are in use."""
-        self._forget_expired(now)
-        return self.in_flight + len(self.free_at) if self.rate is not None else 0
+        return 0 if self.rate is None else self._used(self.clock.now())
 
-    def wait(self, now: float) -> float:
+    def wait(self) -> float:
         """Return the seconds until a place is free, infinite if a release must come first."""
-        if self.search is not None:
-            free = self.search.room(self.used(now), now) > 0
-        else:
-            free = self.fixed is None or self.used(now) < self.fixed.requests
+        if (rate := self.rate) is None:
+            return 0.0
+        now = self.clock.now()
+        used = self._used(now)
+        free = used < rate.requests if self.search is None else self.search.room(used, now) > 0
         if free:
             return 0.0
         return self.free_at[0] - now if self.free_at else float("inf")
 
-    def take(self, now: float) -> Ticket | None:
+    def take(self) -> Ticket | None:
         """Take a place; return what the search for the size knows it by."""
-        ticket = None if self.search is None else self.search.sent(self.used(now))
+        ticket = None if self.search is None else self.search.sent(self.used())
         self.in_flight += 1
         return ticket
 
-    def release(self, now: float, *, sent: bool, answered: bool) -> None:
+    def release(self, *, sent: bool, answered: bool) -> None:
         """Take a place back at the end of its attempt."""
         self.in_flight -= 1
-        if self.rate is not None and sent:
-            taken_in_now = 1 + (min(self.unanswered, self.rate.requests) if answered else 0)
-            self.free_at.extend([now + self.rate.per] * taken_in_now)
+        rate = self.rate
+        if rate is not None and sent:
+            taken_in_now = 1 + (min(self.unanswered, rate.requests) if answered else 0)
+            self.free_at.extend([self.clock.now() + rate.per] * taken_in_now)
             self.unanswered = 0 if answered else self.unanswered
 
-    def fill(self, now: float) -> None:
+    def fill(self) -> None:
         """Take all places as used a moment ago."""
-        if self.rate is not None:
+        if (rate := self.rate) is not None:
             self.free_at.clear()
-            self.free_at.extend([now + self.rate.per] * self.rate.requests)
+            self.free_at.extend([self.clock.now() + rate.per] * rate.requests)
 
-    def _forget_expired(self, now: float) -> None:
+    def _used(self, now: float) -> int:
         while self.free_at and self.free_at[0] <= now:
             self.free_at.popleft()
+        return self.in_flight + len(self.free_at)
 
 
 class Limiter:
@@ -281,8 +285,8 @@ class Limiter:
         self._clock = clock or SystemClock()
         self.brake: Brake = Brake(paced=rate is not None)
         self._in_flight = 0
-        self._window = _Window.of(rate)
-        self._reads = self._window if read_rate is None else _Window.of(read_rate)
+        self._window = _Window.of(rate, self._clock)
+        self._reads = self._window if read_rate is None else _Window.of(read_rate, self._clock)
         self.cap: AdaptiveCap = AdaptiveCap()
         self._waiters: dict[Lane, deque[_Waiter]] = {Lane.CREATE: deque(), Lane.READ: deque()}
         self._pauses: dict[Lane, _Pause] = {}
@@ -312,10 +316,10 @@ class Limiter:
         return LimiterStatistics(
             waiting=sum(len(queue) for queue in self._waiters.values()),
             in_flight=self._in_flight,
-            window_used=self._window.used(now),
+            window_used=self._window.used(),
             paused_for=max((max(0.0, pause.until - now) for pause in self._pauses.values()), default=0.0),
             granted=self._granted,
-            reads_used=None if self.read_rate is None else self._reads.used(now),
+            reads_used=None if self.read_rate is None else self._reads.used(),
         )
 
     async def open(self) -> None:
@@ -323,8 +327,8 @@ class Limiter:
 
     async def acquire(self, lane: Lane = Lane.READ) -> Place:
         """Wait for a place; a cancelled waiter leaves no trace."""
-        if not self._has_waiters() and self._wait_for(lane, now := self._clock.now()) <= 0:
-            place = self._grant(lane, now)
+        if not self._has_waiters() and self._wait_for(lane) <= 0:
+            place = self._grant(lane)
             place.at_once = True
             return place
         self._arrivals += 1
@@ -353,11 +357,11 @@ class Limiter:
 
         """
         self._in_flight -= 1
-        window, now = self._window_of(place.lane), self._clock.now()
-        window.release(now, sent=sent, answered=answered)
+        window = self._window_of(place.lane)
+        window.release(sent=sent, answered=answered)
         if place.ticket is not None and window.search is not None:
             learn(
-                *(window.search, self.cap, place.ticket, now),
+                *(window.search, self.cap, place.ticket, self._clock.now()),
                 sent=sent,
                 answered=answered,
                 refused=place.refused,
@@ -401,12 +405,11 @@ class Limiter:
         """Begin with limits that an earlier run found, if they are to be found and nothing was sent yet."""
         if self._granted:
             return
-        now = self._clock.now()
-        self._window.recall(found.rate, now)
+        self._window.recall(found.rate)
         if self._reads is not self._window:
-            self._reads.recall(found.read_rate, now)
+            self._reads.recall(found.read_rate)
         if found.running is not None:
-            self.cap = AdaptiveCap.holding(found.running, now)
+            self.cap = AdaptiveCap.holding(found.running, self._clock.now())
 
     def progress(self) -> int:
         """Return how many submissions were accepted, if limits are found by being refused, or 0.
@@ -422,17 +425,17 @@ class Limiter:
     def assume_used(self) -> None:
         """Begin with full windows, as after another process of the same key has just sent requests."""
         for window in (self._window, self._reads):
-            window.fill(self._clock.now())
+            window.fill()
 
     def _has_waiters(self) -> bool:
         return any(self._waiters.values())
 
-    def _grant(self, lane: Lane, now: float) -> Place:
+    def _grant(self, lane: Lane) -> Place:
         place = Place(lane, self._pauses_of(lane))
         for pause in place.probes:
             pause.probe = place
         self._in_flight += 1
-        place.ticket = self._window_of(lane).take(now)
+        place.ticket = self._window_of(lane).take()
         self._granted += 1
         return place
 
@@ -443,9 +446,8 @@ class Limiter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        now = self._clock.now()
         while heads := [queue[0] for queue in self._waiters.values() if queue]:
-            waits = {waiter.lane: self._wait_for(waiter.lane, now) for waiter in heads}
+            waits = {waiter.lane: self._wait_for(waiter.lane) for waiter in heads}
             ready = [waiter for waiter in heads if waits[waiter.lane] <= 0]
             if not ready:
                 self._set_timer(waits.values())
@@ -453,7 +455,7 @@ class Limiter:
             first = min(ready, key=lambda waiter: waiter.order)
             self._waiters[first.lane].popleft()
             if not first.granted.done():
-                first.granted.set_result(self._grant(first.lane, now))
+                first.granted.set_result(self._grant(first.lane))
 
     def _set_timer(self, waits: Iterable[float]) -> None:
         """Wake up after the shortest of `waits`; an endless one ends with a release, which serves by itself."""
@@ -461,13 +463,13 @@ class Limiter:
         if shortest < float("inf"):
             self._timer = self._clock.call_later(max(shortest, TICK), self._serve)
 
-    def _wait_for(self, lane: Lane, now: float) -> float:
+    def _wait_for(self, lane: Lane) -> float:
         """Return the seconds until a request of `lane` may go, infinite if a release must come first."""
         if self._in_flight >= self.max_connections:
             return float("inf")
-        wait = self._window_of(lane).wait(now)
+        wait = self._window_of(lane).wait()
         for pause in self._pauses_of(lane):
-            wait = max(wait, float("inf") if pause.probe else pause.until - now)
+            wait = max(wait, float("inf") if pause.probe else pause.until - self._clock.now())
         return wait
 
     def _window_of(self, lane: Lane) -> _Window:

@@ -90,12 +90,12 @@ def one_too_many() -> Iterator[None]:
     """The window lets one request more through than it may."""
     real = _Window.wait
 
-    def wait(self: _Window, now: float) -> float:
+    def wait(self: _Window) -> float:
         if self.fixed is None:
-            return real(self, now)
+            return real(self)
         self.fixed, fixed = RateLimit(self.fixed.requests + 1, self.fixed.per), self.fixed
         try:
-            return real(self, now)
+            return real(self)
         finally:
             self.fixed = fixed
 
@@ -109,7 +109,7 @@ def reads_unbounded() -> Iterator[None]:
     real = Limiter._window_of
 
     def window_of(self: Limiter, lane: Lane) -> _Window:
-        return real(self, lane) if self.read_rate is None or lane is Lane.CREATE else _Window(None)
+        return real(self, lane) if self.read_rate is None or lane is Lane.CREATE else _Window(self._clock, None)
 
     with patch.object(Limiter, "_window_of", window_of):
         yield
@@ -121,9 +121,9 @@ def window_from_send() -> Iterator[None]:
     granted: dict[int, float] = {}
     grant, release = Limiter._grant, Limiter.release
 
-    def granting(self: Limiter, lane: Any, now: float) -> Place:
-        place = grant(self, lane, now)
-        granted[id(place)] = now
+    def granting(self: Limiter, lane: Any) -> Place:
+        place = grant(self, lane)
+        granted[id(place)] = self._clock.now()
         return place
 
     def releasing(self: Limiter, place: Place, *, sent: bool = True, answered: bool = True) -> None:
