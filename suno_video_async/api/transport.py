@@ -107,37 +107,78 @@ async def _one_send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
     raise failure
 
 
-class _Deadline:
-    """Cancels what the current task awaits after `seconds`, but first reads what has arrived by then.
+class _Deadlines:
+    """Cancels what a task awaits for longer than `seconds`, but first reads what has arrived by then.
 
     After the event loop was blocked, or the process stopped, a timeout is due together with the answer that came
     meanwhile. Cancelling at once would make a submission unknown whose answer is there.
+
+    All have the same time, so that they are due in their order, and one timer is enough: that of the first.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._loop = asyncio.get_running_loop()
+        self._pending = dict[_Deadline, None]()
+        self._is_timed = False
+
+    def begin(self) -> _Deadline:
+        """Return a block that raises `TimeoutError` if it takes too long."""
+        loop = asyncio.get_running_loop()
+        deadline = _Deadline(self._pending, loop.time() + self._seconds)
+        if not self._is_timed:
+            self._is_timed = True
+            loop.call_at(deadline.due, self._on_time, deadline.due)
+        return deadline
+
+    def _on_time(self, due: float) -> None:
+        now = max(due, asyncio.get_running_loop().time())  # a timer may be a moment early
+        first = next(iter(self._pending), None)
+        self._give_up_after(LAST_ROUNDS if first is not None and first.due <= now else 0, now)
+
+    def _give_up_after(self, rounds: int, due: float) -> None:
+        """Give up what was due at a time, after so many more rounds of the loop."""
+        loop = asyncio.get_running_loop()
+        if rounds:
+            loop.call_soon(self._give_up_after, rounds - 1, due)
+            return
+        self._is_timed = False
+        for deadline in list(self._pending):
+            if deadline.due > due:
+                self._is_timed = True
+                loop.call_at(deadline.due, self._on_time, deadline.due)
+                break
+            deadline.give_up()
+
+
+class _Deadline:
+    """The time that one block may take."""
+
+    __slots__ = ("_cancellations", "_given_up", "_pending", "_task", "due")
+
+    def __init__(self, pending: dict[_Deadline, None], due: float) -> None:
+        self._pending = pending
         self._given_up = False
+        self.due = due
+
+    def give_up(self) -> None:
+        """Cancel what the block awaits."""
+        del self._pending[self]
+        self._given_up = True
+        self._task.cancel()
 
     def __enter__(self) -> None:
-        self._task = cast("asyncio.Task[Any]", asyncio.current_task(self._loop))
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._cancellations = self._task.cancelling()
-        self._handle: asyncio.Handle = self._loop.call_later(self._seconds, self._give_up_after, LAST_ROUNDS)
+        self._pending[self] = None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._handle.cancel()
+        if not self._given_up:
+            del self._pending[self]
         # As `asyncio.timeout` tells its own cancellation from a caller's, which goes on.
-        if self._given_up and self._task.uncancel() <= self._cancellations and kind is asyncio.CancelledError:
+        elif self._task.uncancel() <= self._cancellations and kind is asyncio.CancelledError:
             raise TimeoutError from error
-
-    def _give_up_after(self, rounds: int) -> None:
-        if rounds:
-            self._handle = self._loop.call_soon(self._give_up_after, rounds - 1)
-        else:
-            self._given_up = True
-            self._task.cancel()
 
 
 def _close_idle_connections(session: aiohttp.ClientSession, *, all_of_them: bool) -> None:
@@ -214,7 +255,7 @@ class AiohttpTransport:
             "Accept-Encoding": "identity",
         }
         self._post_headers = {**self._headers, "Content-Type": "application/json"}
-        self._total = timeout.total
+        self._deadlines = _Deadlines(timeout.total)
         self._timeout = aiohttp.ClientTimeout(total=None, connect=timeout.connect)
         self._session = session
         self._proxy = proxy
@@ -242,7 +283,7 @@ class AiohttpTransport:
         part = bytearray()
         _close_idle_connections(self._session, all_of_them=self._drift.noticed())
         try:
-            with _Deadline(self._total):
+            with self._deadlines.begin():
                 response = await self._session.request(
                     request.method,
                     URL(self._base_url + request.target, encoded=True),
