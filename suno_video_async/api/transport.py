@@ -51,7 +51,7 @@ MAX_HEAD = 65_536
 #: Characters of a reason, or of a header's value, that are kept.
 MAX_REASON = 200
 #: The headers of an answer that mean something here.
-FACTS = ("Content-Type", "Date", "Retry-After")
+FACTS = (hdrs.CONTENT_TYPE, hdrs.DATE, hdrs.RETRY_AFTER)
 #: What a gateway or a proxy says while the server behind it is away.
 GATEWAY_ERRORS = frozenset({502, 503, 504})
 _PERMANENT = (
@@ -188,8 +188,9 @@ def _close_idle_connections(session: aiohttp.ClientSession, *, all_of_them: bool
     left alone. It takes them from one end of the row: so those at either end are looked at, up to the first one
     that it would take, however many there are.
     """
-    fresh = time.monotonic() - getattr(session.connector, _KEPT, 0.0) + _SPARE
-    for idle in getattr(session.connector, _IDLE, {}).values():
+    connector = session.connector
+    for idle in getattr(connector, _IDLE, {}).values():
+        fresh = time.monotonic() - getattr(connector, _KEPT, 0.0) + _SPARE
         for row in (idle, reversed(idle)) if len(idle) > 1 else (idle,):
             for connection, *since in row:
                 open_ = _descriptor(connection)
@@ -211,9 +212,10 @@ def _readable(number: int | None) -> bool:
     """Whether something can be read from a socket at once."""
     if number is None:
         return False
-    if not hasattr(select, "poll"):  # Windows
+    try:
+        poll = select.poll()
+    except AttributeError:  # Windows
         return bool(select.select([number], [], [], 0)[0])
-    poll = select.poll()
     poll.register(number, select.POLLIN)
     return bool(poll.poll(0))
 
@@ -245,6 +247,7 @@ class AiohttpTransport:
         may_send: Callable[[], bool] = lambda: True,
     ) -> None:
         self._base_url = base_url.rstrip("/")
+        self._known_url = lru_cache(maxsize=1024)(self._url)  # a task is polled many times
         self._api_key = api_key.encode()
         self._spellings = _spellings(self._api_key)
         self._lowered = self._api_key.lower()
@@ -286,7 +289,7 @@ class AiohttpTransport:
             with self._deadlines.begin():
                 response = await self._session.request(
                     request.method,
-                    URL(self._base_url + request.target, encoded=True),
+                    self._known_url(request.target),
                     data=body,
                     headers=self._headers if body is None else self._post_headers,
                     timeout=self._timeout,
@@ -333,6 +336,9 @@ class AiohttpTransport:
         reason = error if isinstance(error, str) else _reason(error)
         known = self._without_key(reason.encode(errors="replace")).decode(errors="replace")
         return one_line(known[:MAX_REASON])
+
+    def _url(self, target: str) -> URL:
+        return URL(self._base_url + target, encoded=True)
 
     def _facts(self, headers: Mapping[str, str]) -> Mapping[str, str]:
         """Return the headers that mean something here, bounded and without the key."""
@@ -404,15 +410,15 @@ def _spelling(char: int) -> bytes:
 
 async def _read(response: aiohttp.ClientResponse, request: Request, body: bytearray) -> bytes:
     """Read a whole body into `body`, and give up on one over `MAX_BODY` before it is read, or unpacked, whole."""
-    length = int(response.headers.get(hdrs.CONTENT_LENGTH, -1))  # aiohttp's parser lets nothing but digits pass
+    headers, content = response.headers, response.content
+    length = int(headers.get(hdrs.CONTENT_LENGTH, -1))  # aiohttp's parser lets nothing but digits pass
     if length <= MAX_BODY:
-        content = response.content
         while not content.at_eof() and len(body) <= MAX_BODY:
             body += await content.readany()
-        if len(body) <= MAX_BODY:
-            unpacked = _unpacked(bytes(body), response.headers.get(hdrs.CONTENT_ENCODING, ""))
-            if len(unpacked) <= MAX_BODY:
-                return unpacked
+        encoding = headers.get(hdrs.CONTENT_ENCODING)
+        whole = bytes(body) if encoding is None or len(body) > MAX_BODY else _unpacked(bytes(body), encoding)
+        if len(whole) <= MAX_BODY:
+            return whole
     raise MalformedResponseError(
         f"{request.operation}: the answer is over {MAX_BODY} bytes", http_status=response.status
     )
