@@ -105,8 +105,8 @@ class Calls:
     closed: bool = False
     closing: Closing = field(init=False)
     _creating: int = field(default=0, init=False)
-    #: The tasks that reads run in, their own or their callers', and whether they have been cut short.
-    _reading: set[asyncio.Task[Any]] = field(factory=set["asyncio.Task[Any]"], init=False)
+    #: The tasks that requests are sent in, their own or their callers', and whether they have been cut short.
+    _sending: set[asyncio.Task[Any]] = field(factory=set["asyncio.Task[Any]"], init=False)
     _cut: bool = field(default=False, init=False)
     #: Set when a read or a CreateTask has ended.
     _ended: asyncio.Event = field(factory=asyncio.Event, init=False)
@@ -194,9 +194,9 @@ class Calls:
         await self._until(lambda: not self._creating)
         await asyncio.sleep(0)  # one that is cancelled before its first step could not tell its caller
         self._cut = True
-        for task in self._reading:
+        for task in self._sending:
             task.cancel()
-        await self._until(lambda: not self._reading)
+        await self._until(lambda: not self._sending)
 
     async def _until(self, done: Callable[[], bool]) -> None:
         while not done():
@@ -212,7 +212,7 @@ class Calls:
             raise ClientClosedError(f"{request.operation}: the client is closed")
         trace = self.reporter.trace(resend, since=asked)
         if not self._has_window:
-            return _value_of(await self._read_in_place(place, request, decode, trace))
+            return _value_of(await self._exchange(place, request, decode, trace))
         # Its result is a `Result` and never an exception: a future that is not awaited would complain about one.
         ended: asyncio.Future[Result[T]] = asyncio.get_running_loop().create_future()
 
@@ -222,27 +222,6 @@ class Calls:
 
         self._launch(self._send(place, request, decode, end, trace))
         return _value_of(await ended)
-
-    async def _read_in_place(
-        self,
-        place: Place,
-        request: Request,
-        decode: Callable[[Answer, Request], T],
-        trace: RequestTrace | None,
-    ) -> Result[T]:
-        """Send once, in the task of the caller; the end of the client is told apart from a cancelled caller."""
-        task = cast("asyncio.Task[Any]", asyncio.current_task())
-        cancellations = task.cancelling()
-        self._reading.add(task)
-        try:
-            return await self._exchange(place, request, decode, trace)
-        except asyncio.CancelledError:
-            if self._cut and task.uncancel() <= cancellations:
-                return Result(None, self._cut_short(request))
-            raise
-        finally:
-            self._reading.discard(task)
-            self._ended.set()
 
     async def create(
         self,
@@ -289,10 +268,10 @@ class Calls:
         return _value_of(result)
 
     def _launch(self, send: Coroutine[Any, Any, None]) -> None:
-        """Run a send in a task of its own; it takes itself out of the books, which spares a callback."""
+        """Run a send in a task of its own, which may be cut short before its first step."""
         task = _begun(send)
         if not task.done():  # pragma: no branch  an eager one may have ended before it could be noted
-            self._reading.add(task)
+            self._sending.add(task)
 
     async def _send(
         self,
@@ -308,8 +287,6 @@ class Calls:
             result = await self._exchange(place, request, decode, trace)
         finally:
             end(result or Result(None, self._cut_short(request)))
-            self._reading.discard(cast("asyncio.Task[Any]", asyncio.current_task()))
-            self._ended.set()
 
     async def _exchange(
         self,
@@ -321,7 +298,13 @@ class Calls:
         journal: SubmissionJournal | None = None,
         permit: Pass | None = None,
     ) -> Result[T]:
-        """Send once and read the answer; the place is given back at the end of the attempt."""
+        """Send once and read the answer; the place is given back at the end of the attempt.
+
+        The end of the client is told apart from a cancelled caller.
+        """
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        cancellations = task.cancelling()
+        self._sending.add(task)
         sent = answered = False
         error: SunoVideoError | None = None
         try:
@@ -349,6 +332,10 @@ class Calls:
             answered = sent
             self._note_refusal(request.operation, refusal)
             return Result(None, refusal)
+        except asyncio.CancelledError:
+            if self._cut and task.uncancel() <= cancellations:
+                return Result(None, self._cut_short(request))
+            raise
         finally:
             self._tell_the_brake(permit, error, answered=answered)
             place.refused = isinstance(error, RateLimitError)
@@ -356,6 +343,8 @@ class Calls:
             place.running = place.in_flight if request.operation is Operation.CREATE_TASK else None
             self.limiter.release(place, sent=sent, answered=answered)
             self._report_limits()
+            self._sending.discard(task)
+            self._ended.set()
 
     def _report_limits(self) -> None:
         """Report the limits that were found, if they have changed and no higher one is being tried."""
