@@ -19,7 +19,7 @@ import aiohttp
 from aiohttp import hdrs
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import BytesPayload
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy, istr
 from yarl import URL
 
 from suno_video_async._util.resolver import ThreadResolver
@@ -252,12 +252,11 @@ class AiohttpTransport:
         self._spellings = _spellings(self._api_key)
         self._lowered = self._api_key.lower()
         self._known_facts = lru_cache(maxsize=8)(self._read_facts)  # most answers of a second have the same
-        self._headers: Mapping[str, str] = {
-            "x-api-key": api_key,
-            "User-Agent": USER_AGENT,
-            "Accept-Encoding": "identity",
-        }
-        self._post_headers = {**self._headers, "Content-Type": "application/json"}
+        # As aiohttp would make them of a dictionary, at each request.
+        self._headers = CIMultiDict[str](
+            {istr("x-api-key"): api_key, hdrs.USER_AGENT: USER_AGENT, hdrs.ACCEPT_ENCODING: "identity"}
+        )
+        self._post_headers = CIMultiDict[str](self._headers, **{hdrs.CONTENT_TYPE: "application/json"})
         self._deadlines = _Deadlines(timeout.total)
         self._timeout = aiohttp.ClientTimeout(total=None, connect=timeout.connect)
         self._session = session
