@@ -24,7 +24,7 @@ from suno_video_async._util.aio import in_one_thread, run_to_completion
 from suno_video_async._util.background import Background
 from suno_video_async._util.proxies import Proxies
 from suno_video_async.api.calls import Calls, CallStatistics
-from suno_video_async.api.submission import Submission
+from suno_video_async.api.submission import Desk, Submission
 from suno_video_async.api.transport import AiohttpTransport, Transport, make_session
 from suno_video_async.clock import Clock
 from suno_video_async.config import Settings, read_roots
@@ -122,6 +122,7 @@ class Engine:
     _downloads: Downloads = field(init=False)
     _durations: DurationModel = field(factory=DurationModel, init=False)
     _slots: anyio.Semaphore = field(init=False)
+    _desk: Desk = field(init=False)
     _background: Background = field(factory=lambda: Background(_log_defect), init=False)
     _submissions: dict[Submission, None] = field(factory=dict[Submission, None], init=False)  # in their order
 
@@ -187,6 +188,14 @@ class Engine:
             finds_cap=options.auto_in_flight,
         )
         self.calls.on_closed = self.poller.fail_submissions
+        self._desk = Desk(
+            calls=self.calls,
+            slots=slots,
+            submit_place=self.poller.submit_place,
+            accepted=self._accepted,
+            bought=self.emit_submit,
+            unfinished=self._submissions,
+        )
         make_media = partial(make_media_session, local=settings.is_local, roots=roots, proxies=options.proxies)
         self._downloads = Downloads(
             session=options.session,
@@ -358,18 +367,7 @@ class Engine:
         Those with `bulk` let interactive ones go first, and their tasks are polled when a poll is likely to pay.
         """
         self.checked()
-        return Submission(
-            self.calls,
-            request,
-            slots=self._slots,
-            submit_place=partial(self.poller.submit_place, bulk=bulk),
-            accepted=self._accepted,
-            bought=partial(self.emit_submit, request),
-            refused=refused,
-            unfinished=self._submissions,
-            journal=journal,
-            bulk=bulk,
-        )
+        return Submission(self._desk, request, refused=refused, journal=journal, bulk=bulk)
 
     def _accepted(self, submission: Submission, task_id: VideoTaskId) -> VideoTask:
         """Follow the task that a submission has become."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import anyio
+from attrs import frozen
 
 from suno_video_async._util.aio import run_to_completion
 from suno_video_async.api.calls import Calls
@@ -32,6 +34,36 @@ from suno_video_async.ratelimit.limiter import Lane, Place
 from suno_video_async.task import VideoTask
 
 
+class SubmitPlace(Protocol):
+    """Waits for the place of one send."""
+
+    def __call__(self, *, bulk: bool) -> Awaitable[tuple[Place, Pass]]:
+        """Wait; those with `bulk` let interactive ones go first."""
+        ...
+
+
+@frozen(eq=False)
+class Desk:
+    """What the submissions of one client share.
+
+    Attributes:
+        calls: how they are sent.
+        slots: each takes one before its first send; `accepted` then owns it.
+        submit_place: waits for the place of each send.
+        accepted: makes the handle of the new task and begins to follow it.
+        bought: notified of a new task once it is in the ledger.
+        unfinished: all that have not ended, in their order; each is among them until its end.
+
+    """
+
+    calls: Calls
+    slots: anyio.Semaphore
+    submit_place: SubmitPlace
+    accepted: Callable[[Submission, VideoTaskId], VideoTask]
+    bought: Callable[[VideoRequest, VideoTaskId], None]
+    unfinished: dict[Submission, None]
+
+
 class Submission:
     """Carries one CreateTask to its end in a task of its own.
 
@@ -39,14 +71,9 @@ class Submission:
     in flight is left to finish, and its task is followed all the same. `sends` counts the physical sends.
 
     Args:
-        calls: how it is sent.
+        desk: what it shares with the client's others.
         request: what to buy.
-        slots: one is taken before the first send; `accepted` then owns it.
-        submit_place: waits for the place of each send.
-        accepted: makes the handle of the new task and begins to follow it.
-        bought: notified of the new task once it is in the ledger.
         refused: notified of each refusal, before anything else is sent.
-        unfinished: all that have not ended, in their order; it is among them until its end.
         journal: records it in the ledger.
         bulk: whether interactive submissions go first.
 
@@ -54,28 +81,19 @@ class Submission:
 
     def __init__(
         self,
-        calls: Calls,
+        desk: Desk,
         request: VideoRequest,
         *,
-        slots: anyio.Semaphore,
-        submit_place: Callable[[], Awaitable[tuple[Place, Pass]]],
-        accepted: Callable[[Submission, VideoTaskId], VideoTask],
-        bought: Callable[[VideoTaskId], None],
         refused: Callable[[APIError], None],
-        unfinished: dict[Submission, None],
         journal: SubmissionJournal | None = None,
         bulk: bool = False,
     ) -> None:
         self.request = request
         self.bulk = bulk
         self.outcome: asyncio.Future[VideoTask | SunoVideoError] = asyncio.get_running_loop().create_future()
-        self._calls = calls
-        self._accepted = accepted
-        self._bought = bought
+        self._desk = desk
+        self._calls = calls = desk.calls
         self._refused = refused
-        self._unfinished = unfinished
-        self._slots = slots
-        self._submit_place = submit_place
         self._journal = journal
         self._call = codec.create_task(request)
         self._strict = calls.policy.strict if journal is None else journal.unknown_after_500
@@ -92,7 +110,7 @@ class Submission:
         self.sends: int = 0
         self._cancelled = False
         self._begun = False
-        unfinished[self] = None
+        desk.unfinished[self] = None
         #: The task that it runs in; it ends even if no caller waits for it.
         self.running: asyncio.Task[None] = asyncio.get_running_loop().create_task(self._run())
 
@@ -104,12 +122,12 @@ class Submission:
             if self._cancelled:
                 return
             with self._calls.reporter.submitting(self.request.track) as self._stage:
-                await self._slots.acquire()
+                await self._desk.slots.acquire()
                 try:
                     await self._create()
                 finally:
                     if self._task is None:
-                        self._slots.release()
+                        self._desk.slots.release()
         except asyncio.CancelledError:
             pass  # abandoned before anything was sent
         except SunoVideoError as raised:
@@ -128,7 +146,7 @@ class Submission:
                 # An error goes first: that of a ledger which could not take the answer has the task's id in it.
                 outcome = error or self._task or self._unknown
                 self._end(outcome or ClientClosedError("the submission was given up before it was sent"))
-            del self._unfinished[self]
+            del self._desk.unfinished[self]
 
     async def wait(self) -> VideoTask:
         """Wait for the end as its one caller; a cancelled caller abandons the submission.
@@ -228,7 +246,7 @@ class Submission:
         if problem is not None:
             return problem
         try:
-            self._task = self._accepted(self, task_id)
+            self._task = self._desk.accepted(self, task_id)
         except MalformedResponseError as error:
             return str(error)
         self._stage.task_id = task_id
@@ -246,7 +264,7 @@ class Submission:
         calls = self._calls
         asked = calls.clock.now()
         calls.closing.check(Lane.CREATE)
-        place, permit = await self._submit_place()
+        place, permit = await self._desk.submit_place(bulk=self.bulk)
         if calls.closed or not self._wanted:
             calls.limiter.brake.give_back(permit)
             calls.limiter.release(place, sent=False, answered=False)
@@ -277,9 +295,12 @@ class Submission:
             self._calls.date(error)
             self._refused(error)
             raise
-        self._task = self._accepted(self, task_id)
+        self._task = self._desk.accepted(self, task_id)
         self._stage.task_id = task_id
         return task_id
+
+    def _bought(self, task_id: VideoTaskId) -> None:
+        self._desk.bought(self.request, task_id)
 
     def _may_go_again(self, error: SunoVideoError) -> bool:
         held = isinstance(error, ServiceUnreachable)

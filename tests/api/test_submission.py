@@ -34,7 +34,7 @@ from suno_video_async import (
     VideoRequest,
     VideoTaskId,
 )
-from suno_video_async.polling.poller import Poller
+from suno_video_async.polling.submit_queue import SubmitQueue
 from suno_video_async.protocol.codec import Operation
 from suno_video_async.ratelimit.limiter import Lane, Place
 from suno_video_async.testing import RecordingHooks
@@ -252,16 +252,16 @@ def test_a_caller_that_leaves_right_before_the_send_gives_the_place_back() -> No
     async def main(client: SunoVideoClient) -> None:
         engine = client._engine
         assert engine is not None
-        submit_place = Poller.submit_place
+        acquire = SubmitQueue.acquire
 
-        async def leaving(poller: Poller, **how: Any) -> Any:
-            granted = await submit_place(poller, **how)
+        async def leaving(queue: SubmitQueue, **how: Any) -> Any:
+            granted = await acquire(queue, **how)
             for submission in engine._submissions:
                 submission.leave()
             return granted
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Poller, "submit_place", leaving)
+            patch.setattr(SubmitQueue, "acquire", leaving)
             with pytest.raises(ClientClosedError, match="given up before it was sent"):
                 await client.submit(TRACK)
         limiter = client.statistics().limiter
