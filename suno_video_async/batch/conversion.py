@@ -396,6 +396,7 @@ class Conversion:
         work = Work(location, self._engine.clock.now())
         try:
             claim = await claiming()
+            del claiming  # the call of the ledger, and all that it was made with
             if self._source is None and isinstance(claim, Claim) and claim.repeated:
                 return  # it was paid for, and has failed or was not bought after all: its outcome says so
             outcome = await self._rows.process(claim, work)

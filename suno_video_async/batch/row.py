@@ -214,7 +214,10 @@ class RowProcessor:
             case Action.BUY | Action.REPORT_CHANGED if self.stop_signal.stopping:
                 outcome = Outcome(track=row.track, state="planned", error=self.stop_signal.reason)
             case Action.BUY:
-                outcome = await self._buy(claim, work)
+                bought = await self._buy(claim, work)
+                if isinstance(bought, LedgerRow):
+                    return await self._follow(bought, work)
+                outcome = bought
             case Action.SKIP | Action.LEAVE_FAILED | Action.REPORT_CHANGED:
                 return evolve(_known(row, "skipped"), error=_why_left(action, claim))
         return await self._as_it_stands(row, outcome)
@@ -233,7 +236,8 @@ class RowProcessor:
         kept = await self.ledger.call(self.ledger.sync.row, row.id) if again else None
         return outcome if kept is None else evolve(_known(kept, _STATES[kept.state]), error=outcome.error)
 
-    async def _buy(self, claim: Claim, work: Work) -> Outcome:
+    async def _buy(self, claim: Claim, work: Work) -> LedgerRow | Outcome:
+        """Submit a row, and return it as bought, or else how it ended; its submission is let go with that."""
         try:
             if self.others is not None:
                 await self.others.check(claim.row.track, self._expected_file(claim.row.track))
@@ -251,6 +255,7 @@ class RowProcessor:
                 work.task = await work.submission.wait()
             finally:
                 self.stop_signal.release(work.submission)
+            work.submission = None
             self._witness.accepted(claim.row.id)
         except LedgerError:
             raise
@@ -263,7 +268,7 @@ class RowProcessor:
         row = journal.row
         if self.inbox is not None:
             await self.inbox.catch_up(row)
-        return await self._follow(row, work)
+        return row
 
     async def _find(self, claim: Claim, work: Work) -> Outcome:
         """Go on with a row of an earlier run that may be bought."""
@@ -355,7 +360,10 @@ class RowProcessor:
 
     async def _follow(self, row: LedgerRow, work: Work) -> Outcome:
         work.task = work.task or self.engine.follow(task_of(row), row.track, bulk=True)
-        end = await self._end_of(row, work.task)
+        if self._budget is None:
+            end = await self._end_of(work.task)
+        else:
+            end = await self._priced_end_of(row, work.task, self._budget)
         if transition := transition_of(end, now=self.engine.clock.time()):
             row = await self.ledger.settle(row, transition)
         self._witness.ended(row.id, end, unknown=row.state is State.UNKNOWN)
@@ -371,18 +379,16 @@ class RowProcessor:
         self.stop_signal.stop_if_fatal(end)
         return evolve(_known(row, _STATES[row.state]), error=end)
 
-    async def _end_of(self, row: LedgerRow, task: VideoTask) -> Video | SunoVideoError:
-        """Follow a task to its end; under a budget, its price is asked for meanwhile."""
-        if self._budget is None:
-            return await self._result(task)
+    async def _priced_end_of(self, row: LedgerRow, task: VideoTask, budget: Budget) -> Video | SunoVideoError:
+        """Follow a task to its end; its price is asked for meanwhile."""
         ends: list[Video | SunoVideoError] = []
         async with anyio.create_task_group() as group:
-            group.start_soon(self._budget.ask_price, row, task)
-            ends.append(await self._result(task))
+            group.start_soon(budget.ask_price, row, task)
+            ends.append(await self._end_of(task))
             group.cancel_scope.cancel()
         return ends[0]
 
-    async def _result(self, task: VideoTask) -> Video | SunoVideoError:
+    async def _end_of(self, task: VideoTask) -> Video | SunoVideoError:
         try:
             return await task.result(timeout=self.options.task_timeout)
         except SunoVideoError as error:
