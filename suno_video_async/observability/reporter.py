@@ -152,11 +152,11 @@ class Reporter:
 
     def end(self, stage: Stage, error: BaseException | None = None) -> None:
         """End a stage; the end of following a single submission also ends its whole processing."""
-        stage.seconds = self.clock.now() - stage.since
         stage.error = error or stage.error
-        if stage.name == "track":
-            stage.state = stage.state or _state_after(stage)
         if self.hooks:
+            stage.seconds = self.clock.now() - stage.since
+            if stage.name == "track":
+                stage.state = stage.state or _state_after(stage)
             self.emit(lambda hook: hook.on_end(stage))
         whole = stage.parent
         if stage.name == "follow" and whole is not None and whole.via == "submit":
