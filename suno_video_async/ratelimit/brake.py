@@ -19,11 +19,13 @@ costs nothing finds out when the API is back. This is a circuit breaker with two
   answer to one of them. Each answer lets as many begin again: a burst is as quick as a few round trips. `AHEAD`
   is below `LIMIT`, so that an outage that passes does not end the buying.
 - Where no window paces the submissions, answers come in a stream, and several at once count as one by that rule.
-  So each answer in a row lets one more be in flight: the stream gets as wide as there are connections.
+  So each answer in a row lets one more be in flight: the stream gets as wide as there are connections. When an
+  outage takes a whole stream, no more than `AHEAD` of it count, as many as of a burst.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from enum import Enum, auto
 
@@ -69,7 +71,7 @@ class Brake:
     Attributes:
         paced: whether a window paces the submissions.
         phase: what it does now.
-        unknown: unknown outcomes in a row.
+        unknown: unknown outcomes in a row; of those that were lost together, at most `AHEAD`.
         closings: how often it has closed.
         ahead: submissions that have begun since one was answered.
         answers: how many were answered.
@@ -92,6 +94,8 @@ class Brake:
     listeners: dict[Callable[[], None], None] = field(factory=dict["Callable[[], None]", None], init=False)
     _failed_reads: int = field(default=0, init=False)
     _trial: Pass | None = field(default=None, init=False)
+    #: How many unknown outcomes since the last answer were counted, by how often it had closed when they began.
+    _counted: Counter[int] = field(factory=Counter[int], init=False)
     _in_flight: dict[Pass, None] = field(factory=dict[Pass, None], init=False)
 
     @property
@@ -138,6 +142,7 @@ class Brake:
         self.ahead = 0
         self.answers += 1
         self.in_a_row += 1
+        self._counted.clear()
         if accepted:
             self.accepted += 1
             self.unknown = 0
@@ -152,8 +157,9 @@ class Brake:
         """
         self._end(given)
         self.reason, self.in_a_row = reason, 0
-        if given.answers == self.answers:
-            self.unknown += unknown
+        if unknown and given.answers == self.answers and self._counted[given.closings] < AHEAD:
+            self._counted[given.closings] += 1
+            self.unknown += 1
         if given.closings == self.closings:
             self.closings += 1
             self.phase = Phase.HELD

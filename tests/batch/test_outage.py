@@ -68,13 +68,14 @@ def outage(
     rows: int = ROWS,
     on: frozenset[Operation] = frozenset(Operation),
     horizon: float = 3600.0,
+    **options: Any,
 ) -> Result:
     """Convert a catalog through an outage; `horizon` is how long the client waits for its end."""
     world = World(kind, start, seconds, on)
 
     async def main() -> Result:
         began = asyncio.get_running_loop().time()
-        client, _ = client_of(world, retry=RetryPolicy(maintenance_horizon=horizon))
+        client, _ = client_of(world, retry=RetryPolicy(maintenance_horizon=horizon), **options)
         states: Counter[str] = Counter()
         raised: Exception | None = None
         async with client:
@@ -99,6 +100,17 @@ def outage(
 def test_an_outage_in_the_middle_costs_few_rows_and_the_rest_is_done(kind: str, seconds: float) -> None:
     """Unknown are those in flight and at most five more; nothing is bought twice."""
     came = outage(kind, 30.0, seconds)
+    assert came.states["unknown"] <= came.in_flight + LIMIT
+    assert came.states["succeeded"] == ROWS - came.states["unknown"]
+    assert came.charged_twice == 0
+    assert came.stopped_by is None
+
+
+@pytest.mark.parametrize("kind", ["502", "cut", "hang", "refused"])
+def test_an_outage_takes_only_what_is_in_flight_where_there_is_no_limit(kind: str) -> None:
+    """Many are in flight by then, and that all of them are unknown does not end the buying."""
+    came = outage(kind, 0.9, 10.0, rate=None)
+    assert came.in_flight > LIMIT
     assert came.states["unknown"] <= came.in_flight + LIMIT
     assert came.states["succeeded"] == ROWS - came.states["unknown"]
     assert came.charged_twice == 0

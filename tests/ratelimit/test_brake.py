@@ -143,6 +143,22 @@ def test_a_stream_without_a_window_is_as_wide_as_it_was_answered() -> None:
     assert [brake.begin() is None for _ in range(AHEAD + 1)] == [False] * AHEAD + [True]
 
 
+def test_a_stream_that_is_lost_at_once_does_not_end_the_buying() -> None:
+    """It counts as much as a burst does; each trial after it counts, too, until there have been enough."""
+    brake = Brake(paced=False)
+    for one in [begun(brake) for _ in range(AHEAD)]:
+        brake.created(one, accepted=True)
+    stream = [begun(brake) for _ in range(2 * AHEAD)]
+    for one in stream:
+        brake.out_of_reach(one, "no answer in time", unknown=True)
+    assert brake.unknown == AHEAD
+    for _ in range(LIMIT - AHEAD):
+        assert not brake.exhausted
+        brake.read()
+        brake.out_of_reach(begun(brake), "no answer in time", unknown=True)
+    assert brake.exhausted
+
+
 def test_what_began_and_is_over_without_an_answer_blocks_nothing() -> None:
     """Where nothing is in flight that could be answered, one more may begin."""
     brake = Brake()
