@@ -194,6 +194,8 @@ class Calls:
         await self._until(lambda: not self._creating)
         await asyncio.sleep(0)  # one that is cancelled before its first step could not tell its caller
         self._cut = True
+        # Of these, the end of the loop may have cancelled some before their first step.
+        self._sending = {task for task in self._sending if not task.done()}
         for task in self._sending:
             task.cancel()
         await self._until(lambda: not self._sending)
