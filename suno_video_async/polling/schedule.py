@@ -148,7 +148,7 @@ ANNOUNCED, ANNOUNCED_FROM, ANNOUNCED_SHARE = 20, 5, 0.85
 HINTED_AGAIN = 30.0
 #: After a change of the model all levels are computed again, but at most this many for each poll sent: the work
 #: stays proportional to the number of polls.
-REVIEWED = 20
+REVIEWED = 8
 
 #: A level above all others, first come first served: hinted tasks, tasks of unknown age, tasks older than almost
 #: all become, and tasks that have been on the highest level for `STARVED_AFTER` times the longest usual duration.
