@@ -62,13 +62,14 @@ async def _receive(
     host, port = place
     try:
         async with contextlib.AsyncExitStack() as stack:
+            # Before it listens: interrupted while it starts, it ends like one that has received nothing.
+            stack.enter_context(interrupts.meaning(once=None, leave=ended.set))
             try:
                 port = await stack.enter_async_context(receiver.listen(host, port))
             except OSError as error:
                 raise UsageProblem(f"cannot listen on port {port} of {host}: {error.strerror or error}") from error
             output.note(f"receiving callbacks on port {port} of {host}")
-            with interrupts.meaning(once=None, leave=ended.set):
-                await ended.wait()
+            await ended.wait()
     finally:
         await receiver.aclose()
     statistics = receiver.statistics()

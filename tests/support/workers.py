@@ -129,7 +129,14 @@ def receiving(database: str, url: str | None = None) -> Iterator[Receiver]:
         "--json",
     )
     with child(*command, environment={**os.environ, "SUNO_VIDEO_DATABASE": database}) as process:
+        wait_until(lambda: process.poll() is not None or _listens(urlsplit(url).port))
+        assert process.poll() is None, "it ended before it listened"
         yield Receiver(url, process)
+
+
+def _listens(port: int | None) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 60) -> float:
