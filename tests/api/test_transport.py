@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import socket
 import ssl
 import zlib
 from collections.abc import Awaitable, Callable
@@ -33,6 +32,7 @@ from suno_video_async.api.transport import AiohttpTransport, _Body, _readable, _
 from suno_video_async.protocol import codec
 from suno_video_async.protocol.codec import MAX_BODY
 from tests.support.keys import KEY
+from tests.support.ports import reserved_port
 from tests.support.raw import http, no_tls, raw_server, says
 from tests.support.virtual import jump
 
@@ -199,18 +199,11 @@ async def test_long_headers_do_not_hide_an_answer(request_: Request) -> None:
         assert (await send(server.url, request_)).body == b"ok"
 
 
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}", "http://name.invalid:{port}"])
 async def test_no_connection_is_not_sent(url: str) -> None:
     """Refused, or without an address: no byte left."""
-    with pytest.raises(TransportError, match="not sent") as caught:
-        await send(url.format(port=unused_port()), CREATE)
+    with reserved_port() as port, pytest.raises(TransportError, match="not sent") as caught:
+        await send(url.format(port=port), CREATE)
     assert not caught.value.sent
 
 

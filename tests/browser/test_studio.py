@@ -13,6 +13,7 @@ import pytest
 
 from suno_video_async.testing import VideoServer, serve
 from tests.lyricvideo.songs import write_sound
+from tests.support.ports import reserved_port
 
 if TYPE_CHECKING:
     from tests.browser.chromium import Browser
@@ -207,12 +208,12 @@ def test_search(browser: Browser, rendering: VideoServer) -> None:
 def test_the_page_comes_back_to_a_server_that_was_away(started: Browser, library: Path) -> None:
     """When the server is gone the page says so, and goes on when there is one again."""
     browser = started
-    with serve(library=library, render_seconds=60.0) as server:
-        opened(browser, server)
-        port = int(server.url.rpartition(":")[2])
-    browser.until("return !document.getElementById('lost').hidden")
-    with serving(browser, library, port=port):
-        browser.until("return document.getElementById('lost').hidden")
+    with reserved_port() as port:
+        with serve(library=library, render_seconds=60.0, port=port) as server:
+            opened(browser, server)
+        browser.until("return !document.getElementById('lost').hidden")
+        with serving(browser, library, port=port):
+            browser.until("return document.getElementById('lost').hidden")
     browser.said()  # the browser reports the failed requests
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import socket
+from collections.abc import Iterator
 
 import pytest
 
 from suno_video_async.local import Fault
 from tests.cli.conftest import Home
 from tests.cli.serving import served
+from tests.support.ports import reserved_port
+from tests.support.processes import PATIENCE
 
 
 def test_a_lost_answer_comes_back(home: Home, unused_port: int) -> None:
@@ -53,7 +56,7 @@ def test_listen_finishes_what_an_earlier_run_left(home: Home, unused_port: int) 
         with home.child("convert", home.catalog("s1"), *url, *reach) as process:
             server.wait_for(lambda stats: stats["charged"] == 1)
             process.send_signal(signal.SIGKILL)
-            process.wait(60)
+            process.wait(PATIENCE)
         ran = home.run("listen", "catalog.ledger.db", *url, *reach)
         charged = server.stats()["charged"]
     assert [line["state"] for line in ran.outcomes()] == ["succeeded"], ran.err
@@ -69,7 +72,7 @@ def test_listen_needs_a_ledger_that_exists(home: Home) -> None:
 
 
 @pytest.fixture
-def unused_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+def unused_port() -> Iterator[int]:
+    """Return a port that nothing listens on."""
+    with reserved_port() as port:
+        yield port

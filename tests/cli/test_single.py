@@ -11,6 +11,7 @@ from suno_video_async.local import Fault
 from suno_video_async.testing import VideoServer
 from tests.cli.conftest import Home, Ran
 from tests.cli.serving import served
+from tests.support.ports import reserved_port
 
 
 @pytest.fixture
@@ -116,9 +117,8 @@ def test_a_retry_is_told(home: Home) -> None:
 
 def test_nobody_listens(home: Home) -> None:
     """Each retry is told with its reason, and after four attempts the command ends with code 2."""
-    with served() as server:
-        gone = server.url
-    ran = home.run("balance", "--base-url", gone, "--time-scale", 1000)
+    with reserved_port() as port:
+        ran = home.run("balance", "--base-url", f"http://127.0.0.1:{port}", "--time-scale", 1000)
     assert ran.code == 2
     assert ran.err.count("Connection refused; trying again in") == 3
     assert "check the network" in ran.err.splitlines()[-1]

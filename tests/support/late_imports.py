@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from suno_video_async import CallbackReceiver, SunoVideoClient, SystemClock, Track
+from tests.support.ports import reserved_port
 from tests.support.processes import ServerProcess, server_process
 
 SCALE = 200.0
@@ -51,12 +51,10 @@ class Spy:
         return None
 
 
-async def convert(server: ServerProcess, folder: Path, spy: Spy) -> int:
+async def convert(server: ServerProcess, folder: Path, port: int, spy: Spy) -> int:
     """Convert; return how many rows came to an end."""
     ended = 0
     async with SunoVideoClient(api_key=server.key, base_url=server.url, clock=SystemClock(SCALE)) as client:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = int(free.getsockname()[1])
         receiver = CallbackReceiver(client, public_url=f"http://127.0.0.1:{port}/callbacks")
         tracks = [Track(task_id="m", suno_id=f"s{number}") for number in range(ROWS)]
         conversion = client.convert(
@@ -77,8 +75,8 @@ def main(folder: Path) -> None:
     rules = ((on, kind) for on, kinds in FAULTS.items() for kind in kinds)
     faults.write_text("".join(f'[[fault]]\non = "{on}"\nkind = "{kind}"\nrate = {RATE}\n' for on, kind in rules))
     options = f"--render-seconds 30 --time-scale {SCALE} --seed 1 --faults {faults}"
-    with server_process(*options.split()) as server:
-        ended = asyncio.run(convert(server, folder, spy))
+    with server_process(*options.split()) as server, reserved_port() as port:
+        ended = asyncio.run(convert(server, folder, port, spy))
     print(json.dumps({"ended": ended, "imported": spy.found}))
 
 

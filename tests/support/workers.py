@@ -11,14 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from tests.support.processes import ROOT, child
+from tests.support.ports import reserved_port
+from tests.support.processes import PATIENCE, ROOT, child
 
 
 class WorkerProcess:
@@ -70,7 +71,7 @@ class WorkerProcess:
         """Whether it is the process that holds a ledger."""
         return f"process {self.process.pid} " in f"{holder} "
 
-    def end(self, timeout: float = 60) -> int:
+    def end(self, timeout: float = PATIENCE) -> int:
         """Wait until it has ended, and return its exit code."""
         code = self.process.wait(timeout)
         for reader in self._readers:
@@ -115,10 +116,16 @@ class Receiver:
 @contextmanager
 def receiving(database: str, url: str | None = None) -> Iterator[Receiver]:
     """Run `suno-video receive`, at a URL of this machine or at one that nothing listens on at present."""
-    if url is None:
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            url = f"http://127.0.0.1:{one.getsockname()[1]}/callbacks"
+    with ExitStack() as stack:
+        if url is None:
+            url = f"http://127.0.0.1:{stack.enter_context(reserved_port())}/callbacks"
+        process = stack.enter_context(_receive(database, url))
+        wait_until(lambda: process.poll() is not None or _listens(urlsplit(url).port))
+        assert process.poll() is None, "it ended before it listened"
+        yield Receiver(url, process)
+
+
+def _receive(database: str, url: str) -> AbstractContextManager[subprocess.Popen[str]]:
     command = (
         "suno_video_async",
         "receive",
@@ -128,10 +135,7 @@ def receiving(database: str, url: str | None = None) -> Iterator[Receiver]:
         urlsplit(url).port,
         "--json",
     )
-    with child(*command, environment={**os.environ, "SUNO_VIDEO_DATABASE": database}) as process:
-        wait_until(lambda: process.poll() is not None or _listens(urlsplit(url).port))
-        assert process.poll() is None, "it ended before it listened"
-        yield Receiver(url, process)
+    return child(*command, environment={**os.environ, "SUNO_VIDEO_DATABASE": database})
 
 
 def _listens(port: int | None) -> bool:
@@ -139,7 +143,7 @@ def _listens(port: int | None) -> bool:
         return one.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> float:
+def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> float:
     """Wait until something is so, and return how many seconds that took."""
     began = time.monotonic()
     while not condition():

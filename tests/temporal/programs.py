@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -27,12 +26,16 @@ def program(name: str) -> str:
 
 
 class TemporalServer:
-    """A development server with a file, which can be killed and started again at the same address."""
+    """A development server with a file, which can be killed and started again at the same address.
 
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+    Args:
+        folder: for its file.
+        port: what it listens on.
+
+    """
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.port = port
         self.address = f"127.0.0.1:{self.port}"
         self._file = folder / "temporal.db"
         self._process: subprocess.Popen[bytes] | None = None

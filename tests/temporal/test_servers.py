@@ -18,7 +18,8 @@ import pytest
 from attrs import define, field
 
 from tests.support.keys import KEY
-from tests.support.processes import ROOT, ServerProcess, server_process
+from tests.support.ports import reserved_port
+from tests.support.processes import PATIENCE, ROOT, ServerProcess, server_process
 from tests.temporal.programs import TemporalServer, events, forget
 
 pytestmark = pytest.mark.services
@@ -89,7 +90,7 @@ class Site:
         """Run a command to its end, and return what it printed."""
         command = self.command(*words, "--json")
         done = subprocess.run(
-            command, check=False, env=self.environment, capture_output=True, text=True, timeout=240
+            command, check=False, env=self.environment, capture_output=True, text=True, timeout=PATIENCE
         )
         assert done.returncode == 0, done.stderr + self.log()
         return [json.loads(line) for line in done.stdout.splitlines()]
@@ -110,7 +111,7 @@ class Site:
         assert stats["max_in_any_window"] <= 20
         return len(stats["charged_by_track"])
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+    def wait(self, condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Wait until something is so."""
         end = time.monotonic() + seconds
         while not condition():
@@ -123,7 +124,7 @@ def site(database: str, tmp_path: Path) -> Iterator[Site]:
     """Run all that is needed but workers."""
     with ExitStack() as stack:
         server = stack.enter_context(server_process(*RENDERING))
-        temporal = TemporalServer(tmp_path)
+        temporal = TemporalServer(tmp_path, stack.enter_context(reserved_port()))
         stack.callback(temporal.kill)
         temporal.start()
         running = Site(database, temporal, server, tmp_path)
@@ -146,7 +147,7 @@ def test_a_catalog_is_bought_once_whatever_temporal_forgets(site: Site) -> None:
     assert site.convert(catalog) == {"succeeded": 12}
     assert site.bought() == site.server.stats()["charged"] == 12
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(60) == 0, site.log()
+    assert worker.wait(PATIENCE) == 0, site.log()
 
 
 @pytest.mark.matrix
@@ -157,7 +158,7 @@ def test_workers_and_temporal_may_be_killed(site: Site) -> None:
     with subprocess.Popen(
         site.command("start", catalog, "--ledger", site.ledger), env=site.environment, stdout=subprocess.DEVNULL
     ) as started:
-        assert started.wait(60) == 0
+        assert started.wait(PATIENCE) == 0
     site.wait(lambda: site.bought() >= 20)
     site.work()
     first.kill()
