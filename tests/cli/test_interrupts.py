@@ -20,7 +20,9 @@ from suno_video_async.cli.tally import Tally
 from suno_video_async.local import Fault
 from tests.cli.conftest import ROOT, Home
 from tests.cli.serving import served
+from tests.support.held import FOREVER, HeldClock
 from tests.support.keys import KEY
+from tests.support.processes import PATIENCE
 
 #: The first terminal that a new session opens is its own. The tests themselves may run under nohup.
 TERMINAL = """
@@ -32,7 +34,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, list[dict[str, Any]], str]:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert "Traceback" not in err, err
     return process.returncode, [json.loads(line) for line in out.splitlines()], err
 
@@ -50,13 +52,15 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
 
 def test_ctrl_c_once_finishes_what_is_submitted(home: Home) -> None:
     """After one Ctrl+C running tasks are followed to their end, the rest stays planned, and the code is 130."""
-    catalog = home.catalog(*(f"s{n}" for n in range(20)))
-    with served(render_seconds=10.0) as server:
+    catalog, clock = home.catalog(*(f"s{n}" for n in range(20))), HeldClock()
+    with served(render_seconds=FOREVER, clock=clock) as server:
         arguments = ("convert", catalog, "--base-url", server.url, "--time-scale", 20, "--max-in-flight", 2)
         with home.child(*arguments) as process:
             server.wait_for(lambda stats: stats["tasks"] >= 2)
             process.send_signal(signal.SIGINT)
-            code, lines, err = finish(process)
+            read_until(process, "submitting no more")
+            clock.let_go()
+            code, lines, _ = finish(process)
         charged = server.stats()["charged"]
     states = [line["state"] for line in lines[:-1]]
     assert code == 130
@@ -64,7 +68,6 @@ def test_ctrl_c_once_finishes_what_is_submitted(home: Home) -> None:
     assert states.count("downloaded") == charged
     assert states.count("planned") == 20 - charged > 0
     assert lines[-1]["summary"]["planned"] == states.count("planned")
-    assert "submitting no more" in err
 
 
 def test_ctrl_c_twice_leaves_and_loses_no_id(home: Home) -> None:
@@ -93,17 +96,18 @@ def test_ctrl_c_twice_leaves_and_loses_no_id(home: Home) -> None:
 
 def test_sigterm_waits_for_the_submission_in_the_air(home: Home) -> None:
     """SIGTERM leaves at once, but the answer of a submission that is being sent is still taken and told."""
-    catalog = home.catalog("s1")
-    with served(render_seconds=1e6, faults=[Fault(on="CreateTask", kind="slow:8")]) as server:
+    catalog, clock = home.catalog("s1"), HeldClock()
+    with served(faults=[Fault(on="CreateTask", kind=f"slow:{FOREVER:.0f}")], clock=clock) as server:
         arguments = ("convert", catalog, "--base-url", server.url, "--time-scale", 20)
         with home.child(*arguments) as process:
             server.wait_for(lambda stats: stats["tasks"] >= 1)
             process.send_signal(signal.SIGTERM)
-            code, lines, err = finish(process)
+            read_until(process, "waiting for the submissions in flight")
+            clock.let_go()
+            code, lines, _ = finish(process)
         ids = [task["task_id"] for task in server.tasks()["video"]]
     assert code == 130
     assert [line["video_task_id"] for line in lines[:-1]] == ids
-    assert "waiting for the submissions in flight" in err
 
 
 def test_an_interruption_before_anything_can_be_left_counts(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +150,7 @@ def test_a_closed_terminal_leaves_in_order(home: Home) -> None:
             server.wait_for(lambda stats: stats["tasks"] == 2)
             os.close(master)
             try:
-                code = process.wait(60)
+                code = process.wait(PATIENCE)
             finally:
                 process.kill()
         ids = {task["task_id"] for task in server.tasks()["video"]}
@@ -158,10 +162,12 @@ def test_a_closed_terminal_leaves_in_order(home: Home) -> None:
 
 def test_an_interrupted_submission_is_told(home: Home) -> None:
     """Ctrl+C while submit is being sent does not lose the id: it is printed, and the code is 130."""
-    with served(render_seconds=1e6, faults=[Fault(on="CreateTask", kind="slow:8")]) as server:
+    clock = HeldClock()
+    with served(faults=[Fault(on="CreateTask", kind=f"slow:{FOREVER:.0f}")], clock=clock) as server:
         with home.child("submit", "m1", "s1", "--base-url", server.url) as process:
             server.wait_for(lambda stats: stats["tasks"] >= 1)
             process.send_signal(signal.SIGINT)
+            clock.let_go()
             code, lines, _ = finish(process)
         ids = [task["task_id"] for task in server.tasks()["video"]]
     assert code == 130
@@ -183,16 +189,19 @@ def test_an_interrupted_wait_tells_how_to_go_on(home: Home) -> None:
 
 def test_a_reader_who_leaves_loses_nothing(home: Home) -> None:
     """When stdout is closed no more is submitted, and what was bought is told on stderr."""
-    catalog = home.catalog(*(f"s{n}" for n in range(20)))
-    with served() as server:
+    catalog, clock = home.catalog(*(f"s{n}" for n in range(20))), HeldClock()
+    faults = [Fault(on="CreateTask", kind=f"slow:{FOREVER:.0f}", calls=(2,))]
+    with served(faults=faults, clock=clock) as server:
         arguments = ("convert", catalog, "--base-url", server.url, "--time-scale", 20, "--max-in-flight", 1)
         with home.child(*arguments) as process:
             assert process.stdout is not None
             process.stdout.readline()
             process.stdout.close()
+            server.wait_for(lambda stats: stats["tasks"] == 2)
+            clock.let_go()
             assert process.stderr is not None
             err = process.stderr.read()
-            code = process.wait(60)
+            code = process.wait(PATIENCE)
         ids = [task["task_id"] for task in server.tasks()["video"]]
     assert code == 4
     assert 1 < len(ids) < 20
@@ -209,9 +218,9 @@ def test_the_server_stops_on_ctrl_c(home: Home) -> None:
         assert words[:2] == ["listening", "on"]
         assert words[3:5] == ["api", "key"]
         with home.child("balance", "--base-url", words[2], CRUN_API_KEY=words[5]) as asked:
-            assert json.loads(asked.communicate(timeout=60)[0]) == {"balance": 1000.0}
+            assert json.loads(asked.communicate(timeout=PATIENCE)[0]) == {"balance": 1000.0}
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -229,13 +238,13 @@ def test_a_second_signal_stops_the_server_at_once(home: Home, number: signal.Sig
         body = json.dumps({**order, "callback_url": "http://127.0.0.1:1/"}).encode()
         request = Request(f"{line[2]}/api/v1/client/job/CreateTask", body, {"x-api-key": KEY})
         request.add_header("Content-Type", "application/json")
-        with urlopen(request, timeout=60) as answer:
+        with urlopen(request, timeout=PATIENCE) as answer:
             assert json.load(answer)["code"] == 200
         assert list(temporary.iterdir())
         process.send_signal(number)
         read_until(process, "stopping: callbacks are still to be sent, for at most 1000 s")
         process.send_signal(number)
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
     assert list(temporary.iterdir()) == []

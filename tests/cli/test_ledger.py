@@ -21,7 +21,9 @@ from tests.cli.conftest import ROOT, Home, Ran
 from tests.cli.serving import served
 from tests.cli.terminals import on_terminal
 from tests.cli.test_interrupts import finish, read_until
+from tests.support.held import FOREVER, HeldClock
 from tests.support.keys import OTHER_KEY
+from tests.support.processes import PATIENCE
 
 LEDGER = "catalog.ledger.db"
 
@@ -88,11 +90,13 @@ def test_a_killed_run_goes_on(home: Home) -> None:
     """After kill -9 the same command follows what is bought and buys the rest: every track is charged once."""
     catalog = home.catalog("s1", "s2", "s3", "s4")
     arguments = ("convert", catalog, "--max-in-flight", 2)
-    with served(render_seconds=30.0) as server:
+    clock = HeldClock()
+    with served(render_seconds=FOREVER, clock=clock) as server:
         with home.child(*arguments, *reach(server)) as process:
             server.wait_for(lambda _: states(home.folder / LEDGER).get(State.SUBMITTED) == 2)
             process.send_signal(signal.SIGKILL)
-            assert process.wait(60) == -signal.SIGKILL
+            assert process.wait(PATIENCE) == -signal.SIGKILL
+        clock.let_go()
         again = convert(home, server, *arguments[1:])
         charged = server.stats()["charged_by_track"]
     assert again.code == 0
@@ -107,7 +111,7 @@ def test_a_run_killed_while_it_submits_leaves_that_unknown(home: Home) -> None:
         with home.child("convert", catalog, *reach(server)) as process:
             server.wait_for(lambda stats: stats["tasks"] == 1)
             process.send_signal(signal.SIGKILL)
-            process.wait(60)
+            process.wait(PATIENCE)
         before = unknown(home, "list")
         again = convert(home, server, catalog)
         after = unknown(home, "list")
@@ -120,7 +124,8 @@ def test_a_run_killed_while_it_submits_leaves_that_unknown(home: Home) -> None:
 def test_leaving_is_resumed_by_the_same_command(home: Home) -> None:
     """Ctrl+C twice prints the command again; it follows what is bought and buys the rest, each once."""
     catalog = home.catalog("s1", "s2", "s3", "s4")
-    with served(render_seconds=60.0) as server:
+    clock = HeldClock()
+    with served(render_seconds=FOREVER, clock=clock) as server:
         arguments = ("convert", catalog, "--max-in-flight", 2, *reach(server))
         with home.child(*arguments) as process:
             server.wait_for(lambda _: states(home.folder / LEDGER).get(State.SUBMITTED) == 2)
@@ -130,6 +135,7 @@ def test_leaving_is_resumed_by_the_same_command(home: Home) -> None:
             code, lines, err = finish(process)
         told = {line["video_task_id"] for line in lines[:-1] if line["state"] == "submitted"}
         assert (code, told) == (130, set(ids(server)))
+        clock.let_go()
         again = home.run(*arguments)
         charged = server.stats()["charged_by_track"]
     assert f"the same command continues: suno-video convert {catalog}" in err
@@ -144,9 +150,9 @@ def test_leaving_a_resumed_run_tells_what_was_bought_before(home: Home) -> None:
     with served(render_seconds=1e6) as server:
         first = convert(home, server, catalog, "--task-timeout", 3, "--max-in-flight", 3)
         assert (first.code, first.summary()["submitted"]) == (4, 3)
-        asked = server.stats()["requests"]["TaskInfo"]
+        asked = server.stats()["requests"].get("TaskInfo", 0)
         with home.child("convert", catalog, *reach(server)) as process:
-            server.wait_for(lambda stats: stats["requests"]["TaskInfo"] > asked)
+            server.wait_for(lambda stats: stats["requests"].get("TaskInfo", 0) > asked)
             process.send_signal(signal.SIGTERM)
             code, lines, _ = finish(process)
     summary = lines[-1]["summary"]
@@ -333,13 +339,16 @@ def test_outcomes_are_written_as_they_come(home: Home) -> None:
 
 def test_outcomes_are_there_before_the_end(home: Home) -> None:
     """The line of a track that is over can be read while others still run."""
-    catalog, path = home.catalog(*(f"s{number}" for number in range(50))), home.folder / "o.jsonl"
-    with served() as server:
+    catalog, path = home.catalog("s0", "s1", "s2"), home.folder / "o.jsonl"
+    faults = [Fault(on="CreateTask", kind=f"slow:{FOREVER:.0f}", calls=(2,))]
+    with served(faults=faults, clock=(clock := HeldClock())) as server:
         arguments = ("convert", catalog, "--outcomes", path, "--max-in-flight", 1, *reach(server))
         with home.child(*arguments) as process:
             server.wait_for(lambda _: path.exists() and path.read_text().count("\n") >= 1)
             line = json.loads(path.read_text().splitlines()[0])
             process.send_signal(signal.SIGTERM)
+            read_until(process, "leaving")
+            clock.let_go()
             code, _, _ = finish(process)
     assert (code, line["track"]["suno_id"], line["state"]) == (130, "s0", "downloaded")
 
@@ -540,7 +549,7 @@ def test_resending_asks_on_a_terminal(home: Home, answer: str, code: int, state:
         ) as process:
             os.close(theirs)
             os.write(ours, f"{answer}\n".encode())
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=PATIENCE)
             os.close(ours)
     assert process.returncode == code
     assert "m1 s1" in err

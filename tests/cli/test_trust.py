@@ -15,6 +15,7 @@ from suno_video_async.ledger.files import counter_of, has_log
 from suno_video_async.testing import VideoServer
 from tests.cli.conftest import Home, Ran
 from tests.cli.serving import served
+from tests.support.held import FOREVER, HeldClock
 from tests.support.keys import KEY, OTHER_KEY
 
 LEDGER = Path("catalog.ledger.db")
@@ -77,12 +78,14 @@ def test_a_doubtful_ledger_is_refused_until_it_is_accepted(
 
 def test_a_ledger_without_its_log_is_refused_until_it_is_accepted(home: Home) -> None:
     """A run is killed and its file copied alone: what the log held is not known; the copy is not written."""
-    with served(render_seconds=60.0) as server:
+    clock = HeldClock()
+    with served(render_seconds=FOREVER, clock=clock) as server:
         arguments = ("--base-url", server.url, "--time-scale", 20, "--no-download")
         with home.child("convert", home.catalog("s1", "s2"), *arguments) as child:
             server.wait_for(lambda stats: stats["charged"] == 2)
             child.kill()
             child.wait()
+        clock.let_go()
         Path("copy").mkdir()
         copy = Path(shutil.copy(LEDGER, "copy"))
         content = copy.read_bytes()
