@@ -40,6 +40,7 @@ from suno_video_async.testing import VideoServer, assert_charged_once, assert_no
 from tests.docs.examples import ROOT
 from tests.support.clients import TRACK
 from tests.support.keys import KEY
+from tests.support.processes import PATIENCE
 
 
 @pytest.fixture
@@ -226,10 +227,10 @@ def test_closing_ends_the_waits_of_other_threads(server: VideoServer) -> None:
     client = client_of(server, hooks=[Seen()], clock=SystemClock())
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(client.generate, TRACK)
-        assert submitted.wait(60)
+        assert submitted.wait(PATIENCE)
         client.close()
         with pytest.raises(ClientClosedError):
-            waiting.result(60)
+            waiting.result(PATIENCE)
     assert_charged_once(server, [TRACK])
 
 
@@ -258,7 +259,7 @@ def test_one_that_was_never_closed_warns(server: VideoServer) -> None:
     gc.collect()
     for thread in threading.enumerate():
         if thread.name == "suno-video-client":
-            thread.join(60)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
 
 
@@ -312,7 +313,7 @@ def test_a_row_that_is_asked_for_as_soon_as_the_last_one_is_there_is_read(loop: 
     class Slow(_Errand):
         def _send(self, answer: Callable[[], None]) -> None:
             super()._send(answer)
-            assert asked.wait(60)
+            assert asked.wait(PATIENCE)
 
     with mock.patch.object(loop_thread, "_Errand", Slow):
         assert caller.wait(loop.start(two_rows)) == [1, 2]
@@ -365,7 +366,7 @@ def read_with_an_interruption(loop: LoopThread, step: int) -> tuple[bool, list[i
 
     threads = ThreadPoolExecutor(1)
     try:
-        return threads.submit(work).result(60)
+        return threads.submit(work).result(PATIENCE)
     finally:
         threads.shutdown(wait=False)
 
@@ -482,7 +483,11 @@ def test_a_program_that_forgets_to_close_its_client_ends(server: VideoServer, tm
     """At its exit the client is closed: no thread keeps it alive, and the ledger has what was bought."""
     environment = {"PYTHONPATH": str(ROOT), "CRUN_BASE_URL": server.url, "CRUN_API_KEY": server.api_key}
     subprocess.run(
-        [sys.executable, "-c", FORGETFUL], cwd=tmp_path, env={**os.environ, **environment}, timeout=60, check=True
+        [sys.executable, "-c", FORGETFUL],
+        cwd=tmp_path,
+        env={**os.environ, **environment},
+        timeout=PATIENCE,
+        check=True,
     )
     with client_of(server, ledger=tmp_path / "l.db", rate=None) as client:
         assert client.plan([TRACK]).submitted == 1

@@ -19,6 +19,7 @@ from suno_video_async.ledger.lock import WriterLock
 from suno_video_async.testing import VideoServer
 from tests.docs.examples import ROOT
 from tests.support.clients import TRACK, FakeAPI, client_of
+from tests.support.processes import PATIENCE
 from tests.support.virtual import run_virtual
 
 Run = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
@@ -224,7 +225,7 @@ asyncio.run(main())
 def test_a_fork_disturbs_nobody(tmp_path: Path) -> None:
     """A forked child is told that the client is not its own, and does not hold the ledger when the parent ends."""
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, str(tmp_path / "l.db")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd=ROOT, check=False)
     assert done.stderr == ""
     assert sorted(done.stdout.splitlines()) == [
         "child: a SunoVideoClient belongs to the event loop it was opened on: open one on this loop",

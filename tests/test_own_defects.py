@@ -23,7 +23,7 @@ from suno_video_async import (
 from suno_video_async._util.background import Background
 from suno_video_async.protocol.codec import Operation
 from tests.support.clients import TRACK, FakeAPI, client_of
-from tests.support.processes import child
+from tests.support.processes import PATIENCE, child
 from tests.support.virtual import run_virtual
 
 SHORTAGE = OSError(errno.EMFILE, "Too many open files")
@@ -163,5 +163,5 @@ def engine_of(client: SunoVideoClient) -> Any:
 def test_nothing_is_imported_once_a_conversion_runs(tmp_path: Path) -> None:
     """An import in an error path fails when descriptors run out, or while the package is being upgraded."""
     with child("tests.support.late_imports", tmp_path) as program:
-        printed = json.loads(program.communicate(timeout=120)[0])
+        printed = json.loads(program.communicate(timeout=PATIENCE)[0])
     assert printed == {"ended": 60, "imported": []}

@@ -22,7 +22,7 @@ FLAGS = (
     "--autoplay-policy=no-user-gesture-required",
 )
 #: Seconds that a page may need for anything.
-PATIENCE = 60
+PATIENCE = 300
 
 
 def missing() -> str | None:

@@ -12,6 +12,7 @@ import termios
 from attrs import frozen
 
 from tests.cli.conftest import ROOT, Home
+from tests.support.processes import PATIENCE
 
 
 @frozen
@@ -33,7 +34,7 @@ class OnTerminal:
             pass  # how Linux tells that the other end is closed
         finally:
             os.close(self.ours)
-        return self.process.wait(60), said.decode()
+        return self.process.wait(PATIENCE), said.decode()
 
 
 def start(home: Home, *arguments: object, columns: int = 80, rows: int = 24, **environment: str) -> OnTerminal:

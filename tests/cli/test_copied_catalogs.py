@@ -9,6 +9,7 @@ import pytest
 from suno_video_async.testing import VideoServer
 from tests.cli.conftest import Home, Ran
 from tests.cli.serving import served
+from tests.support.processes import PATIENCE
 
 
 def reach(server: VideoServer) -> tuple[object, ...]:
@@ -87,7 +88,7 @@ def test_a_run_that_is_going_on_counts(home: Home) -> None:
         with home.child("convert", original, "--no-download", *reach(server)) as child:
             server.wait_for(lambda stats: stats["charged"] >= 3)
             ran = convert(home, server, home.catalog(*names, name="copy.csv"), "--no-download")
-            assert child.wait(60) in {0, 4}
+            assert child.wait(PATIENCE) in {0, 4}
         charged = server.stats()["charged_by_track"]
     assert set(charged.values()) == {1}
     assert ran.code == 4

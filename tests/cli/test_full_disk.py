@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.conftest import Home
 from tests.cli.serving import served
+from tests.support.processes import PATIENCE
 
 #: Many more than a ledger of these sizes can hold, however few pages its log takes.
 TRACKS = tuple(f"s{number}" for number in range(150))
@@ -23,7 +24,9 @@ def test_a_row_is_reported_once_however_full_the_disk_is(home: Home, kilobytes: 
         reach = ("--base-url", server.url, "--time-scale", 100, "--rate", "1000/1", "--no-download", "--json")
         arguments = home.child_arguments("convert", home.catalog(*TRACKS), *reach)
         limited = ["sh", "-c", f'ulimit -f {2 * kilobytes}; exec "$@"', "sh", *arguments]
-        ran = subprocess.run(limited, cwd=home.folder, capture_output=True, text=True, timeout=60, check=False)
+        ran = subprocess.run(
+            limited, cwd=home.folder, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
         lines = [json.loads(line) for line in ran.stdout.splitlines()]
         outcomes, summary = lines[:-1], lines[-1]["summary"]
         reported = {line["track"]["suno_id"]: line for line in outcomes}

@@ -14,6 +14,7 @@ import pytest
 
 from suno_video_async import Outcome, Track
 from suno_video_async.cli.outcome_files import OutcomeFiles
+from tests.support.processes import PATIENCE
 
 OUTCOME = Outcome(track=Track(task_id="m", suno_id="s"), state="planned")
 
@@ -68,6 +69,6 @@ def test_outcomes_can_go_into_a_pipe(tmp_path: Path, name: str) -> None:
     reader = threading.Thread(target=lambda: read.append(path.read_text()), daemon=True)
     reader.start()
     written(OutcomeFiles(outcomes=path))
-    reader.join(60)
+    reader.join(PATIENCE)
     (text,) = read
     assert "m,s" in text if name == "o.csv" else json.loads(text)["state"] == "planned"

@@ -30,7 +30,7 @@ from tests.support.keys import KEY
 from tests.support.ledger_files import changed, image_of, lost, opened, put
 from tests.support.mp4 import problem_of
 from tests.support.postgres import named
-from tests.support.processes import ServerProcess, child, server_process
+from tests.support.processes import PATIENCE, ServerProcess, child, server_process
 
 TRACKS = 6
 ROOT = Path(suno_video_async.__file__).parent.parent
@@ -341,5 +341,5 @@ class Stage:
                 died = scene.run(name, point.nth, **more) == ends
             finally:
                 gone.set()
-            assert taking is None or taking.result(60) == 0
+            assert taking is None or taking.result(PATIENCE) == 0
         return scene.finish(died)

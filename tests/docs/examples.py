@@ -31,7 +31,7 @@ from sybil.parsers.myst import CodeBlockParser, SkipParser
 from sybil.parsers.myst.lexers import DirectiveLexer
 
 ROOT = Path(__file__).parents[2]
-_SHELL_SECONDS = 60.0
+_SHELL_SECONDS = 300.0
 
 
 @define

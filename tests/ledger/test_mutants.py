@@ -12,6 +12,7 @@ from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import Cause, State
 from suno_video_async.models import MusicTaskId, SunoId, Track, VideoTaskId
 from tests.ledger.support import FINGERPRINT, PROVIDER, begin, connection, row_in, track
+from tests.support.processes import PATIENCE
 
 PAGE = 500
 
@@ -102,7 +103,7 @@ def test_a_reader_is_asked_from_any_thread(ledger: SqliteLedger) -> None:
     reader = ledger.reader()
     assert reader.open_to_read()
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(reader.rows).result(60) == [row]
+        assert pool.submit(reader.rows).result(PATIENCE) == [row]
     reader.close()
 
 
@@ -110,5 +111,5 @@ def test_a_writer_is_used_from_any_thread(ledger: SqliteLedger) -> None:
     """What one worker thread opened another may write, or a run would stop between buying and noting it."""
     row = row_in(ledger, State.SUBMITTING)
     with ThreadPoolExecutor(1) as pool:
-        moved = pool.submit(ledger.move, row.id, Transition(state=State.UNKNOWN)).result(60)
+        moved = pool.submit(ledger.move, row.id, Transition(state=State.UNKNOWN)).result(PATIENCE)
     assert moved.state is State.UNKNOWN

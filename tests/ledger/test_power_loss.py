@@ -15,6 +15,7 @@ from attrs import frozen
 import suno_video_async
 from tests.cli.serving import served
 from tests.support.keys import KEY
+from tests.support.processes import PATIENCE
 
 ROOT = Path(suno_video_async.__file__).parent.parent
 STRACE = shutil.which("strace")
@@ -69,7 +70,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Call]:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
     assert done.stdout == "['downloaded']\n", done.stderr

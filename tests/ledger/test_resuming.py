@@ -17,6 +17,7 @@ from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
 from suno_video_async.protocol.codec import Answer, Request
 from tests.support.clients import FakeAPI, client_of
+from tests.support.processes import PATIENCE
 
 TRACKS = [Track(task_id="m1", suno_id=f"s{n}") for n in range(3)]
 
@@ -52,7 +53,7 @@ async def test_a_run_that_is_cancelled_while_it_begins(tmp_path: Path, monkeypat
 
     def slow_open(self: SqliteLedger, **account: Any) -> None:
         loop.call_soon_threadsafe(opening.set)
-        assert go_on.wait(60)
+        assert go_on.wait(PATIENCE)
         really_open(self, **account)
         loop.call_soon_threadsafe(opened.set)
 

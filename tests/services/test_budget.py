@@ -23,7 +23,7 @@ from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
 from tests.ledger.support import PROVIDER, track
 from tests.support.postgres import named
-from tests.support.processes import server_process
+from tests.support.processes import PATIENCE, server_process
 from tests.support.workers import WorkerProcess, workers
 
 pytestmark = pytest.mark.services
@@ -146,14 +146,14 @@ def test_tracks_are_not_taken_in_with_the_commit_of_an_intent(database: str, bot
 
 
 def test_a_holder_that_stops_in_the_middle_holds_up_the_others_for_a_while_only(
-    database: str, names: list[str], monkeypatch: pytest.MonkeyPatch
+    database: str, names: list[str]
 ) -> None:
     """The server ends a session that leaves a transaction open, long before the others take theirs for lost."""
     assert ledger_module.WRITER == {"idle_in_transaction_session_timeout": "20000"}
     with ExitStack() as stack:
-        monkeypatch.setitem(ledger_module.WRITER, "idle_in_transaction_session_timeout", "200")
         stopped = opened(database, names[0], names, stack)
         other = opened(database, names[1], names, stack)
+        stopped._select("SELECT set_config('idle_in_transaction_session_timeout', '200', false)")
         with pytest.raises(LedgerLost), stopped.one_commit():
             buy(stopped)
             buy(other)  # waits for its turn
@@ -179,7 +179,7 @@ def test_two_workers_stay_within_one_budget(database: str, names: list[str], tmp
         start = partial(WorkerProcess, database, tmp_path / "keys.toml", environment=keys)
         options = ("--until-done", "--time-scale", 20, "--max-credits", 21, "--most-keys", 1)
         all_ += [start(*options), start(*options)]
-        assert [worker.process.wait(60) for worker in all_] == [3, 3]
+        assert [worker.process.wait(PATIENCE) for worker in all_] == [3, 3]
         assert server.stats()["charged"] == 10
     notes = [note for worker in all_ for note in worker.notes if "given up" in note]
     assert len(notes) == 4  # each worker has tried both keys

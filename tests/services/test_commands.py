@@ -21,7 +21,7 @@ from suno_video_async.ledger.model import LedgerRow, all_rows
 from suno_video_async.ledger.postgres.reader import PostgresReader
 from tests.support.keys import KEY
 from tests.support.postgres import named
-from tests.support.processes import ROOT, ServerProcess, server_process
+from tests.support.processes import PATIENCE, ROOT, ServerProcess, server_process
 from tests.support.workers import WorkerProcess, receiving, wait_until, workers
 
 pytestmark = pytest.mark.services
@@ -131,9 +131,9 @@ async def test_a_callback_that_comes_while_no_worker_runs_is_not_lost(
             unknown(address, *decision, "--base-url", server.url, code=2, says="a callback has named the task")
         with receiving(database, receiver.url) as again:
             started.append(worker(database, name, server, tmp_path, *options, "--until-done"))
-            assert started[1].process.wait(60) == 0
+            assert started[1].process.wait(PATIENCE) == 0
             again.process.send_signal(signal.SIGINT)
-            said, _ = again.process.communicate(timeout=60)
+            said, _ = again.process.communicate(timeout=PATIENCE)
     assert states(address) == ["succeeded"]
     assert server.stats()["charged"] == 1
     assert json.loads(said) == {"summary": {"accepted": 0, "refused": 0}}

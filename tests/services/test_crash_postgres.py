@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from tests.crash.__main__ import is_right
 from tests.crash.points import HELD, WITHOUT_FILE, Point
 from tests.crash.scene import Scene, Stage
 from tests.support.keys import KEY
+from tests.support.processes import PATIENCE
 
 pytestmark = pytest.mark.services
 
@@ -37,14 +39,13 @@ def stage(database: str, tmp_path_factory: pytest.TempPathFactory) -> Generator[
         assert stage.server.most_in_any_window() <= 20, "a restart must not overrun the window"
 
 
-def take_over(scene: Scene) -> float:
+def take_over(scene: Scene, gone: threading.Event) -> float:
     """Try to take a ledger that another process holds until it is free; return when that was."""
     ledger = PostgresLedger(str(scene.address))
     provider, fingerprint = Settings.find(KEY, scene.server.url).account
-    until = time.monotonic() + 60
-    while ledger.writer() is None:  # or the other one would be refused
+    until = time.monotonic() + PATIENCE
+    while ledger.writer() is None and not gone.wait(0.01):  # or the other one would be refused
         assert time.monotonic() < until
-        time.sleep(0.05)
     while True:
         try:
             ledger.open(provider=provider, fingerprint=fingerprint, must_exist=True)
@@ -68,9 +69,13 @@ def test_who_waits_takes_over_at_once(stage: Stage) -> None:
     """The session of a process that is killed ends with it, and its locks do."""
     point, scene = next(point for point in CHOSEN if point.name == SOME[0]), stage.scene()
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(take_over, scene)
-        died = scene.run(point.name, point.nth) == -9
+        gone = threading.Event()
+        waiting = pool.submit(take_over, scene, gone)
+        try:
+            died = scene.run(point.name, point.nth) == -9
+        finally:
+            gone.set()
         dead = time.monotonic()
-        assert waiting.result(60) - dead < 20, "not by the session's keepalives"
+        assert waiting.result(PATIENCE) - dead < 20, "not by the session's keepalives"
     seen = scene.finish(died)
     assert is_right(point, seen), seen

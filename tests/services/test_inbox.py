@@ -29,6 +29,7 @@ from suno_video_async.ledger.postgres.reader import PostgresReader
 from suno_video_async.local import Fault
 from suno_video_async.testing import VideoServer, serve
 from tests.support.postgres import named
+from tests.support.processes import PATIENCE
 
 pytestmark = pytest.mark.services
 
@@ -42,7 +43,7 @@ async def until(condition: Callable[[], bool]) -> None:
     """Wait until something is so."""
 
     def wait() -> None:
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < until, "it did not come about in a minute"
             time.sleep(0.05)
@@ -285,7 +286,7 @@ def post(port: int, nonce: str, body: object) -> int:
     """Call back, and return the status of the answer."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}/callbacks/{nonce}", json.dumps(body).encode())
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         error.close()

@@ -26,6 +26,7 @@ from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
 from tests.ledger.support import FINGERPRINT, PROVIDER, begin, reread, row_in, track
 from tests.support.postgres import named
+from tests.support.processes import PATIENCE
 
 pytestmark = pytest.mark.services
 
@@ -338,11 +339,10 @@ def test_what_postgresql_does_not_take_is_an_error(ledger: PostgresLedger, path:
 
 def test_what_may_pass_is_told_from_what_may_not(ledger: PostgresLedger) -> None:
     """A statement that was cancelled may succeed later; one that is wrong may not."""
-    session_of(ledger).execute("SET statement_timeout = '1ms'")
-    with pytest.raises(LedgerError, match="statement timeout") as caught:
-        ledger._select("SELECT pg_sleep(5)")
+    with pytest.raises(LedgerError, match="statement timeout") as caught, ledger._transaction() as db:
+        db.execute("SET LOCAL statement_timeout = '1ms'")  # which ends with the transaction
+        db.execute("SELECT pg_sleep(3600)")
     assert caught.value.temporary
-    session_of(ledger).execute("SET statement_timeout = 0")
     with pytest.raises(LedgerError, match="does not exist") as caught:
         ledger._select("SELECT nope")
     assert not caught.value.temporary
@@ -461,15 +461,19 @@ def test_the_last_use_of_a_key_is_noted_by_the_clock_of_the_database(address: st
     other.close()
 
 
-def test_an_answer_is_fresh_for_five_seconds(ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_is_fresh_for_five_seconds(address: str) -> None:
     """By a clock that goes on while the machine sleeps; what counts is when the question was sent."""
-    now = session_of(ledger).confirmed
-    monkeypatch.setattr(PostgresLedger, "_now_here", staticmethod(lambda: now + FRESH - 0.1))
+    ledger, now = PostgresLedger(address), 0.0
+    assert ledger._now_here is session.since_boot
+    ledger._now_here = lambda: now
+    ledger.open(provider=PROVIDER, fingerprint=FINGERPRINT)
+    now = FRESH - 1.0
     assert ledger.is_fresh()
-    monkeypatch.setattr(PostgresLedger, "_now_here", staticmethod(lambda: now + FRESH))
+    now = FRESH
     assert not ledger.is_fresh()
+    now = FRESH - 1.0
     ledger.ping()
-    monkeypatch.setattr(PostgresLedger, "_now_here", staticmethod(lambda: session.since_boot() + 1.0))
+    now = 2 * FRESH - 2.0
     assert ledger.is_fresh()
     ledger.close()
     assert not ledger.is_fresh()
@@ -498,7 +502,7 @@ def test_a_session_that_does_not_answer_can_be_cut(
             pass
         ledger.cut()
         with pytest.raises(LedgerLost):
-            waiting.result(60)
+            waiting.result(PATIENCE)
     monkeypatch.setattr(ledger_module, "STALE", -1.0)
     opened(address).close()
 

@@ -16,7 +16,7 @@ from suno_video_async.ledger.model import LedgerRow, all_rows
 from suno_video_async.ledger.postgres.reader import PostgresReader
 from tests.support import postgres
 from tests.support.keys import KEY
-from tests.support.processes import ServerProcess, server_process
+from tests.support.processes import PATIENCE, ServerProcess, server_process
 from tests.support.workers import WorkerProcess, wait_until, workers
 
 pytestmark = pytest.mark.services
@@ -113,7 +113,7 @@ def test_another_worker_goes_on_when_the_holder_is_killed(
             seconds.append(wait_until(lambda: any(worker.holds(holder(database, name)) for worker in alive)))
         wait_until(lambda: states(database, name).keys() <= {"succeeded", "unknown"})
         alive[0].send(signal.SIGTERM)
-        assert alive[0].process.wait(60) == 0
+        assert alive[0].process.wait(PATIENCE) == 0
     done = states(database, name)
     assert done.get("unknown", 0) <= 40  # at most what one window lets be in flight when a holder is killed
     assert sum(done.values()) == 60
@@ -131,7 +131,7 @@ def test_a_worker_that_is_terminated_finishes_what_is_submitted(
         started.append(worker(database, keys))
         wait_until(lambda: server.stats()["charged"] > 10)
         started[0].send(signal.SIGTERM)
-        assert started[0].process.wait(60) == 0
+        assert started[0].process.wait(PATIENCE) == 0
     done = states(database, name)
     assert done.keys() == {"planned", "succeeded"}
     assert any("finishing what is submitted" in note for note in started[0].notes)
@@ -150,6 +150,6 @@ def test_a_strict_worker_submits_nothing_again_after_an_error_500(
             f'[[key]]\nname = "label"\napi_key_env = "CRUN_LABEL"\nbase_url = "{server.url}"\nledger = "{name}"\n'
         )
         started.append(worker(database, keys, "--until-done", "--strict"))
-        assert started[0].process.wait(60) == 0
+        assert started[0].process.wait(PATIENCE) == 0
         assert_paid_once(server, 5)
     assert states(database, name) == {"succeeded": 4, "unknown": 1}

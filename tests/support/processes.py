@@ -17,6 +17,8 @@ from attrs import frozen
 import suno_video_async
 
 ROOT = Path(suno_video_async.__file__).parent.parent
+#: Seconds after which what a test waits for is taken to hang: far more than a busy machine needs.
+PATIENCE = 300.0
 
 
 @frozen
@@ -42,7 +44,7 @@ class ServerProcess:
         return tasks
 
     def _ask(self, what: str) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.url}/_local/{what}", timeout=60) as answer:
+        with urllib.request.urlopen(f"{self.url}/_local/{what}", timeout=PATIENCE) as answer:
             said: dict[str, Any] = json.load(answer)
         return said
 
@@ -63,7 +65,7 @@ def child(*arguments: object, environment: Mapping[str, str] = os.environ) -> It
         finally:
             process.terminate()
             try:
-                process.wait(60)
+                process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
 

@@ -28,6 +28,7 @@ from tests.cli.conftest import Home
 from tests.cli.serving import served
 from tests.cli.terminals import on_terminal, start
 from tests.support.fakes import HastyClock, settle
+from tests.support.processes import PATIENCE
 
 
 class FakeClient:
@@ -313,7 +314,7 @@ def test_a_terminal_that_is_held_up_does_not_hold_up_the_run(home: Home) -> None
         arguments = ("convert", home.catalog("s1", "s2", "s3"), "--base-url", server.url, "--time-scale", 20)
         running = start(home, *arguments, "--outcomes", "out.jsonl", columns=40, rows=10)
         termios.tcflow(running.theirs, termios.TCOOFF)
-        outcomes, deadline = home.folder / "out.jsonl", time.monotonic() + 60
+        outcomes, deadline = home.folder / "out.jsonl", time.monotonic() + PATIENCE
         while not outcomes.exists() or outcomes.read_text().count("\n") < 3:
             assert time.monotonic() < deadline
             time.sleep(0.05)
