@@ -440,11 +440,14 @@
     label();
     theme.before(button);
     const busy = () => paused || document.hidden || dialog.open || before !== null || [...document.querySelectorAll("video[controls]")].some((video) => !video.paused);
+    const keep = () => {
+      const { state: only, key, down, view: shape } = state, query = search.value;
+      try { sessionStorage.setItem("left", JSON.stringify({ paused, typing: document.activeElement === search, state: { query, state: only, key, down, view: shape } })); } catch { /* a page without a store */ }
+    };
     const timer = setInterval(() => {
       if (performance.now() < due || busy()) return;
       clearInterval(timer);
-      const { query, state: only, key, down, view: shape } = state;
-      try { sessionStorage.setItem("left", JSON.stringify({ paused, typing: document.activeElement === search, state: { query, state: only, key, down, view: shape } })); } catch { /* a page without a store */ }
+      addEventListener("pagehide", keep); // at the last moment: until then it is still being used
       location.reload();
     }, 250);
   }
