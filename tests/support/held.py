@@ -11,18 +11,22 @@ from suno_video_async.clock import SystemClock, TimerHandle
 
 #: Seconds that end only when they are let go: for `render_seconds`, and as the argument of a fault.
 FOREVER = 1e6
-#: What is left of them once a task is not pending any more counts as well.
-_LONG = FOREVER / 2
 
 
 class HeldClock(SystemClock):
-    """The clock of a server on which waits of `FOREVER` seconds end when the test says so.
+    """The clock of a server on which long waits end when the test says so.
 
     A short wait would be over before a slow test has done what has to happen meanwhile, and a long one takes long.
+
+    Args:
+        scale: of the server, and of its client.
+        at_least: the seconds of a long wait; a task is pending for some of its own, and then waits for the rest.
+
     """
 
-    def __init__(self, scale: float = 20.0) -> None:
+    def __init__(self, scale: float = 20.0, *, at_least: float = FOREVER / 2) -> None:
         super().__init__(scale)
+        self._at_least = at_least
         self._held = dict[_Held, None]()
         self._is_open = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -39,7 +43,7 @@ class HeldClock(SystemClock):
     def call_later(self, seconds: float, callback: Callable[[], object]) -> TimerHandle:
         """Call `callback` then, or when let go."""
         self._loop = asyncio.get_running_loop()
-        if seconds < _LONG:
+        if seconds < self._at_least:
             return super().call_later(seconds, callback)
         if self._is_open:
             return super().call_later(0.0, callback)
