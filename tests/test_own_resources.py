@@ -17,6 +17,7 @@ from suno_video_async import NO_LEDGER, CallbackReceiver, SunoVideoClient, Syste
 from suno_video_async._util.resolver import ThreadResolver, _with_scope
 from suno_video_async.testing import VideoServer
 from tests.support.clients import TRACK, FakeAPI, client_of
+from tests.support.processes import PATIENCE
 
 CATALOG = "task_id,suno_id\nm,s1\nm,s2\n"
 
@@ -53,7 +54,7 @@ async def test_sync_endpoints_that_fill_the_applications_threads_are_served(
                 assert {outcome.state async for outcome in outcomes} == {"downloaded"}
 
         threads = int(anyio.to_thread.current_default_thread_limiter().total_tokens)
-        with anyio.fail_after(60):
+        with anyio.fail_after(PATIENCE):
             async with anyio.create_task_group() as group:
                 for number in range(threads - 1):
                     group.start_soon(anyio.to_thread.run_sync, anyio.from_thread.run, generate, number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import VideoTaskId
 from suno_video_async.protocol.codec import Answer, Request
+from suno_video_async.testing import FakeClock
 from tests.support.clients import FakeAPI, client_of
 from tests.support.processes import PATIENCE
 
@@ -82,7 +82,7 @@ def used(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[float, Path]:
     ledger = SqliteLedger(tmp_path / "l.db")
     provider, fingerprint = client_of(FakeAPI())[0].account
     ledger.open(provider=provider, fingerprint=fingerprint)
-    ledger.note_place(time.time() - request.param)
+    ledger.note_place(FakeClock().time() - request.param)
     ledger.close()
     return request.param, tmp_path / "l.db"
 
@@ -112,7 +112,7 @@ async def test_the_first_request_is_noted_before_it_is_sent(
 async def test_a_restart_within_a_period_begins_with_a_full_window(used: tuple[float, Path]) -> None:
     """Requests of a run that has just died still count; those of long ago do not."""
     age, ledger = used
-    client, _ = client_of(FakeAPI())
+    client, _ = client_of(FakeAPI(), clock=FakeClock())
     async with client, client.convert([], ledger=ledger):
         limiter = client.statistics().limiter
         assert limiter is not None

@@ -6,8 +6,8 @@ import asyncio
 import gc
 import socket
 import sys
-import threading
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from tests.local.serving import Receiver, create, quick
 pytestmark = pytest.mark.usefixtures("own_temporary_folder")
 
 
-async def test_a_stopped_server_leaves_nothing(own_temporary_folder: Path) -> None:
+async def test_a_stopped_server_leaves_nothing(
+    own_temporary_folder: Path, new_threads: Callable[[], list[str]]
+) -> None:
     """After the end there are no tasks, threads of ours or files; its counts can still be read."""
     before = asyncio.all_tasks()
     async with quick(render_seconds=3600.0) as server:
@@ -34,7 +36,7 @@ async def test_a_stopped_server_leaves_nothing(own_temporary_folder: Path) -> No
     await server.aclose()
     assert list(own_temporary_folder.iterdir()) == []
     assert asyncio.all_tasks() == before
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("suno-video")]
+    assert new_threads() == []
     assert server.service.stats()["tasks"] == 1
     with pytest.raises(aiohttp.ClientConnectionError):
         await create(server)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import tempfile
-import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +173,9 @@ async def test_a_doomed_task_is_not_rendered(songs: Path) -> None:
         assert task["result"] == {"code": 501, "message": "Generation Failed"}
 
 
-async def test_stopping_cancels_renders(songs: Path, own_temporary_folder: Path) -> None:
+async def test_stopping_cancels_renders(
+    songs: Path, own_temporary_folder: Path, new_threads: Callable[[], list[str]]
+) -> None:
     """A stop in the middle of renders does not wait for them, and leaves no thread and no file."""
     async with (
         rendering(songs) as server,
@@ -184,7 +186,7 @@ async def test_stopping_cancels_renders(songs: Path, own_temporary_folder: Path)
         await until(lambda: statuses(server).count("running") == 2)
         await asyncio.sleep(0.1)
     assert "success" not in statuses(server), "it waited for their ends"
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("suno-video")]
+    assert new_threads() == []
     assert list(own_temporary_folder.iterdir()) == []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -95,7 +95,9 @@ async def test_what_nobody_waits_for_is_stopped() -> None:
 
 
 @pytest.mark.parametrize("way", ["time", "cancelled"])
-async def test_the_grace_has_an_end(way: str, receiver: Receiver, own_temporary_folder: Path) -> None:
+async def test_the_grace_has_an_end(
+    way: str, receiver: Receiver, own_temporary_folder: Path, new_threads: Callable[[], list[str]]
+) -> None:
     """When its time is over, or the caller is cancelled, everything stops at once, and nothing is left."""
     before = asyncio.all_tasks()
     receiver.refusals = 100
@@ -113,7 +115,7 @@ async def test_the_grace_has_an_end(way: str, receiver: Receiver, own_temporary_
     assert stopping.cancelled() == (way == "cancelled")
     assert list(own_temporary_folder.iterdir()) == []
     await until(lambda: asyncio.all_tasks() - before == set())
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("suno-video")]
+    assert new_threads() == []
     assert len(receiver.received) == 1
 
 
