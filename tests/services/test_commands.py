@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -19,6 +20,9 @@ import pytest
 from suno_video_async import Track, load
 from suno_video_async.ledger.model import LedgerRow, all_rows
 from suno_video_async.ledger.postgres.reader import PostgresReader
+from suno_video_async.local import Fault
+from suno_video_async.testing import serve
+from tests.support.held import FOREVER, HeldClock
 from tests.support.keys import KEY
 from tests.support.postgres import named
 from tests.support.processes import PATIENCE, ROOT, ServerProcess, server_process
@@ -51,10 +55,10 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
         yield running
 
 
-def worker(database: str, name: str, server: ServerProcess, folder: Path, *options: object) -> WorkerProcess:
-    """Start a worker."""
+def worker(database: str, name: str, url: str, folder: Path, *options: object) -> WorkerProcess:
+    """Start a worker, whose server has that URL."""
     keys = folder / "keys.toml"
-    keys.write_text(f'[[key]]\nname = "{name}"\napi_key_env = "CRUN_LABEL"\nbase_url = "{server.url}"\n')
+    keys.write_text(f'[[key]]\nname = "{name}"\napi_key_env = "CRUN_LABEL"\nbase_url = "{url}"\n')
     return WorkerProcess(database, keys, "--time-scale", SCALE, *options, environment={"CRUN_LABEL": KEY})
 
 
@@ -101,7 +105,7 @@ async def test_decisions_are_carried_out_by_the_worker_that_holds_the_ledger(
     """`unknown` leaves each of them and says so; the worker goes on, and buys nothing twice unasked."""
     await load(tracks(name, 3), address)
     with workers() as started:
-        started.append(worker(database, name, server, tmp_path))
+        started.append(worker(database, name, server.url, tmp_path))
         wait_until(lambda: states(address) == ["unknown"] * 3)
         task_of = {task["param"]["input"]["suno_id"]: task["task_id"] for task in server.tasks()}
         assert [line["row"] for line in unknown(address, "list")] == [1, 2, 3]
@@ -115,22 +119,31 @@ async def test_decisions_are_carried_out_by_the_worker_that_holds_the_ledger(
     assert server.stats()["charged_by_track"] == {f"{name}/s0//": 1, f"{name}/s1//": 2, f"{name}/s2//": 1}
 
 
-async def test_a_callback_that_comes_while_no_worker_runs_is_not_lost(
-    database: str, name: str, address: str, server: ServerProcess, tmp_path: Path
+def test_a_callback_that_comes_while_no_worker_runs_is_not_lost(
+    database: str, name: str, address: str, tmp_path: Path
 ) -> None:
     """`receive` commits it before it answers, and may be killed then: the next worker finds its task."""
-    await load(tracks(name, 1), address)
-    with receiving(database) as receiver, workers() as started:
-        options = ("--callback-url", receiver.url)
-        started.append(worker(database, name, server, tmp_path, *options))
+    asyncio.run(load(tracks(name, 1), address))
+    lost, clock = Fault(on="CreateTask", kind="drop-after", calls=(1,)), HeldClock(SCALE)
+    making: dict[str, Any] = {"render_seconds": FOREVER, "clock": clock, "time_scale": SCALE}
+    with (
+        serve(api_keys=[KEY], faults=[lost], **making) as server,
+        receiving(database) as receiver,
+        workers() as started,
+    ):
+        options = (server.url, tmp_path, "--callback-url", receiver.url)
+        started.append(worker(database, name, *options))
         wait_until(lambda: server.stats()["charged"] == 1)
         started[0].send(signal.SIGKILL)
+        started[0].process.wait(PATIENCE)
+        clock.let_go()
         wait_until(lambda: _notes(database, name) == 1)
+        wait_until(lambda: server.stats()["callbacks"]["sent"] == 1)  # or the next receiver would be sent it, too
         receiver.process.kill()
         for decision in (("resend", 1, "--yes"), ("drop", 1)):  # it is bought, as the callback shows
             unknown(address, *decision, "--base-url", server.url, code=2, says="a callback has named the task")
         with receiving(database, receiver.url) as again:
-            started.append(worker(database, name, server, tmp_path, *options, "--until-done"))
+            started.append(worker(database, name, *options, "--until-done"))
             assert started[1].process.wait(PATIENCE) == 0
             again.process.send_signal(signal.SIGINT)
             said, _ = again.process.communicate(timeout=PATIENCE)
