@@ -175,7 +175,6 @@ class Engine:
             reporter=options.reporter,
             base_url=settings.base_url,
             rng=random.Random(),
-            in_flight=lambda: len(self.poller),
             confirm=self.ledgers.confirm,
             statistics=self.statistics,
         )
@@ -187,6 +186,7 @@ class Engine:
             blocked=lambda: slots.statistics().tasks_waiting,
             finds_cap=options.auto_in_flight,
         )
+        self.calls.in_flight = self.poller.__len__
         self.calls.on_closed = self.poller.fail_submissions
         self._desk = Desk(
             calls=self.calls,

@@ -68,6 +68,12 @@ class Result(Generic[T]):
     value: T | None
     error: SunoVideoError | None
 
+    def unwrap(self) -> T:
+        """Return the value, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return cast("T", self.value)  # no error means that there is a value
+
 
 @define
 class CallStatistics:
@@ -206,15 +212,17 @@ class Calls:
             await self._ended.wait()
 
     async def _attempt(self, request: Request, decode: Callable[[Answer, Request], T], resend: int = 0) -> T:
-        asked = self.clock.now() if self.reporter.hooks else 0.0
-        self.closing.check(Lane.READ)
+        trace = self.reporter.trace(resend)
+        if self.closing:
+            self.closing.check(Lane.READ)
         place = await self.limiter.acquire()
         if self.closed:
             self.limiter.release(place, sent=False, answered=False)
             raise ClientClosedError(f"{request.operation}: the client is closed")
-        trace = self.reporter.trace(resend, since=asked)
+        if trace is not None:
+            trace.has_place()
         if not self._has_window:
-            return _value_of(await self._exchange(place, request, decode, trace))
+            return await self._exchange(place, request, decode, trace)
         # Its result is a `Result` and never an exception: a future that is not awaited would complain about one.
         ended: asyncio.Future[Result[T]] = asyncio.get_running_loop().create_future()
 
@@ -223,7 +231,7 @@ class Calls:
                 ended.set_result(result)
 
         self._launch(self._send(place, request, decode, end, trace))
-        return _value_of(await ended)
+        return (await ended).unwrap()
 
     async def create(
         self,
@@ -253,8 +261,12 @@ class Calls:
         result: Result[T] | None = None
         self._creating += 1
         try:
-            result = await self._exchange(place, request, decode, trace, journal=journal, permit=permit)
-            value = result.value
+            value: T | None = None
+            try:
+                value = await self._exchange(place, request, decode, trace, journal=journal, permit=permit)
+                result = Result(value, None)
+            except SunoVideoError as error:
+                result = Result(None, error)
             if journal is not None and _was_intended(result.error):
                 result = await self._written(journal, result)
             if value is not None and not isinstance(result.error, MalformedResponseError):
@@ -267,7 +279,7 @@ class Calls:
         finally:
             self._creating -= 1
             self._ended.set()
-        return _value_of(result)
+        return result.unwrap()
 
     def _launch(self, send: Coroutine[Any, Any, None]) -> None:
         """Run a send in a task of its own, which may be cut short before its first step."""
@@ -286,7 +298,9 @@ class Calls:
         """Send once, whatever becomes of the caller, and tell how it ended."""
         result: Result[T] | None = None
         try:
-            result = await self._exchange(place, request, decode, trace)
+            result = Result(await self._exchange(place, request, decode, trace), None)
+        except SunoVideoError as error:
+            result = Result(None, error)
         finally:
             end(result or Result(None, self._cut_short(request)))
 
@@ -299,8 +313,8 @@ class Calls:
         *,
         journal: SubmissionJournal | None = None,
         permit: Pass | None = None,
-    ) -> Result[T]:
-        """Send once and read the answer; the place is given back at the end of the attempt.
+    ) -> T:
+        """Send once and return what was read of the answer; the place is given back at the end of the attempt.
 
         The end of the client is told apart from a cancelled caller.
         """
@@ -319,8 +333,6 @@ class Calls:
                 value = decode(await self.transport.send(request), request)
             else:
                 value = await self._traced(request, decode, trace)
-            answered = True
-            return Result(value, None)
         except TransportError as failure:
             error = failure
             sent, answered = failure.sent, isinstance(failure, MalformedResponseError)
@@ -328,30 +340,33 @@ class Calls:
             if sent and isinstance(failure, APITimeoutError):
                 # A server that hangs takes in all that was sent to it when it wakes: one request goes first.
                 self.limiter.pause(self._shared_lane(request.operation), 0.0)
-            return Result(None, failure)
+            raise
         except SunoVideoError as refusal:
             error = refusal
             answered = sent
+            place.refused = isinstance(refusal, RateLimitError)
             self._note_refusal(request.operation, refusal)
-            return Result(None, refusal)
+            raise
         except asyncio.CancelledError:
             if self._cut and task.uncancel() <= cancellations:
-                return Result(None, self._cut_short(request))
+                raise self._cut_short(request) from None
             raise
+        else:
+            answered = True
+            return value
         finally:
             self._tell_the_brake(permit, error, answered=answered)
-            place.refused = isinstance(error, RateLimitError)
             place.in_flight = self.in_flight()
-            place.running = place.in_flight if request.operation is Operation.CREATE_TASK else None
+            place.running = None if permit is None else place.in_flight
             self.limiter.release(place, sent=sent, answered=answered)
-            self._report_limits()
+            if (found := self.limiter.found) is not None:
+                self._report_limits(found)
             self._sending.discard(task)
             self._ended.set()
 
-    def _report_limits(self) -> None:
+    def _report_limits(self, found: LimitsFound) -> None:
         """Report the limits that were found, if they have changed and no higher one is being tried."""
-        found = self.limiter.found
-        if found is not None and found != self._limits and not found.climbing:
+        if found != self._limits and not found.climbing:
             self._limits = found
             self.reporter.emit(lambda hook: hook.on_limits(found))
 
@@ -488,12 +503,6 @@ class Calls:
         if self.reporter.hooks:
             event = RetryEvent(operation=operation.value, attempt=attempt, wait=wait, error=error)
             self.reporter.emit(lambda hook: hook.on_retry(event))
-
-
-def _value_of(result: Result[T]) -> T:
-    if result.error is not None:
-        raise result.error
-    return cast("T", result.value)  # no error means that there is a value
 
 
 def _begun(send: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

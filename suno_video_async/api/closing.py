@@ -20,6 +20,10 @@ class Closing:
     clock: Clock
     _closed: dict[Lane, tuple[float, APIError]] = field(factory=dict[Lane, tuple[float, APIError]], init=False)
 
+    def __bool__(self) -> bool:
+        """Whether any lane was ever closed."""
+        return bool(self._closed)
+
     def note(self, lane: Lane, error: APIError, seconds: float) -> None:
         """Close a lane for `seconds` from now."""
         self._closed[lane] = (self.clock.now() + seconds, error)
@@ -31,7 +35,7 @@ class Closing:
             APIError: the server is closed: the error that said so.
 
         """
-        for closed in {Lane.ALL, lane} if self._closed else ():
+        for closed in {Lane.ALL, lane}:
             until, error = self._closed.get(closed, (0.0, None))
             if error is not None and self.clock.now() < until:
                 raise error.with_traceback(None)

@@ -262,7 +262,7 @@ class Submission:
 
     async def _attempt(self) -> VideoTaskId:
         calls = self._calls
-        asked = calls.clock.now()
+        trace = calls.reporter.trace(self.sends)
         calls.closing.check(Lane.CREATE)
         place, permit = await self._desk.submit_place(bulk=self.bulk)
         if calls.closed or not self._wanted:
@@ -271,7 +271,8 @@ class Submission:
             raise ClientClosedError("the submission was given up before it was sent")
         self._since = calls.clock.time()
         calls.statistics.resent_after_500 += self._after_500
-        trace = calls.reporter.trace(self.sends, since=asked)
+        if trace is not None:
+            trace.has_place()
         self._in_flight = True
         self.sends += 1
         try:

@@ -58,7 +58,7 @@ class OpenLedgers:
 
     def are_held(self) -> bool:
         """Whether it is certain that all of them are still this process's. Never blocks."""
-        return self._lost is None and all(map(AsyncLedger.is_held, self._users))
+        return self._lost is None and (not self._users or all(map(AsyncLedger.is_held, self._users)))
 
     async def confirm(self) -> None:
         """Return once it is certain that all of them are still this process's; nothing is waited for after that.

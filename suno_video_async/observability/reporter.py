@@ -177,20 +177,17 @@ class Reporter:
         whole = None if _current.get() is not None else self.begin("track", via="submit", track=track)
         return StageBlock(self, self.begin("submit", parent=whole, track=track), whole)
 
-    def trace(
-        self, resend: int = 0, *, since: float | None = None, stage: Stage | None = None
-    ) -> RequestTrace | None:
+    def trace(self, resend: int = 0, *, stage: Stage | None = None) -> RequestTrace | None:
         """Return what reports a send; None if no hook needs it.
 
         Args:
             resend: how many times it was sent before.
-            since: when it began to wait for its place, by the clock's `now`.
             stage: the stage that it belongs to; None for the running one.
 
         """
         if not self._own and not logger.isEnabledFor(logging.DEBUG):
             return None
-        return RequestTrace(self, resend, None if since is None else self.clock.now() - since, stage)
+        return RequestTrace(self, resend, stage)
 
 
 def _complain(hook: Hooks, error: BaseException) -> None:
@@ -236,19 +233,27 @@ class RequestTrace:
 
     Attributes:
         resend: how many times it was sent before.
-        waited: seconds that it waited for its place.
         stage: the stage that it belongs to; None for the running one.
+        waited: seconds that it waited for its place, where it did.
         status: the HTTP status, once an answer came.
 
     """
 
     _reporter: Reporter
     resend: int = 0
-    waited: float | None = None
     stage: Stage | None = None
+    waited: float | None = field(default=None, init=False)
     status: int | None = field(default=None, init=False)
+    _made: float = field(init=False)
     _request: tuple[str, str, str, str | None] = field(init=False)
     _started: tuple[float, float] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._made = self._reporter.clock.now()
+
+    def has_place(self) -> None:
+        """Note that what waited for its place, since this was made, has it now."""
+        self.waited = self._reporter.clock.now() - self._made
 
     def sending(self, operation: str, method: str, url: str, task_id: str | None = None) -> RequestTrace:
         """Make a block the send of this request; its end is reported."""

@@ -50,6 +50,10 @@ class Phase(Enum):
     """One may go, or is in flight, alone."""
 
 
+#: Kept apart for what every read asks: Python 3.11 looks up a member of an enumeration slowly.
+_HELD = Phase.HELD
+
+
 @define(eq=False)
 class Pass:
     """The right to send one CreateTask.
@@ -174,7 +178,7 @@ class Brake:
     def read(self) -> None:
         """Note that a read brought an envelope."""
         self._failed_reads = 0
-        if self.phase is Phase.HELD:
+        if self.phase is _HELD:
             self.phase = Phase.TRIAL
             self._changed()
 

@@ -53,6 +53,10 @@ class Lane(Enum):
         return paused is Lane.ALL or paused is self
 
 
+#: Kept apart, since Python 3.11 takes as long to look up a member of an enumeration as to call a function twice.
+_CREATE = Lane.CREATE
+
+
 @frozen
 class LimiterStatistics:
     """A limiter's state at one moment; times in seconds of its clock.
@@ -288,7 +292,8 @@ class Limiter:
         self._window = _Window.of(rate, self._clock)
         self._reads = self._window if read_rate is None else _Window.of(read_rate, self._clock)
         self.cap: AdaptiveCap = AdaptiveCap()
-        self._waiters: dict[Lane, deque[_Waiter]] = {Lane.CREATE: deque(), Lane.READ: deque()}
+        self._waiting_creates = deque[_Waiter]()
+        self._waiting_reads = deque[_Waiter]()
         self._pauses: dict[Lane, _Pause] = {}
         self._timer: TimerHandle | None = None
         self._granted = 0
@@ -314,7 +319,7 @@ class Limiter:
         """Return the state of this moment."""
         now = self._clock.now()
         return LimiterStatistics(
-            waiting=sum(len(queue) for queue in self._waiters.values()),
+            waiting=len(self._waiting_creates) + len(self._waiting_reads),
             in_flight=self._in_flight,
             window_used=self._window.used(),
             paused_for=max((max(0.0, pause.until - now) for pause in self._pauses.values()), default=0.0),
@@ -327,13 +332,13 @@ class Limiter:
 
     async def acquire(self, lane: Lane = Lane.READ) -> Place:
         """Wait for a place; a cancelled waiter leaves no trace."""
-        if not self._has_waiters() and self._wait_for(lane) <= 0:
+        if not self._waiting_reads and not self._waiting_creates and self._wait_for(lane) <= 0:
             place = self._grant(lane)
             place.at_once = True
             return place
         self._arrivals += 1
         waiter = _Waiter(self._arrivals, lane, asyncio.get_running_loop().create_future())
-        self._waiters[lane].append(waiter)
+        self._waiting(lane).append(waiter)
         self._serve()
         try:
             return await waiter.granted
@@ -342,7 +347,7 @@ class Limiter:
                 self.release(waiter.granted.result(), sent=False, answered=False)
             else:
                 with contextlib.suppress(ValueError):  # passed over already
-                    self._waiters[lane].remove(waiter)
+                    self._waiting(lane).remove(waiter)
                 self._serve()
             raise
 
@@ -371,7 +376,8 @@ class Limiter:
             pause.probe = None
             if answered and self._pauses.get(pause.lane) is pause:
                 del self._pauses[pause.lane]
-        self._serve()
+        if self._waiting_reads or self._waiting_creates:
+            self._serve()
 
     def pause(self, lane: Lane, seconds: float) -> None:
         """Hold up every caller of `lane` for `seconds`; afterwards one request probes before the rest follows.
@@ -427,11 +433,8 @@ class Limiter:
         for window in (self._window, self._reads):
             window.fill()
 
-    def _has_waiters(self) -> bool:
-        return any(self._waiters.values())
-
     def _grant(self, lane: Lane) -> Place:
-        place = Place(lane, self._pauses_of(lane))
+        place = Place(lane, self._pauses_of(lane) if self._pauses else ())
         for pause in place.probes:
             pause.probe = place
         self._in_flight += 1
@@ -441,19 +444,17 @@ class Limiter:
 
     def _serve(self) -> None:
         """Grant what can be granted now, and set the timer for the moment when more can be."""
-        if not self._has_waiters():
-            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while heads := [queue[0] for queue in self._waiters.values() if queue]:
+        while heads := [queue[0] for queue in (self._waiting_creates, self._waiting_reads) if queue]:
             waits = {waiter.lane: self._wait_for(waiter.lane) for waiter in heads}
             ready = [waiter for waiter in heads if waits[waiter.lane] <= 0]
             if not ready:
                 self._set_timer(waits.values())
                 return
             first = min(ready, key=lambda waiter: waiter.order)
-            self._waiters[first.lane].popleft()
+            self._waiting(first.lane).popleft()
             if not first.granted.done():
                 first.granted.set_result(self._grant(first.lane))
 
@@ -468,14 +469,15 @@ class Limiter:
         if self._in_flight >= self.max_connections:
             return float("inf")
         wait = self._window_of(lane).wait()
-        for pause in self._pauses_of(lane):
+        for pause in self._pauses_of(lane) if self._pauses else ():
             wait = max(wait, float("inf") if pause.probe else pause.until - self._clock.now())
         return wait
 
     def _window_of(self, lane: Lane) -> _Window:
-        return self._window if lane is Lane.CREATE else self._reads
+        return self._window if lane is _CREATE else self._reads
+
+    def _waiting(self, lane: Lane) -> deque[_Waiter]:
+        return self._waiting_creates if lane is _CREATE else self._waiting_reads
 
     def _pauses_of(self, lane: Lane) -> Sequence[_Pause]:
-        if not self._pauses:
-            return ()
         return [pause for paused, pause in self._pauses.items() if lane.is_held_by(paused)]
