@@ -51,7 +51,6 @@ _STATUSES: Mapping[str, TaskStatus] = {
     "success": "success",
     "failed": "failed",
 }
-_VIDEO_TASK_ID = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
 
 
 def normalised(text: str) -> str:
@@ -106,10 +105,16 @@ def video_task_id(value: object) -> VideoTaskId:
     """Return `value` as a video task's id.
 
     Raises:
-        ValueError: it is not a string of 1 to 256 printable ASCII characters.
+        ValueError: it is not a string of 1 to 256 printable ASCII characters, or has blanks around it.
 
     """
-    if not isinstance(value, str) or not _VIDEO_TASK_ID.fullmatch(value):
+    if (
+        not isinstance(value, str)
+        or not 0 < len(value) <= 256
+        or not value.isascii()
+        or not value.isprintable()
+        or value.strip() != value
+    ):
         raise ValueError(f"a video task id is 1 to 256 printable ASCII characters, not {value!r:.80}")
     return VideoTaskId(value)
 

@@ -69,7 +69,6 @@ _BLANKS = " \t\n\r"
 _JOB = "/api/v1/client/job/"
 #: Made once: `json.dumps` makes an encoder at each call that has options.
 _json = json.JSONEncoder(ensure_ascii=False).encode
-_TIMES_AND_COST = ("create_at", "complete_at", "duration_s", "credits")
 #: What stands in a URL as it is.
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")
 _SECONDS = re.compile(r"[0-9]{1,2000}(?:\.[0-9]{0,30})?", re.ASCII)
@@ -243,16 +242,15 @@ def snapshot(data: Mapping[str, Any], *, asked: str | None, answer: Answer | Non
             f"TaskInfo {known_id}: no status but {_brief(status)}", http_status=http_status, from_api=True
         )
     result = _mapping(data.get("result"))
-    create_at, complete_at, duration_s, credits_ = map(_number, map(data.get, _TIMES_AND_COST))
     return TaskSnapshot(
         task_id=known_id,
         status=_text(status) or "\ufffd",
         provider=_text(data.get("provider")),
         model_version=_text(data.get("model_version")),
-        create_at=create_at,
-        complete_at=complete_at,
-        duration_s=duration_s,
-        credits=credits_,
+        create_at=_number(data.get("create_at")),
+        complete_at=_number(data.get("complete_at")),
+        duration_s=_number(data.get("duration_s")),
+        credits=_number(data.get("credits")),
         result_code=_code(result.get("code")),
         result_message=_text(result.get("message")),
         media_urls=_media_urls(result.get("media_urls")),
@@ -352,21 +350,21 @@ def _data(answer: Answer, request: Request) -> Mapping[str, Any]:
     """Return the envelope's `data` of a success: HTTP 2xx and code 200, nothing less."""
     envelope = _envelope(answer, request)
     code: int | None = envelope.get("code")
+    data: Mapping[str, Any] | None = envelope.get("data")
     ok = 200 <= answer.status < 300
     own_word = ok or (answer.status >= 400 and code == answer.status)
     if answer.status == 429 or (code is not None and code != 200 and own_word):
         _refuse(answer, request, envelope, 429 if answer.status == 429 else cast("int", code))
-    data: object = envelope.get("data")
-    if not ok or code != 200 or not isinstance(data, dict):
+    if not ok or code != 200 or data is None:
         _broken(answer, request)
-    return cast("Mapping[str, Any]", data)
+    return data
 
 
 def _object(body: bytes) -> Mapping[str, Any]:
     """Return the body as a JSON object, or `{}` when it is none."""
     try:
         text = body.decode().strip(_BLANKS)
-        parsed, end = cast("tuple[object, int]", _JSON.raw_decode(text))
+        parsed, end = _JSON.raw_decode(text)
     except (ValueError, RecursionError):
         return {}
     return _mapping(parsed) if end == len(text) else {}
@@ -386,7 +384,7 @@ def _envelope(answer: Answer, request: Request) -> Mapping[str, Any]:
 
 
 def _is_envelope(envelope: Mapping[str, Any]) -> bool:
-    data: object = envelope.get("data")
+    data = envelope.get("data")
     if not isinstance(envelope.get("message"), str) or not (data is None or isinstance(data, dict)):
         return False
     return _code(envelope.get("code")) is not None
@@ -462,13 +460,16 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 # Values out of JSON that can be anything
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
+def _mapping(value: Any) -> Mapping[str, Any]:
+    # A `cast` would be a call for each of several objects of every answer.
+    return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType]
 
 
 def _text(value: object) -> str | None:
     """Return a string as one line that can be printed and stored, and is not too long."""
-    return one_line(value, MAX_TEXT) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    return value if value.isprintable() and len(value) <= MAX_TEXT else one_line(value, MAX_TEXT)
 
 
 def _beginning(data: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -496,17 +497,17 @@ def _beginning(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _number(value: object) -> float | None:
-    if type(value) is not int and type(value) is not float:
-        return None
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     try:
-        return float(value) if math.isfinite(value) else None
+        return float(value) if type(value) is int else None
     except OverflowError:
         return None
 
 
 def _code(value: object) -> int | None:
     """Return an integer that a database can hold."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
+    return value if type(value) is int and abs(value) < 2**63 else None
 
 
 def _required_number(data: Mapping[str, Any], name: str, answer: Answer, request: Request) -> float:
