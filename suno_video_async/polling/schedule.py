@@ -10,6 +10,7 @@ import heapq
 import math
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Sequence
 from itertools import chain, count
 from operator import itemgetter
 from typing import TypeAlias
@@ -17,7 +18,7 @@ from typing import TypeAlias
 from attrs import define, field, frozen
 
 from suno_video_async.models import RateLimit, VideoTaskId
-from suno_video_async.polling.durations import DurationModel
+from suno_video_async.polling.durations import DurationModel, HazardCurve
 
 # The policy
 # ==========
@@ -156,8 +157,8 @@ REVIEWED = 8
 #: after 81 s.
 URGENT, STARVED_AFTER = len(LEVELS), 1.5
 
-#: Without it, rounding could leave a task just below a level at the time computed for it.
-_ROUNDING = 1e-9
+#: Without these, a hazard and seconds, rounding could leave a task just below a level at the time computed for it.
+_ROUNDING, _MOMENT = 1e-9, 1e-6
 _LEVEL_HAZARDS = tuple(-math.log1p(-chance) for chance in LEVELS)
 
 
@@ -284,6 +285,9 @@ class PollSchedule:
     _announced: deque[bool] = field(factory=lambda: deque[bool](maxlen=ANNOUNCED), init=False, repr=False)
     _called_back: bool = field(default=False, init=False)
     _polled_since_review: int = field(default=0, init=False, repr=False)
+    #: The ages at which a task that was never seen unfinished reaches the levels, and the curve that says so.
+    _ages: Sequence[float] = field(default=(), init=False, repr=False)
+    _aged_by: HazardCurve | None = field(default=None, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self._live)
@@ -550,12 +554,23 @@ class PollSchedule:
             return URGENT, math.inf
         if self._called_back:
             return -1, latest
-        seen = curve.hazard(live.seen_age)
-        level = bisect_right(_LEVEL_HAZARDS, curve.hazard(now - live.born) - seen + _ROUNDING) - 1
+        level, next_age = self._reached(curve, live.seen_age, now - live.born)
         if level == NEAR_CERTAIN:
             live.due = now
             return level, now + STARVED_AFTER * longest
-        return level, min(live.born + curve.age_at(seen + _LEVEL_HAZARDS[level + 1]), latest)
+        return level, min(live.born + next_age, latest)
+
+    def _reached(self, curve: HazardCurve, seen_age: float, age: float) -> tuple[int, float]:
+        """Return the level of a task at an age, and the age at which it reaches the next one."""
+        if seen_age == 0.0:  # most tasks: they reach the levels at the same ages, so a review is cheap
+            if self._aged_by is not curve:
+                ages = (curve.age_at(hazard) for hazard in _LEVEL_HAZARDS)
+                self._aged_by, self._ages = curve, (*ages, math.inf)
+            level = bisect_right(self._ages, age + _MOMENT) - 1
+            return level, self._ages[level + 1]
+        seen = curve.hazard(seen_age)
+        level = bisect_right(_LEVEL_HAZARDS, curve.hazard(age) - seen + _ROUNDING) - 1
+        return level, math.inf if level == NEAR_CERTAIN else curve.age_at(seen + _LEVEL_HAZARDS[level + 1])
 
     def _promote(self, now: float) -> None:
         """Promote the tasks that are due; compute all levels again if the model has changed."""
