@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from attrs import define, evolve
 
 from suno_video_async.errors import AlreadyBoughtError, BudgetExceeded, LedgerError
 from suno_video_async.ledger.model import MICRO, Added, Claim, LedgerRow, Transition, check_move
-from suno_video_async.ledger.queries import COLUMNS, FROM, Connection, Queries, no_row, row_of
+from suno_video_async.ledger.queries import COLUMNS, FROM, Connection, Cursor, Queries, no_row, row_of
 from suno_video_async.ledger.states import UNSETTLED, Cause, State, may_move
 from suno_video_async.models import Track, VideoTaskId
 
@@ -28,13 +28,12 @@ NEW = "key, task_id, suno_id, author, brand, extra, place, since"
 INSERT = f"INSERT INTO rows ({NEW}, run, state)"
 ONE_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, 'planned')"
 UNLESS_THERE = "ON CONFLICT (key) DO NOTHING"
-#: The row of the same song under another author or brand that is bought, or will be in a run, if there is one.
+#: The row of the same song under another author or brand that is bought, if there is one.
 OTHERWISE = """(SELECT MIN(o.id) FROM rows o
     WHERE o.suno_id = r.suno_id AND o.task_id = r.task_id AND o.id != r.id
-    AND (o.state NOT IN ('planned', 'refused') OR (o.state = 'planned' AND o.run = ?)))"""
-#: What the ledger has of a track, and what it has of one that was not there before.
-CLAIMED = f"SELECT {COLUMNS}, r.run, {OTHERWISE} {FROM} WHERE r.key = ?"
-NEW_ROW = f"SELECT r.id, r.place, r.since, {OTHERWISE} FROM rows r WHERE r.key = ?"  # noqa: S608  constants
+    AND o.state NOT IN ('planned', 'refused'))"""
+#: All rows of a song.
+OF_SONG = f"SELECT r.key, r.run, {COLUMNS} {FROM} WHERE r.suno_id = ? AND r.task_id = ? ORDER BY r.id"
 
 #: Begins a row that is as it is known, unless its song is bought under another author or brand.
 BEGIN_ROW = """UPDATE rows SET state = 'submitting', attempt = ?, reserved = ?, since = ?
@@ -45,6 +44,7 @@ BEGIN_ROW = """UPDATE rows SET state = 'submitting', attempt = ?, reserved = ?, 
 MOVE_ROW = """UPDATE rows SET state = ?, url = COALESCE(?, url), path = COALESCE(?, path),
     sha256 = COALESCE(?, sha256), cost = ?, reserved = ?, failures = ?, error = ?
     WHERE id = ? AND state = ? AND attempt = ? AND cost = ? AND reserved = ? AND failures = ?"""
+# `str` of a state is its word; `value` takes five times as long.
 #: Only the run moves a row on from these, and nothing else of it changes meanwhile but what `MOVE_ROW` compares.
 _RUNS = frozenset({State.SUBMITTING, State.SUBMITTED})
 
@@ -168,16 +168,22 @@ class Commands(Queries):
         """Find or make the row of a track."""
         run, key = run or self._run, track.key
         with self._transaction() as db:
-            found = db.execute(CLAIMED, (run, key)).fetchone()
-            if found is None:
-                # Unless it is being loaded at this very moment.
-                self._inserted(db, [self._values(key, track, location)], run)
-                row_id, place, since, other = db.execute(NEW_ROW, (run, key)).fetchone()
-                row = LedgerRow(id=row_id, track=track, state=State.PLANNED, location=place, since=since)
-                return Claim(row=row, changed=None if other is None else self._need(other))
-            *kept, last_run, other = found
-            # As the catalog has it now: the ledger may hold other columns of an earlier one.
-            row, changed = row_of(kept, track), None if other is None else self._need(other)
+            song = self._song(db, track, key)
+            if key not in song:
+                values = self._values(key, track, location)
+                inserted = self._inserted(db, [values], run)
+                if inserted.rowcount:
+                    *_, place, since = values
+                    row = LedgerRow(
+                        id=self._new_id(db, inserted, key),
+                        track=track,
+                        state=State.PLANNED,
+                        location=place,
+                        since=since,
+                    )
+                    return Claim(row=row, changed=_otherwise(song, key, run))
+                song = self._song(db, track, key)  # it is being loaded at this very moment
+            (row, last_run), changed = song[key], _otherwise(song, key, run)
             if last_run == run:
                 return Claim(row=row, repeated=True, changed=changed)
             place = _printable(location)
@@ -186,6 +192,20 @@ class Commands(Queries):
                 (run, place, _columns_of(track), row.id),
             )
             return Claim(row=evolve(row, location=place), changed=changed)
+
+    @staticmethod
+    def _song(db: Connection, track: Track, key: str) -> Mapping[str, tuple[LedgerRow, int]]:
+        """Return the rows of a track's song by their keys, in their order, each with the run that named it last.
+
+        The track's own row has the track as the catalog has it now: the ledger may hold other columns of an
+        earlier one.
+        """
+        found = db.execute(OF_SONG, (track.suno_id, track.task_id)).fetchall()
+        return {other: (row_of(kept, track if other == key else None), run) for other, run, *kept in found}
+
+    def _new_id(self, db: Connection, inserted: Cursor, key: str) -> int:  # noqa: ARG002  it knows it in SQLite
+        """Return the number of the row that a statement has inserted."""
+        return int(db.execute("SELECT id FROM rows WHERE key = ?", (key,)).fetchone()[0])
 
     def add(self, rows: Sequence[tuple[Track, str]]) -> Added:
         """Commit that tracks, each with its place in a catalog, are wanted; those that it has stay as they are."""
@@ -214,13 +234,13 @@ class Commands(Queries):
         """Insert rows, given as values of `NEW`, unless they are there; leave some keys out; return how many."""
         rows = [row for row in rows if row[0] not in but]
         parts = (rows[at : at + INSERTED_AT_ONCE] for at in range(0, len(rows), INSERTED_AT_ONCE))
-        return sum(self._inserted(db, part, run=0) for part in parts)
+        return sum(self._inserted(db, part, run=0).rowcount for part in parts)
 
-    def _inserted(self, db: Connection, rows: Sequence[tuple[object, ...]], run: int) -> int:
+    def _inserted(self, db: Connection, rows: Sequence[tuple[object, ...]], run: int) -> Cursor:
         values = [value for row in rows for value in (*row, run)]
-        return db.execute(f"{INSERT} VALUES {', '.join([ONE_ROW] * len(rows))} {UNLESS_THERE}", values).rowcount
+        return db.execute(f"{INSERT} VALUES {', '.join([ONE_ROW] * len(rows))} {UNLESS_THERE}", values)
 
-    def _values(self, key: str, track: Track, place: str) -> tuple[object, ...]:
+    def _values(self, key: str, track: Track, place: str) -> tuple[Any, ...]:
         """Return the values of the columns `NEW`."""
         return (
             *(key, track.task_id, track.suno_id, track.author or "", track.brand or ""),
@@ -268,13 +288,13 @@ class Commands(Queries):
 
         Since it was claimed, another part of this client may have bought the song otherwise.
         """
-        values = (row.attempts + 1, reserve, at, row.id, row.state.value, row.attempts, rebuy_changed)
+        values = (row.attempts + 1, reserve, at, row.id, str(row.state), row.attempts, rebuy_changed)
         return db.execute(BEGIN_ROW, values).rowcount > 0
 
     def _row_to_begin(self, db: Connection, row_id: int, *, rebuy_changed: bool) -> LedgerRow:
         """Return a row that may be submitted, as it stands."""
         query = f"SELECT {COLUMNS}, {OTHERWISE} {FROM} WHERE r.id = ?"
-        if (found := db.execute(query, (None, row_id)).fetchone()) is None:
+        if (found := db.execute(query, (row_id,)).fetchone()) is None:
             raise no_row(row_id)
         *kept, other = found
         row = row_of(kept)
@@ -337,9 +357,9 @@ class Commands(Queries):
         """Move a row on if it is as it is known; return whether it was."""
         place, error = self._kept_place(transition), transition.error
         values = (
-            *(moved.state.value, transition.url, place, transition.sha256, moved.cost, moved.reserved),
+            *(str(moved.state), transition.url, place, transition.sha256, moved.cost, moved.reserved),
             *(moved.failures, None if error is None else json.dumps(error)),
-            *(row.id, row.state.value, row.attempts, row.cost, row.reserved, row.failures),
+            *(row.id, str(row.state), row.attempts, row.cost, row.reserved, row.failures),
         )
         return db.execute(MOVE_ROW, values).rowcount > 0
 
@@ -361,7 +381,7 @@ class Commands(Queries):
             " WHERE row_id = ? AND n = ?"
             " AND NOT EXISTS (SELECT 1 FROM attempts other WHERE other.video_task_id = ?"
             " AND (other.row_id != attempts.row_id OR other.n != attempts.n))",
-            (transition.state.value, named, row.id, row.attempts, named),
+            (str(transition.state), named, row.id, row.attempts, named),
         )
         if named is not None and not changed.rowcount:
             raise LedgerError(f"task {named} belongs to another row of the ledger already")
@@ -482,6 +502,15 @@ class Commands(Queries):
             "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (name, value),
         )
+
+
+def _otherwise(song: Mapping[str, tuple[LedgerRow, int]], key: str, run: int) -> LedgerRow | None:
+    """Return the row of a song under another author or brand that is bought, or will be in a run."""
+    for other, (row, last_run) in song.items():
+        is_to_be_bought = row.state is State.PLANNED and last_run == run
+        if other != key and (is_to_be_bought or row.state not in {State.PLANNED, State.REFUSED}):
+            return row
+    return None
 
 
 def _columns_of(track: Track) -> str:

@@ -51,7 +51,7 @@ class RowError(NamedTuple):
     message: str
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # with slots, it takes twice as long to make, and a track makes four
 class LedgerRow:
     """One track in the ledger.
 

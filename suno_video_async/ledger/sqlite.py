@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from attrs import evolve
 
@@ -33,7 +33,7 @@ from suno_video_async.ledger.files import (
 )
 from suno_video_async.ledger.lock import WriterLock, lock_of
 from suno_video_async.ledger.model import Ledger
-from suno_video_async.ledger.queries import no_ledger, sums
+from suno_video_async.ledger.queries import Connection, Cursor, no_ledger, sums
 from suno_video_async.ledger.reader import SqliteReader
 from suno_video_async.ledger.schema import APPLICATION_ID, examine, migrate, refuse_doubtful, translated
 
@@ -264,6 +264,9 @@ class SqliteLedger(Commands, SqliteReader):
             f"the ledger {self.path} was lost while it was written: {problem}",
             fix="nothing more is bought; keep the outcomes of this run, and put the ledger back before the next",
         )
+
+    def _new_id(self, db: Connection, inserted: Cursor, key: str) -> int:  # noqa: ARG002  nothing is asked
+        return cast("int", cast("sqlite3.Cursor", inserted).lastrowid)
 
     def _stored(self, path: Path) -> str | bytes:
         """Return a path as SQLite takes it: a name that is not UTF-8 goes in as its bytes."""
