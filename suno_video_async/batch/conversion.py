@@ -14,13 +14,12 @@ from typing import Any, TypeAlias
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from attrs import evolve
 
 from suno_video_async._util.aio import Children, in_one_thread, inline, run_to_completion
 from suno_video_async.batch.catalog import CatalogFile, CatalogSource, Row, count_rows, read_rows
 from suno_video_async.batch.ledgers import GivenLedger, OtherLedgers, choose_ledger, neighbours_of
 from suno_video_async.batch.options import Options
-from suno_video_async.batch.outcome import Outcome
+from suno_video_async.batch.outcome import Outcome, with_row
 from suno_video_async.batch.row import RowProcessor, Unclaimed, Work
 from suno_video_async.batch.stop import StopSignal
 from suno_video_async.batch.witness import FACT, Evidence, to_fact
@@ -401,7 +400,7 @@ class Conversion:
                 return  # it was paid for, and has failed or was not bought after all: its outcome says so
             outcome = await self._rows.process(claim, work)
             seconds = self._engine.clock.now() - work.started
-            outcome = evolve(outcome, location=work.location, seconds=seconds, requests=work.requests)
+            outcome = with_row(outcome, work.location, requests=work.requests, seconds=seconds)
             try:
                 send.send_nowait(outcome)  # `send` goes through the loop even if there is room
             except anyio.WouldBlock:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -503,4 +503,10 @@ class Poller:
 
 
 def _host(url: str) -> str | None:
-    return urlsplit(url).hostname
+    return _host_of(url.partition("://")[2].partition("/")[0])
+
+
+@lru_cache(maxsize=64)
+def _host_of(authority: str) -> str | None:
+    """Return the host of a URL; most videos of a service have the same."""
+    return urlsplit(f"//{authority}").hostname
