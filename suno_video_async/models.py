@@ -7,13 +7,13 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NewType, TypeAlias, cast
 
 from attrs import Attribute, field, frozen
 from attrs.validators import instance_of
 
+from suno_video_async._util.cached import cached_property
 from suno_video_async._util.media import first_video
 from suno_video_async.notebook import card
 
