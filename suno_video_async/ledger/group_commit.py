@@ -18,9 +18,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from suno_video_async._util.aio import in_one_thread, run_to_completion
 
@@ -38,18 +38,12 @@ class InThread(Protocol):
         ...
 
 
-@frozen
+@define  # frozen ones take four times as long to make
 class Outcome:
     """What a call has come to: its result, or its error."""
 
     result: Any = None
     error: BaseException | None = None
-
-    def get(self) -> Any:
-        """Return the result, or raise the error."""
-        if self.error is not None:
-            raise self.error
-        return self.result
 
 
 @define(eq=False)
@@ -67,12 +61,17 @@ class Call(Generic[T]):
     _ended: asyncio.Future[None] | None = field(default=None, init=False)
 
     def __await__(self) -> Generator[Any, None, T]:
-        try:
-            yield from self._ends()
-        except asyncio.CancelledError:
-            yield from run_to_completion(self._ends()).__await__()
-            raise
-        return cast("T", cast("Outcome", self.outcome).get())
+        if self.outcome is None:
+            try:
+                yield from self._ends()
+            except asyncio.CancelledError:
+                yield from run_to_completion(self._ends()).__await__()
+                raise
+        outcome: Any = self.outcome  # by now there is one
+        if outcome.error is not None:
+            raise outcome.error
+        result: T = outcome.result
+        return result
 
     def _ends(self) -> asyncio.Future[None]:
         """Return a future that is done at the end; a cancellation of its caller takes it along."""
