@@ -147,7 +147,11 @@ class TaskFeed:
     def publish(self, update: TaskUpdate) -> None:
         """Take a newer state; consumers are woken when the status changed, or the video has come."""
         before, self.latest, self.done = self.latest, update, update.is_final
-        if before is None or _shown(before) != _shown(update):
+        if (
+            before is None
+            or self.done != before.is_final
+            or update.snapshot.raw_status != before.snapshot.raw_status
+        ):
             self._announce()
 
     def fail(self, error: Exception) -> None:
@@ -219,10 +223,6 @@ class _Updates:
 def unchanged(update: TaskUpdate) -> TaskUpdate:
     """Return an update as it is."""
     return update
-
-
-def _shown(update: TaskUpdate) -> tuple[str, bool]:
-    return update.snapshot.raw_status, update.is_final
 
 
 def video_of(snapshot: TaskSnapshot, track: Track | None = None) -> Video:

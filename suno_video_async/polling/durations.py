@@ -41,6 +41,8 @@ _KERNEL = (0.25, 0.5, 0.25)
 #: Bounds of the estimate for a step: an end in it is never certain, and never impossible.
 _MOST_SURE, _LEAST = 0.97, 1e-9
 _SUREST = -math.log1p(-_MOST_SURE)
+#: As many ends as count.
+_MOST_ENDS = 1 / FADING
 #: The weight at which all weights are rescaled, long before they overflow.
 _LARGE = 1e100
 
@@ -190,14 +192,14 @@ class DurationModel:
 
     def curve(self) -> HazardCurve:
         """Return the model as it is now; computed again only after enough observations."""
-        if self._stale * 50 <= min(self.ends, 1 / FADING):
+        if self._stale * 50 <= (min(_MOST_ENDS, self.ends)):
             return self._curve
         self._stale = 0.0
         hazards, total, prior = [0.0], 0.0, PRIOR_WEIGHT * self._weight
         for exposed, ended, chance in zip(self._exposed, self._ended, _PRIOR, strict=True):
             share = (ended + prior * chance) / (exposed + prior)
             hazard = -math.log1p(-share) if share < _MOST_SURE else _SUREST
-            total += max(hazard, _LEAST)
+            total += max(_LEAST, hazard)  # a call of `max` would take as long as the rest
             hazards.append(total)
         self._curve = HazardCurve(hazards)
         self.version += 1

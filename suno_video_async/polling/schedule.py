@@ -545,24 +545,26 @@ class PollSchedule:
         """Return a task's current level by the model, and when it reaches the next one."""
         curve = self.durations.curve()
         longest = curve.longest
-        # Whatever the model says, a task is polled by the time its age has doubled since the last poll.
-        latest = live.born + max(longest, live.seen_age + min(live.seen_age, LONGEST_WAIT))
         if live.due < math.inf:
             at = live.due + STARVED_AFTER * longest
             return (NEAR_CERTAIN, at) if now < at else (URGENT, math.inf)
+        # Whatever the model says, a task is polled by the time its age has doubled since the last poll.
+        seen = live.seen_age
+        latest = live.born + (max(longest, seen + min(seen, LONGEST_WAIT)) if seen else longest)
         if now >= latest:
             return URGENT, math.inf
         if self._called_back:
             return -1, latest
-        level, next_age = self._reached(curve, live.seen_age, now - live.born)
+        level, next_age = self._reached(curve, seen, now - live.born)
         if level == NEAR_CERTAIN:
             live.due = now
             return level, now + STARVED_AFTER * longest
-        return level, min(live.born + next_age, latest)
+        at = live.born + next_age
+        return level, min(latest, at)
 
     def _reached(self, curve: HazardCurve, seen_age: float, age: float) -> tuple[int, float]:
         """Return the level of a task at an age, and the age at which it reaches the next one."""
-        if seen_age == 0.0:  # most tasks: they reach the levels at the same ages, so a review is cheap
+        if not seen_age:  # most tasks: they reach the levels at the same ages, so a review is cheap
             if self._aged_by is not curve:
                 ages = (curve.age_at(hazard) for hazard in _LEVEL_HAZARDS)
                 self._aged_by, self._ages = curve, (*ages, math.inf)
