@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
@@ -238,7 +239,7 @@ class Commands(Queries):
 
     def _inserted(self, db: Connection, rows: Sequence[tuple[object, ...]], run: int) -> Cursor:
         values = [value for row in rows for value in (*row, run)]
-        return db.execute(f"{INSERT} VALUES {', '.join([ONE_ROW] * len(rows))} {UNLESS_THERE}", values)
+        return db.execute(_insert(len(rows)), values)
 
     def _values(self, key: str, track: Track, place: str) -> tuple[Any, ...]:
         """Return the values of the columns `NEW`."""
@@ -502,6 +503,12 @@ class Commands(Queries):
             "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (name, value),
         )
+
+
+@cache
+def _insert(number: int) -> str:
+    """Return the statement that inserts so many rows, of `INSERTED_AT_ONCE` at most, unless they are there."""
+    return f"{INSERT} VALUES {', '.join([ONE_ROW] * number)} {UNLESS_THERE}"
 
 
 def _otherwise(song: Mapping[str, tuple[LedgerRow, int]], key: str, run: int) -> LedgerRow | None:

@@ -161,15 +161,15 @@ def transition_of(end: Video | SunoVideoError, *, now: float) -> Transition | No
         now: Unix seconds, of the client's clock: the task ended then at the latest.
 
     """
+    if isinstance(end, Video):
+        cost, took = micro(end.credits), end.snapshot.took
+        return Transition(state=State.SUCCEEDED, url=end.url, cost=cost, ended=now, took=took)
+    if isinstance(end, TaskFailed):
+        cost, took = micro(end.snapshot.credits), end.snapshot.took
+        return Transition(state=State.FAILED, cost=cost, ended=now, took=took, error=described(end))
     if isinstance(end, NotFoundError | SubmissionUnknown | TaskEndUnknown):
         return Transition(state=State.UNKNOWN, error=described(end))
-    if not isinstance(end, Video | TaskFailed):
-        return None
-    took = end.snapshot.took
-    if isinstance(end, Video):
-        return Transition(state=State.SUCCEEDED, url=end.url, cost=micro(end.credits), ended=now, took=took)
-    cost = micro(end.snapshot.credits)
-    return Transition(state=State.FAILED, cost=cost, ended=now, took=took, error=described(end))
+    return None
 
 
 def described(error: Exception) -> RowError:

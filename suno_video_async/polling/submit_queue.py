@@ -38,6 +38,9 @@ class SubmitQueue:
     def __len__(self) -> int:
         return len(self._interactive) + len(self._bulk)
 
+    def __bool__(self) -> bool:
+        return bool(self._interactive or self._bulk)
+
     async def acquire(self, *, bulk: bool, now: float) -> Granted:
         """Wait for a place; a cancelled waiter leaves the queue, and returns a place that it was already given."""
         queue = self._bulk if bulk else self._interactive
