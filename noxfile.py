@@ -87,7 +87,6 @@ def coverage(session: nox.Session) -> None:
     """Measure the branches that the tests take, without those that only repeat, and hold the gates."""
     install(session)
     ignored = [f"--ignore=tests/{folder}" for folder in REPEATING]
-    session.run("pytest", "--collect-only", "-qq", *ignored, silent=True)  # compiles tests once, not once a worker
     # Not by pytest's option: the package's own pytest plugin is imported before that measures anything.
     session.run("coverage", "run", "-m", "pytest", "-n", "auto", *ignored, env={"COVERAGE_FILE": ".coverage"})
     session.run("coverage", "combine", "--quiet", success_codes=[0, 1])

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import importlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import coverage
+import hypothesis  # noqa: F401  loaded before anything is frozen: it looks for who refers to what it is given
 import pytest
-from blockbuster import BlockBuster, blockbuster_ctx
+from blockbuster import BlockBuster
+from xdist.remote import Producer
+from xdist.scheduler import Scheduling, WorkStealingScheduling
 
+TESTS = Path(__file__).resolve().parent
 #: A project of its own, whose tests are run as such.
 collect_ignore = ["example_project"]
 
@@ -21,10 +28,43 @@ def pytest_configure() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Collect, and keep all that is loaded out of the rounds of the garbage collector: it is there to stay."""
+    gc.disable()
+    try:
+        if [Path(argument).resolve() for argument in session.config.args] == [TESTS]:
+            compile_a_part(**getattr(session.config, "workerinput", {}))
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def compile_a_part(workerid: str = "gw0", workercount: int = 1, **_: object) -> None:
+    """Import all tests in an order of this worker's own: what is not compiled yet is compiled by one of them."""
+    if workercount == 1:
+        return
+    names = [
+        ".".join(path.relative_to(TESTS.parent).with_suffix("").parts) for path in sorted(TESTS.rglob("test_*.py"))
+    ]
+    first = len(names) * int(workerid.removeprefix("gw")) // workercount
+    for name in names[first:] + names[:first]:
+        if not name.startswith("tests.example_project"):
+            with contextlib.suppress(Exception, pytest.skip.Exception):  # collecting it says what is wrong
+                importlib.import_module(name)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Let `-n auto` be two workers a core: half of the time is spent waiting for processes."""
     return 2 * (os.cpu_count() or 1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """Give each worker tests that stand together and share fixtures; one that is done takes some of another's."""
+    return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
 
 
 @pytest.hookimpl(trylast=True)
@@ -43,15 +83,28 @@ def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factor
     monkeypatch.setattr(Path, "home", lambda: tmp_path_factory.mktemp("home"))
 
 
+@pytest.fixture(scope="session")
+def blocking_calls() -> BlockBuster:
+    """Know all blocking calls, and where they are allowed: finding them takes longer than most tests."""
+    blockbuster = BlockBuster("suno_video_async")
+    for name, function in blockbuster.functions.items():
+        if name.startswith("sqlite3."):  # a ledger in memory runs in place; one in a file never does
+            function.can_block_in("suno_video_async/_util/aio.py", {"inline", "in_place"})
+        for drawing in ("_needed", "_draw"):  # an import, and writes to a terminal
+            function.can_block_in("suno_video_async/progress.py", drawing)
+    return blockbuster
+
+
 @pytest.fixture(autouse=True)
-def no_blocking_calls() -> Iterator[BlockBuster]:
+def no_blocking_calls(blocking_calls: BlockBuster) -> Iterator[BlockBuster]:
     """Fail where library code blocks the event loop."""
-    with blockbuster_ctx("suno_video_async") as blockbuster:
-        for name, function in blockbuster.functions.items():
-            if name.startswith("sqlite3."):  # a ledger in memory runs in place; one in a file never does
-                function.can_block_in("suno_video_async/_util/aio.py", {"inline", "in_place"})
-            for drawing in ("_needed", "_draw"):  # an import, and writes to a terminal
-                function.can_block_in("suno_video_async/progress.py", drawing)
+    allowed = {name: [*function.can_block_functions] for name, function in blocking_calls.functions.items()}
+    blocking_calls.activate()
+    try:
         if coverage.Coverage.current() is not None:  # which takes a lock of its own, as if the measured line did
-            blockbuster.functions["threading.Lock.acquire"].deactivate()
-        yield blockbuster
+            blocking_calls.functions["threading.Lock.acquire"].deactivate()
+        yield blocking_calls
+    finally:
+        blocking_calls.deactivate()
+        for name, function in blocking_calls.functions.items():
+            function.can_block_functions[:] = allowed[name]

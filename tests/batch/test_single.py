@@ -295,10 +295,7 @@ def test_nothing_is_kept_of_tasks_that_no_caller_keeps() -> None:
         return counts
 
     gc.freeze()  # only what is made from here on is looked at
-    try:
-        counts = run_virtual(main())
-    finally:
-        gc.unfreeze()
+    counts = run_virtual(main())
     assert counts[-1] <= counts[9]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +15,8 @@ def no_blocking_calls() -> None:
     """Let the ledger be used in place: in virtual time there is no thread to go to."""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def quick_rounds_of_the_garbage_collector() -> Iterator[None]:
     with cheap_garbage():
         yield
+    gc.freeze()  # as it was for the other tests
