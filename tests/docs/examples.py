@@ -17,10 +17,11 @@ import contextlib
 import fnmatch
 import io
 import os
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -114,23 +115,35 @@ def _caption(example: Example) -> str | None:
     return options.get("caption")
 
 
-def commands(folder: Path) -> Path:
-    """Return a folder of commands that are those of this checkout, installed or not."""
+def commands(folder: Path, forked: Sequence[str]) -> Path:
+    """Return a folder of commands that are those of this checkout, installed or not.
+
+    Args:
+        folder: where to make them.
+        forked: the words that run Python as a fork that has imported the package; without them, it is started.
+
+    """
     folder.mkdir()
-    for name, module in {"python": "", "suno-video": "-m suno_video_async"}.items():
+    start = shlex.join(forked or [sys.executable])
+    scripts = {
+        # Modules, such as pytest, may have to be there before the package is imported.
+        "python": f'case "$1" in -*) exec "{sys.executable}" "$@";; *) exec {start} "$@";; esac',
+        "suno-video": f'exec {start} -m suno_video_async "$@"',
+    }
+    for name, script in scripts.items():
         command = folder / name
-        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n', encoding="utf-8")
+        command.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
         command.chmod(0o755)
     return folder
 
 
-def environment(home: Path, url: str, api_key: str) -> dict[str, str]:
+def environment(home: Path, url: str, api_key: str, forked: Sequence[str] = ()) -> dict[str, str]:
     """Return the environment of shell blocks, with nothing of the user's own."""
     kept = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TMPDIR") if name in os.environ}
     return {
         **kept,
         "HOME": str(home),
-        "PATH": f"{commands(home / 'bin')}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{commands(home / 'bin', forked)}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "PYTHONUTF8": "1",
         "CRUN_BASE_URL": url,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from unittest import SkipTest
 
+import coverage
 import pytest
 from sybil.example import SybilFailure
 
@@ -17,6 +18,7 @@ from suno_video_async import SystemClock, client
 from suno_video_async.observability.log import logger
 from suno_video_async.testing import VideoServer, serve
 from tests.docs.examples import ROOT, Runner, environment
+from tests.support.forking import forking
 
 SCALE = 50.0
 README = ROOT / "README.md"
@@ -48,8 +50,18 @@ def server() -> Iterator[VideoServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[str]]:
+    """Return what runs Python as a fork; nothing if each process is measured from its start."""
+    if coverage.Coverage.current() is not None:
+        yield ()
+        return
+    with forking(tmp_path_factory.mktemp("forking")) as forked:
+        yield forked
+
+
 @pytest.fixture
-def run(server: VideoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
+def run(server: VideoServer, forked: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """A runner in a folder of its own, its key and base URL in the environment."""
     home, folder = tmp_path / "home", tmp_path / "work"
     home.mkdir()
@@ -60,7 +72,7 @@ def run(server: VideoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("CRUN_BASE_URL", server.url)
     monkeypatch.setenv("CRUN_API_KEY", server.api_key)
     monkeypatch.setattr(client, "SystemClock", partial(SystemClock, SCALE))
-    return Runner(folder, environment(home, server.url, server.api_key))
+    return Runner(folder, environment(home, server.url, server.api_key, forked))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
