@@ -9,13 +9,16 @@ import os
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import coverage
 import hypothesis  # noqa: F401  loaded before anything is frozen: it looks for who refers to what it is given
 import pytest
 from blockbuster import BlockBuster
-from xdist.remote import Producer
-from xdist.scheduler import Scheduling, WorkStealingScheduling
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
 
 TESTS = Path(__file__).resolve().parent
 #: A project of its own, whose tests are run as such.
@@ -64,6 +67,8 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
     """Give each worker tests that stand together and share fixtures; one that is done takes some of another's."""
+    from xdist.scheduler import WorkStealingScheduling  # noqa: PLC0415  workers have no use for it
+
     return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
 
 

@@ -29,7 +29,7 @@ def _render(*arguments: str | Path) -> tuple[int, list[dict[str, object]]]:
 def songs(tmp_path: Path) -> Path:
     """Two songs."""
     for name in ("one", "two"):
-        folder = write_song(tmp_path / "songs" / "album" / name)
+        folder = write_song(tmp_path / "songs" / "album" / name, cover=True)
         (folder / "lyrics.lrc").write_text("[00:00.20]la")
     return tmp_path / "songs"
 
@@ -37,6 +37,7 @@ def songs(tmp_path: Path) -> Path:
 def test_every_song_becomes_a_video_and_none_is_made_twice(songs: Path, tmp_path: Path) -> None:
     """Run again, what is there and was made of the same input is left alone; what has changed is made again."""
     videos = tmp_path / "videos"
+    (songs / "album" / "two" / "cover.png").unlink()  # one is drawn
     code, lines = _render(songs, "--output-dir", videos)
     assert code == 0
     assert {(line["suno_id"], line["state"]) for line in lines} == {("one", "done"), ("two", "done")}

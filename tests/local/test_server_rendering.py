@@ -38,7 +38,7 @@ def songs(tmp_path: Path) -> Path:
     """A library of one short song and one that takes its time."""
     for name, seconds in (("short", 1), ("long", 600)):
         folder = tmp_path / "songs" / "m1" / name
-        write_song(folder, seconds=seconds)
+        write_song(folder, seconds=seconds, cover=True)
         (folder / "lyrics.lrc").write_text("[00:00.10]A line\n[00:00.50]Another line\n")
     return tmp_path / "songs"
 
@@ -67,6 +67,7 @@ async def ended(server: LocalServer, status: str) -> list[dict[str, Any]]:
 
 async def test_a_song_becomes_a_video(songs: Path, tmp_path: Path) -> None:
     """A track of the library is rendered, can be fetched in parts, and so can its audio and cover."""
+    (songs / "m1" / "short" / "cover.png").unlink()  # one is drawn
     async with (
         rendering(songs) as server,
         aiohttp.ClientSession(server.url, headers={"x-api-key": server.api_key}) as session,
