@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from attrs import define, evolve
 
@@ -33,8 +33,10 @@ UNLESS_THERE = "ON CONFLICT (key) DO NOTHING"
 OTHERWISE = """(SELECT MIN(o.id) FROM rows o
     WHERE o.suno_id = r.suno_id AND o.task_id = r.task_id AND o.id != r.id
     AND o.state NOT IN ('planned', 'refused'))"""
-#: All rows of a song.
-OF_SONG = f"SELECT r.key, r.run, {COLUMNS} {FROM} WHERE r.suno_id = ? AND r.task_id = ? ORDER BY r.id"
+#: A track's row, and the first one of its song under another author or brand that is bought, or will be in a run.
+CLAIMED = f"""SELECT r.key, r.run, {COLUMNS} {FROM} WHERE r.suno_id = ? AND r.task_id = ?
+    AND (r.key = ? OR r.state NOT IN ('planned', 'refused') OR (r.state = 'planned' AND r.run = ?))
+    ORDER BY r.key = ? DESC, r.id LIMIT 2"""
 
 #: Begins a row that is as it is known, unless its song is bought under another author or brand.
 BEGIN_ROW = """UPDATE rows SET state = 'submitting', attempt = ?, reserved = ?, since = ?
@@ -45,7 +47,6 @@ BEGIN_ROW = """UPDATE rows SET state = 'submitting', attempt = ?, reserved = ?, 
 MOVE_ROW = """UPDATE rows SET state = ?, url = COALESCE(?, url), path = COALESCE(?, path),
     sha256 = COALESCE(?, sha256), cost = ?, reserved = ?, failures = ?, error = ?
     WHERE id = ? AND state = ? AND attempt = ? AND cost = ? AND reserved = ? AND failures = ?"""
-# `str` of a state is its word; `value` takes five times as long.
 #: Only the run moves a row on from these, and nothing else of it changes meanwhile but what `MOVE_ROW` compares.
 _RUNS = frozenset({State.SUBMITTING, State.SUBMITTED})
 
@@ -169,8 +170,8 @@ class Commands(Queries):
         """Find or make the row of a track."""
         run, key = run or self._run, track.key
         with self._transaction() as db:
-            song = self._song(db, track, key)
-            if key not in song:
+            known, changed = self._claimed(db, track, key, run)
+            if known is None:
                 values = self._values(key, track, location)
                 inserted = self._inserted(db, [values], run)
                 if inserted.rowcount:
@@ -182,9 +183,9 @@ class Commands(Queries):
                         location=place,
                         since=since,
                     )
-                    return Claim(row=row, changed=_otherwise(song, key, run))
-                song = self._song(db, track, key)  # it is being loaded at this very moment
-            (row, last_run), changed = song[key], _otherwise(song, key, run)
+                    return Claim(row=row, changed=changed)
+                known, changed = self._claimed(db, track, key, run)  # it is being loaded at this very moment
+            row, last_run = cast("tuple[LedgerRow, int]", known)
             if last_run == run:
                 return Claim(row=row, repeated=True, changed=changed)
             place = _printable(location)
@@ -195,14 +196,21 @@ class Commands(Queries):
             return Claim(row=evolve(row, location=place), changed=changed)
 
     @staticmethod
-    def _song(db: Connection, track: Track, key: str) -> Mapping[str, tuple[LedgerRow, int]]:
-        """Return the rows of a track's song by their keys, in their order, each with the run that named it last.
+    def _claimed(
+        db: Connection, track: Track, key: str, run: int
+    ) -> tuple[tuple[LedgerRow, int] | None, LedgerRow | None]:
+        """Return a track's row with the run that named it last, and the row of its song in `CLAIMED`.
 
-        The track's own row has the track as the catalog has it now: the ledger may hold other columns of an
-        earlier one.
+        The track is as the catalog has it now: the ledger may hold other columns of an earlier one.
         """
-        found = db.execute(OF_SONG, (track.suno_id, track.task_id)).fetchall()
-        return {other: (row_of(kept, track if other == key else None), run) for other, run, *kept in found}
+        known, otherwise = None, None
+        values = (track.suno_id, track.task_id, key, run, key)
+        for found, last_run, *kept in db.execute(CLAIMED, values).fetchall():
+            if found == key:
+                known = row_of(kept, track), last_run
+            else:
+                otherwise = otherwise or row_of(kept)
+        return known, otherwise
 
     def _new_id(self, db: Connection, inserted: Cursor, key: str) -> int:  # noqa: ARG002  it knows it in SQLite
         """Return the number of the row that a statement has inserted."""
@@ -509,15 +517,6 @@ class Commands(Queries):
 def _insert(number: int) -> str:
     """Return the statement that inserts so many rows, of `INSERTED_AT_ONCE` at most, unless they are there."""
     return f"{INSERT} VALUES {', '.join([ONE_ROW] * number)} {UNLESS_THERE}"
-
-
-def _otherwise(song: Mapping[str, tuple[LedgerRow, int]], key: str, run: int) -> LedgerRow | None:
-    """Return the row of a song under another author or brand that is bought, or will be in a run."""
-    for other, (row, last_run) in song.items():
-        is_to_be_bought = row.state is State.PLANNED and last_run == run
-        if other != key and (is_to_be_bought or row.state not in {State.PLANNED, State.REFUSED}):
-            return row
-    return None
 
 
 def _columns_of(track: Track) -> str:

@@ -192,14 +192,14 @@ class DurationModel:
 
     def curve(self) -> HazardCurve:
         """Return the model as it is now; computed again only after enough observations."""
-        if self._stale * 50 <= (min(_MOST_ENDS, self.ends)):
+        if self._stale * 50 <= min(self.ends, _MOST_ENDS):
             return self._curve
         self._stale = 0.0
         hazards, total, prior = [0.0], 0.0, PRIOR_WEIGHT * self._weight
         for exposed, ended, chance in zip(self._exposed, self._ended, _PRIOR, strict=True):
             share = (ended + prior * chance) / (exposed + prior)
             hazard = -math.log1p(-share) if share < _MOST_SURE else _SUREST
-            total += max(_LEAST, hazard)  # a call of `max` would take as long as the rest
+            total += max(hazard, _LEAST)
             hazards.append(total)
         self._curve = HazardCurve(hazards)
         self.version += 1

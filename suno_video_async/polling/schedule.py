@@ -559,8 +559,7 @@ class PollSchedule:
         if level == NEAR_CERTAIN:
             live.due = now
             return level, now + STARVED_AFTER * longest
-        at = live.born + next_age
-        return level, min(latest, at)
+        return level, min(live.born + next_age, latest)
 
     def _reached(self, curve: HazardCurve, seen_age: float, age: float) -> tuple[int, float]:
         """Return the level of a task at an age, and the age at which it reaches the next one."""

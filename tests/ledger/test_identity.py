@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from suno_video_async.errors import AlreadyBoughtError
-from suno_video_async.ledger.model import Transition
+from suno_video_async.ledger import commands
+from suno_video_async.ledger.model import LedgerRow, Transition
+from suno_video_async.ledger.queries import row_of
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
+from suno_video_async.models import Track
 from tests.ledger.support import opened, row_in, track
 
 NFC, NFD = "Zo\u00eb", "Zoe\u0308"
@@ -83,6 +88,23 @@ def test_a_changed_brand_within_a_run(memory: SqliteLedger) -> None:
     found = memory.claim(track(brand="Umbrella"), location="").changed
     assert found is not None
     assert found.track.brand == "Acme"
+
+
+def test_a_song_under_many_brands_costs_no_more(memory: SqliteLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of its rows, a track's own is read, and the first of the others."""
+    read = list[str]()
+
+    def counted(kept: Sequence[Any], track: Track | None = None) -> LedgerRow:
+        row = row_of(kept, track)
+        read.append(row.track.brand or "")
+        return row
+
+    first = memory.claim(track(brand="b0"), location="").row
+    for number in range(1, 10):
+        memory.claim(track(brand=f"b{number}"), location="")
+    monkeypatch.setattr(commands, "row_of", counted)
+    assert memory.claim(track(brand="b9"), location="").changed == first
+    assert sorted(read) == ["b0", "b9"]
 
 
 def test_songs_of_other_tasks_are_no_change(memory: SqliteLedger) -> None:
