@@ -16,8 +16,10 @@ import aiohttp
 import pytest
 
 from suno_video_async import (
+    ClientClosedError,
     ConfigurationError,
     Hooks,
+    RateLimit,
     RetryPolicy,
     SunoVideoClient,
     SunoVideoError,
@@ -263,6 +265,27 @@ async def test_a_connection_that_fails(how: str, call: Call, tmp_path: Path, rec
     gc.collect()
     assert "Error" in text
     assert_no_key(text)
+    assert_no_key(records.text.getvalue())
+
+
+@pytest.mark.parametrize("rate", [None, RateLimit(20, per=10)], ids=["no window", "window"])
+async def test_a_read_that_the_end_of_the_client_cuts_short(rate: RateLimit | None, records: Records) -> None:
+    """Its error has no cancellation as its context, whose frames hold the request's headers."""
+    arrived = asyncio.Event()
+
+    async def hangs(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await reader.read()
+
+    async with raw_server(hangs) as server:
+        client = SunoVideoClient(api_key=KEY, base_url=server.url, rate=rate)
+        async with client:
+            asked = asyncio.ensure_future(client.status(VideoTaskId("v1")))
+            await arrived.wait()
+        with pytest.raises(ClientClosedError) as caught:
+            await asked
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    assert_no_key(shown(caught.value))
     assert_no_key(records.text.getvalue())
 
 

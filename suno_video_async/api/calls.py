@@ -348,9 +348,8 @@ class Calls:
             self._note_refusal(request.operation, refusal)
             raise
         except asyncio.CancelledError:
-            if self._cut and task.uncancel() <= cancellations:
-                raise self._cut_short(request) from None
-            raise
+            if not self._cut or task.uncancel() > cancellations:
+                raise
         else:
             answered = True
             return value
@@ -363,6 +362,8 @@ class Calls:
                 self._report_limits(found)
             self._sending.discard(task)
             self._ended.set()
+        # Raised out here: the cancellation would stay attached as its context, and its frames hold the headers.
+        raise self._cut_short(request)
 
     def _report_limits(self, found: LimitsFound) -> None:
         """Report the limits that were found, if they have changed and no higher one is being tried."""

@@ -53,6 +53,7 @@ MAX_REASON = 200
 #: The headers of an answer that mean something here.
 FACTS = (hdrs.CONTENT_TYPE, hdrs.DATE, hdrs.RETRY_AFTER)
 API_KEY = istr("x-api-key")
+JSON = "application/json"
 #: The other headers of each request.
 HEADERS: Mapping[istr, str] = {hdrs.USER_AGENT: USER_AGENT, hdrs.ACCEPT_ENCODING: "identity"}
 #: What a gateway or a proxy says while the server behind it is away.
@@ -262,12 +263,11 @@ class AiohttpTransport:
         rarest = min(self._lowered, key=_BY_RARITY.find, default=0)
         self._rarest = (bytes([rarest]), bytes([rarest]).upper())
         self._known_facts = lru_cache(maxsize=8)(self._read_facts)  # most answers of a second have the same
-        # In the form that aiohttp needs, and without what the session itself adds.
-        self._headers = CIMultiDict[str](
-            (name, value)
-            for name, value in ((API_KEY, api_key), *HEADERS.items())
-            if session.headers.get(name) != value
-        )
+        is_ours = session.headers == HEADERS and not session.skip_auto_headers
+        # In the form that aiohttp needs, and without what `make_session` and a body's type add. Other sessions may
+        # have headers of their own, and get more of them later.
+        self._headers = CIMultiDict[str]({API_KEY: api_key, **({} if is_ours else HEADERS)})
+        self._post_headers = CIMultiDict[str](self._headers, **({} if is_ours else {hdrs.CONTENT_TYPE: JSON}))
         self._deadlines = _Deadlines(timeout.total)
         self._timeout = aiohttp.ClientTimeout(total=None, connect=timeout.connect)
         self._session = session
@@ -301,7 +301,7 @@ class AiohttpTransport:
                     request.method,
                     self._known_url(request.target),
                     data=body,
-                    headers=self._headers,
+                    headers=self._headers if body is None else self._post_headers,
                     timeout=self._timeout,
                     proxy=self._proxy,
                     middlewares=self._middlewares,
@@ -380,7 +380,7 @@ class _Body(BytesPayload):
     begun = held_back = False
 
     def __init__(self, value: bytes, may_send: Callable[[], bool] = lambda: True) -> None:
-        super().__init__(value, content_type="application/json")
+        super().__init__(value, content_type=JSON)
         self._may_send = may_send
 
     async def write(self, writer: AbstractStreamWriter) -> None:

@@ -64,6 +64,29 @@ async def test_one_request_one_answer() -> None:
     assert f"User-Agent: suno-video-async/{__version__}\r\n" in head
 
 
+@pytest.mark.parametrize("own", ["none", "headers", "skipped", "later"])
+async def test_headers_of_a_users_session_change_nothing(own: str) -> None:
+    """A request has each of the library's headers once, whatever its session was made with or is told later."""
+    others = {"Content-Type": "text/plain", "User-Agent": "theirs", "Accept-Encoding": "br", "x-api-key": "theirs"}
+    given = others if own == "headers" else None
+    skipped = others if own == "skipped" else None
+    async with (
+        raw_server(says(http(b"{}"))) as server,
+        aiohttp.ClientSession(headers=given, skip_auto_headers=skipped) as session,
+    ):
+        transport = AiohttpTransport(server.url, KEY, timeout=Timeout(connect=30, total=60), session=session)
+        if own == "later":
+            session.headers.update(others)
+        await transport.send(CREATE)
+    lines = server.heads[0].decode().lower().split("\r\n")
+    assert sorted(line for line in lines if line.partition(":")[0] in {name.lower() for name in others}) == [
+        "accept-encoding: identity",
+        "content-type: application/json",
+        f"user-agent: suno-video-async/{__version__}".lower(),
+        f"x-api-key: {KEY}".lower(),
+    ]
+
+
 async def test_no_byte_leaves_when_it_is_not_certain_any_more_that_one_may() -> None:
     """It is asked once the connection is up, whatever time that took; a read costs nothing."""
     async with raw_server(says(http(b"{}"))) as server, make_session() as session:
