@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -30,7 +31,9 @@ _TIMED = "import time; began = time.process_time(); {}\nprint(time.process_time(
 def seconds(statement: str) -> float:
     """Return how long an import takes in a process of its own."""
     command = [sys.executable, "-c", _TIMED.format(statement)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    # What is not compiled yet is kept by the first process, or each of them would compile it again.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    return float(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
 
 
 def compare(statement: str, pairs: int) -> dict[str, float]:

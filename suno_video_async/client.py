@@ -19,10 +19,10 @@ from suno_video_async.clock import Clock, SystemClock
 from suno_video_async.config import Settings, find_proxies
 from suno_video_async.download.filenames import DEFAULT_TEMPLATE
 from suno_video_async.errors import CatalogError, ClientClosedError, ConfigurationError
-from suno_video_async.hooks import Hooks, checked_hooks
 from suno_video_async.ledger.address import as_ledger, sealed
 from suno_video_async.ledger.decision import Buying
 from suno_video_async.models import (
+    DEFAULT_RATE,
     DEFAULT_TASK_TIMEOUT,
     UNKNOWN_GRACE,
     Estimate,
@@ -40,8 +40,6 @@ from suno_video_async.models import (
     music_task_id,
     video_task_id,
 )
-from suno_video_async.observability.reporter import Reporter
-from suno_video_async.ratelimit.limiter import DEFAULT_RATE, GivenRate, Limiter, LimiterStatistics, RateLimiter
 from suno_video_async.task import VideoTask
 
 if TYPE_CHECKING:  # imported when a client opens: half of what an import would cost
@@ -55,9 +53,11 @@ if TYPE_CHECKING:  # imported when a client opens: half of what an import would 
     from suno_video_async.callbacks import CallbackReceiver
     from suno_video_async.download.partial import Saved
     from suno_video_async.engine import Engine
+    from suno_video_async.hooks import Hooks
     from suno_video_async.ledger.address import LedgerPlace
     from suno_video_async.ledger.model import NoLedger
     from suno_video_async.polling.forecast import Forecast
+    from suno_video_async.ratelimit.limiter import GivenRate, LimiterStatistics, RateLimiter
 
 #: The most unfinished videos if their number is found: more would only take memory.
 AUTO_IN_FLIGHT = 2000
@@ -161,7 +161,11 @@ class SunoVideoClient:
         if session is not None and (proxy or ca_file is not None):
             raise ConfigurationError("proxy and ca_file are for the client's own session: set them on yours")
         proxies = find_proxies(proxy) if session is None else _proxies_of(session)
-        from suno_video_async.engine import ClientOptions  # noqa: PLC0415  most of the package is behind it
+        # Most of the package is behind these.
+        from suno_video_async.engine import ClientOptions  # noqa: PLC0415
+        from suno_video_async.hooks import checked_hooks  # noqa: PLC0415
+        from suno_video_async.observability.reporter import Reporter  # noqa: PLC0415
+        from suno_video_async.ratelimit.limiter import Limiter  # noqa: PLC0415
 
         self.clock: Clock = clock or SystemClock()
         self.max_in_flight = max_in_flight

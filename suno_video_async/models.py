@@ -423,6 +423,10 @@ class RateLimit:
             raise ValueError(f"a rate is REQUESTS/SECONDS, such as 20/10, not {text!r}") from None
 
 
+#: What the API allows one key (seen by several clients; an assumption of ours).
+DEFAULT_RATE = RateLimit(20, 10.0)
+
+
 @frozen(kw_only=True)
 class LimitsFound:
     """The limits of a key, as far as they were found by being refused; None for one that was not.

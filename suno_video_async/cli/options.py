@@ -30,8 +30,8 @@ from suno_video_async.download.filenames import DEFAULT_TEMPLATE
 from suno_video_async.download.places import Folder, folder_of
 from suno_video_async.errors import MissingExtraError
 from suno_video_async.hooks import Hooks
-from suno_video_async.models import DEFAULT_TASK_TIMEOUT, RetryPolicy, Timeout
-from suno_video_async.ratelimit.limiter import DEFAULT_RATE, GivenRate, RateLimiter
+from suno_video_async.models import DEFAULT_RATE, DEFAULT_TASK_TIMEOUT, RetryPolicy, Timeout
+from suno_video_async.ratelimit.limiter import GivenRate, RateLimiter
 
 if TYPE_CHECKING:
     from suno_video_async.cli.probe import Route

@@ -20,8 +20,8 @@ from suno_video_async._util.toml import check_fields, load_tables
 from suno_video_async.config import check_base_url, names_in
 from suno_video_async.errors import ConfigurationError
 from suno_video_async.ledger.address import is_name
-from suno_video_async.models import RateLimit
-from suno_video_async.ratelimit.limiter import DEFAULT_RATE, GivenRate
+from suno_video_async.models import DEFAULT_RATE, RateLimit
+from suno_video_async.ratelimit.limiter import GivenRate
 
 _HOW = 'name where the key is, as api_key_env = "CRUN_API_KEY_1" or api_key_file = "/run/secrets/crun-1"'
 

@@ -24,12 +24,10 @@ from typing import Literal, Protocol, TypeAlias
 from attrs import define, field, frozen
 
 from suno_video_async.clock import TICK, Clock, SystemClock, TimerHandle
-from suno_video_async.models import LimitsFound, RateLimit
+from suno_video_async.models import DEFAULT_RATE, LimitsFound, RateLimit
 from suno_video_async.ratelimit.adaptive import AdaptiveCap, AdaptiveWindow, Ticket, learn
 from suno_video_async.ratelimit.brake import Brake
 
-#: What the API allows one key (seen by several clients; an assumption of ours).
-DEFAULT_RATE = RateLimit(20, 10.0)
 #: A window's size; "auto" finds it, None is no bound.
 GivenRate: TypeAlias = "RateLimit | Literal['auto'] | None"
 

@@ -25,11 +25,11 @@ from suno_video_async._util.aio import RunBlocking, in_one_thread, run_to_comple
 from suno_video_async._util.filesystem import boot_id, create_private, network_file_system
 from suno_video_async.clock import TICK, Clock, SystemClock, TimerHandle
 from suno_video_async.errors import ClientClosedError, ConfigurationError, LedgerError
-from suno_video_async.models import LimitsFound, RateLimit
+from suno_video_async.models import DEFAULT_RATE, LimitsFound, RateLimit
 from suno_video_async.ratelimit.adaptive import AdaptiveCap
 from suno_video_async.ratelimit.brake import Brake
 from suno_video_async.ratelimit.lanes import LaneWindows
-from suno_video_async.ratelimit.limiter import DEFAULT_RATE, Lane, LimiterStatistics, Place
+from suno_video_async.ratelimit.limiter import Lane, LimiterStatistics, Place
 from suno_video_async.ratelimit.window import (
     LONGEST_PAUSE,
     PLACE_LEASE,

@@ -18,10 +18,9 @@ from suno_video_async.cli.doctor.machine import Check, fail, ok, skip, warn
 from suno_video_async.cli.probe import Route, connect, failure
 from suno_video_async.config import Settings
 from suno_video_async.errors import ConfigurationError, RateLimitError, SunoVideoError
-from suno_video_async.models import RateLimit, Timeout
+from suno_video_async.models import DEFAULT_RATE, RateLimit, Timeout
 from suno_video_async.protocol import codec
 from suno_video_async.protocol.codec import Answer
-from suno_video_async.ratelimit.limiter import DEFAULT_RATE
 
 #: Seconds by which the clocks may differ: the server's `Date` has whole seconds, and the network adds latency.
 TOLERATED = 5.0
