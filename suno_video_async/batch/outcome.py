@@ -96,7 +96,7 @@ def with_row(outcome: Outcome, location: str, *, requests: int, seconds: float) 
         video_task_id=outcome.video_task_id,
         url=outcome.url,
         path=outcome.path,
-        uri=outcome._uri,  # the property would ask for the working directory, on the event loop
+        uri=outcome._uri,  # pyright: ignore[reportPrivateUsage]  the property would ask for the working directory, on the event loop
         sha256=outcome.sha256,
         credits=outcome.credits,
         requests=requests,
