@@ -283,7 +283,11 @@ class AiohttpTransport:
 
     async def send(self, request: Request) -> Answer:
         """Send once and return the whole answer."""
-        outcome = await self._exchange(request)
+        try:
+            outcome = await self._exchange(request)
+        except BaseException as cut:  # such as a cancellation, which others may log
+            cut.__traceback__ = None
+            raise
         if isinstance(outcome, TransportError):
             # Raised out here: the frames below hold the request's headers and the whole answer, and so would the
             # error's traceback; aiohttp's errors hold them, too, and would stay attached as its context.
