@@ -10,8 +10,8 @@ import pytest
 
 from suno_video_async.errors import AlreadyBoughtError
 from suno_video_async.ledger import commands
-from suno_video_async.ledger.model import LedgerRow, Transition
-from suno_video_async.ledger.queries import row_of
+from suno_video_async.ledger.model import LedgerRow, Transition, all_rows
+from suno_video_async.ledger.queries import Connection, row_of
 from suno_video_async.ledger.sqlite import SqliteLedger
 from suno_video_async.ledger.states import State
 from suno_video_async.models import Track
@@ -105,6 +105,25 @@ def test_a_song_under_many_brands_costs_no_more(memory: SqliteLedger, monkeypatc
     monkeypatch.setattr(commands, "row_of", counted)
     assert memory.claim(track(brand="b9"), location="").changed == first
     assert sorted(read) == ["b0", "b9"]
+
+
+def test_a_track_that_is_loaded_while_it_is_claimed(memory: SqliteLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process has committed its row since it was looked for: that one is claimed."""
+    one, looked_for = track(), memory._claimed
+    loaded = memory._values(one.key, one, "loaded")
+
+    def then_loaded(db: Connection, *what: Any) -> Any:
+        found = looked_for(db, *what)
+        memory._inserted(db, [loaded], 0)  # changes nothing from the second time on
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "_claimed", then_loaded)
+        claim = memory.claim(one, location="row 1")
+    assert not claim.repeated
+    assert memory.row(claim.row.id) == claim.row
+    assert memory.claim(one, location="").repeated
+    assert [row.location for row in all_rows(memory)] == ["row 1"]
 
 
 def test_songs_of_other_tasks_are_no_change(memory: SqliteLedger) -> None:

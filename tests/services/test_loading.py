@@ -83,6 +83,34 @@ def test_a_ledger_is_loaded_while_another_process_holds_it(
     assert not ledger.has_unclaimed()
 
 
+@pytest.mark.parametrize("is_loaded", [True, False], ids=["committed", "rolled back"])
+def test_a_track_is_claimed_while_it_is_being_loaded(
+    database: str, address: str, ledger: PostgresLedger, tracks: list[Track], *, is_loaded: bool
+) -> None:
+    """The claim waits for the transaction that has its row, and there is one row whatever becomes of that."""
+    one, schema = tracks[0], ledger._schema
+    waits = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE wait_event = 'transactionid')"
+    with (
+        ThreadPoolExecutor(1) as thread,
+        psycopg.connect(database, autocommit=True) as watching,
+        psycopg.connect(database) as loading,
+    ):
+        loading.execute(
+            f'INSERT INTO "{schema}".rows (key, task_id, suno_id, author, brand, extra, place, since, run, state)'
+            " VALUES (%s, %s, %s, '', '', '{}', 'loaded', 0, 0, 'planned')",
+            (one.key, one.task_id, one.suno_id),
+        )
+        claimed = thread.submit(ledger.claim, one, location="row 1")
+        while not claimed.done() and watching.execute(waits).fetchone() != (True,):
+            pass
+        assert not claimed.done()
+        loading.commit() if is_loaded else loading.rollback()
+        claim = claimed.result()
+    assert (claim.repeated, claim.row.location) == (False, "row 1")
+    assert [(row.id, row.location) for row in all_rows(ledger)] == [(claim.row.id, "row 1")]
+    assert ledger.claim(one, location="").repeated
+
+
 def test_a_ledger_that_was_only_loaded_is_of_the_key_that_opens_it_first(
     address: str, tracks: list[Track]
 ) -> None:
