@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from types import SimpleNamespace
 
-import aiohttp
 import pytest
 from attrs import define, field, frozen
 
 from suno_video_async import NO_LEDGER, Conversion, SunoVideoClient, SystemClock, Track
-from suno_video_async.api.transport import make_session
 from suno_video_async.local import Fault, LocalServer
-from suno_video_async.ratelimit.brake import LIMIT
+from suno_video_async.ratelimit.brake import LIMIT, Brake
 
 #: Model seconds in a real one: ten seconds of an outage are still many times a trip over the loopback.
 SCALE = 60.0
@@ -34,8 +30,8 @@ class Result:
 
     Attributes:
         states: how many rows ended in each state.
-        in_flight: CreateTasks in flight when the client could first see the outage.
-        sent: CreateTasks that were sent.
+        in_flight: CreateTasks in flight when the client first saw the outage.
+        sent: CreateTasks that arrived.
         charged: tracks that the server charged.
         twice: those that it charged more than once.
         most: requests in the fullest window.
@@ -53,64 +49,42 @@ class Result:
 
 
 @define(eq=False)
-class Trace:
-    """Notes from when to when each CreateTask was in flight, in real seconds of the loop.
+class Books:
+    """What the brake of a client says.
 
     Attributes:
-        spans: the begin and the end of each.
-        seen: when the first of them ended in another way than with an answer of the API: that closes the brake.
+        brake: the brake.
+        in_flight: CreateTasks that were being sent, or had the right to be, when it first closed.
 
     """
 
-    spans: list[list[float]] = field(factory=list[list[float]])
-    seen: float = float("inf")
+    brake: Brake
+    in_flight: int = field(default=0, init=False)
 
-    def config(self) -> aiohttp.TraceConfig:
-        """Return what a session calls."""
-        config = aiohttp.TraceConfig()
+    def __attrs_post_init__(self) -> None:
+        self.brake.listeners[self._changed] = None
 
-        async def begin(_: object, request: SimpleNamespace, at: aiohttp.TraceRequestStartParams) -> None:
-            request.span = [asyncio.get_running_loop().time(), float("inf")]
-            request.creates = at.url.name == "CreateTask"
-            if request.creates:
-                self.spans.append(request.span)
-
-        async def end(_: object, request: SimpleNamespace, at: object) -> None:
-            request.span[1] = asyncio.get_running_loop().time()
-            answered = isinstance(at, aiohttp.TraceRequestEndParams) and at.response.status == 200
-            if request.creates and not answered:
-                self.seen = min(self.seen, request.span[1])
-
-        config.on_request_start.append(begin)
-        config.on_request_end.append(end)
-        config.on_request_exception.append(end)
-        config.freeze()
-        return config
-
-    def in_flight(self) -> int:
-        """Return how many were in flight when the outage was seen, with one that showed it."""
-        return sum(begun <= self.seen <= ended for begun, ended in self.spans)
+    def _changed(self) -> None:
+        if self.brake.closings and not self.in_flight:
+            self.in_flight = self.brake.sending + 1  # with the one that closed it
 
 
 async def outage(kind: str, start: float, seconds: float, *, rows: int) -> Result:
     """Convert a catalog over the loopback, through an outage."""
     faults = [Fault(on=on, kind=what, during=(start, start + seconds)) for on, what in KINDS[kind]]
     faults.append(SLOW)
-    trace = Trace()
-    session = make_session()
-    session.trace_configs.append(trace.config())
-    async with LocalServer(render_seconds=20.0, time_scale=SCALE, faults=faults) as server, session:
-        clock = SystemClock(SCALE)
-        client = SunoVideoClient(api_key=server.api_key, base_url=server.url, clock=clock, session=session)
+    async with LocalServer(render_seconds=20.0, time_scale=SCALE, faults=faults) as server:
+        client = SunoVideoClient(api_key=server.api_key, base_url=server.url, clock=SystemClock(SCALE))
         tracks = [Track(task_id="music", suno_id=f"s{number}") for number in range(rows)]
         async with client, client.convert(tracks, ledger=NO_LEDGER) as outcomes:
+            noted = Books(client._open().calls.limiter.brake)
             states = Counter(await states_of(outcomes))
         books = server.service.stats()
         times = books["charged_by_track"].values()
         return Result(
             states=states,
-            in_flight=trace.in_flight(),
-            sent=len(trace.spans),
+            in_flight=noted.in_flight,
+            sent=books["requests"]["CreateTask"],
             charged=len(times),
             twice=sum(number > 1 for number in times),
             most=books["max_in_any_window"],
