@@ -126,6 +126,10 @@ class Commands(Queries):
     def _stored(self, path: Path) -> str | bytes:
         """Return a path as it is stored."""
 
+    @abstractmethod
+    def _new_id(self, db: Connection, inserted: Cursor, key: str) -> int:
+        """Return the number of the row that a statement has inserted."""
+
     def _kept_place(self, video: Transition) -> str | bytes | None:
         """Return where a video is as it is stored: its path, or its URI elsewhere."""
         return video.uri if video.path is None else self._stored(video.path)
@@ -211,10 +215,6 @@ class Commands(Queries):
             else:
                 otherwise = otherwise or row_of(kept)
         return known, otherwise
-
-    def _new_id(self, db: Connection, inserted: Cursor, key: str) -> int:  # noqa: ARG002  it knows it in SQLite
-        """Return the number of the row that a statement has inserted."""
-        return int(db.execute("SELECT id FROM rows WHERE key = ?", (key,)).fetchone()[0])
 
     def add(self, rows: Sequence[tuple[Track, str]]) -> Added:
         """Commit that tracks, each with its place in a catalog, are wanted; those that it has stay as they are."""

@@ -265,7 +265,7 @@ class SqliteLedger(Commands, SqliteReader):
             fix="nothing more is bought; keep the outcomes of this run, and put the ledger back before the next",
         )
 
-    def _new_id(self, db: Connection, inserted: Cursor, key: str) -> int:  # noqa: ARG002  nothing is asked
+    def _new_id(self, db: Connection, inserted: Cursor, key: str) -> int:  # noqa: ARG002  it is known
         return cast("int", cast("sqlite3.Cursor", inserted).lastrowid)
 
     def _stored(self, path: Path) -> str | bytes:

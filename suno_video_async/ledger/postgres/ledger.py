@@ -26,7 +26,7 @@ from suno_video_async.ledger.postgres.locks import HOLDER, STALE, holder_of, loc
 from suno_video_async.ledger.postgres.reader import PostgresReader
 from suno_video_async.ledger.postgres.session import FRESH, Session, said
 from suno_video_async.ledger.postgres.tables import COMMITTED, HELD, MIGRATIONS, PREFIX, STAGING, VERSION
-from suno_video_async.ledger.queries import Connection, sums
+from suno_video_async.ledger.queries import Connection, Cursor, sums
 from suno_video_async.ledger.shared import SharedCommands
 from suno_video_async.models import VideoTaskId
 
@@ -366,6 +366,9 @@ class PostgresLedger(SharedCommands, PostgresReader):
 
     def _stored(self, path: Path) -> str:
         return str(path)
+
+    def _new_id(self, db: Connection, inserted: Cursor, key: str) -> int:  # noqa: ARG002  it cannot say
+        return int(db.execute("SELECT id FROM rows WHERE key = ?", (key,)).fetchone()[0])
 
     def _failure(self, error: psycopg.Error) -> LedgerError:
         session = self._connection
